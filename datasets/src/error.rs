@@ -1,0 +1,198 @@
+//! What can go wrong with data on disk, said so that the reader knows what to do next.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::listops::TokenError;
+
+/// Why data could not be read or generated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatasetError {
+    /// None of the folders that were looked into holds the task's files.
+    #[error(
+        "no {task} data in {}: none of {} holds {file}. Generate the data there with \
+         `ls-train generate {task} --data {}`, or name the folder that holds lra_release",
+        .dir.display(), list(.looked), .dir.display()
+    )]
+    NotPrepared {
+        /// The task.
+        task: &'static str,
+        /// The file that was looked for.
+        file: &'static str,
+        /// The folder that was named.
+        dir: PathBuf,
+        /// The folders that were looked into.
+        looked: Vec<PathBuf>,
+    },
+
+    /// A line of a data file is not what the format asks for.
+    #[error("{}:{line}: {problem}", .path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1 with the header as the first.
+        line: usize,
+        /// What is wrong with it.
+        problem: LineProblem,
+    },
+
+    /// A data file holds a header and nothing else, or nothing at all.
+    #[error(
+        "{}: the file holds no samples. Delete the folder's data files and generate them again, \
+         or copy them again from the archive",
+        .path.display()
+    )]
+    NoSamples {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// Data would be written where there is some already.
+    #[error(
+        "{} exists already, and data files are never overwritten. Use it as it is, or delete it, \
+         or choose another folder with --data",
+        .path.display()
+    )]
+    Exists {
+        /// The file or folder in the way.
+        path: PathBuf,
+    },
+
+    /// Another process generates data in the same place.
+    #[error(
+        "another process is generating data in {} at the moment (it holds {}). Wait for it, or \
+         choose another folder with --data",
+        .dir.display(), .lock.display()
+    )]
+    Busy {
+        /// The folder.
+        dir: PathBuf,
+        /// The lock that the other process holds.
+        lock: PathBuf,
+    },
+
+    /// Fewer samples were asked for than there are splits.
+    #[error("{count} samples cannot be split in three: ask for at least {least}")]
+    TooFew {
+        /// How many samples were asked for.
+        count: usize,
+        /// How many there have to be.
+        least: usize,
+    },
+
+    /// The caller's cancel check said stop. Nothing was left on disk.
+    #[error("cancelled: no data was written. Run the same command again to start over")]
+    Cancelled,
+
+    /// The operating system refused.
+    #[error("cannot {action} {}: {cause}. {}", .path.display(), advice(.cause))]
+    Io {
+        /// What was tried: `read`, `write`, …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's answer.
+        cause: io::Error,
+    },
+}
+
+impl DatasetError {
+    /// An [`DatasetError::Io`] for use with `map_err`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |cause| DatasetError::Io {
+            action,
+            path: path.to_owned(),
+            cause,
+        }
+    }
+}
+
+/// What is wrong with one line of a data file, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LineProblem {
+    /// The first line is not the header.
+    #[error(
+        "the header is {found:?}, but has to be \"Source\\tTarget\" (with a tab). Is this a \
+         ListOps file?"
+    )]
+    Header {
+        /// The line, shortened.
+        found: String,
+    },
+
+    /// The last line ends before its label.
+    #[error(
+        "the file ends in the middle of this line: it was not copied or unpacked completely. \
+         Copy it again from the archive, or delete the data and generate it"
+    )]
+    CutOff,
+
+    /// There is nothing on the line.
+    #[error("the line is empty: delete it")]
+    Blank,
+
+    /// No tab separates expression and label.
+    #[error(
+        "no tab between the expression and its label. A line is the expression, a tab and a \
+         digit: did an editor turn tabs into spaces?"
+    )]
+    NoTab,
+
+    /// More than one tab.
+    #[error("more than one tab. A line is the expression, a tab and a digit")]
+    ManyTabs,
+
+    /// The label is not one of the classes.
+    #[error("the label is {found:?}, but has to be a digit from 0 to 9")]
+    Label {
+        /// What stands there, shortened.
+        found: String,
+    },
+
+    /// The bytes are no text.
+    #[error(
+        "byte {byte} of the line is not valid UTF-8: the file is damaged or compressed. Unpack or \
+         copy it again"
+    )]
+    NotUtf8 {
+        /// The offending byte of the line, counted from 1.
+        byte: usize,
+    },
+
+    /// The expression cannot be split into tokens.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+
+    /// The expression's brackets do not match.
+    #[error(
+        "the expression has {opened} opening and {closed} closing brackets: the line is damaged. \
+         Copy the file again, or delete the data and generate it"
+    )]
+    Unbalanced {
+        /// The number of operators.
+        opened: usize,
+        /// The number of `]`.
+        closed: usize,
+    },
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
+    paths.join(", ")
+}
+
+fn advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "Free some space (100000 ListOps trees take about 660 MB), or choose another disk with \
+             --data"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "Change the permissions, or choose another folder with --data"
+        }
+        io::ErrorKind::NotFound => "Check the path, or choose another folder with --data",
+        _ => "Check the disk and the path, then try again",
+    }
+}

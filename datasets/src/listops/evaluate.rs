@@ -1,0 +1,89 @@
+//! The value of an expression.
+
+use super::TokenError;
+use super::expression::{Symbol, Symbols};
+
+/// Why an expression has no value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExpressionError {
+    /// The text is empty, or holds something that is no symbol of ListOps.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+
+    /// Operators are left open at the end.
+    #[error("the expression ends too early: add {missing} closing bracket(s) `]`")]
+    Unclosed {
+        /// How many closing brackets are missing.
+        missing: usize,
+    },
+
+    /// A bracket closes nothing.
+    #[error("the `]` in column {column} closes nothing: remove it, or open an operator before it")]
+    Unopened {
+        /// Where it stands, counted from 1.
+        column: usize,
+    },
+
+    /// An operator has nothing to work on.
+    #[error("the operator that ends in column {column} has no arguments: give it at least one")]
+    NoArguments {
+        /// Where its `]` stands, counted from 1.
+        column: usize,
+    },
+
+    /// There is a second expression after the first.
+    #[error(
+        "the expression is complete before column {column}: put one expression on a line, with \
+         one operator around it all"
+    )]
+    Trailing {
+        /// Where the second one starts, counted from 1.
+        column: usize,
+    },
+}
+
+/// Works an expression out.
+///
+/// It may be written as published, `( ( ( [MIN 5 ) 0 ) ] )`, or without parentheses, with or
+/// without white space about brackets: `[MIN 5 0]`. Operators take any positive number of
+/// arguments, at any depth.
+///
+/// # Errors
+/// Says what is wrong and in which column where `expression` is not one complete expression.
+///
+/// ```
+/// use transformer_ls_datasets::listops::evaluate;
+/// assert_eq!(evaluate("[MAX 2 9 [MIN 4 7 ] 0 ]"), Ok(9));
+/// ```
+pub fn evaluate(expression: &str) -> Result<u8, ExpressionError> {
+    // The arguments so far of all open operators, end to end, and for each open operator where
+    // its own begin: no recursion, so that no depth overflows the stack.
+    let mut values = Vec::new();
+    let mut open = Vec::new();
+    let mut symbols = Symbols::new(expression.as_bytes());
+    while let Some(symbol) = symbols.next() {
+        let symbol = symbol?;
+        let column = symbols.column();
+        if open.is_empty() && symbol != Symbol::Close && !values.is_empty() {
+            return Err(ExpressionError::Trailing { column });
+        }
+        match symbol {
+            Symbol::Digit(value) => values.push(value),
+            Symbol::Open(operator) => open.push((operator, values.len())),
+            Symbol::Close => {
+                let (operator, first) = open.pop().ok_or(ExpressionError::Unopened { column })?;
+                let value = operator
+                    .apply(&mut values[first..])
+                    .ok_or(ExpressionError::NoArguments { column })?;
+                values.truncate(first);
+                values.push(value);
+            }
+        }
+    }
+    match (open.len(), values.pop()) {
+        (0, Some(value)) => Ok(value),
+        (0, None) => Err(TokenError::Empty.into()),
+        (missing, _) => Err(ExpressionError::Unclosed { missing }),
+    }
+}

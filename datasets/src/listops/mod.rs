@@ -1,0 +1,76 @@
+//! ListOps: the value of a nested list operation, one of ten classes (Nangia and Bowman 2018;
+//! Long Range Arena's long variant, Tay et al. 2021).
+//!
+//! An expression such as `[MAX 2 9 [MIN 4 7 ] 0 ]` has operators `MIN`, `MAX`, `MED` (the median,
+//! rounded down) and `SM` (the sum modulo 10), digits, and trees of 500 to 2000 tokens.
+//!
+//! * [`generate`](generate::generate) makes the data: nothing has to be downloaded;
+//! * [`ListOps`] reads it, generated or published, as a Burn data set;
+//! * [`Tokenizer`] says which tokens the model sees;
+//! * [`evaluate`] works an expression out.
+
+mod evaluate;
+mod expression;
+pub mod generate;
+mod read;
+mod tokens;
+mod tree;
+
+use std::path::{Path, PathBuf};
+
+pub use evaluate::{ExpressionError, evaluate};
+pub use expression::Operator;
+pub use read::ListOps;
+pub use tokens::{TokenError, Tokenizer, UnknownTokenizer};
+pub use tree::Tree;
+
+use crate::Split;
+
+/// The number of classes: the values 0 to 9.
+pub const CLASSES: usize = 10;
+
+/// The first line of a data file.
+pub(crate) const HEADER: &str = "Source\tTarget";
+
+/// The name of the file that holds a split, as the Long Range Arena calls it.
+pub const fn file_name(split: Split) -> &'static str {
+    match split {
+        Split::Train => "basic_train.tsv",
+        Split::Dev => "basic_val.tsv",
+        Split::Test => "basic_test.tsv",
+    }
+}
+
+/// Whether all three splits can be opened from `dir`: it holds the files itself, or an unpacked
+/// `lra_release` that does.
+pub fn is_prepared(dir: &Path) -> bool {
+    Split::ALL
+        .into_iter()
+        .all(|split| find(dir, split).is_some())
+}
+
+/// The folders in which the files may lie, the likelier first.
+///
+/// The published archive has one `lra_release` inside another; everybody uses the inner one.
+fn places(dir: &Path) -> Vec<PathBuf> {
+    let below = [
+        "lra_release/lra_release/listops-1000",
+        "lra_release/listops-1000",
+        "listops-1000",
+    ];
+    let below = below.iter().map(|place| dir.join(place));
+    std::iter::once(dir.to_owned()).chain(below).collect()
+}
+
+/// The file that holds `split`.
+///
+/// All splits are read from the first place that holds any, lest train and test come from two
+/// copies of the data.
+fn find(dir: &Path, split: Split) -> Option<PathBuf> {
+    let place = places(dir).into_iter().find(|place| {
+        Split::ALL
+            .into_iter()
+            .any(|split| place.join(file_name(split)).is_file())
+    })?;
+    Some(place.join(file_name(split))).filter(|path| path.is_file())
+}

@@ -1,0 +1,277 @@
+//! Reading ListOps files, generated and published alike.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use burn_dataset::Dataset;
+use rayon::prelude::*;
+
+use super::expression::{Symbol, Symbols, shorten};
+use super::{HEADER, Tokenizer, file_name, find, places};
+use crate::{DatasetError, Documents, LineProblem, Sample, Split};
+
+/// One split of ListOps in memory, as token ids: about 100 MB for the usual training split.
+///
+/// Samples are in the file's order, of their own length (padding is the batch's business).
+#[derive(Clone)]
+pub struct ListOps {
+    path: PathBuf,
+    split: Split,
+    tokenizer: Tokenizer,
+    samples: Samples,
+}
+
+/// Samples end to end: ids fit a byte in both tokenisations.
+#[derive(Clone, Default)]
+struct Samples {
+    tokens: Vec<u8>,
+    ends: Vec<usize>,
+    labels: Vec<u8>,
+}
+
+impl ListOps {
+    /// Reads a split from `dir`, which holds the files itself, or an unpacked `lra_release`.
+    ///
+    /// Lines end in LF or CRLF. Every line is checked: a damaged file is refused, not skipped
+    /// over. Labels are taken as they are, see [`evaluate`](super::evaluate) to check them.
+    ///
+    /// # Errors
+    /// [`DatasetError::NotPrepared`] lists where the file was looked for,
+    /// [`DatasetError::Malformed`] names file and line, [`DatasetError::NoSamples`] an empty file.
+    pub fn open(dir: &Path, split: Split, tokenizer: Tokenizer) -> Result<Self, DatasetError> {
+        let path = find(dir, split).ok_or_else(|| DatasetError::NotPrepared {
+            task: "listops",
+            file: file_name(split),
+            dir: dir.to_owned(),
+            looked: places(dir),
+        })?;
+        let samples = read(&path, tokenizer)?;
+        Ok(Self {
+            path,
+            split,
+            tokenizer,
+            samples,
+        })
+    }
+
+    /// The file that was read.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The split that was read.
+    pub fn split(&self) -> Split {
+        self.split
+    }
+
+    /// How expressions became tokens.
+    pub fn tokenizer(&self) -> Tokenizer {
+        self.tokenizer
+    }
+
+    /// The number of tokens of each sample, to batch those of similar length.
+    pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
+        (0..self.samples.labels.len()).map(|index| self.samples.tokens(index).len())
+    }
+
+    /// The class of each sample.
+    pub fn labels(&self) -> &[u8] {
+        &self.samples.labels
+    }
+}
+
+impl Dataset<Sample> for ListOps {
+    /// # Panics
+    /// If `index` is not below the number of samples, as Burn asks for.
+    fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
+        let tokens = self.samples.tokens(index);
+        Ok(Sample {
+            documents: Documents::One(tokens.iter().map(|&id| u16::from(id)).collect()),
+            label: self.samples.labels[index],
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.samples.labels.len()
+    }
+}
+
+impl std::fmt::Debug for ListOps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ListOps")
+            .field("path", &self.path)
+            .field("split", &self.split)
+            .field("tokenizer", &self.tokenizer)
+            .field("samples", &self.samples.labels.len())
+            .finish()
+    }
+}
+
+impl Samples {
+    fn tokens(&self, index: usize) -> &[u8] {
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.tokens[start..self.ends[index]]
+    }
+
+    fn append(&mut self, other: &Samples) {
+        let start = self.tokens.len();
+        self.tokens.extend_from_slice(&other.tokens);
+        self.labels.extend_from_slice(&other.labels);
+        self.ends.extend(other.ends.iter().map(|end| start + end));
+    }
+
+    /// Appends the sample of one line, which comes without its line end.
+    fn push_line(&mut self, line: &[u8], tokenizer: Tokenizer) -> Result<(), LineProblem> {
+        let tab = line.iter().rposition(|&byte| byte == b'\t');
+        let tab = tab.ok_or_else(|| match line {
+            [] => LineProblem::Blank,
+            _ => not_utf8(line).unwrap_or(LineProblem::NoTab),
+        })?;
+        let (expression, label) = (&line[..tab], &line[tab + 1..]);
+        if expression.contains(&b'\t') {
+            return Err(LineProblem::ManyTabs);
+        }
+        let &[digit @ b'0'..=b'9'] = label else {
+            let found = shorten(label);
+            return Err(not_utf8(line).unwrap_or(LineProblem::Label { found }));
+        };
+
+        let start = self.tokens.len();
+        let (mut opened, mut closed) = (0, 0);
+        for symbol in Symbols::new(expression) {
+            let symbol =
+                symbol.map_err(|error| not_utf8(line).unwrap_or(LineProblem::Tokens(error)))?;
+            opened += usize::from(matches!(symbol, Symbol::Open(_)));
+            closed += usize::from(symbol == Symbol::Close);
+            self.tokens.extend(tokenizer.id(symbol));
+        }
+        if opened != closed {
+            return Err(LineProblem::Unbalanced { opened, closed });
+        }
+        if self.tokens.len() == start {
+            return Err(LineProblem::Tokens(super::TokenError::Empty));
+        }
+        self.tokens.truncate(start + tokenizer.truncation());
+        self.ends.push(self.tokens.len());
+        self.labels.push(digit - b'0');
+        Ok(())
+    }
+}
+
+/// What is wrong in a part of a file, with the number of the line in it, counted from 0.
+type PartError = (usize, LineProblem);
+
+/// Reads the lines of a part of a file; their number too.
+fn read_part(part: &[u8], tokenizer: Tokenizer) -> Result<Samples, PartError> {
+    let mut samples = Samples::default();
+    // Six bytes of text a token; what is too much goes with the part.
+    samples.tokens.reserve(part.len() / 6);
+    for (number, line) in part.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        let ended = line.strip_suffix(b"\n");
+        let line = ended.unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        samples.push_line(line, tokenizer).map_err(|problem| {
+            // Only the last line can lack its end. It may do without one if it is complete.
+            let is_cut = ended.is_none()
+                && match &problem {
+                    LineProblem::NoTab => true,
+                    LineProblem::Label { found } => found.is_empty(),
+                    _ => false,
+                };
+            (number, if is_cut { LineProblem::CutOff } else { problem })
+        })?;
+    }
+    Ok(samples)
+}
+
+/// Reads a file chunk by chunk, so that its text (about 660 MB) is never in memory as a whole;
+/// the parts of a chunk are read in parallel.
+fn read(path: &Path, tokenizer: Tokenizer) -> Result<Samples, DatasetError> {
+    const CHUNK: u64 = 32 << 20;
+    const PARTS: usize = 32;
+    let malformed = |line, problem| DatasetError::Malformed {
+        path: path.to_owned(),
+        line,
+        problem,
+    };
+    let mut file = File::open(path).map_err(DatasetError::io("open", path))?;
+    let mut samples = Samples::default();
+    let mut text = Vec::new();
+    // The number of the line at the start of `text`.
+    let mut line = 1;
+    loop {
+        let chunk = file.by_ref().take(CHUNK).read_to_end(&mut text);
+        let is_last = chunk.map_err(DatasetError::io("read", path))? == 0;
+        let complete = if is_last {
+            text.len()
+        } else {
+            match text.iter().rposition(|&byte| byte == b'\n') {
+                Some(end) => end + 1,
+                None => continue,
+            }
+        };
+        let mut lines = &text[..complete];
+        if line == 1 && !lines.is_empty() {
+            lines = skip_header(lines).map_err(|problem| malformed(1, problem))?;
+            line += 1;
+        }
+        let parts = cut(lines, PARTS);
+        let read: Vec<_> = parts
+            .into_par_iter()
+            .map(|part| read_part(part, tokenizer))
+            .collect();
+        for part in read {
+            let part = part.map_err(|(number, problem)| malformed(line + number, problem))?;
+            line += part.labels.len();
+            samples.append(&part);
+        }
+        text.drain(..complete);
+        if is_last {
+            break;
+        }
+    }
+    if samples.labels.is_empty() {
+        return Err(DatasetError::NoSamples {
+            path: path.to_owned(),
+        });
+    }
+    samples.tokens.shrink_to_fit();
+    Ok(samples)
+}
+
+fn skip_header(text: &[u8]) -> Result<&[u8], LineProblem> {
+    let end = text.iter().position(|&byte| byte == b'\n');
+    let (line, rest) = match end {
+        Some(end) => (&text[..end], &text[end + 1..]),
+        None => (text, &[][..]),
+    };
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line == HEADER.as_bytes() {
+        Ok(rest)
+    } else {
+        let found = shorten(line);
+        Err(not_utf8(line).unwrap_or(LineProblem::Header { found }))
+    }
+}
+
+/// Cuts a text into at most `count` parts of about the same size, after line ends.
+fn cut(mut text: &[u8], count: usize) -> Vec<&[u8]> {
+    let size = text.len().div_ceil(count);
+    let mut parts = Vec::new();
+    while !text.is_empty() {
+        let least = size.min(text.len());
+        let rest = text[least..].iter().position(|&byte| byte == b'\n');
+        let (part, others) = text.split_at(rest.map_or(text.len(), |end| least + end + 1));
+        parts.push(part);
+        text = others;
+    }
+    parts
+}
+
+/// The problem of a line that is not UTF-8.
+fn not_utf8(line: &[u8]) -> Option<LineProblem> {
+    let error = std::str::from_utf8(line).err()?;
+    let byte = error.valid_up_to() + 1;
+    Some(LineProblem::NotUtf8 { byte })
+}

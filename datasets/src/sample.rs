@@ -1,0 +1,117 @@
+//! What every task's data set yields.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// One sample of any task: the documents to classify, and their class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// The token ids of the document, or of both documents where the task compares two.
+    pub documents: Documents,
+    /// The class, counted from 0.
+    pub label: u8,
+}
+
+/// The token ids of a sample: ids start at 1, for 0 is the padding that a batch adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Documents {
+    /// One document.
+    One(Vec<u16>),
+    /// Two documents that are encoded apart and judged together (Retrieval).
+    Two(Vec<u16>, Vec<u16>),
+}
+
+impl Documents {
+    /// The documents in order, one or two.
+    pub fn iter(&self) -> impl Iterator<Item = &[u16]> {
+        let (first, second) = match self {
+            Documents::One(tokens) => (tokens, None),
+            Documents::Two(first, second) => (first, Some(second)),
+        };
+        std::iter::once(first)
+            .chain(second)
+            .map(|tokens| tokens.as_slice())
+    }
+
+    /// The number of documents: 1 or 2.
+    pub fn count(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// The number of tokens in all documents together.
+    pub fn token_count(&self) -> usize {
+        self.iter().map(<[u16]>::len).sum()
+    }
+}
+
+/// Which part of a data set: to learn from, to choose by, or to be judged on once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// What the model learns from.
+    Train,
+    /// What the best checkpoint is chosen by (often called validation).
+    Dev,
+    /// What the chosen checkpoint is judged on, once.
+    Test,
+}
+
+impl Split {
+    /// All splits, in the order in which a generator fills them.
+    pub const ALL: [Split; 3] = [Split::Train, Split::Dev, Split::Test];
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Split::Train => "train",
+            Split::Dev => "dev",
+            Split::Test => "test",
+        })
+    }
+}
+
+/// The text names no [`Split`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no split {0:?}: use train, dev or test")]
+pub struct UnknownSplit(pub String);
+
+impl FromStr for Split {
+    type Err = UnknownSplit;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Split::ALL
+            .into_iter()
+            .find(|split| split.to_string() == text)
+            .ok_or_else(|| UnknownSplit(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_parse_as_they_print() {
+        for (split, text) in Split::ALL.into_iter().zip(["train", "dev", "test"]) {
+            assert_eq!(split.to_string(), text);
+            assert_eq!(text.parse(), Ok(split));
+        }
+        let error = "val".parse::<Split>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "there is no split \"val\": use train, dev or test"
+        );
+    }
+
+    #[test]
+    fn documents_are_counted() {
+        let one = Documents::One(vec![1, 2, 3]);
+        assert_eq!((one.count(), one.token_count()), (1, 3));
+        let two = Documents::Two(vec![1, 2, 3], vec![4]);
+        assert_eq!((two.count(), two.token_count()), (2, 4));
+        assert_eq!(two.iter().collect::<Vec<_>>(), [&[1, 2, 3][..], &[4][..]]);
+    }
+}

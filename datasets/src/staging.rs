@@ -1,0 +1,192 @@
+//! Files that appear under their final names all at once, complete, or not at all.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::DatasetError;
+
+/// A hidden folder in which a set of files is prepared for its final folder.
+///
+/// Where the final folder doesn't exist, the hidden one lies beside it and becomes it by one
+/// rename, so that even a killed process leaves all files or none. Where the folder exists (a
+/// mounted volume, say), the hidden one lies inside, on the same file system, and the complete
+/// files are renamed one by one.
+///
+/// Dropping it before [`publish`](Staging::publish) removes every trace. What a killed process
+/// left behind in the hidden folder is overwritten by the next one.
+pub(crate) struct Staging {
+    target: PathBuf,
+    folder: PathBuf,
+    inside: bool,
+    /// Parents of the folder that were made for it, the deepest first.
+    made: Vec<PathBuf>,
+    lock_path: PathBuf,
+    _lock: File,
+}
+
+impl Staging {
+    /// Prepares to write `names` into `target`.
+    ///
+    /// # Errors
+    /// If one of `names` exists in `target`, if another process prepares files for `target`, or
+    /// if the file system refuses.
+    pub(crate) fn new(target: &Path, names: &[&str]) -> Result<Self, DatasetError> {
+        let inside = target.is_dir();
+        if !inside && target.symlink_metadata().is_ok() {
+            return Err(DatasetError::Exists {
+                path: target.to_owned(),
+            });
+        }
+        let beside = target.parent().zip(target.file_name());
+        let (parent, stem) = match beside.filter(|_| !inside) {
+            Some((parent, name)) => (parent, format!(".{}-", name.to_string_lossy())),
+            None => (target, ".".to_owned()),
+        };
+        let inside = parent == target;
+        let made = missing(parent);
+        fs::create_dir_all(or_here(parent)).map_err(DatasetError::io("create", parent))?;
+
+        let lock_path = parent.join(format!("{stem}generating.lock"));
+        let lock = match lock(&lock_path) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => {
+                return Err(DatasetError::Busy {
+                    dir: target.to_owned(),
+                    lock: lock_path,
+                });
+            }
+            Err(cause) => {
+                remove_empty(&made);
+                return Err(DatasetError::io("create", &lock_path)(cause));
+            }
+        };
+        let staging = Self {
+            target: target.to_owned(),
+            folder: parent.join(format!("{stem}generating")),
+            inside,
+            made,
+            lock_path,
+            _lock: lock,
+        };
+        // Only now, under the lock: the process that held it may have just published.
+        staging.refuse_existing(names)?;
+        remove_folder(&staging.folder)?;
+        fs::create_dir(&staging.folder).map_err(DatasetError::io("create", &staging.folder))?;
+        Ok(staging)
+    }
+
+    /// Creates a file under its final name in the hidden folder.
+    pub(crate) fn create(&self, name: &str) -> Result<File, DatasetError> {
+        let path = self.folder.join(name);
+        File::create_new(&path).map_err(DatasetError::io("create", &path))
+    }
+
+    /// Where `name` will be, for messages.
+    pub(crate) fn target(&self, name: &str) -> PathBuf {
+        self.target.join(name)
+    }
+
+    /// Moves the files to their final names. They have to be on the disk by now (fsync).
+    ///
+    /// # Errors
+    /// If the file system refuses, or if a file of that name has appeared in the meantime.
+    pub(crate) fn publish(mut self, names: &[&str]) -> Result<(), DatasetError> {
+        self.refuse_existing(names)?;
+        if self.inside {
+            for (done, name) in names.iter().enumerate() {
+                let (from, to) = (self.folder.join(name), self.target(name));
+                if let Err(cause) = fs::rename(from, &to) {
+                    for name in &names[..done] {
+                        let _ = fs::remove_file(self.target(name));
+                    }
+                    return Err(DatasetError::io("create", &to)(cause));
+                }
+            }
+        } else {
+            sync_folder(&self.folder);
+            fs::rename(&self.folder, &self.target)
+                .map_err(DatasetError::io("create", &self.target))?;
+        }
+        sync_folder(&self.target);
+        sync_folder(self.target.parent().unwrap_or(&self.target));
+        self.made.clear();
+        Ok(())
+    }
+
+    fn refuse_existing(&self, names: &[&str]) -> Result<(), DatasetError> {
+        let mut paths = names.iter().map(|name| self.target(name));
+        match paths.find(|path| path.symlink_metadata().is_ok()) {
+            Some(path) => Err(DatasetError::Exists { path }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // Nothing can be done here about a failure; the next process clears up again.
+        let _ = remove_folder(&self.folder);
+        let _ = fs::remove_file(&self.lock_path);
+        remove_empty(&self.made);
+    }
+}
+
+/// The parents that do not exist yet, the deepest first.
+fn missing(folder: &Path) -> Vec<PathBuf> {
+    let parents = folder
+        .ancestors()
+        .take_while(|path| !or_here(path).exists());
+    parents.map(Path::to_owned).collect()
+}
+
+fn remove_empty(folders: &[PathBuf]) {
+    for folder in folders {
+        // A folder that somebody else has put something into stays.
+        let _ = fs::remove_dir(folder);
+    }
+}
+
+fn remove_folder(folder: &Path) -> Result<(), DatasetError> {
+    match fs::remove_dir_all(folder) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(DatasetError::io("remove", folder)(cause))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The parent of a bare name is the empty path, which stands for the current folder.
+fn or_here(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    }
+}
+
+/// The lock, or `None` where another process holds it.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        // Some network file systems have no locks. Data is refused where it exists all the same.
+        Err(TryLockError::Error(cause)) if cause.kind() == io::ErrorKind::Unsupported => {
+            Ok(Some(file))
+        }
+        Err(TryLockError::Error(cause)) => Err(cause),
+    }
+}
+
+/// Makes renames in a folder outlast a power cut, where the platform can.
+fn sync_folder(folder: &Path) {
+    // A folder can't be opened everywhere, and the files themselves are safe without this.
+    if let Ok(folder) = File::open(or_here(folder)) {
+        let _ = folder.sync_all();
+    }
+}

@@ -1,0 +1,134 @@
+//! `ls-infer evaluate`
+
+use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use transformer_ls_datasets::Split;
+use transformer_ls_infer::evaluate::{Evaluation, Progress, evaluate};
+use transformer_ls_infer::task;
+
+use super::options::{DeviceOption, predictor};
+
+/// Find out how many samples of a split a model gets right
+#[derive(Debug, clap::Args)]
+pub struct Evaluate {
+    /// The run folder; without one, the small ListOps model that comes with the program
+    #[arg(value_name = "RUN")]
+    run: Option<PathBuf>,
+    /// The part of the data: train, dev or test
+    #[arg(long, value_name = "SPLIT", default_value_t = Split::Test)]
+    split: Split,
+    /// The folder with the data, where it is not the one that the run was trained on
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Write the result as a JSON object
+    #[arg(long)]
+    json: bool,
+    /// Samples that are computed at once; without it, what the run evaluated with
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    #[command(flatten)]
+    device: DeviceOption,
+}
+
+/// What `--json` writes.
+#[derive(Serialize)]
+struct Report<'a> {
+    run: &'a str,
+    split: Split,
+    device: &'a str,
+    adapter: &'a str,
+    #[serde(flatten)]
+    evaluation: Evaluation,
+}
+
+impl Evaluate {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let device = self.device.resolve()?;
+        let (predictor, name) = predictor(self.run.as_deref(), &device)?;
+        let config = predictor.config();
+        let dir = self.data.as_deref().unwrap_or(&config.data.dir);
+        let dataset = task::open_split(config, dir, self.split)?;
+        let batch_size = self.batch_size.unwrap_or(config.training.eval_batch_size);
+        let mut live = LiveLine::new();
+        let evaluation = evaluate(
+            predictor.model(),
+            dataset.as_ref(),
+            predictor.batcher(),
+            batch_size,
+            predictor.device(),
+            &mut |progress| {
+                live.show(progress);
+                ControlFlow::Continue(())
+            },
+        )?;
+        live.clear();
+        let mut out = io::stdout().lock();
+        if self.json {
+            let report = Report {
+                run: &name,
+                split: self.split,
+                device: &device.name,
+                adapter: &device.adapter,
+                evaluation,
+            };
+            let line = serde_json::to_string(&report)?;
+            writeln!(out, "{line}")?;
+        } else {
+            let Evaluation {
+                loss,
+                accuracy,
+                correct,
+                samples,
+                seconds,
+                ..
+            } = evaluation;
+            writeln!(
+                out,
+                "{name}, {split}: accuracy {percent:.2} % ({correct} of {samples}), loss {loss:.4}, \
+                 {seconds:.1} s on {device} ({adapter})",
+                split = self.split,
+                percent = 100.0 * accuracy,
+                device = device.name,
+                adapter = device.adapter,
+            )?;
+        }
+        out.flush()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A line that is written over, on a terminal alone.
+struct LiveLine {
+    on: bool,
+}
+
+impl LiveLine {
+    fn new() -> Self {
+        Self {
+            on: io::stderr().is_terminal(),
+        }
+    }
+
+    fn show(&self, progress: &Progress) {
+        if self.on {
+            let _ = write!(
+                io::stderr(),
+                "\r{} of {} samples, {:.0} samples/s, {:.0} tokens/s \x1b[K",
+                progress.done,
+                progress.total,
+                progress.samples_per_second(),
+                progress.tokens_per_second()
+            );
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.on {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}

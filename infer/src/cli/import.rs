@@ -1,0 +1,105 @@
+//! `ls-infer import`
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use transformer_ls_burn::presets;
+use transformer_ls_datasets::listops::Tokenizer;
+use transformer_ls_infer::run::{DataConfig, Packing, RunConfig, RunFolder, TrainingConfig};
+use transformer_ls_infer::weights_file;
+
+use super::options::DeviceOption;
+
+/// Make a run folder of a checkpoint of NVIDIA's release or of a safetensors file
+///
+/// A file that `ls-infer export` wrote knows its own configuration. For any other, name the preset
+/// that it was trained with, and set what differs from it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  ls-infer import model.safetensors runs/imported
+  ls-infer import lra_listops.model runs/nvidia --preset listops --set vocab_size=512")]
+pub struct Import {
+    /// The checkpoint (`.model`, `.pt`) or safetensors file
+    #[arg(value_name = "CHECKPOINT")]
+    checkpoint: PathBuf,
+    /// The run folder to make
+    #[arg(value_name = "RUN")]
+    out: PathBuf,
+    /// The preset that the model was trained with
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    preset: Option<String>,
+    /// The configuration that the model was trained with: a run's config.json
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How ListOps expressions become tokens: legacy (as NVIDIA's release does) or brackets
+    #[arg(long, value_name = "NAME")]
+    tokenizer: Option<String>,
+    /// Set a field of the configuration, such as vocab_size=512
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    device: DeviceOption,
+}
+
+impl Import {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let bytes = weights_file::read(&self.checkpoint)?;
+        let mut metadata = weights_file::read_metadata(&self.checkpoint, &bytes)?;
+        let mut config = self.configuration(metadata.get(weights_file::CONFIG_KEY))?;
+        if let Some(tokenizer) = &self.tokenizer {
+            config.set("data.tokenizer", tokenizer)?;
+        }
+        config.set_all(&self.set)?;
+        config.validate_for_inference()?;
+        let device = self.device.resolve()?;
+        let model =
+            weights_file::load_bytes(&self.checkpoint, &bytes, &config.model, &device.device)?;
+        let folder = RunFolder::create(&self.out, &config)?;
+        metadata.insert(weights_file::CONFIG_KEY.to_string(), config.to_json());
+        weights_file::save(&folder.weights_path(), &model, &metadata)?;
+        let mut out = io::stdout().lock();
+        writeln!(out, "{}", self.out.display())?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn configuration(&self, own: Option<&String>) -> anyhow::Result<RunConfig> {
+        match (&self.config, &self.preset, own) {
+            (Some(path), _, _) => Ok(RunConfig::from_file(path)?),
+            (None, Some(name), _) => from_preset(name),
+            (None, None, Some(own)) => Ok(RunConfig::from_json(own)?),
+            (None, None, None) => anyhow::bail!(
+                "{} does not say which model it belongs to: name it with `--preset` ({}) or \
+                 `--config`",
+                self.checkpoint.display(),
+                preset_names()
+            ),
+        }
+    }
+}
+
+fn preset_names() -> String {
+    let names: Vec<&str> = presets::all().iter().map(|preset| preset.name).collect();
+    names.join(", ")
+}
+
+/// A preset's model with what else a run folder has to say.
+fn from_preset(name: &str) -> anyhow::Result<RunConfig> {
+    let preset = presets::find(name).ok_or_else(|| {
+        anyhow::anyhow!("there is no preset `{name}`: use one of {}", preset_names())
+    })?;
+    Ok(RunConfig {
+        task: preset.task.to_string(),
+        preset: preset.name.to_string(),
+        seed: 0,
+        device: "auto".to_string(),
+        model: preset.model,
+        data: DataConfig {
+            dir: PathBuf::from("data").join(preset.task),
+            // As the release tokenises.
+            tokenizer: (preset.task == "listops").then_some(Tokenizer::Legacy),
+            packed: Packing::Auto,
+        },
+        training: TrainingConfig::elsewhere(),
+    })
+}

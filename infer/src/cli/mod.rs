@@ -1,0 +1,80 @@
+//! The command line of `ls-infer`, a subcommand a file.
+
+mod classify;
+mod evaluate;
+mod export;
+mod import;
+mod options;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Answers from trained Long-Short Transformers.
+#[derive(Debug, Parser)]
+#[command(name = "ls-infer", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Classify(classify::Classify),
+    Evaluate(evaluate::Evaluate),
+    Export(export::Export),
+    Import(import::Import),
+}
+
+/// What a shell expects of a program that was interrupted (128 + SIGINT).
+const INTERRUPTED: i32 = 130;
+
+/// Parses the command line, runs it, and turns an error into one sentence on standard error.
+///
+/// Exit codes: 0, 1 for an error, 2 for a wrong command line, 130 when interrupted.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| "warn,wgpu_hal=off,wgpu_core=error".into()),
+        )
+        .init();
+    // Nothing is left half-done: files appear complete or not at all.
+    if let Err(error) = ctrlc::set_handler(|| std::process::exit(INTERRUPTED)) {
+        tracing::debug!("Ctrl-C ends the program without an exit code of its own: {error}");
+    }
+    let result = match cli.command {
+        Command::Classify(command) => command.run(),
+        Command::Evaluate(command) => command.run(),
+        Command::Export(command) => command.run(),
+        Command::Import(command) => command.run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(format_args!("{error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says what went wrong on standard error, which may be closed.
+fn report(problem: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "error: {problem}");
+}
+
+/// Says something that is no result on standard error.
+fn note(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Whoever read our output has seen enough (`| head`): no error.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

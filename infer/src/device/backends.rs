@@ -1,0 +1,358 @@
+//! What depends on the backends compiled in: finding devices and opening them.
+
+use burn::tensor::Device;
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+use burn::tensor::DeviceType;
+#[cfg(feature = "wgpu")]
+use burn_wgpu::WgpuDevice;
+
+use super::{DeviceClass, DeviceError, DeviceInfo, WgpuChoice};
+
+/// The names that `--device` accepts in this build (`N` stands for a number).
+pub fn names() -> Vec<String> {
+    let compiled = [
+        (true, "auto"),
+        (cfg!(feature = "flex"), "flex"),
+        (cfg!(feature = "ndarray"), "ndarray"),
+        (cfg!(feature = "tch"), "libtorch"),
+        (cfg!(feature = "wgpu"), "wgpu"),
+        (cfg!(feature = "wgpu"), "wgpu:cpu"),
+        (cfg!(feature = "wgpu"), "wgpu:N"),
+        (cfg!(feature = "cuda"), "cuda"),
+        (cfg!(feature = "cuda"), "cuda:N"),
+        (cfg!(feature = "rocm"), "rocm"),
+        (cfg!(feature = "rocm"), "rocm:N"),
+    ];
+    compiled
+        .into_iter()
+        .filter(|(there, _)| *there)
+        .map(|(_, name)| name.to_string())
+        .collect()
+}
+
+/// Whether the device compiles its kernels as it goes (WGPU, CUDA, ROCm). Such devices are best
+/// served with batches that always have the same shape.
+pub fn is_cubecl(device: &Device) -> bool {
+    #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+    {
+        let device = device.clone().without_autodiff();
+        matches!(device.as_dispatch(), burn::backend::DispatchDevice::Cube(_))
+    }
+    #[cfg(not(any(feature = "wgpu", feature = "cuda", feature = "rocm")))]
+    {
+        let _ = device;
+        false
+    }
+}
+
+/// A GPU that was found and not opened yet.
+pub(super) struct FoundGpu {
+    name: String,
+    pub(super) class: DeviceClass,
+    device: Device,
+}
+
+impl FoundGpu {
+    pub(super) fn open(&self) -> Result<DeviceInfo, DeviceError> {
+        open_gpu(&self.name, self.class, &self.device)
+    }
+}
+
+/// Every GPU, best API first. Nothing is opened, so a class may be a guess.
+pub(super) fn gpus() -> Vec<FoundGpu> {
+    #[allow(unused_mut)]
+    let mut found = Vec::new();
+    #[cfg(feature = "cuda")]
+    for (index, device) in Device::enumerate(DeviceType::Cuda).iter().enumerate() {
+        found.push(FoundGpu {
+            name: format!("cuda:{index}"),
+            class: DeviceClass::DiscreteGpu,
+            device: device.clone(),
+        });
+    }
+    #[cfg(feature = "rocm")]
+    for (index, device) in Device::enumerate(DeviceType::Rocm).iter().enumerate() {
+        found.push(FoundGpu {
+            name: format!("rocm:{index}"),
+            class: DeviceClass::DiscreteGpu,
+            device: device.clone(),
+        });
+    }
+    #[cfg(feature = "wgpu")]
+    for (index, device) in wgpu_adapters().iter().enumerate() {
+        let class = wgpu_class(device);
+        found.push(FoundGpu {
+            name: match class {
+                DeviceClass::SoftwareGpu => "wgpu:cpu".to_string(),
+                _ => format!("wgpu:{index}"),
+            },
+            class,
+            device: Device::new(device.clone()),
+        });
+    }
+    found
+}
+
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+fn open_gpu(name: &str, class: DeviceClass, device: &Device) -> Result<DeviceInfo, DeviceError> {
+    #[cfg(feature = "wgpu")]
+    if let Some(wgpu) = as_wgpu(device) {
+        open_wgpu(&wgpu).map_err(|problem| DeviceError::NotOpened {
+            name: name.to_string(),
+            problem,
+        })?;
+    }
+    let identity = device.identity();
+    let adapter = match &identity {
+        Some(identity) if !identity.name.is_empty() => identity.name.clone(),
+        _ => "unnamed adapter".to_string(),
+    };
+    Ok(DeviceInfo {
+        name: name.to_string(),
+        adapter,
+        class,
+        device: device.clone(),
+    })
+}
+
+#[cfg(not(any(feature = "wgpu", feature = "cuda", feature = "rocm")))]
+fn open_gpu(name: &str, _: DeviceClass, _: &Device) -> Result<DeviceInfo, DeviceError> {
+    Err(not_compiled(name, "wgpu"))
+}
+
+fn not_compiled(name: &str, feature: &'static str) -> DeviceError {
+    DeviceError::NotCompiled {
+        name: name.to_string(),
+        feature,
+        known: names().join(", "),
+    }
+}
+
+// ---- CPU backends -------------------------------------------------------------------------
+
+#[allow(dead_code)] // unused in a build without a CPU backend
+fn cpu_info(name: &str, device: Device) -> DeviceInfo {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    DeviceInfo {
+        name: name.to_string(),
+        adapter: format!("{}, {threads} threads", cpu_name()),
+        class: DeviceClass::Cpu,
+        device,
+    }
+}
+
+fn cpu_name() -> String {
+    std::fs::read_to_string("/proc/cpuinfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("model name"))?;
+            Some(line.split_once(':')?.1.trim().to_string())
+        })
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| format!("{} processor", std::env::consts::ARCH))
+}
+
+#[cfg(feature = "flex")]
+pub(super) fn flex() -> Result<DeviceInfo, DeviceError> {
+    Ok(cpu_info("flex", Device::flex()))
+}
+#[cfg(not(feature = "flex"))]
+pub(super) fn flex() -> Result<DeviceInfo, DeviceError> {
+    Err(not_compiled("flex", "flex"))
+}
+
+#[cfg(feature = "ndarray")]
+#[allow(deprecated)] // NdArray leaves Burn with 0.23; it is kept as a second opinion until then
+pub(super) fn ndarray() -> Result<DeviceInfo, DeviceError> {
+    Ok(cpu_info("ndarray", Device::ndarray()))
+}
+#[cfg(not(feature = "ndarray"))]
+pub(super) fn ndarray() -> Result<DeviceInfo, DeviceError> {
+    Err(not_compiled("ndarray", "ndarray"))
+}
+
+#[cfg(feature = "tch")]
+#[allow(deprecated)] // LibTorch leaves Burn with 0.23
+pub(super) fn libtorch() -> Result<DeviceInfo, DeviceError> {
+    Ok(cpu_info("libtorch", Device::libtorch()))
+}
+#[cfg(not(feature = "tch"))]
+pub(super) fn libtorch() -> Result<DeviceInfo, DeviceError> {
+    Err(not_compiled("libtorch", "tch"))
+}
+
+// ---- CUDA, ROCm ---------------------------------------------------------------------------
+
+#[cfg(feature = "cuda")]
+pub(super) fn cuda(name: &str, index: usize) -> Result<DeviceInfo, DeviceError> {
+    let devices = Device::enumerate(DeviceType::Cuda);
+    indexed(name, index, &devices, "NVIDIA GPU with a driver")
+}
+#[cfg(not(feature = "cuda"))]
+pub(super) fn cuda(name: &str, _: usize) -> Result<DeviceInfo, DeviceError> {
+    Err(not_compiled(name, "cuda"))
+}
+
+#[cfg(feature = "rocm")]
+pub(super) fn rocm(name: &str, index: usize) -> Result<DeviceInfo, DeviceError> {
+    let devices = Device::enumerate(DeviceType::Rocm);
+    indexed(name, index, &devices, "AMD GPU with ROCm")
+}
+#[cfg(not(feature = "rocm"))]
+pub(super) fn rocm(name: &str, _: usize) -> Result<DeviceInfo, DeviceError> {
+    Err(not_compiled(name, "rocm"))
+}
+
+#[cfg(any(feature = "cuda", feature = "rocm"))]
+fn indexed(
+    name: &str,
+    index: usize,
+    devices: &[Device],
+    what: &str,
+) -> Result<DeviceInfo, DeviceError> {
+    let device = devices.get(index).ok_or_else(|| DeviceError::NotFound {
+        name: name.to_string(),
+        problem: match devices.len() {
+            0 => format!("this machine has no {what}"),
+            count => format!("this machine has {count} (the first is number 0)"),
+        },
+    })?;
+    open_gpu(name, DeviceClass::DiscreteGpu, device)
+}
+
+// ---- WGPU ---------------------------------------------------------------------------------
+
+#[cfg(not(feature = "wgpu"))]
+pub(super) fn wgpu(name: &str, _: WgpuChoice) -> Result<DeviceInfo, DeviceError> {
+    Err(not_compiled(name, "wgpu"))
+}
+
+#[cfg(feature = "wgpu")]
+pub(super) fn wgpu(name: &str, choice: WgpuChoice) -> Result<DeviceInfo, DeviceError> {
+    let not_found = |problem: String| DeviceError::NotFound {
+        name: name.to_string(),
+        problem,
+    };
+    let adapters = wgpu_adapters();
+    let Some(first) = adapters.first() else {
+        return Err(not_found(
+            "this machine has no graphics adapter that wgpu can use (no Vulkan driver, for \
+             instance; on Debian and Ubuntu the package `mesa-vulkan-drivers` brings them)"
+                .to_string(),
+        ));
+    };
+    let device = match choice {
+        // Its own device to Burn, whichever adapter it lands on.
+        WgpuChoice::Default => WgpuDevice::default().on(first.backend),
+        WgpuChoice::Cpu => adapters
+            .iter()
+            .find(|device| wgpu_class(device) == DeviceClass::SoftwareGpu)
+            .cloned()
+            .ok_or_else(|| {
+                not_found("this machine has no software adapter (such as Mesa's lavapipe)".into())
+            })?,
+        WgpuChoice::Index(index) => adapters.get(index).cloned().ok_or_else(|| {
+            not_found(format!(
+                "this machine has {} (the first is number 0)",
+                match adapters.len() {
+                    1 => "1 graphics adapter".to_string(),
+                    count => format!("{count} graphics adapters"),
+                }
+            ))
+        })?,
+    };
+    let class = match choice {
+        // The one adapter, if there is only one; otherwise the driver's pick is not known here.
+        WgpuChoice::Default if adapters.len() == 1 => wgpu_class(first),
+        _ => wgpu_class(&device),
+    };
+    open_gpu(name, class, &Device::new(device))
+}
+
+/// The adapters of the machine's own graphics API, or of whichever other one there is.
+///
+/// Burn's own order tries OpenGL as well wherever Vulkan has a software adapter alone, which makes
+/// windowing libraries complain on machines without a screen; and a GPU that only OpenGL reaches
+/// is a bad one to compute on.
+#[cfg(feature = "wgpu")]
+fn wgpu_adapters() -> &'static [WgpuDevice] {
+    use burn::backend::{CubeDevice, WgpuBackend, WgpuDeviceKind as Kind};
+    use std::sync::OnceLock;
+
+    static ADAPTERS: OnceLock<Vec<WgpuDevice>> = OnceLock::new();
+    ADAPTERS.get_or_init(|| {
+        let native: &[WgpuBackend] = if cfg!(target_vendor = "apple") {
+            &[WgpuBackend::Metal]
+        } else if cfg!(windows) {
+            &[WgpuBackend::Vulkan, WgpuBackend::Dx12]
+        } else {
+            &[WgpuBackend::Vulkan]
+        };
+        let kinds = [
+            Kind::DiscreteGpu(0),
+            Kind::IntegratedGpu(0),
+            Kind::VirtualGpu(0),
+            Kind::Other(0),
+            Kind::Cpu,
+        ];
+        for &api in native {
+            let adapters: Vec<WgpuDevice> = kinds
+                .iter()
+                .map(|kind| CubeDevice::Wgpu(WgpuDevice::new(kind.clone()).on(api)))
+                .flat_map(|seed| CubeDevice::enumerate(seed.to_id()))
+                .filter_map(|id| as_wgpu(&Device::new(CubeDevice::from_id(id))))
+                .collect();
+            if !adapters.is_empty() {
+                return adapters;
+            }
+        }
+        Device::enumerate(DeviceType::Wgpu)
+            .iter()
+            .filter_map(as_wgpu)
+            .collect()
+    })
+}
+
+#[cfg(feature = "wgpu")]
+fn as_wgpu(device: &Device) -> Option<WgpuDevice> {
+    use burn::backend::{CubeDevice, DispatchDevice};
+    match device.as_dispatch() {
+        DispatchDevice::Cube(CubeDevice::Wgpu(device)) => Some(device.clone()),
+        _ => None,
+    }
+}
+
+#[cfg(feature = "wgpu")]
+fn wgpu_class(device: &WgpuDevice) -> DeviceClass {
+    use burn::backend::WgpuDeviceKind as Kind;
+    match device.kind {
+        Kind::DiscreteGpu(_) => DeviceClass::DiscreteGpu,
+        Kind::IntegratedGpu(_) => DeviceClass::IntegratedGpu,
+        Kind::VirtualGpu(_) => DeviceClass::VirtualGpu,
+        Kind::Cpu => DeviceClass::SoftwareGpu,
+        Kind::DefaultDevice | Kind::Existing(_) | Kind::Other(_) => DeviceClass::Other,
+    }
+}
+
+/// Opens a WGPU device once, with an error where the lazy way would panic at the first tensor.
+#[cfg(feature = "wgpu")]
+fn open_wgpu(device: &WgpuDevice) -> Result<(), String> {
+    use burn_wgpu::graphics::AutoGraphicsApi;
+    use burn_wgpu::{RuntimeOptions, WgpuInitError, try_init_setup};
+    use std::sync::{Mutex, PoisonError};
+
+    static OPEN: Mutex<Vec<WgpuDevice>> = Mutex::new(Vec::new());
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if open.contains(device) {
+        return Ok(());
+    }
+    let options = RuntimeOptions::try_default().map_err(|error| error.to_string())?;
+    match try_init_setup::<AutoGraphicsApi>(device, options) {
+        // A registration is refused where a tensor has opened the device before.
+        Ok(_) | Err(WgpuInitError::Registration { .. }) => {
+            open.push(device.clone());
+            Ok(())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,283 @@
+//! How well a model does on a data set: every sample counts once.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor};
+use burn_dataset::Dataset;
+use serde::{Deserialize, Serialize};
+use transformer_ls_burn::Classifier;
+use transformer_ls_datasets::Sample;
+
+use crate::batch::Batcher;
+
+/// Why an evaluation has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// There is nothing to evaluate.
+    #[error("the data set has no samples: check the data folder")]
+    Empty,
+    /// The caller asked to stop.
+    #[error("the evaluation was stopped after {done} of {total} samples")]
+    Stopped {
+        /// Samples done.
+        done: usize,
+        /// Samples in all.
+        total: usize,
+    },
+    /// A sample cannot be had.
+    #[error("sample {index} of the data set could not be read: {problem}; check the data files")]
+    Unreadable {
+        /// Its number, counted from 0.
+        index: usize,
+        /// The data set's own words.
+        problem: String,
+    },
+    /// A label is no class of the model.
+    #[error("label {label} is none of the model's {classes} classes: was it trained on this task?")]
+    Label {
+        /// The label.
+        label: u8,
+        /// How many classes the model has.
+        classes: usize,
+    },
+    /// The device failed.
+    #[error("the device could not compute a batch: {problem}; try `--device flex`")]
+    Device {
+        /// The backend's own words.
+        problem: String,
+    },
+}
+
+/// How far an evaluation has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Samples done.
+    pub done: usize,
+    /// Samples in all.
+    pub total: usize,
+    /// Tokens done, padding left out.
+    pub tokens: usize,
+    /// Seconds so far.
+    pub seconds: f64,
+}
+
+impl Progress {
+    /// Samples a second so far.
+    pub fn samples_per_second(&self) -> f64 {
+        rate(self.done, self.seconds)
+    }
+
+    /// Tokens a second so far, padding left out.
+    pub fn tokens_per_second(&self) -> f64 {
+        rate(self.tokens, self.seconds)
+    }
+}
+
+fn rate(count: usize, seconds: f64) -> f64 {
+    match seconds > 0.0 {
+        true => count as f64 / seconds,
+        false => 0.0,
+    }
+}
+
+/// The result of an evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Mean cross-entropy over all samples, in nats.
+    pub loss: f64,
+    /// The share of samples whose class was found, from 0 to 1.
+    pub accuracy: f64,
+    /// How many those are.
+    pub correct: usize,
+    /// Samples.
+    pub samples: usize,
+    /// Tokens, padding left out.
+    pub tokens: usize,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+impl Evaluation {
+    /// Tokens a second, padding left out.
+    pub fn tokens_per_second(&self) -> f64 {
+        rate(self.tokens, self.seconds)
+    }
+}
+
+/// Evaluates a model on every sample of a data set, the last, smaller batch included.
+///
+/// `progress` is called after every batch, and may ask to stop.
+///
+/// # Errors
+///
+/// An empty data set, a sample that cannot be read, a label that is no class of the model, a
+/// device that fails, or [`EvaluateError::Stopped`].
+pub fn evaluate(
+    model: &Classifier,
+    dataset: &dyn Dataset<Sample>,
+    batcher: &Batcher,
+    batch_size: usize,
+    device: &Device,
+    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+) -> Result<Evaluation, EvaluateError> {
+    let total = dataset.len();
+    if total == 0 {
+        return Err(EvaluateError::Empty);
+    }
+    let begin = Instant::now();
+    let (mut score, mut tokens, mut done) = (Score::default(), 0, 0);
+    while done < total {
+        let end = total.min(done + batch_size.max(1));
+        let samples: Vec<Sample> = (done..end)
+            .map(|index| {
+                let unreadable = |error: burn_dataset::DatasetError| EvaluateError::Unreadable {
+                    index,
+                    problem: error.to_string(),
+                };
+                dataset.get(index).map_err(unreadable)
+            })
+            .collect::<Result<_, _>>()?;
+        let labels: Vec<u8> = samples.iter().map(|sample| sample.label).collect();
+        let batch = batcher.batch(&samples, device, None);
+        tokens += batch.real_tokens;
+        score += self::score(batch.logits(model), &labels)?;
+        done = end;
+        let state = Progress {
+            done,
+            total,
+            tokens,
+            seconds: begin.elapsed().as_secs_f64(),
+        };
+        if progress(&state).is_break() && done < total {
+            return Err(EvaluateError::Stopped { done, total });
+        }
+    }
+    Ok(Evaluation {
+        loss: score.loss_sum / total as f64,
+        accuracy: score.correct as f64 / total as f64,
+        correct: score.correct,
+        samples: total,
+        tokens,
+        seconds: begin.elapsed().as_secs_f64(),
+    })
+}
+
+/// The score of some samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Score {
+    /// The sum of the cross-entropies, in nats.
+    pub loss_sum: f64,
+    /// How many classes were found.
+    pub correct: usize,
+}
+
+impl std::ops::AddAssign for Score {
+    fn add_assign(&mut self, other: Self) {
+        self.loss_sum += other.loss_sum;
+        self.correct += other.correct;
+    }
+}
+
+/// Scores logits against labels, on the host in double precision.
+///
+/// # Shapes
+///
+/// - logits: `[count, classes]`, with one label each
+///
+/// # Errors
+///
+/// A label that is no class, or a device that fails.
+pub fn score(logits: Tensor<2>, labels: &[u8]) -> Result<Score, EvaluateError> {
+    let [_, classes] = logits.dims();
+    let rows = read_rows(logits)?;
+    let mut score = Score::default();
+    for (row, &label) in rows.iter().zip(labels) {
+        let logit = *row
+            .get(usize::from(label))
+            .ok_or(EvaluateError::Label { label, classes })?;
+        score.loss_sum += log_sum_exp(row) - f64::from(logit);
+        score.correct += usize::from(best_class(row) == Some(usize::from(label)));
+    }
+    Ok(score)
+}
+
+/// The probabilities of every class, from logits.
+///
+/// # Shapes
+///
+/// - logits: `[count, classes]`
+///
+/// # Errors
+///
+/// A device that fails.
+pub fn probabilities(logits: Tensor<2>) -> Result<Vec<Vec<f32>>, EvaluateError> {
+    let rows = read_rows(logits)?;
+    let softmax = |row: &Vec<f32>| {
+        let total = log_sum_exp(row);
+        row.iter()
+            .map(|&logit| (f64::from(logit) - total).exp() as f32)
+            .collect()
+    };
+    Ok(rows.iter().map(softmax).collect())
+}
+
+/// The class with the highest value, the first of equals; none if a value is no number.
+pub fn best_class(row: &[f32]) -> Option<usize> {
+    if row.iter().any(|value| value.is_nan()) {
+        return None;
+    }
+    // `max_by` takes the last of equals.
+    let best = row.iter().enumerate().rev();
+    best.max_by(|a, b| a.1.total_cmp(b.1))
+        .map(|(class, _)| class)
+}
+
+fn log_sum_exp(row: &[f32]) -> f64 {
+    let highest = row
+        .iter()
+        .map(|&logit| f64::from(logit))
+        .fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = row
+        .iter()
+        .map(|&logit| (f64::from(logit) - highest).exp())
+        .sum();
+    highest + sum.ln()
+}
+
+/// The rows of a float tensor, on the host.
+fn read_rows(tensor: Tensor<2>) -> Result<Vec<Vec<f32>>, EvaluateError> {
+    let [_, columns] = tensor.dims();
+    let failed = |problem: String| EvaluateError::Device { problem };
+    let values = tensor
+        .try_into_data_as::<f32>()
+        .map_err(|error| failed(error.to_string()))?
+        .try_into_vec::<f32>()
+        .map_err(|error| failed(error.to_string()))?;
+    Ok(values
+        .chunks_exact(columns.max(1))
+        .map(<[f32]>::to_vec)
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_equals_is_best_and_nan_is_none() {
+        assert_eq!(best_class(&[0.0, 2.0, 2.0, 1.0]), Some(1));
+        assert_eq!(best_class(&[-0.5]), Some(0));
+        assert_eq!(best_class(&[0.0, f32::NAN]), None);
+        assert_eq!(best_class(&[]), None);
+    }
+
+    #[test]
+    fn log_sum_exp_is_stable() {
+        // ln(e^0 + e^0) = ln 2, also a thousand higher.
+        assert!((log_sum_exp(&[0.0, 0.0]) - std::f64::consts::LN_2).abs() < 1e-15);
+        let high = log_sum_exp(&[1000.0, 1000.0]) - 1000.0;
+        assert!((high - std::f64::consts::LN_2).abs() < 1e-12);
+        assert!(log_sum_exp(&[f32::NAN, 0.0]).is_nan());
+    }
+}

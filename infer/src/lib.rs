@@ -1,0 +1,17 @@
+//! From a run folder or a checkpoint to an answer.
+//!
+//! What evaluating and training share lives here: [`run`] (a run's configuration and its folder),
+//! [`batch`] (samples to tensors), [`device`] (devices by name), [`predict`] and [`evaluate`], and
+//! weight files ([`weights_file`]). The command `ls-infer` is built from it, and training builds
+//! on it.
+
+#![warn(missing_docs)]
+
+pub mod batch;
+pub mod device;
+pub mod evaluate;
+pub mod predict;
+pub mod run;
+pub mod shipped;
+pub mod task;
+pub mod weights_file;

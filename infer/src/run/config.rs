@@ -1,0 +1,372 @@
+//! A run's configuration: everything that decides it, as plain data.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use transformer_ls_burn::ClassifierConfig;
+use transformer_ls_datasets::listops::Tokenizer;
+
+use super::set;
+use crate::batch::Batcher;
+use crate::device::is_cubecl;
+
+/// What is wrong with a configuration, and what it has to be.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("could not read {}: {cause}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's own words.
+        cause: std::io::Error,
+    },
+    /// The text is no configuration.
+    #[error("{origin}: {problem}")]
+    Malformed {
+        /// The file, or another name for where the text is from.
+        origin: String,
+        /// Which field, and what is wrong with it.
+        problem: String,
+    },
+    /// A `--set` that is not `key=value`.
+    #[error("`{0}` is no assignment: write `--set key=value`, for instance `--set batch_size=16`")]
+    NoAssignment(String),
+    /// A `--set` with an unknown name.
+    #[error("there is no field `{key}`: the fields are {known}")]
+    UnknownField {
+        /// The name.
+        key: String,
+        /// The right ones.
+        known: String,
+    },
+    /// A `--set` with a name that several fields have.
+    #[error("`{key}` could be {candidates}: write one of these in full")]
+    AmbiguousField {
+        /// The name.
+        key: String,
+        /// The fields that have it.
+        candidates: String,
+    },
+    /// A `--set` with a value of the wrong type.
+    #[error("`{value}` does not fit `{key}`: {problem}")]
+    WrongValue {
+        /// The field.
+        key: String,
+        /// The value.
+        value: String,
+        /// What is expected.
+        problem: String,
+    },
+    /// Values that are of the right type and make no sense.
+    #[error("{}", problems.join("\n"))]
+    Invalid {
+        /// One sentence each.
+        problems: Vec<String>,
+    },
+}
+
+/// Everything that decides a run. `config.json` of a run folder holds it, so that any run can be
+/// repeated from its folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The task: `listops`.
+    pub task: String,
+    /// The preset that the model's sizes started from.
+    pub preset: String,
+    /// Where all randomness comes from: weights, data order, dropout.
+    pub seed: u64,
+    /// The device, as asked for.
+    pub device: String,
+    /// The model.
+    pub model: ClassifierConfig,
+    /// The data and how it becomes batches.
+    pub data: DataConfig,
+    /// How the model is trained.
+    pub training: TrainingConfig,
+}
+
+/// The data and how it becomes batches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// The folder with the task's files.
+    pub dir: PathBuf,
+    /// How ListOps expressions become tokens; `null` for tasks that leave no choice.
+    pub tokenizer: Option<Tokenizer>,
+    /// How documents are put into a batch.
+    pub packed: Packing,
+}
+
+/// How documents are put into a batch. The model's answers are the same either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Packing {
+    /// Whatever the device does best: packed on CPU backends, padded where kernels are compiled
+    /// for a shape.
+    #[default]
+    Auto,
+    /// End to end, so that no time is spent on padding.
+    Packed,
+    /// One a row, each as long as the model's positions, so that all batches have one shape.
+    Padded,
+}
+
+impl Packing {
+    /// Whether batches are packed on this device.
+    pub fn packs(self, device: &Device) -> bool {
+        match self {
+            Self::Auto => !is_cubecl(device),
+            Self::Packed => true,
+            Self::Padded => false,
+        }
+    }
+}
+
+/// How a model is trained: the protocol's numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// The length of the schedule, in optimizer steps. 0 for a model that was trained elsewhere.
+    pub steps: usize,
+    /// The steps until the learning rate's peak.
+    pub warmup: usize,
+    /// The learning rate at its peak.
+    pub learning_rate: f64,
+    /// AdamW's weight decay.
+    pub weight_decay: f64,
+    /// AdamW's β₂ (β₁ follows the schedule).
+    pub beta2: f64,
+    /// AdamW's ε.
+    pub epsilon: f64,
+    /// Samples a step.
+    pub batch_size: usize,
+    /// Steps between evaluations on dev.
+    pub evaluate_every: usize,
+    /// Steps between checkpoints: what a kill can cost at most.
+    pub checkpoint_every: usize,
+    /// Samples a batch when evaluating.
+    pub eval_batch_size: usize,
+}
+
+impl TrainingConfig {
+    /// For a model that was trained elsewhere and is only used here: no steps.
+    pub fn elsewhere() -> Self {
+        Self {
+            steps: 0,
+            warmup: 0,
+            learning_rate: 0.0,
+            weight_decay: 0.0,
+            beta2: 0.999,
+            epsilon: 1e-6,
+            batch_size: 32,
+            evaluate_every: 1,
+            checkpoint_every: 1,
+            eval_batch_size: 32,
+        }
+    }
+}
+
+impl RunConfig {
+    /// Reads a configuration from JSON text.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Malformed`], which names the field.
+    pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+        Self::parse(text, "the configuration")
+    }
+
+    /// Reads a configuration from a JSON file.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, or [`ConfigError::Malformed`], which names file and field.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable {
+            path: path.to_path_buf(),
+            cause,
+        })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let malformed = |problem: String| ConfigError::Malformed {
+            origin: origin.to_string(),
+            problem,
+        };
+        let config = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            malformed(match error.path().iter().len() {
+                0 => error.inner().to_string(),
+                _ => format!("`{}`: {}", error.path(), error.inner()),
+            })
+        })?;
+        json.end().map_err(|error| malformed(error.to_string()))?;
+        Ok(config)
+    }
+
+    /// The configuration as JSON text, a field a line.
+    pub fn to_json(&self) -> String {
+        // A structure of strings and numbers cannot fail to become JSON; a path that is no Unicode
+        // could, and is then written as it prints.
+        let text = serde_json::to_string_pretty(self).or_else(|_| {
+            let mut copy = self.clone();
+            copy.data.dir = PathBuf::from(copy.data.dir.to_string_lossy().into_owned());
+            serde_json::to_string_pretty(&copy)
+        });
+        text.unwrap_or_default() + "\n"
+    }
+
+    /// Sets one field from text, as `--set key=value` does. `key` is a field's dotted path
+    /// (`training.batch_size`), or its bare name where only one field has it.
+    ///
+    /// `task` and `preset` are names alone: setting them changes no other field.
+    ///
+    /// # Errors
+    ///
+    /// An unknown name (the sentence lists the right ones), one that several fields have, or a
+    /// value of another type (the sentence says which is expected).
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
+        *self = set::set(self, key.trim(), value.trim())?;
+        Ok(())
+    }
+
+    /// Sets several fields, each given as `key=value`.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set), and text without `=`.
+    pub fn set_all<S: AsRef<str>>(
+        &mut self,
+        assignments: impl IntoIterator<Item = S>,
+    ) -> Result<(), ConfigError> {
+        for assignment in assignments {
+            let assignment = assignment.as_ref();
+            let (key, value) = assignment
+                .split_once('=')
+                .ok_or_else(|| ConfigError::NoAssignment(assignment.to_string()))?;
+            self.set(key, value)?;
+        }
+        Ok(())
+    }
+
+    /// The dotted path of every field.
+    pub fn keys(&self) -> Vec<String> {
+        set::keys(self)
+    }
+
+    /// Checks that the values make sense together.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] with a sentence for each problem.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let mut problems = self.model_problems();
+        problems.extend(self.training_problems());
+        invalid_if_any(problems)
+    }
+
+    /// Checks what inference needs: the model and its data, not the training.
+    ///
+    /// # Errors
+    ///
+    /// As [`validate`](Self::validate).
+    pub fn validate_for_inference(&self) -> Result<(), ConfigError> {
+        invalid_if_any(self.model_problems())
+    }
+
+    /// The batcher of this configuration on a device.
+    pub fn batcher(&self, device: &Device) -> Batcher {
+        Batcher::new(self.model.max_length, self.data.packed.packs(device))
+    }
+
+    fn model_problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Err(error) = self.model.validate() {
+            problems.push(format!("`model.{}` {}.", error.field, error.problem));
+        }
+        match (self.task.as_str(), self.data.tokenizer) {
+            ("listops", None) => problems.push(
+                "`data.tokenizer` must be \"legacy\" or \"brackets\" for the task listops.".into(),
+            ),
+            (_, Some(tokenizer)) if self.model.vocab_size < tokenizer.vocab_size() => {
+                problems.push(format!(
+                    "`model.vocab_size` must be at least {} for the tokenizer {tokenizer}, and is {}.",
+                    tokenizer.vocab_size(),
+                    self.model.vocab_size
+                ));
+            }
+            _ => {}
+        }
+        if self.task == "listops" {
+            let classes = transformer_ls_datasets::listops::CLASSES;
+            if self.model.classes < classes {
+                problems.push(format!(
+                    "`model.classes` must be at least {classes} for the task listops, and is {}.",
+                    self.model.classes
+                ));
+            }
+            if self.model.pair {
+                problems.push("`model.pair` must be false for the task listops.".into());
+            }
+        }
+        if self.training.eval_batch_size == 0 {
+            problems.push("`training.eval_batch_size` must be at least 1.".into());
+        }
+        problems
+    }
+
+    fn training_problems(&self) -> Vec<String> {
+        let training = &self.training;
+        let mut problems = Vec::new();
+        for (field, value) in [
+            ("steps", training.steps),
+            ("batch_size", training.batch_size),
+            ("evaluate_every", training.evaluate_every),
+            ("checkpoint_every", training.checkpoint_every),
+        ] {
+            if value == 0 {
+                problems.push(format!("`training.{field}` must be at least 1."));
+            }
+        }
+        if training.warmup > training.steps {
+            problems.push(format!(
+                "`training.warmup` is {}, which is more than `training.steps` ({}).",
+                training.warmup, training.steps
+            ));
+        }
+        for (field, value) in [
+            ("learning_rate", training.learning_rate),
+            ("epsilon", training.epsilon),
+        ] {
+            if !(value.is_finite() && value > 0.0) {
+                problems.push(format!(
+                    "`training.{field}` must be above 0, and is {value}."
+                ));
+            }
+        }
+        if !(training.weight_decay.is_finite() && training.weight_decay >= 0.0) {
+            problems.push(format!(
+                "`training.weight_decay` must be 0 or more, and is {}.",
+                training.weight_decay
+            ));
+        }
+        if !(training.beta2 > 0.0 && training.beta2 < 1.0) {
+            problems.push(format!(
+                "`training.beta2` must lie between 0 and 1, and is {}.",
+                training.beta2
+            ));
+        }
+        problems
+    }
+}
+
+fn invalid_if_any(problems: Vec<String>) -> Result<(), ConfigError> {
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(ConfigError::Invalid { problems }),
+    }
+}

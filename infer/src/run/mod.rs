@@ -1,0 +1,30 @@
+//! A run: the unit that training writes and inference reads.
+//!
+//! [`RunConfig`] is everything that decides a run, as plain data; [`RunFolder`] is where it lives:
+//!
+//! | name | what |
+//! |---|---|
+//! | `config.json` | the configuration that the run was started with |
+//! | `metrics.jsonl` | one [`MetricLine`] an evaluation |
+//! | `summary.json` | the [`Summary`], once the run has ended |
+//! | `model.safetensors` | the weights that were best on dev |
+//! | `checkpoint/<step>/` | what a resume needs |
+//!
+//! Every file appears complete or not at all, so that a process may die at any moment.
+
+mod atomic;
+mod checkpoint;
+mod config;
+mod error;
+mod folder;
+mod metrics;
+mod set;
+mod summary;
+
+pub use atomic::write_atomically;
+pub use checkpoint::{Checkpoint, CheckpointWriter};
+pub use config::{ConfigError, DataConfig, Packing, RunConfig, TrainingConfig};
+pub use error::RunError;
+pub use folder::RunFolder;
+pub use metrics::{MetricLine, MetricsLog};
+pub use summary::{Summary, versions};

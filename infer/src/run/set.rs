@@ -1,0 +1,109 @@
+//! Setting a field by name: through JSON, so that no field has to be listed here.
+
+use serde_json::Value;
+
+use super::{ConfigError, RunConfig};
+
+/// The dotted paths of all fields, in order.
+pub(super) fn keys(config: &RunConfig) -> Vec<String> {
+    let mut keys = Vec::new();
+    collect(&tree(config), "", &mut keys);
+    keys
+}
+
+/// The configuration with one field changed.
+pub(super) fn set(config: &RunConfig, key: &str, value: &str) -> Result<RunConfig, ConfigError> {
+    let path = find(&keys(config), key)?;
+    let mut problem = String::new();
+    for candidate in readings(value) {
+        let as_text = candidate.is_string();
+        let mut changed = tree(config);
+        if let Some(place) = changed.pointer_mut(&format!("/{}", path.replace('.', "/"))) {
+            *place = candidate;
+        }
+        match serde_path_to_error::deserialize::<_, RunConfig>(changed) {
+            Ok(config) => return Ok(config),
+            // What a field says to text tells its type best.
+            Err(error) if as_text => problem = expectation(&error.inner().to_string()),
+            Err(_) => {}
+        }
+    }
+    Err(ConfigError::WrongValue {
+        key: path,
+        value: value.to_string(),
+        problem,
+    })
+}
+
+fn tree(config: &RunConfig) -> Value {
+    serde_json::from_str(&config.to_json()).unwrap_or_default()
+}
+
+fn collect(value: &Value, prefix: &str, keys: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = match prefix {
+                    "" => name.clone(),
+                    _ => format!("{prefix}.{name}"),
+                };
+                collect(value, &path, keys);
+            }
+        }
+        _ => keys.push(prefix.to_string()),
+    }
+}
+
+/// The full path that a key stands for.
+fn find(keys: &[String], key: &str) -> Result<String, ConfigError> {
+    if keys.iter().any(|path| path == key) {
+        return Ok(key.to_string());
+    }
+    let bare = |path: &str| path.rsplit('.').next() == Some(key);
+    let found: Vec<&String> = keys.iter().filter(|path| bare(path)).collect();
+    match found.as_slice() {
+        [path] => Ok((*path).clone()),
+        [] => Err(ConfigError::UnknownField {
+            key: key.to_string(),
+            known: keys.join(", "),
+        }),
+        several => Err(ConfigError::AmbiguousField {
+            key: key.to_string(),
+            candidates: several
+                .iter()
+                .map(|path| format!("`{path}`"))
+                .collect::<Vec<_>>()
+                .join(" or "),
+        }),
+    }
+}
+
+/// What a value may mean, the likeliest first: JSON (numbers, true, null), the text itself, and
+/// `none` or `off` for a field that may be absent.
+fn readings(value: &str) -> Vec<Value> {
+    let mut readings = Vec::new();
+    if let Ok(json) = serde_json::from_str(value) {
+        readings.push(json);
+    }
+    readings.push(Value::String(value.to_string()));
+    if matches!(value, "none" | "off") {
+        readings.push(Value::Null);
+    }
+    readings
+}
+
+/// Serde's sentence about a wrong type in words that need no Rust.
+fn expectation(error: &str) -> String {
+    for (rust, plain) in [
+        ("usize", "a whole number, 0 or more"),
+        ("u64", "a whole number, 0 or more"),
+        ("f64", "a number"),
+        ("a boolean", "true or false"),
+        ("a string", "text"),
+    ] {
+        if error.ends_with(&format!("expected {rust}")) {
+            return format!("expected {plain}");
+        }
+    }
+    error.to_string()
+}

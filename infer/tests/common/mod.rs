@@ -1,0 +1,103 @@
+//! Small untrained runs for the tests.
+#![allow(dead_code)] // every test binary uses a part
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use transformer_ls_burn::{ClassifierConfig, Pooling};
+use transformer_ls_datasets::listops::Tokenizer;
+use transformer_ls_datasets::{Documents, Sample};
+use transformer_ls_infer::run::{
+    DataConfig, MetricLine, Packing, RunConfig, RunFolder, TrainingConfig,
+};
+
+/// A ListOps run small enough for tests.
+pub fn config() -> RunConfig {
+    RunConfig {
+        task: "listops".into(),
+        preset: "listops".into(),
+        seed: 7,
+        device: "flex".into(),
+        model: ClassifierConfig {
+            vocab_size: 17,
+            classes: 10,
+            max_length: 48,
+            d_model: 16,
+            heads: 2,
+            d_ff: 32,
+            d_head: 16,
+            layers: 2,
+            rank: 4,
+            window: 4,
+            pooling: Pooling::ClassLast,
+            ..Default::default()
+        },
+        data: DataConfig {
+            dir: PathBuf::from("data/listops"),
+            tokenizer: Some(Tokenizer::Brackets),
+            packed: Packing::Auto,
+        },
+        training: TrainingConfig {
+            steps: 100,
+            warmup: 20,
+            learning_rate: 1e-4,
+            weight_decay: 0.0,
+            beta2: 0.999,
+            epsilon: 1e-6,
+            batch_size: 4,
+            evaluate_every: 10,
+            checkpoint_every: 10,
+            eval_batch_size: 3,
+        },
+    }
+}
+
+/// A run folder with untrained weights, released again for readers and writers.
+pub fn untrained_run(path: &Path) -> RunConfig {
+    let config = config();
+    let device = Device::flex();
+    device.seed(config.seed);
+    let model = config.model.init(&device).unwrap();
+    let folder = RunFolder::create(path, &config).unwrap();
+    folder.save_weights(&model, 0, Some(0.125)).unwrap();
+    config
+}
+
+/// A sample of one document with made-up tokens.
+pub fn sample(length: usize, label: u8) -> Sample {
+    Sample {
+        documents: Documents::One(tokens(length, u16::from(label))),
+        label,
+    }
+}
+
+/// Made-up tokens, none of them padding.
+pub fn tokens(length: usize, salt: u16) -> Vec<u16> {
+    (0..length)
+        .map(|i| (i as u16 * 7 + salt * 3) % 15 + 1)
+        .collect()
+}
+
+/// A line of metrics.
+pub fn line(step: usize) -> MetricLine {
+    MetricLine {
+        step,
+        split: transformer_ls_datasets::Split::Dev,
+        loss: 2.25,
+        accuracy: 0.5,
+        learning_rate: 1e-4,
+        tokens_per_second: 1000.0,
+        seconds: 1.5,
+        device_bytes: None,
+    }
+}
+
+/// The names in a folder, sorted.
+pub fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,130 @@
+//! Batches: packed or padded, whole or in parts, the model's answers are the same.
+
+use crate::common::{config, sample, tokens};
+use burn::tensor::{Device, Tensor};
+use transformer_ls_burn::{ClassifierConfig, Pooling};
+use transformer_ls_datasets::{Documents, Sample};
+use transformer_ls_infer::batch::Batcher;
+
+fn difference(a: Tensor<2>, b: Tensor<2>) -> f32 {
+    (a - b).abs().max().into_scalar::<f32>()
+}
+
+fn models() -> Vec<ClassifierConfig> {
+    let base = config().model;
+    [
+        Pooling::ClassLast,
+        Pooling::ClassEvery,
+        Pooling::MeanAll,
+        Pooling::MeanReal,
+    ]
+    .into_iter()
+    .map(|pooling| ClassifierConfig {
+        pooling,
+        ..base.clone()
+    })
+    .collect()
+}
+
+#[test]
+fn packed_and_padded_give_the_same_logits() {
+    let device = Device::flex();
+    let samples: Vec<Sample> = [(48, 0), (1, 1), (17, 2), (30, 3)]
+        .map(|(length, label)| sample(length, label))
+        .to_vec();
+    for config in models() {
+        device.seed(3);
+        let model = config.init(&device).unwrap();
+        let logits = |packed| {
+            let batcher = Batcher::new(config.max_length, packed);
+            let batch = batcher.batch(&samples, &device, None);
+            assert_eq!((batch.count, batch.real_tokens), (4, 96));
+            batch.logits(&model)
+        };
+        let padded = logits(false);
+        assert_eq!(padded.dims(), [4, 10]);
+        let worst = difference(padded.clone(), logits(true));
+        assert!(worst < 1e-5, "{:?}: {worst}", config.pooling);
+        // One at a time: the neighbours in a batch have no say.
+        for (index, sample) in samples.iter().enumerate() {
+            let batcher = Batcher::new(config.max_length, index % 2 == 0);
+            let batch = batcher.batch(std::slice::from_ref(sample), &device, None);
+            let row = padded.clone().slice([index..index + 1, 0..10]);
+            let worst = difference(row, batch.logits(&model));
+            assert!(
+                worst < 1e-5,
+                "{:?}, sample {index}: {worst}",
+                config.pooling
+            );
+        }
+    }
+}
+
+#[test]
+fn pairs_are_two_documents_a_sample() {
+    let device = Device::flex();
+    device.seed(3);
+    let config = ClassifierConfig {
+        pair: true,
+        classes: 2,
+        ..config().model
+    };
+    let model = config.init(&device).unwrap();
+    let samples: Vec<Sample> = [(40, 12), (3, 48)]
+        .into_iter()
+        .map(|(first, second)| Sample {
+            documents: Documents::Two(tokens(first, 1), tokens(second, 2)),
+            label: 1,
+        })
+        .collect();
+    let logits = |packed| {
+        let batch = Batcher::new(48, packed).batch(&samples, &device, None);
+        assert_eq!(batch.tokens.len(), 2);
+        assert_eq!(batch.real_tokens, 40 + 12 + 3 + 48);
+        assert_eq!(
+            batch.labels.to_data().iter::<i64>().collect::<Vec<_>>(),
+            [1, 1]
+        );
+        batch.logits(&model)
+    };
+    let worst = difference(logits(false), logits(true));
+    assert!(worst < 1e-5, "{worst}");
+}
+
+#[test]
+fn odd_documents_are_no_trouble() {
+    let device = Device::flex();
+    device.seed(3);
+    let config = config().model;
+    let model = config.init(&device).unwrap();
+    let finite = |samples: &[Sample], packed| {
+        let batch = Batcher::new(48, packed).batch(samples, &device, None);
+        let count = batch.real_tokens;
+        let logits = batch.logits(&model).into_data();
+        assert!(logits.iter::<f32>().all(f32::is_finite));
+        count
+    };
+    for packed in [false, true] {
+        // Empty documents, alone and beside others.
+        assert_eq!(finite(&[sample(0, 1)], packed), 0);
+        assert_eq!(
+            finite(&[sample(0, 1), sample(5, 2), sample(0, 3)], packed),
+            5
+        );
+        // A document longer than the model is cut.
+        assert_eq!(finite(&[sample(100, 1)], packed), 48);
+    }
+    // One that holds the padding id is padded either way.
+    let mut holed = tokens(20, 1);
+    holed[7] = 0;
+    let holed = Sample {
+        documents: Documents::One(holed),
+        label: 0,
+    };
+    let logits = |packed| {
+        Batcher::new(48, packed)
+            .batch(std::slice::from_ref(&holed), &device, None)
+            .logits(&model)
+    };
+    assert_eq!(difference(logits(false), logits(true)), 0.0);
+}

@@ -1,0 +1,176 @@
+//! Configurations: reading, setting by name, and what is said about wrong ones.
+
+use crate::common::config;
+use transformer_ls_burn::Pooling;
+use transformer_ls_datasets::listops::Tokenizer;
+use transformer_ls_infer::run::{Packing, RunConfig};
+
+fn message(key: &str, value: &str) -> String {
+    config().set(key, value).unwrap_err().to_string()
+}
+
+#[test]
+fn json_round_trip() {
+    let config = config();
+    assert_eq!(RunConfig::from_json(&config.to_json()).unwrap(), config);
+    assert!(config.to_json().ends_with("}\n"));
+}
+
+#[test]
+fn a_bad_field_is_named() {
+    let text = config().to_json();
+    for (from, to, expected) in [
+        ("\"steps\": 100", "\"steps\": -1", "`training.steps`"),
+        ("\"steps\": 100", "\"stepz\": 100", "unknown field `stepz`"),
+        (
+            "\"packed\": \"auto\"",
+            "\"packed\": \"both\"",
+            "`data.packed`",
+        ),
+        ("\"seed\": 7", "\"sead\": 7", "unknown field `sead`"),
+    ] {
+        let broken = text.replace(from, to);
+        assert_ne!(broken, text, "{from}");
+        let error = RunConfig::from_json(&broken).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let error = RunConfig::from_json(&format!("{text} more")).unwrap_err();
+    assert!(error.to_string().contains("trailing"), "{error}");
+}
+
+#[test]
+fn fields_are_set_by_path_or_by_bare_name() {
+    let mut config = config();
+    config.set("training.batch_size", "16").unwrap();
+    config.set("learning_rate", "3e-4").unwrap();
+    config.set("seed", "1234").unwrap();
+    config.set("tied", "true").unwrap();
+    config.set("pooling", "mean_real").unwrap();
+    config.set("tokenizer", "legacy").unwrap();
+    config.set("packed", "padded").unwrap();
+    config.set("dir", "/tmp/5").unwrap();
+    config.set("conv_kernel", "5").unwrap();
+    config.set("preset", "7").unwrap(); // text that looks like a number
+    assert_eq!(config.training.batch_size, 16);
+    assert_eq!(config.training.learning_rate, 3e-4);
+    assert_eq!(config.seed, 1234);
+    assert!(config.model.tied);
+    assert_eq!(config.model.pooling, Pooling::MeanReal);
+    assert_eq!(config.data.tokenizer, Some(Tokenizer::Legacy));
+    assert_eq!(config.data.packed, Packing::Padded);
+    assert_eq!(config.data.dir, std::path::Path::new("/tmp/5"));
+    assert_eq!(config.model.conv_kernel, Some(5));
+    assert_eq!(config.preset, "7");
+    config.set("conv_kernel", "none").unwrap();
+    config.set("tokenizer", "null").unwrap();
+    assert_eq!(config.model.conv_kernel, None);
+    assert_eq!(config.data.tokenizer, None);
+    config
+        .set_all(["dropout=0.25", "attention_dropout = 0.5"])
+        .unwrap();
+    assert_eq!(
+        (config.model.dropout, config.model.attention_dropout),
+        (0.25, 0.5)
+    );
+}
+
+#[test]
+fn every_field_can_be_set_to_what_it_is() {
+    let before = config();
+    let tree: serde_json::Value = serde_json::from_str(&before.to_json()).unwrap();
+    assert!(before.keys().len() > 25);
+    for key in before.keys() {
+        let value = &tree[key.as_str()];
+        let value = match key.split_once('.') {
+            Some((section, field)) => &tree[section][field],
+            None => value,
+        };
+        let text = match value {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let mut after = before.clone();
+        after.set(&key, &text).unwrap();
+        assert_eq!(after, before, "{key}={text}");
+    }
+}
+
+#[test]
+fn a_wrong_name_lists_the_right_ones() {
+    let error = message("batchsize", "16");
+    assert!(
+        error.starts_with("there is no field `batchsize`"),
+        "{error}"
+    );
+    for name in ["training.batch_size", "model.window", "data.dir", "seed"] {
+        assert!(error.contains(name), "{error}");
+    }
+    for section in ["training", "model.", ""] {
+        assert!(message(section, "1").starts_with("there is no field"));
+    }
+    let error = config().set_all(["batch_size"]).unwrap_err().to_string();
+    assert!(error.contains("write `--set key=value`"), "{error}");
+}
+
+#[test]
+fn a_wrong_type_says_what_was_expected() {
+    for (key, value, expected) in [
+        ("batch_size", "many", "expected a whole number, 0 or more"),
+        ("batch_size", "-3", "expected a whole number, 0 or more"),
+        ("batch_size", "1.5", "expected a whole number, 0 or more"),
+        ("seed", "x", "expected a whole number, 0 or more"),
+        ("learning_rate", "fast", "expected a number"),
+        ("tied", "1", "expected true or false"),
+        ("conv_kernel", "wide", "expected a whole number, 0 or more"),
+        ("pooling", "max", "mean_all"),
+        ("packed", "no", "`auto`, `packed`, `padded`"),
+        ("tokenizer", "bytes", "brackets"),
+    ] {
+        let error = message(key, value);
+        assert!(
+            error.starts_with(&format!("`{value}` does not fit")),
+            "{error}"
+        );
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn problems_have_a_sentence_each() {
+    config().validate().unwrap();
+    let mut wrong = config();
+    wrong
+        .set_all([
+            "steps=10",
+            "warmup=20",
+            "learning_rate=0",
+            "weight_decay=-1",
+            "beta2=1",
+            "batch_size=0",
+            "evaluate_every=0",
+            "vocab_size=10",
+            "classes=3",
+        ])
+        .unwrap();
+    let text = wrong.validate().unwrap_err().to_string();
+    let expected = [
+        "`model.vocab_size` must be at least 16 for the tokenizer brackets, and is 10.",
+        "`model.classes` must be at least 10 for the task listops, and is 3.",
+        "`training.batch_size` must be at least 1.",
+        "`training.evaluate_every` must be at least 1.",
+        "`training.warmup` is 20, which is more than `training.steps` (10).",
+        "`training.learning_rate` must be above 0, and is 0.",
+        "`training.weight_decay` must be 0 or more, and is -1.",
+        "`training.beta2` must lie between 0 and 1, and is 1.",
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+
+    let mut wrong = config();
+    wrong.set_all(["dropout=1.5", "tokenizer=none"]).unwrap();
+    let text = wrong.validate_for_inference().unwrap_err().to_string();
+    assert!(
+        text.contains("`model.dropout` must lie in [0, 1)"),
+        "{text}"
+    );
+    assert!(text.contains("`data.tokenizer` must be"), "{text}");
+}

@@ -1,0 +1,316 @@
+//! The windowed path joined with the landmarks (paper section 3.3): one softmax per query.
+//!
+//! ```text
+//! S = scale · Q [K̄ | K_window]ᵀ (+ bias on the window)    A = softmax S,   L = log Σ exp S
+//! C = (A ∘ Z) [V̄ | V_window]                              Z: dropout, 0 or 1 / (1 − p)
+//! ```
+//!
+//! A tile of queries is turned on its side, so that a score of the whole tile for one key is a few
+//! vectors, and the softmax runs along the columns. A tile's scores, `32 × (r + w + 2e + 31)` at
+//! most, are the only ones that ever exist.
+
+use fearless_simd::prelude::*;
+use fearless_simd::{Level, dispatch};
+use rayon::prelude::*;
+
+use crate::attend_tile::{Columns, tile_dots};
+use crate::documents::{Documents, Task, tasks};
+use crate::dropout::Dropout;
+use crate::exp::exp;
+use crate::padded_bias::PaddedBias;
+use crate::products::{Terms, sums};
+use crate::real::{Lanes, Real, load, splat, store};
+use crate::tile::{Scratch, TILE, TileRow, put, turn, vectors, whole_vectors};
+use crate::tile_dropout::TileDropout;
+use crate::view::{Rows, View, ViewMut};
+use crate::window::Window;
+
+/// Queries of a document that one thread takes at once.
+const PART: usize = 256;
+
+/// What [`attend`](crate::attend) and [`attend_backward`](crate::attend_backward) read.
+///
+/// # Shapes
+///
+/// `b` batch rows, `h` heads, `r` landmark rows a head, `n` tokens a row, `d` head width. The last
+/// dimension of every tensor lies side by side; the others may have any strides.
+#[derive(Clone, Copy, Debug)]
+pub struct Attend<'a, T> {
+    /// `[b, h, n, d]`
+    pub query: View<'a, T>,
+    /// `[b, h, n, d]`
+    pub key: View<'a, T>,
+    /// `[b, h, n, d]`
+    pub value: View<'a, T>,
+    /// `[documents, h, r, d]`; `r` may be 0.
+    pub landmark_key: View<'a, T>,
+    /// `[documents, h, r, d]`
+    pub landmark_value: View<'a, T>,
+    /// `[h, 2·reach + 1]` in row-major order, `reach = w − 1 + e`: what is added to the score of
+    /// the window key `j` for query `i`, at column `i − j + reach`.
+    pub bias: Option<&'a [T]>,
+    /// How documents lie in the batch.
+    pub documents: Documents<'a>,
+    /// `w`; query `i` lies in segment `s = ⌊i/w⌋` of its document and sees the keys `j` with
+    /// `s·w − e ≤ j < (s+1)·w + e`, `e = max(⌊w/2⌋, 1)`. With 0 it sees the landmarks alone.
+    pub window: usize,
+    /// What scores are multiplied by, usually `1 / √d`.
+    pub scale: f64,
+    /// Dropout of the probabilities.
+    pub dropout: Option<Dropout>,
+}
+
+/// Sizes of one call.
+#[derive(Clone, Copy)]
+pub(crate) struct Sizes {
+    pub batch: usize,
+    pub heads: usize,
+    pub tokens: usize,
+    pub width: usize,
+    pub landmarks: usize,
+}
+
+impl<T: Real> Attend<'_, T> {
+    pub(crate) fn sizes(&self) -> Sizes {
+        let shape = self.query.shape();
+        let [batch, heads, tokens, width] = shape;
+        self.query.assert_like("query", shape);
+        self.key.assert_like("key", shape);
+        self.value.assert_like("value", shape);
+        let landmarks = self.landmark_key.shape()[2];
+        let shape = [self.documents.count(batch), heads, landmarks, width];
+        self.landmark_key.assert_like("landmark_key", shape);
+        self.landmark_value.assert_like("landmark_value", shape);
+        self.documents.assert_fit(batch, tokens);
+        if let Some(bias) = self.bias {
+            let offsets = 2 * Window::new(self.window).reach() + 1;
+            assert_eq!(bias.len(), heads * offsets, "the bias's length, h·offsets");
+        }
+        Sizes {
+            batch,
+            heads,
+            tokens,
+            width,
+            landmarks,
+        }
+    }
+
+    pub(crate) fn tile_dropout(&self, task: &Task<'_>) -> Option<TileDropout<T>> {
+        self.dropout
+            .filter(|dropout| dropout.probability > 0.0)
+            .map(|dropout| TileDropout::new(dropout, task.document.number, task.head))
+    }
+}
+
+/// Attention of every query over the landmarks of its document and the keys of its window, under
+/// one softmax; and the log-sum-exp of each query's scores, dropout left out.
+///
+/// Rows of padded queries, and rows that see nothing, are 0, their log-sum-exp too.
+///
+/// # Shapes
+///
+/// - output: `[b, h, n, d]`, the last dimension side by side; log_sum_exp: `[b, h, n]` in
+///   row-major order. All of both is written.
+///
+/// # Panics
+///
+/// Panics if shapes or documents do not fit each other.
+pub fn attend<T: Real>(inputs: &Attend<'_, T>, output: &mut ViewMut<'_, T>, log_sum_exp: &mut [T]) {
+    let sizes = inputs.sizes();
+    output.assert_like("output", inputs.query.shape());
+    let shape = [sizes.batch, sizes.heads, sizes.tokens, 1];
+    assert_eq!(
+        log_sum_exp.len(),
+        sizes.batch * sizes.heads * sizes.tokens,
+        "the log-sum-exp's length, b·h·n"
+    );
+    let log_sum_exp = ViewMut::contiguous(log_sum_exp, shape);
+    let documents = inputs.documents.list(sizes.batch, sizes.tokens);
+    let output = &*output;
+    let level = Level::new();
+    tasks(&documents, sizes.heads, PART)
+        .par_iter()
+        .for_each_init(Memory::new, |memory, task| {
+            dispatch!(level, simd => part(simd, inputs, task, output, &log_sum_exp, memory));
+        });
+}
+
+struct Memory<T> {
+    query: Scratch<T>,
+    scores: Scratch<T>,
+    landmark_values: Scratch<T>,
+    values: Scratch<T>,
+    bias: Scratch<T>,
+}
+
+impl<T: Real> Memory<T> {
+    fn new() -> Self {
+        Self {
+            query: Scratch::new(),
+            scores: Scratch::new(),
+            landmark_values: Scratch::new(),
+            values: Scratch::new(),
+            bias: Scratch::new(),
+        }
+    }
+}
+
+#[inline(always)]
+fn part<S: Simd, T: Real>(
+    simd: S,
+    inputs: &Attend<'_, T>,
+    task: &Task<'_>,
+    output: &ViewMut<'_, T>,
+    log_sum_exp: &ViewMut<'_, T>,
+    memory: &mut Memory<T>,
+) {
+    let window = Window::new(inputs.window);
+    let document = &task.document;
+    let (batch, head) = (document.batch, task.head);
+    let [_, _, landmarks, d] = inputs.landmark_key.shape();
+    let landmark_keys = inputs.landmark_key.rows(document.number, head, 0);
+    let landmark_values = inputs.landmark_value.rows(document.number, head, 0);
+    let landmark_values =
+        whole_vectors::<S, T>(landmark_values, landmarks, &mut memory.landmark_values);
+    let bias = PaddedBias::new(inputs.bias, head, window, &mut memory.bias);
+    let dropout = inputs.tile_dropout(task);
+    let turned = memory.query.take_rows(d);
+    for start in task.tokens.clone().step_by(TILE) {
+        let queries = start..(start + TILE).min(task.tokens.end);
+        let (at, count) = (document.start + start, queries.len());
+        let mut sums_of = [T::ZERO; TILE];
+        let mut log_sums = [T::ZERO; TILE];
+        if document.has_real(queries.clone()) {
+            let sight = window.sight::<T>(queries.clone(), document.len);
+            let scores = memory.scores.take_rows(landmarks + sight.keys.len());
+            let first_key = document.start + sight.keys.start;
+            let columns = Columns {
+                landmarks,
+                sight: &sight,
+            };
+            let queries_at = inputs.query.rows(batch, head, at);
+            turn(simd, queries_at, count, T::from_f64(inputs.scale), turned);
+            let keys = inputs.key.rows(batch, head, first_key);
+            tile_dots(simd, turned, landmark_keys, keys, &columns, scores);
+            columns.hide(simd, document, start, &bias, scores);
+            softmax(simd, &columns, scores, &mut sums_of, &mut log_sums);
+            if let Some(dropout) = dropout {
+                let kept = dropout.of_queries(start, landmarks, window, &sight);
+                columns.drop(simd, &kept, scores);
+            }
+            for (lane, token) in queries.enumerate() {
+                if !document.is_real(token) || sums_of[lane] == T::ZERO {
+                    (sums_of[lane], log_sums[lane]) = (T::ZERO, T::ZERO);
+                } else {
+                    sums_of[lane] = T::ONE / sums_of[lane];
+                }
+            }
+            let values = inputs.value.rows(batch, head, first_key);
+            let values = whole_vectors::<S, T>(values, sight.keys.len(), &mut memory.values);
+            let to = Output {
+                rows: output,
+                at: [batch, head, at],
+                count,
+                factors: &sums_of,
+            };
+            weigh(simd, &columns, scores, landmark_values, values, &to);
+        } else {
+            for i in 0..count {
+                // SAFETY: these tokens under this head are this call's alone.
+                unsafe { output.row(batch, head, at + i) }.fill(T::ZERO);
+            }
+        }
+        // SAFETY: as above.
+        unsafe { log_sum_exp.write_along_third([batch, head, at, 0], &log_sums[..count]) };
+    }
+}
+
+/// Turns scores into `exp(score − maximum)`; gives their sums, and the logarithms of the sums of
+/// `exp score`.
+#[inline(always)]
+fn softmax<S: Simd, T: Real>(
+    simd: S,
+    columns: &Columns<'_, T>,
+    scores: &mut [TileRow<T>],
+    sums_of: &mut TileRow<T>,
+    log_sums: &mut TileRow<T>,
+) {
+    let lanes = Lanes::<S, T>::LEN;
+    let zero = splat::<S, T>(simd, T::ZERO);
+    let minus_infinity = splat::<S, T>(simd, T::NEG_INFINITY);
+    let mut maxima = [T::ZERO; TILE];
+    for v in 0..vectors::<S, T>() {
+        let at = v * lanes;
+        let mut max = minus_infinity;
+        let (landmarks, window) = columns.split_mut::<S>(scores, v);
+        for row in landmarks.iter().chain(window.iter()) {
+            max = max.max(load::<S, T>(simd, &row[at..]));
+        }
+        // A query that sees nothing: exp(−∞ − 0) is 0, not NaN.
+        let max = max.simd_eq(minus_infinity).select(zero, max);
+        let mut sum = zero;
+        for row in landmarks.iter_mut().chain(window) {
+            let weight = exp::<S, T>(simd, load::<S, T>(simd, &row[at..]) - max);
+            store::<S, T>(weight, &mut row[at..]);
+            sum += weight;
+        }
+        store::<S, T>(sum, &mut sums_of[at..]);
+        store::<S, T>(max, &mut maxima[at..]);
+    }
+    for lane in 0..TILE {
+        log_sums[lane] = maxima[lane] + sums_of[lane].ln();
+    }
+}
+
+/// Where a tile's output goes.
+struct Output<'a, 'b, T> {
+    rows: &'a ViewMut<'b, T>,
+    at: [usize; 3],
+    count: usize,
+    /// What each query's sum is multiplied by.
+    factors: &'a TileRow<T>,
+}
+
+/// Writes the sums of landmark values and window values, weighted.
+#[inline(always)]
+fn weigh<S: Simd, T: Real>(
+    simd: S,
+    columns: &Columns<'_, T>,
+    weights: &[TileRow<T>],
+    landmark_values: Rows<'_, T>,
+    values: Rows<'_, T>,
+    to: &Output<'_, '_, T>,
+) {
+    let [batch, head, at] = to.at;
+    columns.for_blocks::<S>(
+        to.count,
+        #[inline(always)]
+        |queries, keys| {
+            let (of_landmarks, of_window) = weights.split_at(columns.landmarks);
+            let terms = [
+                Terms {
+                    weights: of_landmarks,
+                    rows: landmark_values,
+                    terms: 0..columns.landmarks,
+                },
+                Terms {
+                    weights: of_window,
+                    rows: values,
+                    terms: keys,
+                },
+            ];
+            sums::<S, T, true, 2>(
+                simd,
+                terms,
+                queries,
+                #[inline(always)]
+                |query, offset, sum| {
+                    // SAFETY: these tokens under this head are this call's alone, and each row's last
+                    // reference is gone.
+                    let row = unsafe { to.rows.row(batch, head, at + query) };
+                    put::<S, T>(sum * to.factors[query], row, offset);
+                },
+            );
+        },
+    );
+}

@@ -1,0 +1,441 @@
+//! Long-short attention (Zhu et al. 2021, arXiv 2107.02192): a sliding window joined with a dynamic
+//! low-rank projection of the whole sequence, under one softmax, at a cost linear in the sequence.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use burn::config::Config;
+use burn::module::{Initializer, Module, Param};
+use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::activation::sigmoid;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData, assert_shape};
+
+use super::rotary::rotate;
+use crate::error::ConfigError;
+use crate::ops::{self, AttentionDropout, Boundaries, Layout, Window};
+
+/// Configuration of [`LongShortAttention`].
+#[derive(Config, Debug, PartialEq)]
+pub struct LongShortAttentionConfig {
+    /// Width `D` of the tokens.
+    pub d_model: usize,
+    /// Heads `h`; they divide the width.
+    pub heads: usize,
+    /// Window (segment length) `w` in tokens; 0 leaves the window off.
+    #[config(default = 8)]
+    pub window: usize,
+    /// Rank `r` of the projection: landmarks per head; 0 leaves the projection off.
+    #[config(default = 32)]
+    pub rank: usize,
+    /// Odd length of a depthwise convolution over the values, added to the output.
+    #[config(default = "None")]
+    pub conv_kernel: Option<usize>,
+    /// Dropout of attention probabilities while training.
+    #[config(default = 0.0)]
+    pub dropout: f64,
+    /// Turn queries and keys by their positions (rotary embedding), landmarks included.
+    #[config(default = false)]
+    pub rotary: bool,
+    /// A learned score per head for each distance inside the window, starting at zero.
+    #[config(default = false)]
+    pub offset_bias: bool,
+}
+
+impl LongShortAttentionConfig {
+    /// What is wrong with this configuration, if anything.
+    ///
+    /// # Errors
+    ///
+    /// The first field that can't be built, and what it must be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let fail = |field, problem: String| Err(ConfigError::new(field, problem));
+        if self.d_model == 0 {
+            return fail("d_model", "must be at least 1".into());
+        }
+        if self.heads == 0 || !self.d_model.is_multiple_of(self.heads) {
+            let problem = format!(
+                "{} heads do not divide d_model {}",
+                self.heads, self.d_model
+            );
+            return fail("heads", problem);
+        }
+        if self.window == 0 && self.rank == 0 {
+            let problem = "is 0 and so is the window: attention would see nothing".into();
+            return fail("rank", problem);
+        }
+        if let Some(kernel) = self.conv_kernel
+            && kernel.is_multiple_of(2)
+        {
+            return fail("conv_kernel", format!("must be odd, {kernel} is not"));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            let problem = format!("must lie in [0, 1), {} does not", self.dropout);
+            return fail("attention_dropout", problem);
+        }
+        if self.rotary && !(self.d_model / self.heads).is_multiple_of(2) {
+            let problem = format!(
+                "needs an even head width, {} is odd",
+                self.d_model / self.heads
+            );
+            return fail("rotary", problem);
+        }
+        if self.offset_bias && self.window == 0 {
+            return fail("offset_bias", "needs a window, and the window is 0".into());
+        }
+        Ok(())
+    }
+
+    /// Builds the module with PyTorch's initial distribution of Linear layers; the convolution and
+    /// the offset bias start at zero.
+    ///
+    /// # Panics
+    ///
+    /// Panics if [`validate`](Self::validate) refuses the configuration.
+    pub fn init(&self, device: &Device) -> LongShortAttention {
+        if let Err(error) = self.validate() {
+            panic!("{error}");
+        }
+        let linear = |out| LinearConfig::new(self.d_model, out).init(device);
+        let norm = || LayerNormConfig::new(self.d_model).init(device);
+        let window = Window::segments(self.window);
+        LongShortAttention {
+            query: linear(self.d_model),
+            key: linear(self.d_model),
+            value: linear(self.d_model),
+            output: linear(self.d_model),
+            projection: (self.rank > 0).then(|| linear(self.heads * self.rank)),
+            window_norm: norm(),
+            landmark_norm: norm(),
+            conv: self
+                .conv_kernel
+                .map(|kernel| Initializer::Zeros.init([self.heads, 1, kernel, 1], device)),
+            offset_bias: self
+                .offset_bias
+                .then(|| Initializer::Zeros.init([self.heads, 2 * window.reach() + 1], device)),
+            dropout: DropoutConfig::new(self.dropout).init(),
+            heads: self.heads,
+            window: self.window,
+            rotary: self.rotary,
+        }
+    }
+}
+
+/// Long-short attention over a sequence, optionally with a class row.
+///
+/// ```text
+/// Q = split(X W_q) / √d,   K = split(LN_win(X W_k)),   V = split(LN_win(X W_v))
+/// P = softmax over tokens of X W_p,   K̄ = LN_lm(P K),   V̄ = LN_lm(P V)
+/// A = softmax([Q K̄ᵀ | Q K_windowᵀ]),   Y = merge(A [V̄ | V_window]) W_o
+/// ```
+///
+/// (equations 2 to 5 of the paper, with the "DualLN" of section 3.3; where paper and release
+/// differ, as the release's `lra/attention_transformer_ls.py`). Any number of tokens will do.
+/// Built by [`LongShortAttentionConfig`].
+#[derive(Module, Debug)]
+pub struct LongShortAttention {
+    /// `W_q`
+    pub query: Linear,
+    /// `W_k`
+    pub key: Linear,
+    /// `W_v`
+    pub value: Linear,
+    /// `W_o`
+    pub output: Linear,
+    /// `W_p`: width → heads · rank, features grouped head by head; none at rank 0.
+    pub projection: Option<Linear>,
+    /// `LN_win`, over all heads' features of window keys and values.
+    pub window_norm: LayerNorm,
+    /// `LN_lm`, over all heads' features of landmark keys and values.
+    pub landmark_norm: LayerNorm,
+    /// Depthwise kernels `[h, 1, k, 1]`.
+    pub conv: Option<Param<Tensor<4>>>,
+    /// Scores by distance inside the window `[h, 2·reach + 1]`.
+    pub offset_bias: Option<Param<Tensor<2>>>,
+    /// Probability of attention dropout, and whether this module takes part in training.
+    pub dropout: Dropout,
+    heads: usize,
+    window: usize,
+    rotary: bool,
+}
+
+/// What [`LongShortAttention::forward`] takes.
+#[derive(Clone, Debug)]
+pub struct LongShortInput {
+    tokens: Tensor<3>,
+    layout: Layout,
+    class_row: Option<Tensor<3>>,
+    dropout_seed: Option<u64>,
+}
+
+impl LongShortInput {
+    /// Tokens `[b, n, D]`, one document a row, all of them real.
+    pub fn new(tokens: Tensor<3>) -> Self {
+        Self {
+            tokens,
+            layout: Layout::Full,
+            class_row: None,
+            dropout_seed: None,
+        }
+    }
+
+    /// Marks padding: mask `[b, n]`, true = a real token.
+    pub fn mask(self, mask: Tensor<2, Bool>) -> Self {
+        self.layout(Layout::Padded(mask))
+    }
+
+    /// The row `[1, Σn, D]` holds these documents end to end.
+    pub fn packed(self, boundaries: Boundaries) -> Self {
+        self.layout(Layout::Packed(boundaries))
+    }
+
+    /// How documents lie in the batch.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// A class row for each document, `[documents, 1, D]`: every token sees it, and it reads all
+    /// outputs.
+    pub fn class_row(mut self, class_row: Tensor<3>) -> Self {
+        self.class_row = Some(class_row);
+        self
+    }
+
+    /// Seed of attention dropout, so that a step can be repeated. Without it every call draws
+    /// another one of this process.
+    pub fn dropout_seed(mut self, seed: u64) -> Self {
+        self.dropout_seed = Some(seed);
+        self
+    }
+}
+
+/// What [`LongShortAttention::forward`] returns.
+#[derive(Clone, Debug)]
+pub struct LongShortOutput {
+    /// `[b, n, D]`
+    pub tokens: Tensor<3>,
+    /// `[documents, 1, D]` where there was a class row.
+    pub class_row: Option<Tensor<3>>,
+}
+
+/// Queries, keys and values of class rows, all `[documents, h, 1, d]`.
+#[derive(Clone)]
+struct ClassRow {
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+}
+
+impl LongShortAttention {
+    /// Attends over the sequence.
+    ///
+    /// # Shapes
+    ///
+    /// - tokens: `[b, n, D]`, any `n ≥ 1`; class row: `[documents, 1, D]`
+    /// - output: tokens `[b, n, D]`, class row `[documents, 1, D]`
+    ///
+    /// A padded row gives `W_o`'s bias, as do all rows of a document without a real token.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the input's shapes do not fit the module or each other.
+    pub fn forward(&self, input: LongShortInput) -> LongShortOutput {
+        let (tokens, class_row) = self.contexts(input);
+        LongShortOutput {
+            tokens: self.output.forward(merge(tokens)),
+            class_row: class_row.map(|row| self.output.forward(merge(row))),
+        }
+    }
+
+    /// The class row's output alone: the same numbers as [`forward`](Self::forward) without the
+    /// tokens' output layer.
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward), and if there is no class row.
+    pub fn forward_class_row(&self, input: LongShortInput) -> Tensor<3> {
+        let (_, class_row) = self.contexts(input);
+        self.output
+            .forward(merge(class_row.expect("an input with a class row")))
+    }
+
+    /// What the heads read: tokens `[b, h, n, d]` and class rows `[documents, h, 1, d]`.
+    fn contexts(&self, input: LongShortInput) -> (Tensor<4>, Option<Tensor<4>>) {
+        let LongShortInput {
+            tokens: x,
+            layout,
+            class_row,
+            dropout_seed,
+        } = input;
+        let [b, n, d_model] = x.dims();
+        let [d_weight, _] = self.query.weight.dims();
+        assert_shape!(x, [b, n, d_weight]);
+        layout.check(b, n);
+        let documents = layout.documents(b);
+        if let Some(row) = &class_row {
+            assert_shape!(row, [documents, 1, d_model]);
+        }
+        let d = d_model / self.heads;
+        let mut query = self.split(self.query.forward(x.clone()));
+        let mut key = self.split(self.window_norm.forward(self.key.forward(x.clone())));
+        let value = self.split(self.window_norm.forward(self.value.forward(x.clone())));
+        if self.rotary {
+            let positions = layout.positions(n);
+            query = rotate(query, &positions);
+            key = rotate(key, &positions);
+        }
+        let scale = (d as f64).powf(-0.5);
+        let class_row = class_row.map(|row| ClassRow {
+            query: self.split(self.query.forward(row.clone())) * scale,
+            key: self.split(self.key.forward(row.clone())),
+            value: self.split(self.value.forward(row)),
+        });
+        let landmarks = self.landmarks(x.clone(), &key, &value, class_row.as_ref(), &layout);
+        let attended = ops::attend(
+            query,
+            key,
+            value.clone(),
+            landmarks,
+            self.offset_bias.as_ref().map(|table| table.val()),
+            layout.clone(),
+            Window::segments(self.window),
+            scale,
+            self.attention_dropout(&x.device(), dropout_seed),
+        );
+        let context = attended.output;
+        let class_row = class_row.map(|row| read_outputs(row, context.clone(), &layout));
+        let context = match &self.conv {
+            Some(kernel) => context + convolve(value, kernel.val(), &layout),
+            None => context,
+        };
+        (context, class_row)
+    }
+
+    /// Landmark keys and values after `LN_lm`, `[documents, h, r (+ 1), d]`, the class row first.
+    fn landmarks(
+        &self,
+        x: Tensor<3>,
+        key: &Tensor<4>,
+        value: &Tensor<4>,
+        class_row: Option<&ClassRow>,
+        layout: &Layout,
+    ) -> Option<(Tensor<4>, Tensor<4>)> {
+        let projected = self.projection.as_ref().map(|projection| {
+            let scores = self.split(projection.forward(x)).swap_dims(2, 3);
+            let projected = ops::project(scores, key.clone(), value.clone(), layout.clone());
+            (projected.key, projected.value)
+        });
+        let (key, value) = match (class_row, projected) {
+            (None, None) => return None,
+            (None, Some(projected)) => projected,
+            (Some(row), None) => (row.key.clone(), row.value.clone()),
+            (Some(row), Some((key, value))) => (
+                Tensor::cat(vec![row.key.clone(), key], 2),
+                Tensor::cat(vec![row.value.clone(), value], 2),
+            ),
+        };
+        let norm = |rows| self.split(self.landmark_norm.forward(merge(rows)));
+        Some((norm(key), norm(value)))
+    }
+
+    /// `[b, n, h·k]` → `[b, h, n, k]`
+    fn split(&self, x: Tensor<3>) -> Tensor<4> {
+        let [b, n, features] = x.dims();
+        x.reshape([b, n, self.heads, features / self.heads])
+            .swap_dims(1, 2)
+    }
+
+    fn attention_dropout(&self, device: &Device, seed: Option<u64>) -> AttentionDropout {
+        let trains = self.dropout.training.is_enabled() && device.is_autodiff();
+        if !trains || self.dropout.prob == 0.0 {
+            return AttentionDropout::OFF;
+        }
+        let seed = seed.unwrap_or_else(|| SEEDS.fetch_add(1, Ordering::Relaxed));
+        AttentionDropout {
+            probability: self.dropout.prob,
+            seed: mix(seed) as u32,
+        }
+    }
+}
+
+/// Seeds for callers that bring none.
+static SEEDS: AtomicU64 = AtomicU64::new(0);
+
+/// Spreads a seed over all 64 bits (the finaliser of SplitMix64, Steele et al. 2014).
+pub(crate) fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// `[b, h, n, d]` → `[b, n, h·d]`
+fn merge(x: Tensor<4>) -> Tensor<3> {
+    let [b, h, n, d] = x.dims();
+    x.swap_dims(1, 2).reshape([b, n, h * d])
+}
+
+/// The class row reads the outputs: with `p = softmax([q·k, q·C_1 … q·C_n])` over the real tokens
+/// of its document, `p_0 v + Σ p_i C_i`. `[documents, h, 1, d]`
+///
+/// The sum over tokens is a projection of rank 1, whose log-sum-exp gives `p_0`.
+fn read_outputs(row: ClassRow, context: Tensor<4>, layout: &Layout) -> Tensor<4> {
+    // Elementwise rather than a product with one row, for which see burn#5122.
+    let query = match layout {
+        Layout::Full | Layout::Padded(_) => row.query.clone(),
+        Layout::Packed(boundaries) => {
+            let own = boundaries.document_of_each_token();
+            let own = Tensor::<1, Int>::from_data(
+                TensorData::new(own, [boundaries.total()]),
+                &context.device(),
+            );
+            // [documents, h, 1, d] → [1, h, Σn, d]
+            row.query.clone().select(0, own).permute([2, 1, 0, 3])
+        }
+    };
+    let scores = (query * context.clone()).sum_dim(3).swap_dims(2, 3);
+    let read = ops::project(scores, context.clone(), context, layout.clone());
+    let own_score = (row.query * row.key).sum_dim(3);
+    let own_share = sigmoid(own_score - read.log_sum_exp);
+    let tokens_share = own_share.clone().neg() + 1.0;
+    let read = own_share * row.value + tokens_share * read.key;
+    match layout.document_is_real(&read.device()) {
+        Some(real) => read * real.reshape([-1, 1, 1, 1]),
+        None => read,
+    }
+}
+
+/// A depthwise cross-correlation of each document's values with one kernel a head, zeros outside
+/// the document and at padded tokens. `[b, h, n, d]`
+fn convolve(value: Tensor<4>, kernel: Tensor<4>, layout: &Layout) -> Tensor<4> {
+    let [h, _, length, _] = kernel.dims();
+    let reach = length / 2;
+    let along_tokens = |x| {
+        let options = ConvOptions::new([1, 1], [reach, 0], [1, 1], h);
+        conv2d(x, kernel, None, options)
+    };
+    match layout {
+        Layout::Full => along_tokens(value),
+        Layout::Padded(mask) => {
+            let [b, n] = mask.dims();
+            let real = mask.clone().float().cast(value.dtype());
+            along_tokens(value * real.reshape([b, 1, n, 1]))
+        }
+        Layout::Packed(boundaries) => {
+            // Documents apart by `reach` zero rows, so that no kernel reaches over a boundary.
+            let [b, h, n, d] = value.dims();
+            let device = value.device();
+            let index = |rows: Vec<i32>| {
+                let length = rows.len();
+                Tensor::<1, Int>::from_data(TensorData::new(rows, [length]), &device)
+            };
+            let (spread, places) = boundaries.spread(reach);
+            let zero = Tensor::zeros([b, h, 1, d], (&device, value.dtype()));
+            let rows = Tensor::cat(vec![value, zero], 2).select(2, index(spread));
+            let convolved = along_tokens(rows).select(2, index(places));
+            debug_assert_eq!(convolved.dims(), [b, h, n, d]);
+            convolved
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Embeddings, blocks and pooling: a vector for each document.
+
+use burn::module::{Initializer, Module, Param};
+use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::attention::LongShortAttentionConfig;
+use crate::attention::mix;
+use crate::block::{Block, Rows};
+use crate::classifier::ClassifierConfig;
+use crate::embedding::TokenEmbedding;
+use crate::ops::{self, Layout};
+use crate::tokens::Tokens;
+
+/// How a document's rows become one vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The mean over all rows, padded ones counted as zeros (as released). A packed document is
+    /// divided by the model's `max_length`.
+    MeanAll,
+    /// The mean over real tokens.
+    MeanReal,
+    /// A learned class row in every block.
+    ClassEvery,
+    /// A learned class row in the last block alone.
+    #[default]
+    ClassLast,
+}
+
+impl Pooling {
+    fn has_class_row(self) -> bool {
+        matches!(self, Self::ClassEvery | Self::ClassLast)
+    }
+}
+
+/// Documents → vectors.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    /// Token and position embeddings.
+    pub embedding: TokenEmbedding,
+    /// One block a layer, or a single one used for all layers.
+    pub blocks: Vec<Block>,
+    /// LayerNorm after the last block.
+    pub norm: LayerNorm,
+    /// The class row at the start `[1, 1, D]`.
+    pub class_embedding: Option<Param<Tensor<3>>>,
+    /// Dropout after the embeddings.
+    pub dropout: Dropout,
+    layers: usize,
+    tied: bool,
+    max_length: usize,
+    #[module(skip)]
+    pooling: Pooling,
+}
+
+impl Encoder {
+    pub(crate) fn init(config: &ClassifierConfig, device: &Device) -> Self {
+        let attention: LongShortAttentionConfig = config.attention();
+        let blocks = if config.tied { 1 } else { config.layers };
+        Self {
+            embedding: TokenEmbedding::init(
+                config.vocab_size,
+                config.max_length,
+                config.d_model,
+                device,
+            ),
+            blocks: (0..blocks)
+                .map(|_| Block::init(&attention, config.d_ff, config.dropout, device))
+                .collect(),
+            norm: LayerNormConfig::new(config.d_model).init(device),
+            class_embedding: config
+                .pooling
+                .has_class_row()
+                .then(|| Initializer::Zeros.init([1, 1, config.d_model], device)),
+            dropout: DropoutConfig::new(config.dropout).init(),
+            layers: config.layers,
+            tied: config.tied,
+            max_length: config.max_length,
+            pooling: config.pooling,
+        }
+    }
+
+    pub(crate) fn is_tied(&self) -> bool {
+        self.tied
+    }
+
+    /// A vector for each document.
+    ///
+    /// # Shapes
+    ///
+    /// - ids: `[b, n]`
+    /// - output: `[documents, D]`
+    ///
+    /// # Panics
+    ///
+    /// Panics if a document is longer than the model's positions, or if ids and layout do not fit.
+    pub fn forward(&self, tokens: Tokens) -> Tensor<2> {
+        let documents = tokens.documents();
+        let mut rows = Rows {
+            tokens: self.dropout.forward(self.embedding.forward(&tokens)),
+            class_row: None,
+        };
+        let layout = tokens.layout;
+        for layer in 0..self.layers {
+            let seed = tokens
+                .dropout_seed
+                .map(|seed| mix(seed.wrapping_add(layer as u64)));
+            let block = &self.blocks[layer % self.blocks.len()];
+            let last = layer + 1 == self.layers;
+            if rows.class_row.is_none() && (last || self.pooling == Pooling::ClassEvery) {
+                rows.class_row = self.class_embedding.as_ref().map(|class_row| {
+                    let [_, _, d_model] = class_row.dims();
+                    class_row.val().expand([documents, 1, d_model])
+                });
+            }
+            if last && rows.class_row.is_some() {
+                let [_, _, d_model] = rows.tokens.dims();
+                let class_row = block.forward_class_row(rows, &layout, seed);
+                return self.norm.forward(class_row).reshape([documents, d_model]);
+            }
+            rows = block.forward(rows, &layout, seed);
+        }
+        self.mean(self.norm.forward(rows.tokens), &layout)
+    }
+
+    /// The mean over the rows of each document, `[b, n, D]` → `[documents, D]`.
+    fn mean(&self, x: Tensor<3>, layout: &Layout) -> Tensor<2> {
+        let [b, n, d_model] = x.dims();
+        match layout {
+            Layout::Full => x.mean_dim(1).reshape([b, d_model]),
+            Layout::Padded(mask) => {
+                let real = mask.clone().float().cast(x.dtype());
+                let sum = (x * real.clone().reshape([b, n, 1])).sum_dim(1);
+                let sum = sum.reshape([b, d_model]);
+                match self.pooling {
+                    Pooling::MeanReal => sum / real.sum_dim(1).clamp_min(1.0),
+                    _ => sum / n as f64,
+                }
+            }
+            Layout::Packed(boundaries) => {
+                // With equal scores, the projection is each document's mean.
+                let device = x.device();
+                let scores = Tensor::zeros([1, 1, 1, n], (&device, x.dtype()));
+                let x = x.reshape([1, 1, n, d_model]);
+                let mean = ops::project(scores, x.clone(), x, layout.clone()).key;
+                let mean = mean.reshape([boundaries.count(), d_model]);
+                match self.pooling {
+                    Pooling::MeanReal => mean,
+                    _ => {
+                        let share = |range: std::ops::Range<usize>| {
+                            range.len() as f32 / self.max_length as f32
+                        };
+                        let shares: Vec<f32> = boundaries.ranges().map(share).collect();
+                        let shares = Tensor::<1>::from_floats(shares.as_slice(), &device);
+                        mean * shares.reshape([-1, 1])
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The Long-Short Transformer (Zhu et al. 2021, arXiv 2107.02192) for Burn.
+//!
+//! It attends over long sequences at linear cost: a short sliding window is joined with a dynamic
+//! low-rank projection of the whole sequence, the two aligned by two LayerNorms and weighed by one
+//! softmax.
+//!
+//! * [`attention::LongShortAttention`] is a Burn module over `[batch, tokens, width]` floats, to
+//!   embed in your own model.
+//! * [`Classifier`] is the Long Range Arena model, [`presets`] its published sizes, [`weights`] the
+//!   way to and from NVIDIA's checkpoints and safetensors.
+//! * [`ops`] is the seam to the devices: a backend extension with plain bodies for every backend.
+//!
+//! ```
+//! use burn::tensor::{Device, Distribution, Tensor};
+//! use transformer_ls_burn::attention::{LongShortAttentionConfig, LongShortInput};
+//!
+//! let device = Device::flex();
+//! let attention = LongShortAttentionConfig::new(64, 2).with_window(8).with_rank(32).init(&device);
+//! let x = Tensor::random([4, 1000, 64], Distribution::Default, &device);
+//! let y = attention.forward(LongShortInput::new(x)).tokens;
+//! assert_eq!(y.dims(), [4, 1000, 64]);
+//! ```
+//!
+//! A model holds no backend type: the [`Device`](burn::tensor::Device) that it is built on decides
+//! what runs it.
+#![warn(missing_docs)]
+
+pub mod attention;
+mod block;
+mod classifier;
+mod embedding;
+mod encoder;
+mod error;
+pub mod ops;
+pub mod presets;
+mod tokens;
+pub mod weights;
+
+pub use block::{Block, Rows};
+pub use classifier::{Classifier, ClassifierConfig, Head};
+pub use embedding::TokenEmbedding;
+pub use encoder::{Encoder, Pooling};
+pub use error::ConfigError;
+pub use ops::{Boundaries, Layout};
+pub use tokens::Tokens;

@@ -1,0 +1,284 @@
+//! The rule that ties the operations to Burn's autodiff: what is kept for the backward pass, and
+//! which backward operation turns an output's gradient into its inputs'.
+//!
+//! Inputs are kept by node, not by value, so that gradient checkpointing may recompute them.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::{Autodiff, NodeId};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{AutodiffBackend, Backend};
+
+use super::{
+    AttendGradients, AttentionDropout, Documents, Landmarks, LongShortBackend, OffsetBias, Window,
+};
+
+impl<B: LongShortBackend, C: CheckpointStrategy> LongShortBackend for Autodiff<B, C> {
+    fn project(
+        scores: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        documents: Documents<Self>,
+    ) -> FloatTensor<Self> {
+        let documents = inner_documents::<B, C>(documents);
+        let prepared = ProjectRule
+            .prepare::<C>([scores.node(), key.node(), value.node()])
+            .compute_bound()
+            .stateful();
+        match prepared {
+            OpsKind::Tracked(mut prepared) => {
+                let inputs = [&scores, &key, &value].map(|input| prepared.checkpoint(input));
+                let output = B::project(
+                    scores.into_primitive(),
+                    key.into_primitive(),
+                    value.into_primitive(),
+                    documents.clone(),
+                );
+                let saved = ProjectSaved {
+                    inputs,
+                    output: output.clone(),
+                    documents,
+                };
+                prepared.finish(saved, output)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(B::project(
+                scores.into_primitive(),
+                key.into_primitive(),
+                value.into_primitive(),
+                documents,
+            )),
+        }
+    }
+
+    fn attend(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        landmarks: Landmarks<Self>,
+        bias: OffsetBias<Self>,
+        documents: Documents<Self>,
+        window: Window,
+        scale: f64,
+        dropout: AttentionDropout,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let setting = Setting {
+            documents: inner_documents::<B, C>(documents),
+            window,
+            scale,
+            dropout,
+        };
+        match (landmarks, bias) {
+            (Landmarks::None, OffsetBias::None) => attend::<B, C, 3>([query, key, value], setting),
+            (Landmarks::None, OffsetBias::Table(table)) => {
+                attend::<B, C, 4>([query, key, value, table], setting)
+            }
+            (Landmarks::Rows { key: lk, value: lv }, OffsetBias::None) => {
+                attend::<B, C, 5>([query, key, value, lk, lv], setting)
+            }
+            (Landmarks::Rows { key: lk, value: lv }, OffsetBias::Table(table)) => {
+                attend::<B, C, 6>([query, key, value, lk, lv, table], setting)
+            }
+        }
+    }
+
+    // The backward operations of `Autodiff<B>` are the default bodies: plain operations, which are
+    // differentiable themselves.
+}
+
+/// Int and bool primitives of `Autodiff<B>` are those of `B`.
+fn inner_documents<B: Backend, C: CheckpointStrategy>(
+    documents: Documents<Autodiff<B, C>>,
+) -> Documents<B> {
+    match documents {
+        Documents::Full => Documents::Full,
+        Documents::Padded(mask) => Documents::Padded(mask),
+        Documents::Packed(boundaries) => Documents::Packed(boundaries),
+    }
+}
+
+#[derive(Debug)]
+struct ProjectRule;
+
+#[derive(Clone, Debug)]
+struct ProjectSaved<B: Backend> {
+    inputs: [NodeId; 3],
+    output: FloatTensor<B>,
+    documents: Documents<B>,
+}
+
+impl<B: LongShortBackend> Backward<B, 3> for ProjectRule {
+    type State = ProjectSaved<B>;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 3>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let d_output = grads.consume::<B>(&ops.node);
+        let saved = ops.state;
+        let [scores, key, value] = saved
+            .inputs
+            .map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let (d_scores, d_key, d_value) =
+            B::project_backward(d_output, scores, key, value, saved.output, saved.documents);
+        for (parent, gradient) in ops.parents.into_iter().zip([d_scores, d_key, d_value]) {
+            if let Some(node) = parent {
+                grads.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+/// What attention takes besides differentiable tensors.
+#[derive(Clone, Debug)]
+struct Setting<B: Backend> {
+    documents: Documents<B>,
+    window: Window,
+    scale: f64,
+    dropout: AttentionDropout,
+}
+
+/// Attention with `N` differentiable inputs, in this order: query, key, value; key and value of
+/// the landmarks if `N ≥ 5`; the bias table if `N` is even.
+#[derive(Debug)]
+struct AttendRule<const N: usize>;
+
+impl<const N: usize> AttendRule<N> {
+    const LANDMARKS: bool = N >= 5;
+    const BIAS: bool = N.is_multiple_of(2);
+
+    fn inputs<B: Backend>(tensors: [FloatTensor<B>; N]) -> AttendInputs<B> {
+        let mut tensors = tensors.into_iter();
+        let mut next = || tensors.next().expect("N inputs of this order");
+        let (query, key, value) = (next(), next(), next());
+        let landmarks = match Self::LANDMARKS {
+            true => Landmarks::Rows {
+                key: next(),
+                value: next(),
+            },
+            false => Landmarks::None,
+        };
+        let bias = match Self::BIAS {
+            true => OffsetBias::Table(next()),
+            false => OffsetBias::None,
+        };
+        AttendInputs {
+            query,
+            key,
+            value,
+            landmarks,
+            bias,
+        }
+    }
+
+    fn gradients<B: Backend>(gradients: AttendGradients<B>) -> Vec<FloatTensor<B>> {
+        let mut all = vec![gradients.query, gradients.key, gradients.value];
+        if let Landmarks::Rows { key, value } = gradients.landmarks {
+            all.extend([key, value]);
+        }
+        if let OffsetBias::Table(table) = gradients.bias {
+            all.push(table);
+        }
+        all
+    }
+}
+
+struct AttendInputs<B: Backend> {
+    query: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    landmarks: Landmarks<B>,
+    bias: OffsetBias<B>,
+}
+
+#[derive(Clone, Debug)]
+struct AttendSaved<B: Backend, const N: usize> {
+    inputs: [NodeId; N],
+    output: FloatTensor<B>,
+    log_sum_exp: FloatTensor<B>,
+    setting: Setting<B>,
+}
+
+impl<B: LongShortBackend, const N: usize> Backward<B, N> for AttendRule<N> {
+    type State = AttendSaved<B, N>;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, N>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let d_output = grads.consume::<B>(&ops.node);
+        let saved = ops.state;
+        let inputs = Self::inputs::<B>(
+            saved
+                .inputs
+                .map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node)),
+        );
+        let gradients = B::attend_backward(
+            d_output,
+            inputs.query,
+            inputs.key,
+            inputs.value,
+            inputs.landmarks,
+            inputs.bias,
+            saved.output,
+            saved.log_sum_exp,
+            saved.setting.documents,
+            saved.setting.window,
+            saved.setting.scale,
+            saved.setting.dropout,
+        );
+        for (parent, gradient) in ops.parents.into_iter().zip(Self::gradients(gradients)) {
+            if let Some(node) = parent {
+                grads.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+fn attend<B: LongShortBackend, C: CheckpointStrategy, const N: usize>(
+    tensors: [FloatTensor<Autodiff<B, C>>; N],
+    setting: Setting<B>,
+) -> (FloatTensor<Autodiff<B, C>>, FloatTensor<Autodiff<B, C>>) {
+    let run = |tensors: [FloatTensor<Autodiff<B, C>>; N]| {
+        let inputs = AttendRule::<N>::inputs::<B>(tensors.map(|tensor| tensor.into_primitive()));
+        let setting = setting.clone();
+        B::attend(
+            inputs.query,
+            inputs.key,
+            inputs.value,
+            inputs.landmarks,
+            inputs.bias,
+            setting.documents,
+            setting.window,
+            setting.scale,
+            setting.dropout,
+        )
+    };
+    let prepared = AttendRule::<N>
+        .prepare::<C>(tensors.each_ref().map(|tensor| tensor.node()))
+        .compute_bound()
+        .stateful();
+    let (output, log_sum_exp) = match prepared {
+        OpsKind::Tracked(mut prepared) => {
+            let inputs = tensors.each_ref().map(|tensor| prepared.checkpoint(tensor));
+            let (output, log_sum_exp) = run(tensors);
+            let saved = AttendSaved {
+                inputs,
+                output: output.clone(),
+                log_sum_exp: log_sum_exp.clone(),
+                setting,
+            };
+            (prepared.finish(saved, output), log_sum_exp)
+        }
+        OpsKind::UnTracked(prepared) => {
+            let (output, log_sum_exp) = run(tensors);
+            (prepared.finish(output), log_sum_exp)
+        }
+    };
+    (output, Autodiff::<B, C>::from_inner(log_sum_exp))
+}

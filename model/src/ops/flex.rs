@@ -1,0 +1,5 @@
+//! Flex, Burn's CPU backend.
+
+use super::LongShortBackend;
+
+impl LongShortBackend for burn::backend::Flex {}

@@ -1,0 +1,288 @@
+//! The seam between the model and the devices: the two operations of long-short attention as a
+//! Burn backend extension.
+//!
+//! * [`project`](LongShortBackend::project), the long path: a softmax over the sequence turns keys
+//!   and values into `r` landmarks a head.
+//! * [`attend`](LongShortBackend::attend), the short path joined with the landmarks: one softmax
+//!   over `[landmarks | window]` for every query.
+//!
+//! A LayerNorm that runs across heads stands between the two, which is why they are two. Their
+//! backward passes are operations too, so that no backend ever stores the `n × (r + 2w)`
+//! probabilities; the rule that ties them to autodiff is in `autodiff.rs`.
+//!
+//! # Which part is general
+//!
+//! * Every backend: [`plain`] holds free generic functions over any [`Backend`]. They are the
+//!   default bodies, the fallback of a backend that overrides them, and the oracle of the tests.
+//! * Every layout: tensors are logical `[b, h, n, d]`, usually views of memory `[b, n, h, d]`.
+//!   Kernels take the strides as they come and choose those of their outputs.
+//! * Every batch: [`Documents`] says how documents lie in it; one a row, or packed without
+//!   padding.
+//! * [`Window`] and [`OffsetBias`] are enums that grow: a causal window or one in two dimensions is
+//!   a variant of the first, a score by relative position that depends on the query a variant of
+//!   the second. The operations' signatures do not change with them.
+//!
+//! # Files
+//!
+//! One backend a file (`flex.rs`, `ndarray.rs`, `cube.rs`, `tch.rs`): Burn 0.23 drops two of them.
+#![allow(
+    clippy::too_many_arguments,
+    reason = "the operations take what the mathematics takes"
+)]
+
+mod autodiff;
+#[cfg(feature = "cube")]
+mod cube;
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(feature = "fusion")]
+mod meta;
+#[cfg(feature = "ndarray")]
+#[allow(deprecated, reason = "Burn 0.23 drops NdArray; 0.22 still has it")]
+mod ndarray;
+mod packed;
+mod path;
+pub mod plain;
+#[cfg(feature = "tch")]
+mod tch;
+mod tensor;
+
+pub use packed::Boundaries;
+pub use path::{AttentionPath, attention_path};
+pub use tensor::{Attended, Layout, Projected, attend, project};
+
+use burn::backend::tensor::{BoolTensor, FloatTensor};
+use burn::backend::{Backend, ExtensionType, backend_extension};
+
+/// How documents lie in a batch `[b, h, n, d]`.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub enum Documents<B: Backend> {
+    /// One document a row, every token real.
+    Full,
+    /// One document a row; mask `[b, n]`, true = a real token. Real tokens may lie anywhere.
+    Padded(BoolTensor<B>),
+    /// All documents end to end in the one row of the batch (`b = 1`).
+    Packed(Boundaries),
+}
+
+/// Landmark rows that every query of a document sees.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub enum Landmarks<B: Backend> {
+    /// Rank 0 and no class row.
+    None,
+    /// Keys and values, both `[documents, h, rows, d]`.
+    Rows {
+        /// `[documents, h, rows, d]`
+        key: FloatTensor<B>,
+        /// `[documents, h, rows, d]`
+        value: FloatTensor<B>,
+    },
+}
+
+/// An additive score of window keys by their relative position.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub enum OffsetBias<B: Backend> {
+    /// None.
+    None,
+    /// A table `[h, offsets]` with the offset `query − key` at column
+    /// `query − key + reach`, where `reach` is [`Window::reach`] and `offsets = 2·reach + 1`.
+    Table(FloatTensor<B>),
+}
+
+/// Which keys of the sequence a query sees, besides the landmarks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Window {
+    /// None: the landmarks alone.
+    Off,
+    /// Query `i` lies in segment `s = ⌊i/w⌋` of its document and sees the keys `j` with
+    /// `s·w − e ≤ j < (s+1)·w + e`, `e = max(⌊w/2⌋, 1)`, inside the document (paper section 3.1).
+    Segments {
+        /// Segment length `w ≥ 1`, in tokens.
+        width: usize,
+    },
+}
+
+impl Window {
+    /// The window of this width, off where the width is 0.
+    pub fn segments(width: usize) -> Self {
+        match width {
+            0 => Self::Off,
+            width => Self::Segments { width },
+        }
+    }
+
+    /// How far, in tokens, a key that a query sees can lie from it at most: `w − 1 + e`.
+    pub fn reach(self) -> usize {
+        match self {
+            Self::Off => 0,
+            Self::Segments { width } => width - 1 + halo(width),
+        }
+    }
+}
+
+/// Tokens `e` that a segment of `width` sees on either side.
+pub(crate) fn halo(width: usize) -> usize {
+    (width / 2).max(1)
+}
+
+/// Dropout of attention probabilities.
+///
+/// Whether an entry stays is a hash of the seed and of its place (document, head, query, column),
+/// the same in every body, so that a kernel needs no stored mask and can be compared with
+/// [`plain`]. See [`transformer_ls_kernels_cpu::dropout`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionDropout {
+    /// Share of entries that are dropped, in `[0, 1)`; 0 drops none.
+    pub probability: f64,
+    /// Seed of this operation's entries.
+    pub seed: u32,
+}
+
+impl AttentionDropout {
+    /// No dropout.
+    pub const OFF: Self = Self {
+        probability: 0.0,
+        seed: 0,
+    };
+
+    /// The factor that keeps the expectation: `1 / (1 − probability)`.
+    pub fn scale(&self) -> f64 {
+        1.0 / (1.0 - self.probability)
+    }
+}
+
+/// Gradients that [`LongShortBackend::attend_backward`] returns, each of its input's shape.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub struct AttendGradients<B: Backend> {
+    /// `[b, h, n, d]`
+    pub query: FloatTensor<B>,
+    /// `[b, h, n, d]`
+    pub key: FloatTensor<B>,
+    /// `[b, h, n, d]`
+    pub value: FloatTensor<B>,
+    /// As the landmarks given.
+    #[extension_type]
+    pub landmarks: Landmarks<B>,
+    /// As the bias given.
+    #[extension_type]
+    pub bias: OffsetBias<B>,
+}
+
+/// The two operations of long-short attention and their backward passes.
+///
+/// Letters: `b` batch rows, `h` heads, `n` tokens a row, `d` head width, `r` landmarks a head,
+/// `w` window. All sums are in float32 (float64 for float64 inputs), whatever the storage.
+#[backend_extension(
+    Cube: cfg(feature = "cube"),
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    LibTorch: cfg(feature = "tch"),
+    Autodiff,
+    Fusion: cfg(feature = "fusion")
+)]
+pub trait LongShortBackend: Backend {
+    /// Landmarks of every document: `P` = softmax over the document's tokens of `scores`, and
+    /// `[P·key | P·value | log Σ exp scores]` in one tensor, since an operation has one
+    /// differentiable output. A document without a real token gives zeros.
+    ///
+    /// # Shapes
+    ///
+    /// - scores: `[b, h, r, n]`
+    /// - key, value: `[b, h, n, d]`
+    /// - output: `[documents, h, r, 2·d + 1]`
+    #[fusion(dtype = key, shape = meta::landmarks(scores, key, documents))]
+    fn project(
+        scores: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        #[extension_type] documents: Documents<Self>,
+    ) -> FloatTensor<Self> {
+        plain::project::<Self>(scores, key, value, documents)
+    }
+
+    /// Gradients of [`project`](Self::project) for `scores`, `key` and `value`.
+    ///
+    /// # Shapes
+    ///
+    /// - d_output, output: `[documents, h, r, 2·d + 1]`
+    /// - the others and the results: as in [`project`](Self::project)
+    #[fusion(meta = meta::project_backward)]
+    fn project_backward(
+        d_output: FloatTensor<Self>,
+        scores: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        #[extension_type] documents: Documents<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        plain::project_backward::<Self>(d_output, scores, key, value, output, documents)
+    }
+
+    /// Attention of every query over the landmarks of its document and the keys of its window,
+    /// under one softmax; and the log-sum-exp of each query's scores, which is not differentiable.
+    /// Rows of padded queries, and rows that see nothing, are 0.
+    ///
+    /// # Shapes
+    ///
+    /// - query, key, value: `[b, h, n, d]`
+    /// - landmarks: `[documents, h, r, d]`
+    /// - output: `[b, h, n, d]` and `[b, h, n]`
+    #[fusion(meta = meta::attend)]
+    fn attend(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        #[extension_type] landmarks: Landmarks<Self>,
+        #[extension_type] bias: OffsetBias<Self>,
+        #[extension_type] documents: Documents<Self>,
+        window: Window,
+        scale: f64,
+        dropout: AttentionDropout,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        plain::attend::<Self>(
+            query, key, value, landmarks, bias, documents, window, scale, dropout,
+        )
+    }
+
+    /// Gradients of [`attend`](Self::attend).
+    ///
+    /// # Shapes
+    ///
+    /// - d_output, output: `[b, h, n, d]`; log_sum_exp: `[b, h, n]`
+    /// - the others and the results: as in [`attend`](Self::attend)
+    #[fusion(meta = meta::attend_backward)]
+    fn attend_backward(
+        d_output: FloatTensor<Self>,
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        #[extension_type] landmarks: Landmarks<Self>,
+        #[extension_type] bias: OffsetBias<Self>,
+        output: FloatTensor<Self>,
+        log_sum_exp: FloatTensor<Self>,
+        #[extension_type] documents: Documents<Self>,
+        window: Window,
+        scale: f64,
+        dropout: AttentionDropout,
+    ) -> AttendGradients<Self> {
+        plain::attend_backward::<Self>(
+            d_output,
+            query,
+            key,
+            value,
+            landmarks,
+            bias,
+            output,
+            log_sum_exp,
+            documents,
+            window,
+            scale,
+            dropout,
+        )
+    }
+}

@@ -1,0 +1,5 @@
+//! LibTorch: the plain bodies.
+
+use super::LongShortBackend;
+
+impl LongShortBackend for burn::backend::LibTorch {}

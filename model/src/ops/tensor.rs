@@ -1,0 +1,200 @@
+//! The operations over [`Tensor`], for modules.
+
+use burn::backend::Dispatch;
+use burn::tensor::{Bool, Device, Tensor, TensorData, assert_shape};
+
+use super::{AttentionDropout, Boundaries, LongShortBackend, Window};
+
+/// How documents lie in a batch: [`Documents`](super::Documents) over tensors.
+#[derive(Clone, Debug)]
+pub enum Layout {
+    /// One document a row, every token real.
+    Full,
+    /// One document a row; mask `[b, n]`, true = a real token. Real tokens may lie anywhere.
+    Padded(Tensor<2, Bool>),
+    /// All documents end to end in one row, `[1, Σn, …]`, nothing between them.
+    Packed(Boundaries),
+}
+
+impl Layout {
+    fn into_dispatch(self) -> super::Documents<Dispatch> {
+        match self {
+            Self::Full => super::Documents::Full,
+            Self::Padded(mask) => super::Documents::Padded(mask.into_dispatch()),
+            Self::Packed(boundaries) => super::Documents::Packed(boundaries),
+        }
+    }
+
+    /// How many documents a batch of `rows` rows has.
+    pub fn documents(&self, rows: usize) -> usize {
+        match self {
+            Self::Full | Self::Padded(_) => rows,
+            Self::Packed(boundaries) => boundaries.count(),
+        }
+    }
+
+    /// Each token's position in its document, alike for every row of `n` tokens.
+    pub(crate) fn positions(&self, n: usize) -> Vec<usize> {
+        match self {
+            Self::Full | Self::Padded(_) => (0..n).collect(),
+            Self::Packed(boundaries) => boundaries.positions(),
+        }
+    }
+
+    /// 1 for a document with a real token, 0 for one without, `[documents]`; none if all have.
+    pub(crate) fn document_is_real(&self, device: &Device) -> Option<Tensor<1>> {
+        match self {
+            Self::Full => None,
+            Self::Padded(mask) => {
+                let [b, _] = mask.dims();
+                let any = mask.clone().float().max_dim(1).reshape([b]);
+                Some(any)
+            }
+            Self::Packed(boundaries) => {
+                let real: Vec<f32> = boundaries
+                    .ranges()
+                    .map(|range| if range.is_empty() { 0.0 } else { 1.0 })
+                    .collect();
+                let all = real.iter().all(|&real| real == 1.0);
+                let count = real.len();
+                (!all).then(|| Tensor::from_data(TensorData::new(real, [count]), device))
+            }
+        }
+    }
+
+    /// Checks that a batch `[b, n, …]` can lie like this.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the mask has another shape, or if a packed batch has more than one row or another
+    /// number of tokens than its boundaries.
+    pub fn check(&self, b: usize, n: usize) {
+        match self {
+            Self::Full => {}
+            Self::Padded(mask) => assert_shape!(mask, [b, n]),
+            Self::Packed(boundaries) => assert_eq!(
+                (b, n),
+                (1, boundaries.total()),
+                "a packed batch is one row of as many tokens as its boundaries end at"
+            ),
+        }
+    }
+}
+
+/// What [`project`] returns.
+#[derive(Clone, Debug)]
+pub struct Projected {
+    /// Landmark keys `[documents, h, r, d]`.
+    pub key: Tensor<4>,
+    /// Landmark values `[documents, h, r, d]`.
+    pub value: Tensor<4>,
+    /// `log Σ exp` of each landmark's scores `[documents, h, r, 1]`; differentiable.
+    pub log_sum_exp: Tensor<4>,
+}
+
+/// Landmarks of every document: [`LongShortBackend::project`].
+///
+/// # Shapes
+///
+/// - scores: `[b, h, r, n]`
+/// - key, value: `[b, h, n, d]`
+///
+/// # Panics
+///
+/// Panics if the shapes do not fit each other or the layout.
+pub fn project(scores: Tensor<4>, key: Tensor<4>, value: Tensor<4>, layout: Layout) -> Projected {
+    let [b, h, n, d] = key.dims();
+    assert_shape!(scores, [b, h, _, n]);
+    assert_shape!(value, [b, h, n, d]);
+    layout.check(b, n);
+    let output = Tensor::<4>::from_dispatch(<Dispatch as LongShortBackend>::project(
+        scores.into_dispatch(),
+        key.into_dispatch(),
+        value.into_dispatch(),
+        layout.into_dispatch(),
+    ));
+    Projected {
+        key: output.clone().narrow(3, 0, d),
+        value: output.clone().narrow(3, d, d),
+        log_sum_exp: output.narrow(3, 2 * d, 1),
+    }
+}
+
+/// What [`attend`] returns.
+#[derive(Clone, Debug)]
+pub struct Attended {
+    /// `[b, h, n, d]`
+    pub output: Tensor<4>,
+    /// `log Σ exp` of each query's scores `[b, h, n]`; a constant to autodiff.
+    pub log_sum_exp: Tensor<3>,
+}
+
+/// Attention over `[landmarks | window]`: [`LongShortBackend::attend`].
+///
+/// # Shapes
+///
+/// - query, key, value: `[b, h, n, d]`
+/// - landmarks: key and value, both `[documents, h, r, d]`, `r ≥ 1`
+/// - bias: `[h, 2·reach + 1]` with `reach` of [`Window::reach`]
+///
+/// # Panics
+///
+/// Panics if the shapes do not fit each other or the layout, if the window is off and there are no
+/// landmarks, or if there is a bias without a window.
+pub fn attend(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    landmarks: Option<(Tensor<4>, Tensor<4>)>,
+    bias: Option<Tensor<2>>,
+    layout: Layout,
+    window: Window,
+    scale: f64,
+    dropout: AttentionDropout,
+) -> Attended {
+    let [b, h, n, d] = query.dims();
+    assert_shape!(key, [b, h, n, d]);
+    assert_shape!(value, [b, h, n, d]);
+    layout.check(b, n);
+    assert!(
+        landmarks.is_some() || window != Window::Off,
+        "attention without window and without landmarks sees nothing"
+    );
+    let landmarks = match landmarks {
+        None => super::Landmarks::None,
+        Some((key, value)) => {
+            let documents = layout.documents(b);
+            let [_, _, r, _] = key.dims();
+            assert_shape!(key, [documents, h, r, d]);
+            assert_shape!(value, [documents, h, r, d]);
+            super::Landmarks::Rows {
+                key: key.into_dispatch(),
+                value: value.into_dispatch(),
+            }
+        }
+    };
+    let bias = match bias {
+        None => super::OffsetBias::None,
+        Some(table) => {
+            assert!(window != Window::Off, "a bias by offset needs a window");
+            let offsets = 2 * window.reach() + 1;
+            assert_shape!(table, [h, offsets]);
+            super::OffsetBias::Table(table.into_dispatch())
+        }
+    };
+    let (output, log_sum_exp) = <Dispatch as LongShortBackend>::attend(
+        query.into_dispatch(),
+        key.into_dispatch(),
+        value.into_dispatch(),
+        landmarks,
+        bias,
+        layout.into_dispatch(),
+        window,
+        scale,
+        dropout,
+    );
+    Attended {
+        output: Tensor::from_dispatch(output),
+        log_sum_exp: Tensor::from_dispatch(log_sum_exp),
+    }
+}

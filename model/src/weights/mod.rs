@@ -1,0 +1,197 @@
+//! Weights to and from files' bytes: safetensors both ways, NVIDIA's checkpoints in.
+//!
+//! Everywhere outside a module, tensors carry the release's names and PyTorch's orientation
+//! (a Linear weight is `[out, in]`), so that the release's checkpoints and this project's files
+//! are the same thing in two containers.
+
+mod names;
+mod state;
+#[cfg(feature = "import")]
+mod torch;
+
+use std::collections::BTreeMap;
+
+use burn::tensor::TensorData;
+use burn_store::burn_pack;
+use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, bridge};
+use thiserror::Error;
+
+pub use state::StateDict;
+
+use crate::classifier::Classifier;
+use names::{module_path, release_name};
+
+/// Why weights can't be read, written or used.
+#[derive(Debug, Error)]
+pub enum WeightsError {
+    /// The bytes are no file of the format, or end too early.
+    #[error("these are no {format} weights, or they are cut short: {problem}")]
+    Malformed {
+        /// `safetensors` or `PyTorch`.
+        format: &'static str,
+        /// What the reader said.
+        problem: String,
+    },
+    /// The weights belong to another model.
+    #[error("{}", different(missing, unknown, shapes))]
+    OtherModel {
+        /// Tensors that the model has and the file lacks.
+        missing: Vec<String>,
+        /// Tensors that the file has and the model lacks.
+        unknown: Vec<String>,
+        /// Tensors that both have: name, shape in the model, shape in the file.
+        shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
+    },
+    /// A tensor could not be read from or written to the device.
+    #[error("tensor {name} can't be moved between host and device: {problem}")]
+    Tensor {
+        /// The release's name.
+        name: String,
+        /// What Burn said.
+        problem: String,
+    },
+}
+
+/// The sentence of [`WeightsError::OtherModel`].
+fn different(
+    missing: &[String],
+    unknown: &[String],
+    shapes: &[(String, Vec<usize>, Vec<usize>)],
+) -> String {
+    let list = |what: &str, names: Vec<String>| {
+        const SHOWN: usize = 5;
+        let more = match names.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let shown = names[..names.len().min(SHOWN)].join(", ");
+        (!names.is_empty()).then(|| format!("{what} {shown}{more}"))
+    };
+    let shapes = shapes
+        .iter()
+        .map(|(name, model, file)| format!("{name} ({file:?}, the model wants {model:?})"))
+        .collect();
+    let parts: Vec<String> = [
+        list("it lacks", missing.to_vec()),
+        list("it has besides", unknown.to_vec()),
+        list("of another shape are", shapes),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    format!(
+        "these weights belong to another model: {}; use the configuration that they were trained with",
+        parts.join("; ")
+    )
+}
+
+/// The model's weights by the release's names, in PyTorch's orientation.
+///
+/// # Errors
+///
+/// A tensor can't be read from its device.
+pub fn state_dict(model: &Classifier) -> Result<StateDict, WeightsError> {
+    let mut tensors = BTreeMap::new();
+    for tensor in model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true) {
+        let name = release_name(&tensor.name, model.is_tied());
+        let data = bridge::into_data(tensor).map_err(|error| WeightsError::Tensor {
+            name: name.clone(),
+            problem: error.to_string(),
+        })?;
+        if data.dtype().is_float() {
+            tensors.insert(name, data);
+        }
+    }
+    Ok(StateDict { tensors })
+}
+
+/// Puts weights into a model of the same configuration.
+///
+/// Tensors without elements (the release stores a projection of rank 0) are passed over.
+///
+/// # Errors
+///
+/// [`WeightsError::OtherModel`] names every tensor that is missing, unknown or of another shape.
+pub fn load(mut model: Classifier, state: StateDict) -> Result<Classifier, WeightsError> {
+    let tied = model.is_tied();
+    let wanted: BTreeMap<String, Vec<usize>> = model
+        .collect(None, Some(Box::new(BurnToPyTorchAdapter)), true)
+        .into_iter()
+        .filter(|tensor| tensor.dtype.is_float())
+        .map(|tensor| (release_name(&tensor.name, tied), tensor.shape.to_vec()))
+        .collect();
+    let mut given = state.tensors;
+    given.retain(|_, data| data.num_elements() > 0);
+    let missing: Vec<String> = wanted
+        .keys()
+        .filter(|name| !given.contains_key(*name))
+        .cloned()
+        .collect();
+    let unknown: Vec<String> = given
+        .keys()
+        .filter(|name| !wanted.contains_key(*name))
+        .cloned()
+        .collect();
+    let shapes: Vec<_> = wanted
+        .iter()
+        .filter_map(|(name, shape)| {
+            let other = given.get(name)?.shape().to_vec();
+            (other != *shape).then(|| (name.clone(), shape.clone(), other))
+        })
+        .collect();
+    if !(missing.is_empty() && unknown.is_empty() && shapes.is_empty()) {
+        return Err(WeightsError::OtherModel {
+            missing,
+            unknown,
+            shapes,
+        });
+    }
+    let tensors: Vec<burn_pack::Tensor> = given
+        .into_iter()
+        .map(|(name, data)| bridge::from_data(to_f32(data), module_path(&name), None))
+        .collect();
+    let result = model.apply(tensors, None, Some(Box::new(PyTorchToBurnAdapter)), true);
+    match result.errors.first() {
+        None => Ok(model),
+        Some(error) => Err(WeightsError::Tensor {
+            name: "of the file".into(),
+            problem: error.to_string(),
+        }),
+    }
+}
+
+fn to_f32(data: TensorData) -> TensorData {
+    data.convert_dtype(burn::tensor::DType::F32)
+}
+
+/// Reads safetensors into a model of the same configuration.
+///
+/// # Errors
+///
+/// The bytes are malformed, or belong to another model.
+pub fn load_safetensors(model: Classifier, bytes: &[u8]) -> Result<Classifier, WeightsError> {
+    load(model, StateDict::from_safetensors(bytes)?)
+}
+
+/// Writes a model as safetensors, with this metadata.
+///
+/// # Errors
+///
+/// A tensor can't be read from its device.
+pub fn save_safetensors(
+    model: &Classifier,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<u8>, WeightsError> {
+    state_dict(model)?.to_safetensors(metadata)
+}
+
+/// Reads a checkpoint of NVIDIA's release (`torch.save({"model_state_dict": …})`) into a model of
+/// the same configuration.
+///
+/// # Errors
+///
+/// The bytes are malformed, or belong to another model.
+#[cfg(feature = "import")]
+pub fn load_release(model: Classifier, bytes: &[u8]) -> Result<Classifier, WeightsError> {
+    load(model, StateDict::from_torch(bytes, "model_state_dict")?)
+}

@@ -1,0 +1,100 @@
+//! Tensors by name, and their safetensors form.
+
+use std::collections::{BTreeMap, HashMap};
+
+use burn::tensor::{Bytes, DType, TensorData};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::WeightsError;
+
+/// Weights by the release's names, in PyTorch's orientation.
+#[derive(Clone, Debug, Default)]
+pub struct StateDict {
+    /// Name → tensor.
+    pub tensors: BTreeMap<String, TensorData>,
+}
+
+impl StateDict {
+    /// Reads a safetensors file's bytes.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no safetensors file, are cut short, or hold a type other than floats of 16, 32
+    /// or 64 bits.
+    pub fn from_safetensors(bytes: &[u8]) -> Result<Self, WeightsError> {
+        let malformed = |problem: String| WeightsError::Malformed {
+            format: "safetensors",
+            problem,
+        };
+        let file = SafeTensors::deserialize(bytes).map_err(|error| malformed(error.to_string()))?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.tensors() {
+            let dtype = match view.dtype() {
+                Dtype::F32 => DType::F32,
+                Dtype::F64 => DType::F64,
+                Dtype::F16 => DType::F16,
+                Dtype::BF16 => DType::BF16,
+                other => return Err(malformed(format!("tensor {name} is of type {other:?}"))),
+            };
+            let bytes = Bytes::from_bytes_vec(view.data().to_vec());
+            let data = TensorData::from_bytes(bytes, view.shape().to_vec(), dtype);
+            tensors.insert(name, data);
+        }
+        Ok(Self { tensors })
+    }
+
+    /// The bytes of a safetensors file with this metadata; the same weights give the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// A tensor's type has no safetensors form.
+    pub fn to_safetensors(
+        &self,
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<Vec<u8>, WeightsError> {
+        let failed = |name: &str, problem: String| WeightsError::Tensor {
+            name: name.to_owned(),
+            problem,
+        };
+        let mut views = Vec::with_capacity(self.tensors.len());
+        for (name, data) in &self.tensors {
+            let dtype = match data.dtype() {
+                DType::F32 => Dtype::F32,
+                DType::F64 => Dtype::F64,
+                DType::F16 => Dtype::F16,
+                DType::BF16 => Dtype::BF16,
+                other => return Err(failed(name, format!("type {other:?}"))),
+            };
+            let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes())
+                .map_err(|error| failed(name, error.to_string()))?;
+            views.push((name.clone(), view));
+        }
+        // One entry alone: a map of several would be written in random order.
+        let metadata = serde_json::to_string(metadata)
+            .map_err(|error| failed("metadata", error.to_string()))?;
+        let metadata = HashMap::from([(METADATA.to_owned(), metadata)]);
+        safetensors::serialize(views, Some(metadata))
+            .map_err(|error| failed("(all)", error.to_string()))
+    }
+
+    /// The metadata that [`to_safetensors`](Self::to_safetensors) wrote; empty for other files.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no safetensors file.
+    pub fn metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>, WeightsError> {
+        let (_, header) =
+            SafeTensors::read_metadata(bytes).map_err(|error| WeightsError::Malformed {
+                format: "safetensors",
+                problem: error.to_string(),
+            })?;
+        let own = header.metadata().as_ref().and_then(|map| map.get(METADATA));
+        Ok(own
+            .and_then(|json| serde_json::from_str(json).ok())
+            .unwrap_or_default())
+    }
+}
+
+/// Key of this project's metadata, a JSON object, in a safetensors header.
+const METADATA: &str = "transformer_ls";

@@ -1,0 +1,52 @@
+//! Devices that tests run on.
+#![allow(dead_code, reason = "each test binary uses its part of it")]
+
+use std::sync::OnceLock;
+
+use burn::tensor::{Device, DeviceKind};
+
+/// Every backend of this build by name; WGPU where there is an adapter.
+pub fn devices() -> Vec<(&'static str, Device)> {
+    let mut devices = Vec::new();
+    #[cfg(feature = "flex")]
+    devices.push(("flex", Device::flex()));
+    #[cfg(feature = "ndarray")]
+    #[allow(deprecated, reason = "Burn 0.23 drops NdArray; 0.22 still has it")]
+    devices.push(("ndarray", Device::ndarray()));
+    #[cfg(feature = "wgpu")]
+    if let Some(device) = wgpu() {
+        devices.push(("wgpu", device));
+    }
+    #[cfg(feature = "tch")]
+    #[allow(deprecated, reason = "Burn 0.23 drops LibTorch; 0.22 still has it")]
+    devices.push(("libtorch", Device::libtorch()));
+    devices
+}
+
+/// The default adapter, software ones included.
+///
+/// # Panics
+///
+/// Panics without an adapter where `LS_REQUIRE_WGPU=1` demands one; says so loudly elsewhere.
+#[cfg(feature = "wgpu")]
+pub fn wgpu() -> Option<Device> {
+    static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
+    DEVICE
+        .get_or_init(|| {
+            let options = Device::wgpu_options().device_kind(DeviceKind::DefaultDevice);
+            let problem = match std::panic::catch_unwind(|| options.init()) {
+                Ok(Ok(device)) => return Some(device),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the Vulkan loader failed".into(),
+            };
+            let message = format!(
+                "NO WGPU ADAPTER: WGPU TESTS ARE NOT RUN ({problem}); install a Vulkan driver, \
+                 for example Mesa's software one (Debian: mesa-vulkan-drivers)"
+            );
+            let required = std::env::var("LS_REQUIRE_WGPU").is_ok_and(|value| value == "1");
+            assert!(!required, "{message}");
+            eprintln!("\n{message}\n");
+            None
+        })
+        .clone()
+}

@@ -1,0 +1,79 @@
+//! The PyTorch release's numbers: every `.safetensors` of a folder on every backend.
+//!
+//! The folder is the project's own copy, or the one that `LS_GOLDEN` names (a relative path is
+//! taken from the workspace root). A file's metadata says what it holds; outputs agree to 1e-5 and
+//! gradients to 1e-4, as max|a − b| / max|b| of each tensor. Documents whose padding is at the end
+//! are computed packed as well, which crops them to lengths that no window divides.
+
+#[path = "golden/attention.rs"]
+mod attention;
+mod common;
+#[path = "golden/file.rs"]
+mod file;
+#[path = "golden/model.rs"]
+mod model;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use file::Golden;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let folder = folder();
+    let trials = match trials(&folder) {
+        Ok(trials) => trials,
+        Err(problem) => {
+            eprintln!("golden files: {problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn folder() -> PathBuf {
+    let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    match std::env::var_os("LS_GOLDEN") {
+        Some(folder) => crate_root.join("..").join(folder),
+        None => crate_root.join("tests/fixtures/golden"),
+    }
+}
+
+fn trials(folder: &Path) -> Result<Vec<Trial>, String> {
+    let entries =
+        std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
+        .collect();
+    paths.sort();
+    if paths.is_empty() {
+        return Err(format!("{} holds no .safetensors", folder.display()));
+    }
+    let mut trials = Vec::new();
+    for path in paths {
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        for (backend, device) in common::devices() {
+            let title = format!("golden::{name}::{backend}");
+            let (path, name) = (path.clone(), name.clone());
+            let trial = Trial::test(title, move || {
+                let golden = Golden::read(&path)?;
+                let worst = match golden.text("kind")?.as_str() {
+                    "lra_attention" => attention::check(&golden, &device)?,
+                    "lra_model" => model::check(&golden, &path, &device)?,
+                    kind => return Err(Failed::from(format!("unknown kind {kind}"))),
+                };
+                println!("worst error of {name} on {backend}: {worst}");
+                Ok(())
+            });
+            trials.push(trial);
+        }
+    }
+    Ok(trials)
+}

@@ -1,0 +1,97 @@
+//! The command line of `ls-train`, one subcommand a file.
+
+mod completions;
+mod devices;
+mod generate;
+mod plot;
+mod presets;
+mod settings;
+mod table;
+mod train;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::trainer::interrupt::{self, INTERRUPTED};
+
+/// Train Long-Short Transformers on the Long Range Arena.
+#[derive(Debug, Parser)]
+#[command(name = "ls-train", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train and test on ListOps, making the data first where there is none
+    Listops(train::TrainArgs),
+    /// Make a task's data
+    Generate(generate::GenerateArgs),
+    /// List the presets: models, their sizes and published accuracies
+    Presets(presets::PresetsArgs),
+    /// List this machine's devices and the attention path each would take
+    Devices(devices::DevicesArgs),
+    /// Draw the learning curves of runs, side by side
+    Plot(plot::PlotArgs),
+    /// Print a shell's completion script
+    Completions(completions::CompletionsArgs),
+}
+
+/// How a command ended when nothing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Done {
+    /// All was done.
+    Completely,
+    /// The user stopped it.
+    Interrupted,
+}
+
+/// Runs the command line of this process.
+///
+/// The status is 0 if all went well, 1 if something went wrong (one sentence on the standard
+/// error says what, and what to do), 2 for a wrong command line, 130 after Ctrl-C.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    interrupt::listen();
+    let done = match cli.command {
+        Command::Listops(args) => train::run("listops", &args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Presets(args) => presets::run(&args),
+        Command::Devices(args) => devices::run(&args),
+        Command::Plot(args) => plot::run(&args),
+        Command::Completions(args) => completions::run(&args),
+    };
+    match done {
+        Ok(Done::Completely) => ExitCode::SUCCESS,
+        Ok(Done::Interrupted) => ExitCode::from(INTERRUPTED),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes `text` to the standard output; a reader that has gone away is no error.
+fn print(text: &str) -> anyhow::Result<Done> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(anyhow::anyhow!(
+            "cannot write to the standard output: {error}. If it goes to a file, free some space"
+        )),
+        _ => Ok(Done::Completely),
+    }
+}
+
+/// A progress bar on the standard error (invisible where that is no terminal).
+pub(crate) fn bar(total: u64, verb: &str) -> ProgressBar {
+    let template = "{msg} {wide_bar} {human_pos}/{human_len} ({per_sec}, {eta} left)";
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(total)
+        .with_style(style)
+        .with_message(verb.to_owned())
+}

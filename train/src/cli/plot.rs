@@ -1,0 +1,42 @@
+//! `ls-train plot RUN… --out curve.svg`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use transformer_ls_infer::run::{RunFolder, write_atomically};
+
+use super::Done;
+use crate::plot::{Curve, PlotError, svg};
+use crate::trainer::progress::say;
+
+#[derive(Debug, Args)]
+pub(super) struct PlotArgs {
+    /// Run folders
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// Where to write the SVG
+    #[arg(long, value_name = "FILE", default_value = "curve.svg")]
+    out: PathBuf,
+}
+
+pub(super) fn run(args: &PlotArgs) -> anyhow::Result<Done> {
+    let curves: Result<Vec<Curve>, anyhow::Error> =
+        args.runs.iter().map(|run| curve(run)).collect();
+    write_atomically(&args.out, svg(&curves?)?.as_bytes())?;
+    say(&format!("wrote {}", args.out.display()));
+    Ok(Done::Completely)
+}
+
+fn curve(path: &Path) -> anyhow::Result<Curve> {
+    let lines = RunFolder::open(path)?.read_metrics()?;
+    if lines.is_empty() {
+        return Err(PlotError::Empty(path.to_owned()).into());
+    }
+    // `runs/x/` and `runs/x` are called x both.
+    let name = path
+        .components()
+        .next_back()
+        .map(|name| name.as_os_str().to_string_lossy().into_owned())
+        .unwrap_or_default();
+    Ok(Curve { name, lines })
+}

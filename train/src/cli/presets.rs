@@ -1,0 +1,77 @@
+//! `ls-train presets`
+
+use burn::module::Module;
+use burn::tensor::Device;
+use clap::Args;
+use serde_json::json;
+use transformer_ls_burn::presets::{self, Preset};
+
+use super::table::{Side, table};
+use super::{Done, print};
+use crate::trainer::progress::count;
+
+#[derive(Debug, Args)]
+pub(super) struct PresetsArgs {
+    /// Print JSON, with each preset's whole configuration
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &PresetsArgs) -> anyhow::Result<Done> {
+    let presets = presets::all();
+    if args.json {
+        let list: Result<Vec<_>, _> = presets.iter().map(as_json).collect();
+        return print(&(serde_json::to_string_pretty(&list?)? + "\n"));
+    }
+    let columns = [
+        ("preset", Side::Left),
+        ("task", Side::Left),
+        ("parameters", Side::Right),
+        ("layers", Side::Right),
+        ("width", Side::Right),
+        ("heads", Side::Right),
+        ("w", Side::Right),
+        ("r", Side::Right),
+        ("length", Side::Right),
+        ("published", Side::Right),
+        ("source", Side::Left),
+    ];
+    let rows: Result<Vec<_>, anyhow::Error> = presets
+        .iter()
+        .map(|preset| {
+            let model = &preset.model;
+            Ok(vec![
+                preset.name.to_string(),
+                preset.task.to_string(),
+                count(parameters(preset)?),
+                model.layers.to_string(),
+                model.d_model.to_string(),
+                model.heads.to_string(),
+                model.window.to_string(),
+                model.rank.to_string(),
+                model.max_length.to_string(),
+                preset
+                    .published_accuracy
+                    .map_or("-".to_owned(), |accuracy| format!("{accuracy:.2} %")),
+                preset.source.to_string(),
+            ])
+        })
+        .collect();
+    print(&table(&columns, &rows?))
+}
+
+fn as_json(preset: &Preset) -> anyhow::Result<serde_json::Value> {
+    Ok(json!({
+        "name": preset.name,
+        "task": preset.task,
+        "parameters": parameters(preset)?,
+        "model": preset.model,
+        "source": preset.source,
+        "published_accuracy": preset.published_accuracy,
+    }))
+}
+
+/// Parameters are made when they are first used: counting them makes none, and opens no device.
+fn parameters(preset: &Preset) -> anyhow::Result<usize> {
+    Ok(preset.model.init(&Device::default())?.num_params())
+}

@@ -1,0 +1,244 @@
+//! From a task's protocol and the command line to a run's configuration.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::bail;
+use transformer_ls_burn::presets;
+use transformer_ls_infer::run::{DataConfig, Packing, RunConfig};
+
+use super::train::TrainArgs;
+use crate::tasks::Protocol;
+
+/// The configuration of a new run: the preset or the file, then the options, then each `--set`.
+pub(super) fn new_run(protocol: &Protocol, args: &TrainArgs) -> anyhow::Result<RunConfig> {
+    let mut config = match &args.config {
+        Some(path) => from_file(protocol, path)?,
+        None => from_preset(protocol, args.preset.as_deref())?,
+    };
+    if let Some(seed) = args.seed {
+        config.seed = seed;
+    }
+    if let Some(device) = &args.device {
+        config.device.clone_from(device);
+    }
+    if let Some(dir) = &args.data {
+        config.data.dir.clone_from(dir);
+    }
+    if let Some(tokenizer) = args.tokenizer {
+        config.data.tokenizer = Some(tokenizer);
+    }
+    if let Some(steps) = args.steps {
+        // The peak keeps its place in the schedule, unless --set warmup=… moves it below.
+        let share = config.training.warmup as f64 / config.training.steps.max(1) as f64;
+        config.training.warmup = ((share * steps as f64).round() as usize).max(1);
+        config.training.steps = steps;
+    }
+    let every = config.training.evaluate_every;
+    let follows = config.training.checkpoint_every == every;
+    config.set_all(&args.set)?;
+    let evaluate_every = config.training.evaluate_every;
+    if let Some(every) = args.checkpoint_every {
+        config.training.checkpoint_every = every;
+    } else if follows && config.training.checkpoint_every == every {
+        config.training.checkpoint_every = evaluate_every;
+    }
+    if config.task != protocol.task {
+        bail!(
+            "`--set task={}` cannot turn one task into another: run `ls-train {}` instead",
+            config.task,
+            config.task
+        );
+    }
+    if let Some(tokenizer) = config.data.tokenizer {
+        let needed = tokenizer.vocab_size();
+        if config.model.vocab_size < needed {
+            bail!(
+                "the model knows {} token ids and the `{tokenizer}` tokens need {needed}: use \
+                 --set vocab_size={needed}",
+                config.model.vocab_size
+            );
+        }
+    }
+    config.validate()?;
+    Ok(config)
+}
+
+fn from_file(protocol: &Protocol, path: &Path) -> anyhow::Result<RunConfig> {
+    let config = RunConfig::from_file(path)?;
+    if config.task != protocol.task {
+        bail!(
+            "{} is the configuration of a {} run: use `ls-train {}`, or another file",
+            path.display(),
+            config.task,
+            config.task
+        );
+    }
+    Ok(config)
+}
+
+fn from_preset(protocol: &Protocol, name: Option<&str>) -> anyhow::Result<RunConfig> {
+    let name = name.unwrap_or(protocol.preset);
+    let fitting = || {
+        let names: Vec<_> = presets::all()
+            .into_iter()
+            .filter(|preset| preset.task == protocol.task)
+            .map(|preset| preset.name)
+            .collect();
+        names.join(", ")
+    };
+    let Some(preset) = presets::find(name) else {
+        bail!(
+            "there is no preset `{name}`: those for {} are {}",
+            protocol.task,
+            fitting()
+        );
+    };
+    if preset.task != protocol.task {
+        bail!(
+            "the preset `{name}` is for {}: those for {} are {}",
+            preset.task,
+            protocol.task,
+            fitting()
+        );
+    }
+    Ok(RunConfig {
+        task: protocol.task.to_owned(),
+        preset: name.to_owned(),
+        seed: protocol.seed,
+        device: "auto".to_owned(),
+        model: preset.model,
+        data: DataConfig {
+            dir: Path::new("data").join(protocol.task),
+            tokenizer: protocol.tokenizer,
+            packed: Packing::Auto,
+        },
+        training: protocol.training.clone(),
+    })
+}
+
+/// Refuses options that would change a run that is resumed.
+///
+/// An option that repeats what `config.json` says is harmless.
+pub(super) fn refuse_changes(config: &RunConfig, args: &TrainArgs) -> anyhow::Result<()> {
+    let mut changed = config.clone();
+    let training = &mut changed.training;
+    if let Some(steps) = args.steps {
+        training.steps = steps;
+    }
+    if let Some(every) = args.checkpoint_every {
+        training.checkpoint_every = every;
+    }
+    if let Some(seed) = args.seed {
+        changed.seed = seed;
+    }
+    if let Some(device) = &args.device {
+        changed.device.clone_from(device);
+    }
+    if let Some(dir) = &args.data {
+        changed.data.dir.clone_from(dir);
+    }
+    if let Some(tokenizer) = args.tokenizer {
+        changed.data.tokenizer = Some(tokenizer);
+    }
+    if let Some(preset) = &args.preset {
+        changed.preset.clone_from(preset);
+    }
+    changed.set_all(&args.set)?;
+    if let Some(path) = &args.config
+        && RunConfig::from_file(path)? != *config
+    {
+        bail!(
+            "--resume continues the run with its own config.json, which differs from {}: leave \
+             --config out, or start a new run with another --out",
+            path.display()
+        );
+    }
+    let differing = differences(config, &changed);
+    if !differing.is_empty() {
+        bail!(
+            "--resume continues the run with its own config.json: {}. Leave these options out, or \
+             start a new run with another --out",
+            differing.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// `field is A there and B here`, for every field that differs.
+fn differences(there: &RunConfig, here: &RunConfig) -> Vec<String> {
+    let leaves = |config: &RunConfig| {
+        let mut leaves = Vec::new();
+        if let Ok(value) = serde_json::to_value(config) {
+            flatten("", &value, &mut leaves);
+        }
+        leaves
+    };
+    let here = leaves(here);
+    leaves(there)
+        .into_iter()
+        .zip(here)
+        .filter(|(there, here)| there != here)
+        .map(|((name, there), (_, here))| format!("{name} is {there} there and {here} here"))
+        .collect()
+}
+
+fn flatten(prefix: &str, value: &serde_json::Value, leaves: &mut Vec<(String, String)>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                let name = match prefix {
+                    "" => name.clone(),
+                    _ => format!("{prefix}.{name}"),
+                };
+                flatten(&name, value, leaves);
+            }
+        }
+        leaf => leaves.push((prefix.to_owned(), leaf.to_string())),
+    }
+}
+
+/// Where a run goes that was given no place: `runs/<task>-<time>`, the time in UTC.
+pub(super) fn default_out(task: &str) -> PathBuf {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    Path::new("runs").join(format!("{task}-{}", utc(seconds)))
+}
+
+/// `20261124-105329` for seconds since 1970.
+fn utc(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Days in eras of 400 years that begin on 1 March (Hinnant, "chrono-compatible low-level
+    // date algorithms").
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::utc;
+
+    #[test]
+    fn dates_agree_with_the_calendar() {
+        // `date -u -d @N +%Y%m%d-%H%M%S`
+        assert_eq!(utc(0), "19700101-000000");
+        assert_eq!(utc(951_782_399), "20000228-235959");
+        assert_eq!(utc(951_782_400), "20000229-000000");
+        assert_eq!(utc(1_709_251_199), "20240229-235959");
+        assert_eq!(utc(1_795_517_609), "20261124-105329");
+    }
+}

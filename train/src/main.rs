@@ -1,0 +1,12 @@
+//! The `ls-train` command: everything lives in the library, see [`transformer_ls_train::cli`].
+
+use std::process::ExitCode;
+
+/// Each tensor operation makes a fresh buffer, and the system's allocator hands big
+/// ones back to the kernel each time: on the CPU that costs more than the arithmetic.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    transformer_ls_train::cli::run()
+}

@@ -1,0 +1,69 @@
+//! The optimizer and the schedule of the Long Range Arena protocols.
+//!
+//! The reference runs use PyTorch's `AdamW` under `OneCycleLR(anneal_strategy="linear")`. That
+//! scheduler moves two numbers: the learning rate, and β₁ the other way (its `cycle_momentum`
+//! is on unless one turns it off, so the β₁ = 0.9 of a configuration never takes effect).
+//! Burn 0.22 has no such schedule and its AdamW keeps β₁ fixed, hence the two files here:
+//!
+//! * [`OneCycle`]: both numbers as pure functions of the step;
+//! * [`AdamW`]: the update, whose β₁ may follow a [`OneCycle`].
+//!
+//! ```
+//! use transformer_ls_train::optim::{AdamWConfig, Beta1, OneCycle};
+//!
+//! let schedule = OneCycle::new(5000, 1000, 1e-4)?;
+//! let optimizer = AdamWConfig {
+//!     beta1: Beta1::Cycled(schedule),
+//!     beta2: 0.999,
+//!     epsilon: 1e-6,
+//!     weight_decay: 0.0,
+//! }
+//! .init()?;
+//! // for step in 0..5000 { model = optimizer.step(schedule.learning_rate(step), model, grads); }
+//! # let _ = optimizer;
+//! # Ok::<(), transformer_ls_train::optim::OptimError>(())
+//! ```
+
+mod adamw;
+mod one_cycle;
+
+pub use adamw::{AdamW, AdamWConfig, AdamWState, Beta1};
+pub use one_cycle::{OneCycle, OneCycleScheduler};
+
+/// A setting with which no training is possible.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum OptimError {
+    /// A schedule of no steps.
+    #[error("a schedule of 0 steps trains nothing: set `steps` to at least 1")]
+    NoSteps,
+    /// More warmup than schedule.
+    #[error(
+        "`warmup` is {warmup}, longer than the schedule of {steps} steps: \
+         set `warmup` to {steps} or less, or raise `steps`"
+    )]
+    WarmupTooLong {
+        /// Steps until the peak.
+        warmup: usize,
+        /// Steps of the schedule.
+        steps: usize,
+    },
+    /// A number outside its range.
+    #[error("`{name}` is {value}: it must be {range}")]
+    OutOfRange {
+        /// The setting's name.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it may be, in words.
+        range: &'static str,
+    },
+}
+
+/// Checks one setting against its range.
+fn check(name: &'static str, value: f64, ok: bool, range: &'static str) -> Result<(), OptimError> {
+    if ok {
+        Ok(())
+    } else {
+        Err(OptimError::OutOfRange { name, value, range })
+    }
+}

@@ -1,0 +1,67 @@
+//! ListOps: the value of an expression of nested lists, up to 2000 tokens, ten classes.
+//!
+//! The protocol is the one of the Transformer-LS release (`lra/`): batches of 32, 5000
+//! steps, the rate's peak at step 1000, dev every 50 steps, the best on dev tested once. The
+//! release drops each split's last partial batch; here every sample counts.
+
+use std::path::Path;
+
+use transformer_ls_datasets::DatasetError;
+use transformer_ls_datasets::listops::{self, Tokenizer, generate};
+use transformer_ls_infer::run::TrainingConfig;
+
+use crate::trainer::progress::count;
+
+use super::{Cancelled, Generate, Prepared, Protocol};
+
+/// ListOps as the Transformer-LS release trains it.
+///
+/// The tokens default to [`Tokenizer::Brackets`], which keep the tree. The published figure
+/// belongs to [`Tokenizer::Legacy`], which lose it (`--tokenizer legacy`).
+pub fn protocol() -> Protocol {
+    Protocol {
+        task: "listops",
+        preset: "listops",
+        seed: 1234,
+        training: TrainingConfig {
+            steps: 5000,
+            warmup: 1000,
+            learning_rate: 1e-4,
+            weight_decay: 0.0,
+            beta2: 0.999,
+            epsilon: 1e-6,
+            batch_size: 32,
+            evaluate_every: 50,
+            checkpoint_every: 50,
+            eval_batch_size: 32,
+        },
+        tokenizer: Some(Tokenizer::Brackets),
+        is_prepared: listops::is_prepared,
+        generate: make,
+    }
+}
+
+fn make(
+    dir: &Path,
+    what: &Generate,
+    prepared: Prepared,
+    cancelled: Cancelled,
+) -> Result<String, DatasetError> {
+    let mut config = generate::GenerateConfig::default();
+    if let Some(count) = what.count {
+        config.count = count;
+    }
+    if let Some(seed) = what.seed {
+        config.seed = seed;
+    }
+    let report = generate::generate(dir, &config, prepared, cancelled)?;
+    let [train, dev, test] = report.counts.map(count);
+    Ok(format!(
+        "{train} train, {dev} dev and {test} test expressions, {:.0} MB in {:.1} s (seed {}; {:.1} % \
+         of the trees drawn have the right length)",
+        report.bytes as f64 / 1e6,
+        report.elapsed.as_secs_f64(),
+        config.seed,
+        100.0 * report.acceptance(),
+    ))
+}

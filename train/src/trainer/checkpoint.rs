@@ -1,0 +1,252 @@
+//! Checkpoints on disk: everything a run needs to go on as if nothing had happened.
+//!
+//! `checkpoint/<step>/` holds `model.bpk`, `optimizer.bpk`, `scheduler.bpk` (Burn's own
+//! records), `best.safetensors` (the best weights so far, so that a kill between a new
+//! best and the next checkpoint can neither lose nor mistake them) and `state.json`
+//! with the SHA-256 of the others. The folder appears in one rename, and older ones are
+//! pruned only after that.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::tensor::Bytes;
+use burn::train::checkpoint::Checkpoint;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use transformer_ls_infer::run::{RunFolder, write_atomically};
+
+use super::error::TrainError;
+use super::figures::Sums;
+use super::handover::Records;
+use super::model::TrainingModel;
+
+/// The layout of `state.json`; a change that old code would misread raises it.
+const FORMAT: u32 = 1;
+const MODEL: &str = "model.bpk";
+const OPTIMIZER: &str = "optimizer.bpk";
+const SCHEDULER: &str = "scheduler.bpk";
+const BEST: &str = "best.safetensors";
+const STATE: &str = "state.json";
+
+/// The best evaluation on dev so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// The step it was at.
+    pub step: usize,
+    /// The accuracy, from 0 to 1.
+    pub accuracy: f64,
+    /// The loss.
+    pub loss: f64,
+}
+
+/// Where a run stands, apart from its tensors.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Steps taken.
+    pub step: usize,
+    /// The step of the last evaluation; behind `step` if the run was interrupted
+    /// before it could evaluate.
+    pub evaluated: usize,
+    /// The best evaluation.
+    pub best: Option<Best>,
+    /// How much of `metrics.jsonl` belongs to this state.
+    pub metrics_bytes: u64,
+    /// Sums since the last line of `metrics.jsonl`.
+    pub sums: Sums,
+    /// Wall seconds of all sittings.
+    pub seconds: f64,
+    /// The greatest memory use seen.
+    pub peak_bytes: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StateFile {
+    format: u32,
+    #[serde(flatten)]
+    state: State,
+    /// SHA-256 of the other files, by name.
+    files: BTreeMap<String, String>,
+}
+
+/// A checkpoint that was read and found whole.
+pub struct Resumed {
+    /// Where the run stood.
+    pub state: State,
+    /// The tensors.
+    pub records: Records,
+    /// What was wrong with newer checkpoints, if any.
+    pub warnings: Vec<String>,
+}
+
+fn digest(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// Writes the checkpoint of `state.step`.
+///
+/// # Errors
+///
+/// When the disk refuses; earlier checkpoints are untouched then.
+pub fn write(folder: &RunFolder, state: &State, records: Records) -> Result<(), TrainError> {
+    let writer = folder.begin_checkpoint(state.step)?;
+    let mut files = BTreeMap::new();
+    let mut put = |name: &str, bytes: &[u8]| -> Result<(), TrainError> {
+        let path = writer.path().join(name);
+        fs::write(&path, bytes).map_err(|cause| TrainError::Write { path, cause })?;
+        files.insert(name.to_owned(), digest(bytes));
+        Ok(())
+    };
+    let packed = |bytes: Result<Bytes, burn::store::RecordError>| {
+        bytes.map_err(|error| TrainError::Internal(error.to_string()))
+    };
+    put(MODEL, &packed(records.model.checkpoint_into_bytes())?)?;
+    put(OPTIMIZER, &packed(records.optimizer.checkpoint_into_bytes())?)?;
+    put(SCHEDULER, &packed(records.scheduler.checkpoint_into_bytes())?)?;
+    if state.best.is_some() {
+        let weights = folder.weights_path();
+        let bytes = fs::read(&weights).map_err(|cause| TrainError::Read {
+            path: weights,
+            cause,
+        })?;
+        put(BEST, &bytes)?;
+    }
+    let file = StateFile {
+        format: FORMAT,
+        state: state.clone(),
+        files,
+    };
+    let json = serde_json::to_vec_pretty(&file)
+        .map_err(|error| TrainError::Internal(error.to_string()))?;
+    let path = writer.path().join(STATE);
+    fs::write(&path, json).map_err(|cause| TrainError::Write { path, cause })?;
+    writer.commit()?;
+    Ok(())
+}
+
+/// Reads the newest checkpoint that is whole and fits `model`; `None` if there is none at all.
+///
+/// Damaged newer ones are removed, for the run will write them again.
+///
+/// # Errors
+///
+/// When there are checkpoints and none can be used.
+pub fn read_latest(
+    folder: &RunFolder,
+    model: &TrainingModel,
+) -> Result<Option<Resumed>, TrainError> {
+    let steps = list(&folder.checkpoints_path());
+    let mut problems = Vec::new();
+    for (step, path) in steps.iter().rev() {
+        match read(path, *step, model) {
+            Ok((state, records)) => {
+                for (_, damaged) in steps.iter().filter(|(other, _)| other > step) {
+                    let _ = fs::remove_dir_all(damaged);
+                }
+                restore_best(folder, path, &state)?;
+                let warnings = problems
+                    .iter()
+                    .map(|problem| format!("{problem}: going on from step {step} instead"))
+                    .collect();
+                return Ok(Some(Resumed {
+                    state,
+                    records,
+                    warnings,
+                }));
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    match problems.into_iter().next() {
+        None => Ok(None),
+        Some(problem) => Err(TrainError::NoUsableCheckpoint {
+            folder: folder.checkpoints_path(),
+            problem,
+            config: folder.config_path(),
+        }),
+    }
+}
+
+/// The checkpoints in `folder`, oldest first.
+fn list(folder: &Path) -> Vec<(usize, PathBuf)> {
+    let mut steps: Vec<(usize, PathBuf)> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let step = entry.file_name().to_str()?.parse().ok()?;
+            Some((step, entry.path()))
+        })
+        .collect();
+    steps.sort_unstable();
+    steps
+}
+
+fn read(path: &Path, step: usize, model: &TrainingModel) -> Result<(State, Records), String> {
+    let load = |name: &str| {
+        let file = path.join(name);
+        fs::read(&file).map_err(|cause| format!("cannot read {}: {cause}", file.display()))
+    };
+    let damaged = |name: &str, what: &str| {
+        format!("{} is damaged ({what})", path.join(name).display())
+    };
+    let file: StateFile = serde_json::from_slice(&load(STATE)?)
+        .map_err(|error| damaged(STATE, &error.to_string()))?;
+    if file.format != FORMAT {
+        return Err(format!(
+            "{} has format {}, this version reads {FORMAT}",
+            path.join(STATE).display(),
+            file.format
+        ));
+    }
+    if file.state.step != step {
+        return Err(damaged(STATE, "its step is not the folder's"));
+    }
+    let checked = |name: &str| -> Result<Bytes, String> {
+        let bytes = load(name)?;
+        if file.files.get(name) != Some(&digest(&bytes)) {
+            return Err(damaged(name, "its SHA-256 is not the recorded one"));
+        }
+        Ok(Bytes::from_bytes_vec(bytes))
+    };
+    fn record<R: Checkpoint>(bytes: Bytes) -> Result<R, String> {
+        R::checkpoint_from_bytes(bytes).map_err(|error| error.to_string())
+    }
+    if file.state.best.is_some() {
+        checked(BEST)?;
+    }
+    let records = Records {
+        model: record(checked(MODEL)?).map_err(|error| damaged(MODEL, &error))?,
+        optimizer: record(checked(OPTIMIZER)?).map_err(|error| damaged(OPTIMIZER, &error))?,
+        scheduler: record(checked(SCHEDULER)?).map_err(|error| damaged(SCHEDULER, &error))?,
+    };
+    // Loading inside burn-train panics on a record that does not fit: try it here first.
+    model
+        .clone()
+        .try_load_record(records.model.clone())
+        .map_err(|error| damaged(MODEL, &error.to_string()))?;
+    Ok((file.state, records))
+}
+
+/// Makes `model.safetensors` what it was at the checkpoint.
+fn restore_best(folder: &RunFolder, checkpoint: &Path, state: &State) -> Result<(), TrainError> {
+    let weights = folder.weights_path();
+    if state.best.is_none() {
+        // A best that came after the checkpoint will be found again.
+        let _ = fs::remove_file(&weights);
+        return Ok(());
+    }
+    let best = checkpoint.join(BEST);
+    let bytes = fs::read(&best).map_err(|cause| TrainError::Read { path: best, cause })?;
+    if fs::read(&weights).ok().as_deref() != Some(&bytes[..]) {
+        write_atomically(&weights, &bytes)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Why a training run ended without a result, each with a next step for the user.
+
+use std::path::PathBuf;
+
+use burn::tensor::TensorReadError;
+use transformer_ls_burn::ConfigError as ModelError;
+use transformer_ls_infer::evaluate::EvaluateError;
+use transformer_ls_infer::run::RunError;
+
+/// Why training stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The run folder could not be read or written.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The model's configuration is no model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The schedule or the optimizer cannot be.
+    #[error(transparent)]
+    Optim(#[from] crate::optim::OptimError),
+    /// An evaluation failed.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// A sample could not be read.
+    #[error("reading the {split} samples failed: {cause}")]
+    Data {
+        /// The split.
+        split: &'static str,
+        /// What the data set said.
+        cause: String,
+    },
+    /// The device could not hand back a result.
+    #[error(
+        "{device} failed while training near step {step}: {cause}. The last checkpoint is intact: \
+         continue with --resume, with a smaller batch if memory ran out (a new run with \
+         --set batch_size=16), or on --device flex"
+    )]
+    Device {
+        /// The device.
+        device: String,
+        /// The step.
+        step: usize,
+        /// What the device said.
+        cause: String,
+    },
+    /// The loss left the numbers.
+    #[error(
+        "the training loss is {loss} by step {step}: training diverged. Start a new run with a \
+         lower rate (--set learning_rate=5e-5); on a GPU, compare with a build without operation \
+         fusion first (--no-default-features --features flex,wgpu)"
+    )]
+    Diverged {
+        /// The step.
+        step: usize,
+        /// The loss.
+        loss: f64,
+    },
+    /// No checkpoint of the run can be used.
+    #[error(
+        "none of the checkpoints in {} can be used ({problem}). Start a new run with another \
+         --out; the settings of this one can be reused with --config {}",
+        .folder.display(), .config.display()
+    )]
+    NoUsableCheckpoint {
+        /// The folder of the checkpoints.
+        folder: PathBuf,
+        /// What is wrong with the newest.
+        problem: String,
+        /// The run's configuration.
+        config: PathBuf,
+    },
+    /// A file of a checkpoint could not be written.
+    #[error("cannot write {}: {cause}. Free some space, then continue with --resume", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        cause: std::io::Error,
+    },
+    /// A file could not be read back.
+    #[error("cannot read {}: {cause}. Check the disk, then continue with --resume", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        cause: std::io::Error,
+    },
+    /// Training stopped for a reason that is none of the user's.
+    #[error(
+        "training stopped by an error inside ({0}). The last checkpoint is intact: continue with \
+         --resume"
+    )]
+    Internal(String),
+}
+
+impl TrainError {
+    pub(crate) fn device(device: &str, step: usize) -> impl FnOnce(TensorReadError) -> Self + '_ {
+        move |cause| TrainError::Device {
+            device: device.to_owned(),
+            step,
+            cause: cause.to_string(),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The figures of a step: tensors until somebody asks, then numbers, then what
+//! `burn-train`'s dashboard draws.
+//!
+//! `burn-train`'s own loss and accuracy metrics read a tensor back at every update, which
+//! makes a GPU wait for the host at every step. Here a step hands out its loss and hits as
+//! tensors; the loop reads them for several steps in one go ([`Ledger`]) and passes
+//! numbers on to the metrics below.
+
+use std::sync::Arc;
+
+use burn::backend::ExecutionError;
+use burn::tensor::{Int, Tensor, TensorReadError};
+use burn::train::ItemLazy;
+use burn::train::metric::state::{FormatOptions, NumericMetricState};
+use burn::train::metric::{
+    Adaptor, Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes,
+    NumericEntry, SerializedEntry,
+};
+use serde::{Deserialize, Serialize};
+
+/// Sums over the training steps since the last line of `metrics.jsonl`.
+///
+/// Part of a checkpoint: a mean over 50 steps is the same whether the run was
+/// interrupted among them or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sums {
+    /// Sum of the samples' losses.
+    pub loss: f64,
+    /// Samples classified rightly.
+    pub hits: u64,
+    /// Samples.
+    pub samples: u64,
+    /// Real tokens, padding not counted.
+    pub tokens: u64,
+    /// Seconds spent in training steps.
+    pub seconds: f64,
+}
+
+impl Sums {
+    /// Adds `other`.
+    pub fn add(&mut self, other: &Sums) {
+        self.loss += other.loss;
+        self.hits += other.hits;
+        self.samples += other.samples;
+        self.tokens += other.tokens;
+        self.seconds += other.seconds;
+    }
+
+    /// Mean loss a sample.
+    pub fn mean_loss(&self) -> f64 {
+        self.loss / self.samples as f64
+    }
+
+    /// Share of samples classified rightly.
+    pub fn accuracy(&self) -> f64 {
+        self.hits as f64 / self.samples as f64
+    }
+
+    /// Real tokens a second; 0 before any time was measured.
+    pub fn tokens_per_second(&self) -> f64 {
+        if self.seconds > 0.0 {
+            self.tokens as f64 / self.seconds
+        } else {
+            0.0
+        }
+    }
+}
+
+/// What a training or an evaluation step gives to `burn-train`.
+#[derive(Debug)]
+pub enum StepOutput {
+    /// Still on the device.
+    Pending(Pending),
+    /// Read back.
+    Read(Sums),
+}
+
+/// One step's results on the device.
+#[derive(Debug)]
+pub struct Pending {
+    /// Mean loss of the batch, without its graph; shape `[1]`.
+    pub loss: Tensor<1>,
+    /// Samples classified rightly; shape `[1]`.
+    pub hits: Tensor<1, Int>,
+    /// Samples in the batch.
+    pub samples: usize,
+    /// Real tokens in the batch.
+    pub tokens: usize,
+}
+
+impl StepOutput {
+    /// The numbers, read from the device if need be.
+    ///
+    /// # Errors
+    ///
+    /// When the device's work failed.
+    pub fn read(&self) -> Result<Sums, TensorReadError> {
+        match self {
+            StepOutput::Read(sums) => Ok(*sums),
+            StepOutput::Pending(pending) => read_all(std::slice::from_ref(pending)),
+        }
+    }
+}
+
+impl ItemLazy for StepOutput {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        if let StepOutput::Pending(pending) = &self {
+            pending.loss.device().flush()?;
+        }
+        Ok(self)
+    }
+}
+
+/// Sums of several steps with one read each of losses and hits (seconds are left at 0).
+fn read_all(steps: &[Pending]) -> Result<Sums, TensorReadError> {
+    let mut sums = Sums::default();
+    if steps.is_empty() {
+        return Ok(sums);
+    }
+    let losses = Tensor::cat(steps.iter().map(|s| s.loss.clone()).collect(), 0);
+    let hits = Tensor::cat(steps.iter().map(|s| s.hits.clone()).collect(), 0);
+    let losses: Vec<f32> = losses.try_into_vec_as()?;
+    let hits: Vec<i64> = hits.try_into_vec_as()?;
+    for ((step, loss), hits) in steps.iter().zip(losses).zip(hits) {
+        sums.loss += f64::from(loss) * step.samples as f64;
+        sums.hits += hits.max(0) as u64;
+        sums.samples += step.samples as u64;
+        sums.tokens += step.tokens as u64;
+    }
+    Ok(sums)
+}
+
+/// Steps whose figures have not been read yet.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    steps: Vec<Pending>,
+}
+
+impl Ledger {
+    /// Enters a step.
+    pub fn enter(&mut self, step: StepOutput) {
+        if let StepOutput::Pending(pending) = step {
+            self.steps.push(pending);
+        }
+    }
+
+    /// Steps entered since the last read.
+    pub fn unread(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Reads and forgets them all.
+    ///
+    /// # Errors
+    ///
+    /// When the device's work failed.
+    pub fn read(&mut self) -> Result<Sums, TensorReadError> {
+        let sums = read_all(&self.steps)?;
+        self.steps.clear();
+        Ok(sums)
+    }
+}
+
+impl Adaptor<Option<Sums>> for StepOutput {
+    fn adapt(&self) -> Option<Sums> {
+        self.read().ok()
+    }
+}
+
+/// A number of the dashboard, picked from the [`Sums`] of an event.
+#[derive(Clone)]
+pub struct Figure {
+    name: MetricName,
+    unit: Option<&'static str>,
+    precision: usize,
+    higher_is_better: bool,
+    pick: fn(&Sums) -> f64,
+    state: NumericMetricState,
+}
+
+impl Figure {
+    /// The mean loss.
+    pub fn loss() -> Self {
+        Self::new("Loss", None, 4, false, Sums::mean_loss)
+    }
+
+    /// The accuracy in percent.
+    pub fn accuracy() -> Self {
+        Self::new("Accuracy", Some("%"), 2, true, |sums| {
+            100.0 * sums.accuracy()
+        })
+    }
+
+    /// Real tokens a second.
+    pub fn tokens_per_second() -> Self {
+        Self::new("Tokens", Some("tokens/s"), 0, true, Sums::tokens_per_second)
+    }
+
+    fn new(
+        name: &str,
+        unit: Option<&'static str>,
+        precision: usize,
+        higher_is_better: bool,
+        pick: fn(&Sums) -> f64,
+    ) -> Self {
+        Self {
+            name: Arc::new(name.to_string()),
+            unit,
+            precision,
+            higher_is_better,
+            pick,
+            state: NumericMetricState::new(),
+        }
+    }
+
+    fn format(&self) -> FormatOptions {
+        let options = FormatOptions::new(self.name.clone()).precision(self.precision);
+        match self.unit {
+            Some(unit) => options.unit(unit),
+            None => options,
+        }
+    }
+}
+
+impl Metric for Figure {
+    type Input = Option<Sums>;
+
+    fn name(&self) -> MetricName {
+        self.name.clone()
+    }
+
+    fn attributes(&self) -> MetricAttributes {
+        NumericAttributes {
+            unit: self.unit.map(str::to_string),
+            higher_is_better: self.higher_is_better,
+        }
+        .into()
+    }
+
+    fn update(
+        &mut self,
+        sums: &Self::Input,
+        _metadata: &MetricMetadata,
+    ) -> Result<SerializedEntry, TensorReadError> {
+        if let Some(sums) = sums {
+            self.state.update((self.pick)(sums), sums.samples as usize);
+        }
+        Ok(self.state.compute_update(self.format()))
+    }
+
+    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
+        Ok(self.state.compute_final(self.format()))
+    }
+
+    fn clear(&mut self) {
+        self.state.reset();
+    }
+}
+
+impl Numeric for Figure {
+    fn value(&self) -> Option<NumericEntry> {
+        Some(self.state.current_value())
+    }
+
+    fn running_value(&self) -> Option<NumericEntry> {
+        Some(self.state.running_value())
+    }
+
+    fn final_value(&self) -> NumericEntry {
+        self.state.final_value()
+    }
+}

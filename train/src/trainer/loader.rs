@@ -1,0 +1,207 @@
+//! Batches for `burn-train`: a [`DataLoader`] whose order is a function of the run's
+//! seed and the step, read one batch ahead on a thread of its own.
+//!
+//! `burn-train`'s own loaders don't serve here: with several workers batches arrive in
+//! the order in which they are completed, and none can start in the middle of an epoch.
+//!
+//! The thread reads and tokenises the samples. Tensors are made on the thread that
+//! trains, since CubeCL keeps a queue a thread: a copy of a few hundred kilobytes costs
+//! less than joining two queues.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
+use burn::data::dataset::transform::PartialDataset;
+use burn::data::dataset::{Dataset, DatasetError};
+use burn::tensor::Device;
+use transformer_ls_datasets::Sample;
+use transformer_ls_infer::batch::{Batch, Batcher};
+
+use super::order::{Purpose, Schedule, derive};
+
+/// In which order samples are visited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Shuffled each epoch; batches carry dropout seeds. For training.
+    Shuffled {
+        /// The run's seed.
+        seed: u64,
+    },
+    /// As they are stored, the last batch as small as it comes. For evaluation.
+    Stored,
+}
+
+/// Batches of a data set, for a range of steps.
+#[derive(Clone)]
+pub struct StepLoader {
+    dataset: Arc<dyn Dataset<Sample>>,
+    batcher: Batcher,
+    batch_size: usize,
+    order: Order,
+    steps: Range<usize>,
+    device: Device,
+}
+
+impl StepLoader {
+    /// Shuffled batches for the given steps, over as many epochs as that takes.
+    pub fn shuffled(
+        dataset: Arc<dyn Dataset<Sample>>,
+        batcher: Batcher,
+        batch_size: usize,
+        seed: u64,
+        steps: Range<usize>,
+        device: Device,
+    ) -> Self {
+        Self {
+            dataset,
+            batcher,
+            batch_size,
+            order: Order::Shuffled { seed },
+            steps,
+            device,
+        }
+    }
+
+    /// Every sample once, in the stored order.
+    pub fn stored(
+        dataset: Arc<dyn Dataset<Sample>>,
+        batcher: Batcher,
+        batch_size: usize,
+        device: Device,
+    ) -> Self {
+        let batch_size = batch_size.max(1);
+        let steps = 0..dataset.len().div_ceil(batch_size);
+        Self {
+            dataset,
+            batcher,
+            batch_size,
+            order: Order::Stored,
+            steps,
+            device,
+        }
+    }
+}
+
+impl DataLoader<Batch> for StepLoader {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
+        Box::new(Ahead::start(self))
+    }
+
+    fn num_items(&self) -> usize {
+        match self.order {
+            Order::Shuffled { .. } => self.steps.len() * self.batch_size,
+            Order::Stored => self.dataset.len(),
+        }
+    }
+
+    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
+        Arc::new(Self {
+            device: device.clone(),
+            ..self.clone()
+        })
+    }
+
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
+        let dataset: Arc<dyn Dataset<Sample>> =
+            Arc::new(PartialDataset::new(self.dataset.clone(), start, end));
+        Arc::new(match self.order {
+            Order::Shuffled { .. } => Self {
+                dataset,
+                ..self.clone()
+            },
+            Order::Stored => Self::stored(
+                dataset,
+                self.batcher.clone(),
+                self.batch_size,
+                self.device.clone(),
+            ),
+        })
+    }
+}
+
+type Read = (usize, Result<Vec<Sample>, DatasetError>);
+
+/// The samples of one step, ahead of the step before it.
+struct Ahead<'a> {
+    loader: &'a StepLoader,
+    receiver: Option<Receiver<Read>>,
+    reader: Option<JoinHandle<()>>,
+    done: usize,
+}
+
+impl<'a> Ahead<'a> {
+    fn start(loader: &'a StepLoader) -> Self {
+        // No buffer in the channel: the reader holds one finished batch and waits with it.
+        let (sender, receiver) = sync_channel::<Read>(0);
+        let dataset = loader.dataset.clone();
+        let (batch_size, steps, order) = (loader.batch_size, loader.steps.clone(), loader.order);
+        let reader = std::thread::Builder::new()
+            .name("batches".into())
+            .spawn(move || {
+                let len = dataset.len();
+                let mut schedule = match order {
+                    Order::Shuffled { seed } => Some(Schedule::new(seed, len, batch_size)),
+                    Order::Stored => None,
+                };
+                for step in steps {
+                    let indices = match &mut schedule {
+                        Some(schedule) => schedule.indices(step).to_vec(),
+                        None => (step * batch_size..((step + 1) * batch_size).min(len)).collect(),
+                    };
+                    let samples = dataset.get_many(indices);
+                    let failed = samples.is_err();
+                    if sender.send((step, samples)).is_err() || failed {
+                        return;
+                    }
+                }
+            })
+            .ok();
+        Self {
+            loader,
+            receiver: Some(receiver),
+            reader,
+            done: 0,
+        }
+    }
+}
+
+impl Iterator for Ahead<'_> {
+    type Item = Result<Batch, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (step, samples) = self.receiver.as_ref()?.recv().ok()?;
+        Some(samples.map(|samples| {
+            self.done += samples.len();
+            let dropout = match self.loader.order {
+                Order::Shuffled { seed } => Some(derive(seed, Purpose::Dropout, step as u64)),
+                Order::Stored => None,
+            };
+            self.loader
+                .batcher
+                .batch(&samples, &self.loader.device, dropout)
+        }))
+    }
+}
+
+impl DataLoaderIterator<Batch> for Ahead<'_> {
+    fn progress(&self) -> Progress {
+        Progress::new(
+            self.done,
+            self.loader.num_items(),
+            Some("samples".to_string()),
+        )
+    }
+}
+
+impl Drop for Ahead<'_> {
+    fn drop(&mut self) {
+        // The reader's next hand-over fails, and it ends.
+        self.receiver.take();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! A run from its folder to its end: build or resume the learner, train, test once.
+//!
+//! On top of `burn-train`: its `Learner`, `SupervisedTraining`, event processor, metrics
+//! interface, dashboard and interrupter do their work here. Where one of its parts falls
+//! short, its place is taken at the extension point it offers, and the module that does
+//! so says why: the loop in `strategy.rs`, the batches in `loader.rs`, the way of a record
+//! to the disk in `handover.rs`, the figures in `figures.rs`, and the renderer off a
+//! terminal in `renderer.rs`.
+
+mod checkpoint;
+mod error;
+mod figures;
+mod handover;
+pub mod interrupt;
+mod loader;
+pub mod memory;
+mod model;
+pub mod order;
+pub mod progress;
+mod renderer;
+mod strategy;
+
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::data::dataset::Dataset;
+use burn::module::Module;
+use burn::train::metric::LearningRateMetric;
+use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
+use transformer_ls_datasets::{Sample, Split};
+use transformer_ls_infer::device::ChosenDevice;
+use transformer_ls_infer::evaluate::{EvaluateError, evaluate};
+use transformer_ls_infer::run::{MetricLine, RunFolder, Summary, versions};
+
+pub use checkpoint::{Best, State};
+pub use error::TrainError;
+pub use figures::{Figure, Sums};
+pub use loader::{Order, StepLoader};
+pub use model::{TrainingModel, cross_entropy};
+pub use progress::Display;
+
+use handover::{EveryCall, handovers};
+use order::{Purpose, derive};
+use progress::{duration, say};
+use renderer::{NoTextFiles, renderer};
+use crate::optim::{AdamWConfig, Beta1, OneCycle};
+use strategy::{Ended, Setup, StepStrategy};
+
+/// The samples of a run.
+pub struct Splits {
+    /// To learn from.
+    pub train: Arc<dyn Dataset<Sample>>,
+    /// To choose the best model by.
+    pub dev: Arc<dyn Dataset<Sample>>,
+    /// To judge the best model on, once.
+    pub test: Arc<dyn Dataset<Sample>>,
+}
+
+/// What concerns this sitting alone, and is no part of the run's configuration.
+#[derive(Clone, Debug)]
+pub struct Sitting {
+    /// Stop after this step although the schedule goes on.
+    pub stop_after: Option<usize>,
+    /// The command line, for the summary.
+    pub command: String,
+    /// How the run shows itself.
+    pub display: Display,
+}
+
+/// How a sitting ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// The schedule is done, and the best model was tested.
+    Finished(Summary),
+    /// `--stop-after` was reached: evaluated on dev and saved, but not tested, for the
+    /// test split is looked at once, when a run is complete.
+    Stopped(Summary),
+    /// The user stopped the run; everything is saved.
+    Interrupted {
+        /// Steps taken.
+        step: usize,
+    },
+}
+
+/// Trains the run in `folder` from where it stands.
+///
+/// # Errors
+///
+/// See [`TrainError`]; what was saved before stays usable.
+pub fn train(
+    folder: Arc<RunFolder>,
+    chosen: &ChosenDevice,
+    splits: &Splits,
+    sitting: &Sitting,
+) -> Result<Ending, TrainError> {
+    let config = folder.config().clone();
+    let training = &config.training;
+    let device = chosen.device.clone().autodiff();
+
+    device.seed(derive(config.seed, Purpose::Weights, 0));
+    let model = TrainingModel {
+        classifier: config.model.init(&device)?,
+    };
+    let (state, resumed) = match checkpoint::read_latest(&folder, &model)? {
+        Some(resumed) => {
+            for warning in &resumed.warnings {
+                eprintln!("warning: {warning}");
+            }
+            (resumed.state, Some(resumed.records))
+        }
+        None => (State::default(), None),
+    };
+    let metrics = folder.metrics(state.metrics_bytes)?;
+    announce(&folder, chosen, splits, &model, &state);
+
+    let batcher = config.batcher(&chosen.device);
+    let loader = StepLoader::shuffled(
+        splits.train.clone(),
+        batcher.clone(),
+        training.batch_size,
+        config.seed,
+        state.step..training.steps,
+        device.clone(),
+    );
+    let dev_loader = StepLoader::stored(
+        splits.dev.clone(),
+        batcher.clone(),
+        training.eval_batch_size,
+        chosen.device.clone(),
+    );
+
+    let intervals = state.step / training.evaluate_every;
+    let is_resumed = resumed.is_some();
+    let (model_records, optimizer_records, scheduler_records, collector) = handovers(resumed);
+    let schedule = OneCycle::new(training.steps, training.warmup, training.learning_rate)?;
+    let optimizer = AdamWConfig {
+        beta1: Beta1::Cycled(schedule),
+        beta2: training.beta2,
+        epsilon: training.epsilon,
+        weight_decay: training.weight_decay,
+    };
+    let learner = Learner::new(model, optimizer.init()?, schedule.scheduler());
+    let (strategy, outcome) = StepStrategy::new(Setup {
+        folder: folder.clone(),
+        device: chosen.device.clone(),
+        device_name: chosen.name.clone(),
+        batcher,
+        schedule,
+        dev: splits.dev.clone(),
+        state,
+        metrics,
+        collector,
+        stop_after: sitting.stop_after,
+        display: sitting.display,
+    });
+
+    let interrupter = Interrupter::new();
+    interrupt::register(&interrupter);
+    interrupt::dashboard(sitting.display == Display::Dashboard);
+    let mut supervised =
+        SupervisedTraining::new(folder.path(), Arc::new(loader), Arc::new(dev_loader))
+            .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)))
+            .with_custom_checkpointers(model_records, optimizer_records, scheduler_records)
+            .with_checkpointing_strategy(EveryCall)
+            .with_metric_logger(NoTextFiles)
+            .with_application_logger(None)
+            .with_interrupter(interrupter.clone())
+            .renderer(renderer(sitting.display, &interrupter, intervals))
+            .num_epochs(training.steps.div_ceil(training.evaluate_every))
+            .label(&config.task)
+            .metric_train_numeric(Figure::loss())
+            .metric_valid_numeric(Figure::loss())
+            .metric_train_numeric(Figure::accuracy())
+            .metric_valid_numeric(Figure::accuracy())
+            .metric_train_numeric(Figure::tokens_per_second())
+            .metric_train_numeric(LearningRateMetric::new());
+    if is_resumed {
+        supervised = supervised.checkpoint(intervals);
+    }
+    // burn-train (and a device that runs out of memory) can panic; the run can go on from its
+    // checkpoint all the same, and the user should hear so.
+    let launched = catch_unwind(AssertUnwindSafe(|| drop(supervised.launch(learner))));
+    interrupt::dashboard(false);
+    if let Err(panic) = launched {
+        return Err(TrainError::Internal(panic_text(panic.as_ref())));
+    }
+    let outcome = outcome
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .take()
+        .unwrap_or_else(|| Err(TrainError::Internal("the loop left no outcome".into())));
+    let (ended, state) = outcome?;
+    match ended {
+        Ended::Interrupted => Ok(Ending::Interrupted { step: state.step }),
+        Ended::StopAfter => {
+            let summary = summary(&folder, chosen, sitting, &state, None);
+            folder.write_summary(&summary)?;
+            Ok(Ending::Stopped(summary))
+        }
+        Ended::Complete => {
+            let learning_rate = |step| schedule.learning_rate(step);
+            test(&folder, chosen, splits, sitting, state, &learning_rate)
+        }
+    }
+}
+
+/// Tests the best model, writes the last line and the summary.
+fn test(
+    folder: &RunFolder,
+    chosen: &ChosenDevice,
+    splits: &Splits,
+    sitting: &Sitting,
+    mut state: State,
+    learning_rate: &dyn Fn(usize) -> f64,
+) -> Result<Ending, TrainError> {
+    let config = folder.config();
+    let started = Instant::now();
+    let best_step = state.best.as_ref().map_or(state.step, |best| best.step);
+    say(&format!(
+        "testing the model of step {best_step} on {} samples",
+        progress::count(splits.test.len())
+    ));
+    let model = folder.load_model(&chosen.device)?;
+    let bar = crate::cli::bar(splits.test.len() as u64, "testing");
+    let result = evaluate(
+        &model,
+        splits.test.as_ref(),
+        &config.batcher(&chosen.device),
+        config.training.eval_batch_size,
+        &chosen.device,
+        &mut |now| {
+            bar.set_position(now.done as u64);
+            match interrupt::requested() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        },
+    );
+    bar.finish_and_clear();
+    let test = match result {
+        Ok(test) => test,
+        Err(EvaluateError::Stopped { .. }) => return Ok(Ending::Interrupted { step: state.step }),
+        Err(error) => return Err(error.into()),
+    };
+    state.seconds += started.elapsed().as_secs_f64();
+    state.peak_bytes = memory::peak(&chosen.device, state.peak_bytes);
+    let mut metrics = folder.metrics(state.metrics_bytes)?;
+    metrics.append(&MetricLine {
+        step: best_step,
+        split: Split::Test,
+        loss: test.loss,
+        accuracy: test.accuracy,
+        learning_rate: learning_rate(best_step.saturating_sub(1)),
+        tokens_per_second: test.tokens as f64 / test.seconds.max(1e-9),
+        seconds: state.seconds,
+        device_bytes: transformer_ls_infer::device::device_bytes(&chosen.device),
+    })?;
+    metrics.durable_bytes()?;
+    let summary = summary(folder, chosen, sitting, &state, Some(test.accuracy));
+    folder.write_summary(&summary)?;
+    Ok(Ending::Finished(summary))
+}
+
+fn summary(
+    folder: &RunFolder,
+    chosen: &ChosenDevice,
+    sitting: &Sitting,
+    state: &State,
+    test_accuracy: Option<f64>,
+) -> Summary {
+    Summary {
+        test_accuracy,
+        best_dev_accuracy: state.best.as_ref().map(|best| best.accuracy),
+        best_step: state.best.as_ref().map(|best| best.step),
+        steps: state.step,
+        wall_seconds: state.seconds,
+        peak_bytes: state.peak_bytes,
+        device: chosen.name.clone(),
+        adapter: chosen.adapter.clone(),
+        command: sitting.command.clone(),
+        versions: versions(),
+        seed: folder.config().seed,
+    }
+}
+
+/// Says what is about to be trained, on what, and why there.
+fn announce(
+    folder: &RunFolder,
+    chosen: &ChosenDevice,
+    splits: &Splits,
+    model: &TrainingModel,
+    state: &State,
+) {
+    let config = folder.config();
+    let path = transformer_ls_burn::ops::attention_path(&chosen.device);
+    say(&format!(
+        "{} (preset {}): {} parameters; {} train, {} dev, {} test samples",
+        config.task,
+        config.preset,
+        progress::count(model.num_params()),
+        progress::count(splits.train.len()),
+        progress::count(splits.dev.len()),
+        progress::count(splits.test.len()),
+    ));
+    say(&format!(
+        "device {} ({}): {}; attention path {}: {}",
+        chosen.name, chosen.adapter, chosen.reason, path.name, path.reason
+    ));
+    let training = &config.training;
+    let position = match state.step {
+        0 => String::new(),
+        step => format!(
+            ", going on from step {step} after {}",
+            duration(state.seconds)
+        ),
+    };
+    say(&format!(
+        "run {}: {} steps of {} samples, dev every {}, seed {}{position}",
+        folder.path().display(),
+        progress::count(training.steps),
+        training.batch_size,
+        training.evaluate_every,
+        config.seed,
+    ));
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "no reason given".to_owned())
+}

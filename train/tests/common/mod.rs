@@ -1,0 +1,159 @@
+//! What the tests of the binary share: small data, a small model, and a run's files.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::store::ModuleRecord;
+use burn::tensor::Device;
+use transformer_ls_burn::weights::save_safetensors;
+use transformer_ls_infer::run::{MetricLine, RunFolder, Summary};
+use transformer_ls_train::trainer::TrainingModel;
+
+/// A folder that goes away with the test, with ListOps data in it.
+pub struct Workplace {
+    pub dir: tempfile::TempDir,
+}
+
+impl Workplace {
+    /// Data of `count` expressions; the splits are 96, 2 and 2 %.
+    pub fn with_data(count: usize) -> Self {
+        let place = Self::empty();
+        let count = count.to_string();
+        let made = place.run(&["generate", "listops", "--data", "data", "--count", &count]);
+        assert!(made.status.success(), "{}", stderr(&made));
+        place
+    }
+
+    pub fn empty() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        Self { dir }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(assert_cmd::cargo_bin!("ls-train"));
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("ls-train starts")
+    }
+
+    /// `ls-train listops` with a small model, into `out`.
+    pub fn train(&self, out: &str, extra: &[&str]) -> Output {
+        self.run(&arguments(out, extra))
+    }
+
+    pub fn spawn_training(&self, out: &str, extra: &[&str]) -> Child {
+        self.command(&arguments(out, extra))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("ls-train starts")
+    }
+
+    pub fn resume(&self, out: &str) -> Output {
+        self.run(&["listops", "--out", out, "--resume"])
+    }
+
+    pub fn folder(&self, out: &str) -> RunFolder {
+        RunFolder::open(&self.path(out)).expect("a run folder")
+    }
+
+    pub fn metrics(&self, out: &str) -> Vec<MetricLine> {
+        self.folder(out).read_metrics().expect("metrics")
+    }
+
+    pub fn summary(&self, out: &str) -> Summary {
+        let summary = self.folder(out).read_summary().expect("readable");
+        summary.expect("a summary")
+    }
+
+    /// The weights of the newest checkpoint, as bytes that hold nothing but names and numbers.
+    pub fn final_weights(&self, out: &str) -> Vec<u8> {
+        let folder = self.folder(out);
+        let checkpoint = folder.latest_checkpoint().expect("readable");
+        let path = checkpoint.expect("a checkpoint").path.join("model.bpk");
+        let model = TrainingModel {
+            classifier: folder.config().model.init(&Device::flex()).expect("valid"),
+        };
+        let record = ModuleRecord::load(path).expect("a record");
+        let model = model.try_load_record(record).expect("fits");
+        save_safetensors(&model.classifier, &Default::default()).expect("saves")
+    }
+
+    /// Waits until the run has written the checkpoint of `step` or a later one.
+    pub fn wait_for_checkpoint(&self, out: &str, step: usize) {
+        let folder = self.path(out).join("checkpoint");
+        let started = Instant::now();
+        while newest(&folder).is_none_or(|newest| newest < step) {
+            assert!(started.elapsed() < Duration::from_secs(300), "no checkpoint");
+            std::thread::sleep(Duration::from_millis(3));
+        }
+    }
+}
+
+fn newest(checkpoints: &Path) -> Option<usize> {
+    std::fs::read_dir(checkpoints)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .max()
+}
+
+/// A model of one narrow block on the first 128 tokens, 4 expressions a step.
+pub const SMALL: &[&str] = &[
+    "--set", "model.d_model=16",
+    "--set", "model.d_ff=16",
+    "--set", "model.d_head=16",
+    "--set", "model.layers=1",
+    "--set", "model.rank=4",
+    "--set", "model.window=8",
+    "--set", "model.max_length=128",
+    "--set", "training.batch_size=4",
+    "--set", "training.learning_rate=1e-3",
+];
+
+fn arguments<'a>(out: &'a str, extra: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec!["listops", "--data", "data", "--out", out];
+    if !extra.contains(&"--device") {
+        args.extend(["--device", "flex"]);
+    }
+    args.extend(SMALL);
+    args.extend(extra);
+    args
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What has to be equal in two runs that did the same: all but times and memory.
+pub fn comparable(lines: &[MetricLine]) -> Vec<(usize, String, u64, u64, u64)> {
+    lines
+        .iter()
+        .map(|line| {
+            (
+                line.step,
+                line.split.to_string(),
+                line.loss.to_bits(),
+                line.accuracy.to_bits(),
+                line.learning_rate.to_bits(),
+            )
+        })
+        .collect()
+}

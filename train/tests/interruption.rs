@@ -1,0 +1,187 @@
+//! Kills and Ctrl-C: a resumed run ends exactly as one that was never interrupted.
+
+mod common;
+
+use common::{Workplace, comparable, stderr, stdout};
+
+const STEPS: &[&str] = &[
+    "--steps", "40",
+    "--set", "training.evaluate_every=4",
+    "--set", "model.dropout=0.1",
+    "--set", "model.attention_dropout=0.1",
+];
+
+#[test]
+fn a_killed_run_resumes_to_the_same_weights_and_lines() {
+    let place = Workplace::with_data(300);
+    let whole = place.train("whole", STEPS);
+    assert!(whole.status.success(), "{}", stderr(&whole));
+
+    let mut child = place.spawn_training("killed", STEPS);
+    place.wait_for_checkpoint("killed", 8);
+    child.kill().expect("SIGKILL");
+    let status = child.wait().expect("ended");
+    assert!(!status.success(), "the run ended before it could be killed");
+    assert!(place.folder("killed").read_summary().unwrap().is_none());
+    // A second kill, past another checkpoint of the second sitting.
+    let mut child = place
+        .command(&["listops", "--out", "killed", "--resume"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("ls-train starts");
+    place.wait_for_checkpoint("killed", 20);
+    child.kill().expect("SIGKILL");
+    child.wait().expect("ended");
+
+    let resumed = place.resume("killed");
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    assert!(stdout(&resumed).contains("going on from step"));
+    assert_eq!(place.final_weights("whole"), place.final_weights("killed"));
+    assert_eq!(
+        comparable(&place.metrics("whole")),
+        comparable(&place.metrics("killed"))
+    );
+    let (whole, killed) = (place.summary("whole"), place.summary("killed"));
+    assert_eq!(whole.test_accuracy, killed.test_accuracy);
+    assert_eq!(whole.best_step, killed.best_step);
+    let best = |run: &str| {
+        let bytes = std::fs::read(place.folder(run).weights_path()).unwrap();
+        // Without the metadata, which tells the run's own settings.
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[8 + header..].to_vec()
+    };
+    assert_eq!(best("whole"), best("killed"));
+}
+
+#[test]
+fn metrics_hold_each_evaluation_once() {
+    let place = Workplace::with_data(300);
+    let mut child = place.spawn_training("run", STEPS);
+    place.wait_for_checkpoint("run", 12);
+    child.kill().expect("SIGKILL");
+    child.wait().expect("ended");
+    // What a kill between a line and its checkpoint would leave behind.
+    use std::io::Write;
+    let mut file = std::fs::File::options()
+        .append(true)
+        .open(place.path("run/metrics.jsonl"))
+        .unwrap();
+    file.write_all(b"{\"step\":16,\"split\":\"train\",\"lo").unwrap();
+    drop(file);
+    let resumed = place.resume("run");
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    let lines = place.metrics("run");
+    let of = |split: &str| -> Vec<usize> {
+        let lines = lines.iter().filter(|line| line.split.to_string() == split);
+        lines.map(|line| line.step).collect()
+    };
+    let expected: Vec<usize> = (4..=40).step_by(4).collect();
+    assert_eq!(of("train"), expected);
+    assert_eq!(of("dev"), expected);
+    assert_eq!(of("test").len(), 1);
+    assert!(lines.windows(2).all(|pair| pair[0].seconds <= pair[1].seconds));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_exits_130_and_the_run_goes_on() {
+    let place = Workplace::with_data(300);
+    let steps = &[STEPS, &["--checkpoint-every", "1000"]].concat();
+    let whole = place.train("whole", steps);
+    assert!(whole.status.success(), "{}", stderr(&whole));
+
+    let mut child = place.spawn_training("stopped", steps);
+    wait_for_line(&place, "stopped");
+    let killed = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(killed.success());
+    let status = child.wait().expect("ended");
+    assert_eq!(status.code(), Some(130));
+    let saved = place.folder("stopped").latest_checkpoint().unwrap();
+    assert!(saved.is_some(), "no checkpoint was written on Ctrl-C");
+
+    let resumed = place.resume("stopped");
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    assert_eq!(place.final_weights("whole"), place.final_weights("stopped"));
+    assert_eq!(
+        comparable(&place.metrics("whole")),
+        comparable(&place.metrics("stopped"))
+    );
+}
+
+#[cfg(unix)]
+fn wait_for_line(place: &Workplace, run: &str) {
+    let path = place.path(run).join("metrics.jsonl");
+    let started = std::time::Instant::now();
+    while std::fs::metadata(&path).map_or(0, |file| file.len()) == 0 {
+        assert!(started.elapsed().as_secs() < 300, "no evaluation");
+        std::thread::sleep(std::time::Duration::from_millis(3));
+    }
+}
+
+#[test]
+fn stopping_early_saves_without_a_test_and_the_run_goes_on() {
+    let place = Workplace::with_data(300);
+    let stopped = place.train("run", &[STEPS, &["--stop-after", "6"]].concat());
+    assert!(stopped.status.success(), "{}", stderr(&stopped));
+    assert!(stdout(&stopped).contains("stopped after step 6 as asked, not tested yet"));
+    let summary = place.summary("run");
+    assert_eq!((summary.steps, summary.test_accuracy), (6, None));
+    assert!(place.folder("run").weights_path().exists());
+    let resumed = place.resume("run");
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    let summary = place.summary("run");
+    assert_eq!(summary.steps, 40);
+    assert!(summary.test_accuracy.is_some());
+    // A finished run is only reported, and left as it is.
+    let lines = place.metrics("run");
+    let again = place.resume("run");
+    assert!(again.status.success());
+    assert!(stdout(&again).contains("is finished already"));
+    assert_eq!(place.metrics("run"), lines);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_replaced_by_the_one_before() {
+    let place = Workplace::with_data(300);
+    let whole = place.train("whole", STEPS);
+    assert!(whole.status.success(), "{}", stderr(&whole));
+    let stopped = place.train("run", &[STEPS, &["--stop-after", "12"]].concat());
+    assert!(stopped.status.success(), "{}", stderr(&stopped));
+    let newest = place.folder("run").latest_checkpoint().unwrap().unwrap();
+    assert_eq!(newest.step, 12);
+    let optimizer = newest.path.join("optimizer.bpk");
+    let mut bytes = std::fs::read(&optimizer).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&optimizer, bytes).unwrap();
+
+    let resumed = place.resume("run");
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    let warning = stderr(&resumed);
+    assert!(
+        warning.contains("optimizer.bpk is damaged") && warning.contains("from step 8 instead"),
+        "{warning}"
+    );
+    assert_eq!(place.final_weights("whole"), place.final_weights("run"));
+    assert_eq!(
+        comparable(&place.metrics("whole")),
+        comparable(&place.metrics("run"))
+    );
+}
+
+#[test]
+fn without_any_usable_checkpoint_the_user_is_told_what_to_do() {
+    let place = Workplace::with_data(300);
+    let stopped = place.train("run", &[STEPS, &["--stop-after", "4"]].concat());
+    assert!(stopped.status.success(), "{}", stderr(&stopped));
+    let newest = place.folder("run").latest_checkpoint().unwrap().unwrap();
+    std::fs::write(newest.path.join("state.json"), "{").unwrap();
+    let resumed = place.resume("run");
+    assert_eq!(resumed.status.code(), Some(1));
+    let message = stderr(&resumed);
+    assert!(message.contains("none of the checkpoints in"), "{message}");
+    assert!(message.contains("--config run/config.json"), "{message}");
+}

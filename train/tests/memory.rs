@@ -1,0 +1,62 @@
+//! Three epochs of training and validation with a flat peak.
+//!
+//! Burn's users have seen device memory grow with every epoch of training and validation
+//! (burn#4792, burn#2042): the pool must not grow once the first epoch has been through.
+
+mod common;
+
+use common::{Workplace, stderr};
+use transformer_ls_infer::device;
+
+/// 96 training samples in batches of 4: an epoch of 24 steps, evaluated twice in each.
+const EPOCH: usize = 24;
+const STEPS: &[&str] = &["--steps", "72", "--set", "evaluate_every=12"];
+
+#[test]
+fn a_device_pool_stays_flat_over_three_epochs() {
+    let names: Vec<String> = device::list().into_iter().map(|info| info.name).collect();
+    let Some(wgpu) = names.iter().find(|name| name.starts_with("wgpu")) else {
+        assert!(
+            std::env::var_os("LS_REQUIRE_WGPU").is_none_or(|value| value != "1"),
+            "LS_REQUIRE_WGPU=1, and no WGPU adapter was found"
+        );
+        eprintln!("NOT TESTED: no WGPU adapter was found (Mesa's software Vulkan would do)");
+        return;
+    };
+    let place = Workplace::with_data(100);
+    let run = place.train("run", &[STEPS, &["--device", wgpu][..]].concat());
+    assert!(run.status.success(), "{}", stderr(&run));
+    let lines = place.metrics("run");
+    let highest = |range: std::ops::RangeInclusive<usize>| {
+        let bytes = lines
+            .iter()
+            .filter(|line| range.contains(&line.step))
+            .map(|line| line.device_bytes.expect("a pool tells its size"));
+        bytes.max().expect("evaluations")
+    };
+    let first = highest(1..=EPOCH);
+    let third = highest(2 * EPOCH + 1..=3 * EPOCH);
+    assert!(first > 0);
+    assert!(third <= first, "the pool grew from {first} to {third} bytes");
+}
+
+#[test]
+fn a_process_on_the_cpu_stays_flat_over_three_epochs() {
+    let place = Workplace::with_data(100);
+    let peak = |out: &str, steps: usize| {
+        let steps = steps.to_string();
+        let run = place.train(out, &["--steps", &steps, "--set", "evaluate_every=12"]);
+        assert!(run.status.success(), "{}", stderr(&run));
+        place.summary(out).peak_bytes
+    };
+    let (Some(one), Some(three)) = (peak("one", EPOCH), peak("three", 3 * EPOCH)) else {
+        eprintln!("NOT TESTED: this system does not tell a process's peak memory");
+        return;
+    };
+    // The allocator's caches and threads make it waver by some megabytes.
+    let slack = 24_000_000;
+    assert!(
+        three <= one + slack,
+        "the peak grew from {one} bytes in one epoch to {three} in three"
+    );
+}

@@ -1,0 +1,182 @@
+//! What the user gets wrong: one sentence, a next step, no panic, nothing left behind.
+
+mod common;
+
+use std::process::Output;
+
+use common::{Workplace, stderr, stdout};
+
+fn refused(output: &Output, words: &[&str]) {
+    let message = stderr(output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.starts_with("error: "), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+    for word in words {
+        assert!(message.contains(word), "{word:?} is not in {message:?}");
+    }
+}
+
+#[test]
+fn wrong_options_are_refused_before_anything_is_written() {
+    let place = Workplace::with_data(100);
+    let cases: &[(&[&str], &[&str])] = &[
+        (
+            &["--preset", "listop"],
+            &["there is no preset `listop`", "listops, listops-best"],
+        ),
+        (
+            &["--preset", "text"],
+            &["the preset `text` is for text", "listops, listops-best"],
+        ),
+        (&["--set", "batch=3"], &["no field `batch`", "training.batch_size"]),
+        (&["--set", "steps=many"], &["`many` does not fit"]),
+        (&["--set", "steps"], &["--set key=value"]),
+        (&["--device", "gpu9"], &["unknown device `gpu9`", "flex"]),
+        (&["--config", "none.json"], &["none.json"]),
+        (&["--resume"], &["--resume needs the run to continue", "--out"]),
+        (&["--resume", "--out", "absent"], &["there is no run folder at absent"]),
+    ];
+    for (extra, words) in cases {
+        let mut args = vec!["listops", "--data", "data"];
+        if !extra.contains(&"--out") && !extra.contains(&"--resume") {
+            args.extend(["--out", "run"]);
+        }
+        args.extend(*extra);
+        refused(&place.run(&args), words);
+        assert!(!place.path("run").exists(), "{extra:?}");
+    }
+}
+
+#[test]
+fn a_command_line_that_is_none_exits_2() {
+    let place = Workplace::empty();
+    for args in [
+        &["listops", "--steps", "0"][..],
+        &["listops", "--nonsense"],
+        &["listops", "--tokenizer", "words"],
+        &["generate", "chess"],
+        &["listops", "--preset", "listops", "--config", "x.json"],
+    ] {
+        let output = place.run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn an_existing_folder_is_kept_and_a_resume_keeps_its_settings() {
+    let place = Workplace::with_data(100);
+    let small = &["--steps", "4", "--set", "evaluate_every=2"];
+    let first = place.train("run", small);
+    assert!(first.status.success(), "{}", stderr(&first));
+    let before = std::fs::read(place.path("run/metrics.jsonl")).unwrap();
+    refused(&place.train("run", small), &["run exists already", "--resume"]);
+    std::fs::create_dir(place.path("mine")).unwrap();
+    std::fs::write(place.path("mine/notes.txt"), "mine").unwrap();
+    refused(&place.train("mine", small), &["mine exists already"]);
+    assert!(place.path("mine/notes.txt").exists());
+
+    let resume = |extra: &[&str]| {
+        place.run(&[&["listops", "--out", "run", "--resume"], extra].concat())
+    };
+    refused(
+        &resume(&["--steps", "8"]),
+        &["training.steps is 4 there and 8 here", "Leave these options out"],
+    );
+    refused(&resume(&["--seed", "7"]), &["seed is 1234 there and 7 here"]);
+    refused(&resume(&["--set", "model.rank=2"]), &["model.rank is 4 there and 2 here"]);
+    refused(&resume(&["--tokenizer", "legacy"]), &["data.tokenizer"]);
+    let same = resume(&["--steps", "4", "--seed", "1234"]);
+    assert!(same.status.success(), "{}", stderr(&same));
+    assert_eq!(before, std::fs::read(place.path("run/metrics.jsonl")).unwrap());
+}
+
+#[test]
+fn malformed_data_is_named_by_file_and_line() {
+    let place = Workplace::with_data(100);
+    let file = place.path("data/basic_val.tsv");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let cut = text.len() - 20;
+    std::fs::write(&file, &text[..cut]).unwrap();
+    let lines = text[..cut].lines().count();
+    refused(
+        &place.train("run", &["--steps", "4"]),
+        &[&format!("basic_val.tsv:{lines}"), "the file ends in the middle"],
+    );
+    assert!(!place.path("run").exists());
+
+    std::fs::write(&file, text.replacen('\t', " ", 3)).unwrap();
+    refused(&place.train("run", &["--steps", "4"]), &["basic_val.tsv:"]);
+}
+
+#[test]
+fn a_resume_without_its_data_says_what_is_missing() {
+    let place = Workplace::with_data(100);
+    let stopped = place.train("run", &["--steps", "8", "--stop-after", "2"]);
+    assert!(stopped.status.success(), "{}", stderr(&stopped));
+    std::fs::rename(place.path("data"), place.path("elsewhere")).unwrap();
+    refused(&place.resume("run"), &["no listops data in data"]);
+}
+
+#[test]
+fn a_diverging_run_stops_with_advice() {
+    let place = Workplace::with_data(100);
+    let output = place.train(
+        "run",
+        &["--steps", "40", "--set", "warmup=1", "--set", "learning_rate=1e30", "--set", "evaluate_every=10"],
+    );
+    refused(&output, &["training diverged", "lower rate"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_a_sentence() {
+    let place = Workplace::empty();
+    // /dev/full refuses every write with "no space left on device".
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = place.command(&["presets"]).stdout(full).output().unwrap();
+    refused(&output, &["cannot write to the standard output", "free some space"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    use std::process::Stdio;
+    let place = Workplace::with_data(100);
+    let mut child = place
+        .command(&["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    // A run is worth more than its lines: it goes on without a reader.
+    let args: Vec<&str> = [
+        &["listops", "--data", "data", "--out", "run", "--device", "flex", "--steps", "4"][..],
+        common::SMALL,
+    ]
+    .concat();
+    let mut child = place
+        .command(&args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(place.summary("run").test_accuracy.is_some());
+}
+
+#[test]
+fn help_and_version_are_there() {
+    let place = Workplace::empty();
+    let help = place.run(&["listops", "--help"]);
+    assert!(help.status.success());
+    for option in ["--preset", "--resume", "--stop-after", "--checkpoint-every", "--tokenizer"] {
+        assert!(stdout(&help).contains(option), "{option}");
+    }
+    assert!(place.run(&["--version"]).status.success());
+}
