@@ -14,7 +14,7 @@ use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
 use crate::attend_tile::{Columns, tile_dots};
-use crate::documents::{Documents, Task, tasks};
+use crate::documents::{Cut, Documents, Strip};
 use crate::dropout::Dropout;
 use crate::exp::exp;
 use crate::padded_bias::PaddedBias;
@@ -22,11 +22,13 @@ use crate::products::{Terms, sums};
 use crate::real::{Lanes, Real, load, splat, store};
 use crate::tile::{Scratch, TILE, TileRow, put, turn, vectors, whole_vectors};
 use crate::tile_dropout::TileDropout;
-use crate::view::{Rows, View, ViewMut};
+use crate::view::{Rows, RowsMut, View, ViewMut};
 use crate::window::Window;
 
 /// Queries of a document that one thread takes at once.
 const PART: usize = 256;
+/// Queries that are taken under one head before the next head's turn.
+pub(crate) const STRIP: usize = 128;
 
 /// What [`attend`](crate::attend) and [`attend_backward`](crate::attend_backward) read.
 ///
@@ -95,10 +97,10 @@ impl<T: Real> Attend<'_, T> {
         }
     }
 
-    pub(crate) fn tile_dropout(&self, task: &Task<'_>) -> Option<TileDropout<T>> {
+    pub(crate) fn tile_dropout(&self, strip: &Strip<'_>) -> Option<TileDropout<T>> {
         self.dropout
             .filter(|dropout| dropout.probability > 0.0)
-            .map(|dropout| TileDropout::new(dropout, task.document.number, task.head))
+            .map(|dropout| TileDropout::new(dropout, strip.document.number, strip.head))
     }
 }
 
@@ -128,10 +130,13 @@ pub fn attend<T: Real>(inputs: &Attend<'_, T>, output: &mut ViewMut<'_, T>, log_
     let documents = inputs.documents.list(sizes.batch, sizes.tokens);
     let output = &*output;
     let level = Level::new();
-    tasks(&documents, sizes.heads, PART)
+    Cut::new(sizes.heads, sizes.width * size_of::<T>(), PART)
+        .tasks(&documents)
         .par_iter()
         .for_each_init(Memory::new, |memory, task| {
-            dispatch!(level, simd => part(simd, inputs, task, output, &log_sum_exp, memory));
+            for part in task.strips(STRIP) {
+                dispatch!(level, simd => strip(simd, inputs, &part, output, &log_sum_exp, memory));
+            }
         });
 }
 
@@ -156,27 +161,27 @@ impl<T: Real> Memory<T> {
 }
 
 #[inline(always)]
-fn part<S: Simd, T: Real>(
+fn strip<S: Simd, T: Real>(
     simd: S,
     inputs: &Attend<'_, T>,
-    task: &Task<'_>,
+    strip: &Strip<'_>,
     output: &ViewMut<'_, T>,
     log_sum_exp: &ViewMut<'_, T>,
     memory: &mut Memory<T>,
 ) {
     let window = Window::new(inputs.window);
-    let document = &task.document;
-    let (batch, head) = (document.batch, task.head);
+    let document = &strip.document;
+    let (batch, head) = (document.batch, strip.head);
     let [_, _, landmarks, d] = inputs.landmark_key.shape();
     let landmark_keys = inputs.landmark_key.rows(document.number, head, 0);
     let landmark_values = inputs.landmark_value.rows(document.number, head, 0);
     let landmark_values =
         whole_vectors::<S, T>(landmark_values, landmarks, &mut memory.landmark_values);
     let bias = PaddedBias::new(inputs.bias, head, window, &mut memory.bias);
-    let dropout = inputs.tile_dropout(task);
+    let dropout = inputs.tile_dropout(strip);
     let turned = memory.query.take_rows(d);
-    for start in task.tokens.clone().step_by(TILE) {
-        let queries = start..(start + TILE).min(task.tokens.end);
+    for start in strip.tokens.clone().step_by(TILE) {
+        let queries = start..(start + TILE).min(strip.tokens.end);
         let (at, count) = (document.start + start, queries.len());
         let mut sums_of = [T::ZERO; TILE];
         let mut log_sums = [T::ZERO; TILE];
@@ -208,17 +213,14 @@ fn part<S: Simd, T: Real>(
             let values = inputs.value.rows(batch, head, first_key);
             let values = whole_vectors::<S, T>(values, sight.keys.len(), &mut memory.values);
             let to = Output {
-                rows: output,
-                at: [batch, head, at],
+                rows: output.rows(batch, head, at, count),
                 count,
                 factors: &sums_of,
             };
             weigh(simd, &columns, scores, landmark_values, values, &to);
         } else {
-            for i in 0..count {
-                // SAFETY: these tokens under this head are this call's alone.
-                unsafe { output.row(batch, head, at + i) }.fill(T::ZERO);
-            }
+            // SAFETY: these tokens under this head are this call's alone.
+            unsafe { output.rows(batch, head, at, count).clear() };
         }
         // SAFETY: as above.
         unsafe { log_sum_exp.write_along_third([batch, head, at, 0], &log_sums[..count]) };
@@ -263,9 +265,8 @@ fn softmax<S: Simd, T: Real>(
 }
 
 /// Where a tile's output goes.
-struct Output<'a, 'b, T> {
-    rows: &'a ViewMut<'b, T>,
-    at: [usize; 3],
+struct Output<'a, T> {
+    rows: RowsMut<'a, T>,
     count: usize,
     /// What each query's sum is multiplied by.
     factors: &'a TileRow<T>,
@@ -279,9 +280,8 @@ fn weigh<S: Simd, T: Real>(
     weights: &[TileRow<T>],
     landmark_values: Rows<'_, T>,
     values: Rows<'_, T>,
-    to: &Output<'_, '_, T>,
+    to: &Output<'_, T>,
 ) {
-    let [batch, head, at] = to.at;
     columns.for_blocks::<S>(
         to.count,
         #[inline(always)]
@@ -307,7 +307,7 @@ fn weigh<S: Simd, T: Real>(
                 |query, offset, sum| {
                     // SAFETY: these tokens under this head are this call's alone, and each row's last
                     // reference is gone.
-                    let row = unsafe { to.rows.row(batch, head, at + query) };
+                    let row = unsafe { to.rows.row(query) };
                     put::<S, T>(sum * to.factors[query], row, offset);
                 },
             );

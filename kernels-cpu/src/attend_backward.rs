@@ -11,20 +11,22 @@
 //! of a document; what parts add to the same rows (landmarks, bias, keys of a neighbour's part)
 //! each writes to memory of its own, and [`merge`](crate::attend_merge) adds that up in order.
 
+use std::ops::Range;
+
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
-use crate::attend::Attend;
+use crate::attend::{Attend, STRIP};
 use crate::attend_merge::{Partial, merge, merge_bias};
 use crate::attend_tile::{Columns, tile_dots};
-use crate::documents::{Task, tasks};
+use crate::documents::{Cut, Strip};
 use crate::exp::exp;
 use crate::padded_bias::PaddedBias;
 use crate::products::{Terms, sums};
 use crate::real::{Lanes, Real, load, splat, store};
 use crate::tile::{Scratch, TILE, TileRow, add, put, turn, vectors, whole_vectors};
-use crate::view::{Rows, View, ViewMut};
+use crate::view::{Rows, RowsMut, View, ViewMut};
 use crate::window::Window;
 
 /// Where [`attend_backward`](crate::attend_backward) writes; all of each is written, with zeros for
@@ -84,31 +86,37 @@ pub fn attend_backward<T: Real>(
     let window = Window::new(inputs.window);
     let layout = Partial::new(sizes, window, gradients.bias.is_some());
     let documents = inputs.documents.list(batch, sizes.tokens);
-    let tasks = tasks(&documents, heads, layout.part());
-    let mut partials = vec![T::ZERO; tasks.len() * layout.len()];
+    let cut = Cut::new(heads, sizes.width * size_of::<T>(), layout.part());
+    let tasks = cut.tasks(&documents);
+    let mut partials = vec![T::ZERO; tasks.len() * cut.group * layout.len()];
     let level = Level::new();
     let outputs = &*gradients;
     partials
-        .par_chunks_exact_mut(layout.len())
+        .par_chunks_exact_mut(cut.group * layout.len())
         .zip(&tasks)
-        .for_each_init(Memory::new, |memory, (partial, task)| {
-            let work = Work {
-                inputs,
-                d_output,
-                log_sum_exp,
-                gradients: outputs,
-                task,
-                layout,
-            };
-            dispatch!(level, simd => part(simd, &work, partial, memory));
+        .for_each_init(Memory::new, |memory, (partials, task)| {
+            for part in task.strips(STRIP) {
+                let partial = &mut partials[part.number * layout.len()..][..layout.len()];
+                let work = Work {
+                    inputs,
+                    d_output,
+                    log_sum_exp,
+                    gradients: outputs,
+                    strip: &part,
+                    part: &task.tokens,
+                    layout,
+                };
+                dispatch!(level, simd => strip(simd, &work, partial, memory));
+            }
         });
-    merge(layout, &documents, heads, &partials, outputs);
+    let partials = cut.by_head(&documents, &partials, layout.len());
+    merge(layout, &partials, outputs);
     if let Some(bias) = &mut gradients.bias {
         assert!(
             inputs.bias.is_some(),
             "a gradient of a bias that is not there"
         );
-        merge_bias(layout, &tasks, &partials, bias);
+        merge_bias(layout, &partials, bias);
     }
 }
 
@@ -118,7 +126,9 @@ struct Work<'a, 'b, T> {
     d_output: View<'a, T>,
     log_sum_exp: View<'a, T>,
     gradients: &'a AttendGradients<'b, T>,
-    task: &'a Task<'a>,
+    strip: &'a Strip<'a>,
+    /// The part of the document whose keys are the task's own.
+    part: &'a Range<usize>,
     layout: Partial,
 }
 
@@ -154,7 +164,7 @@ impl<T: Real> Memory<T> {
 }
 
 #[inline(always)]
-fn part<S: Simd, T: Real>(
+fn strip<S: Simd, T: Real>(
     simd: S,
     work: &Work<'_, '_, T>,
     partial: &mut [T],
@@ -162,33 +172,37 @@ fn part<S: Simd, T: Real>(
 ) {
     let Work {
         inputs,
-        task,
+        strip,
+        part,
         gradients,
         layout,
         ..
     } = *work;
     let window = Window::new(inputs.window);
-    let document = &task.document;
-    let (batch, head) = (document.batch, task.head);
+    let document = &strip.document;
+    let (batch, head) = (document.batch, strip.head);
     let [_, _, landmarks, d] = inputs.landmark_key.shape();
-    for token in task.tokens.clone() {
-        for to in [&gradients.query, &gradients.key, &gradients.value] {
-            // SAFETY: these tokens under this head are this call's alone.
-            unsafe { to.row(batch, head, document.start + token) }.fill(T::ZERO);
-        }
-    }
     let landmark_keys = inputs.landmark_key.rows(document.number, head, 0);
     let landmark_values = inputs.landmark_value.rows(document.number, head, 0);
     let whole_landmark_keys =
         whole_vectors::<S, T>(landmark_keys, landmarks, &mut memory.landmark_keys);
     let bias = PaddedBias::new(inputs.bias, head, window, &mut memory.bias);
-    let dropout = inputs.tile_dropout(task);
+    let dropout = inputs.tile_dropout(strip);
     let query_turned = memory.query_turned.take_rows(d);
     let d_output_turned = memory.d_output_turned.take_rows(d);
-    for start in task.tokens.clone().step_by(TILE) {
-        let queries = start..(start + TILE).min(task.tokens.end);
+    for start in strip.tokens.clone().step_by(TILE) {
+        let queries = start..(start + TILE).min(strip.tokens.end);
         let (at, count) = (document.start + start, queries.len());
+        let new = first_seen(window, part, queries.clone(), document.len);
+        for to in [&gradients.key, &gradients.value] {
+            let to = to.rows(batch, head, document.start + new.start, new.len());
+            // SAFETY: the rows of the part under this head are this call's alone.
+            unsafe { to.clear() };
+        }
+        let d_query = gradients.query.rows(batch, head, at, count);
         if !document.has_real(queries.clone()) {
+            // SAFETY: as above.
+            unsafe { d_query.clear() };
             continue;
         }
         let sight = window.sight::<T>(queries.clone(), document.len);
@@ -259,11 +273,7 @@ fn part<S: Simd, T: Real>(
             whole_landmark_keys,
             keys,
             count,
-            #[inline(always)]
-            |lane| {
-                // SAFETY: as above, and each row's last reference is gone.
-                unsafe { gradients.query.row(batch, head, at + lane) }
-            },
+            d_query,
         );
         let query = whole_vectors::<S, T>(query, count, &mut memory.queries);
         let d_output = whole_vectors::<S, T>(d_output, count, &mut memory.d_outputs);
@@ -276,6 +286,7 @@ fn part<S: Simd, T: Real>(
             (weights, d_output, &gradients.value, 1),
         ];
         for (weights, rows, to, side) in sides {
+            let own_rows = to.rows(batch, head, document.start + part.start, part.len());
             let terms = Terms {
                 weights,
                 rows,
@@ -300,17 +311,32 @@ fn part<S: Simd, T: Real>(
                 #[inline(always)]
                 |key, offset, sum| {
                     let key = sight.keys.start + key;
-                    let row = if task.tokens.contains(&key) {
+                    let row = if part.contains(&key) {
                         // SAFETY: as above.
-                        unsafe { to.row(batch, head, document.start + key) }
+                        unsafe { own_rows.row(key - part.start) }
                     } else {
-                        layout.border_mut(partial, side, &task.tokens, key)
+                        layout.border_mut(partial, side, part, key)
                     };
                     add::<S, T>(simd, sum, row, offset);
                 },
             );
         }
     }
+}
+
+/// Keys of a part that no tile before this one has seen, up to the last that this one sees: their
+/// gradients begin here. The last tile takes all that are left.
+fn first_seen(
+    window: Window,
+    part: &Range<usize>,
+    queries: Range<usize>,
+    len: usize,
+) -> Range<usize> {
+    let seen = |end: usize| match end {
+        end if end == part.start || end == part.end => end,
+        end => window.keys(part.start..end, len).end.clamp(end, part.end),
+    };
+    seen(queries.start)..seen(queries.end)
 }
 
 /// Turns scores into probabilities.
@@ -366,14 +392,14 @@ fn scale_all<S: Simd, T: Real>(simd: S, scale: T, rows: &mut [TileRow<T>]) {
 
 /// Writes `d_scores · [landmark keys | window keys]` for each of the first `count` queries.
 #[inline(always)]
-fn query_gradients<'g, S: Simd, T: Real>(
+fn query_gradients<S: Simd, T: Real>(
     simd: S,
     columns: &Columns<'_, T>,
     d_scores: &[TileRow<T>],
     landmark_keys: Rows<'_, T>,
     keys: Rows<'_, T>,
     count: usize,
-    row: impl Fn(usize) -> &'g mut [T],
+    d_query: RowsMut<'_, T>,
 ) {
     let (of_landmarks, of_window) = d_scores.split_at(columns.landmarks);
     columns.for_blocks::<S>(
@@ -398,7 +424,9 @@ fn query_gradients<'g, S: Simd, T: Real>(
                 queries,
                 #[inline(always)]
                 |lane, offset, sum| {
-                    put::<S, T>(sum, row(lane), offset);
+                    // SAFETY: these queries under this head are this call's alone, and each row's
+                    // last reference is gone.
+                    put::<S, T>(sum, unsafe { d_query.row(lane) }, offset);
                 },
             );
         },
@@ -426,6 +454,12 @@ fn key_gradients<S: Simd, T: Real>(
             rows,
             terms: queries.start.min(count)..queries.end.min(count),
         };
-        sums::<S, T, false, 1>(simd, [terms], keys, &mut finish);
+        sums::<S, T, false, 1>(
+            simd,
+            [terms],
+            keys,
+            #[inline(always)]
+            |key, offset, sum| finish(key, offset, sum),
+        );
     }
 }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::attend::Sizes;
 use crate::attend_backward::AttendGradients;
-use crate::documents::{Document, Task};
+use crate::documents::Document;
 use crate::padded_bias::PaddedBias;
 use crate::real::Real;
 use crate::tile::TILE;
@@ -63,6 +63,23 @@ impl Partial {
         (self.landmarks + 2 * self.border) * self.width
     }
 
+    fn place(&self, side: usize, row: usize) -> Range<usize> {
+        let start = side * self.side() + row * self.width;
+        start..start + self.width
+    }
+
+    fn row<'p, T>(&self, partial: &'p [T], side: usize, row: usize) -> &'p [T] {
+        &partial[self.place(side, row)]
+    }
+
+    /// Which row after the landmarks' is that of a token of the document outside the part.
+    fn border_row(&self, part: &Range<usize>, token: usize) -> usize {
+        match token < part.start {
+            true => token + self.border - part.start,
+            false => token - part.end + self.border,
+        }
+    }
+
     /// The row of a landmark; side 0 is keys, 1 values.
     #[inline(always)]
     pub fn landmark_mut<'p, T>(
@@ -71,7 +88,7 @@ impl Partial {
         side: usize,
         landmark: usize,
     ) -> &'p mut [T] {
-        &mut partial[side * self.side() + landmark * self.width..][..self.width]
+        &mut partial[self.place(side, landmark)]
     }
 
     /// The row of a token of the document that does not lie in the part.
@@ -83,11 +100,7 @@ impl Partial {
         part: &Range<usize>,
         token: usize,
     ) -> &'p mut [T] {
-        let row = match token < part.start {
-            true => token + self.border - part.start,
-            false => token - part.end + self.border,
-        };
-        self.landmark_mut(partial, side, self.landmarks + row)
+        &mut partial[self.place(side, self.landmarks + self.border_row(part, token))]
     }
 
     /// The totals of the padded bias.
@@ -97,77 +110,59 @@ impl Partial {
     }
 }
 
+/// What the parts of one document under one head have written, in order.
+type OfHead<'d, 'r, T> = (&'d Document<'d>, usize, Vec<&'r [T]>);
+
 /// Adds up the landmarks' gradients, and those of tokens that queries of other parts see.
 pub(crate) fn merge<T: Real>(
     layout: Partial,
-    documents: &[Document<'_>],
-    heads: usize,
-    partials: &[T],
+    partials: &[OfHead<'_, '_, T>],
     gradients: &AttendGradients<'_, T>,
 ) {
-    let mut rest = partials;
-    let mut groups = Vec::with_capacity(documents.len() * heads);
-    for document in documents {
-        let parts = document.len.div_ceil(layout.part);
-        for head in 0..heads {
-            let own;
-            (own, rest) = rest.split_at(parts * layout.len());
-            groups.push((document, head, own));
-        }
-    }
-    groups
-        .into_par_iter()
-        .for_each(|(document, head, partials)| {
-            let sides = [
-                (&gradients.landmark_key, &gradients.key),
-                (&gradients.landmark_value, &gradients.value),
-            ];
-            for (side, (landmarks, tokens)) in sides.into_iter().enumerate() {
-                for landmark in 0..layout.landmarks {
-                    // SAFETY: this document under this head is this call's alone.
-                    let row = unsafe { landmarks.row(document.number, head, landmark) };
-                    row.fill(T::ZERO);
-                    for partial in partials.chunks_exact(layout.len()) {
-                        add_row(
-                            row,
-                            &partial[side * layout.side() + landmark * layout.width..],
-                        );
-                    }
-                }
-                if document.len <= layout.part {
-                    continue;
-                }
-                for (number, partial) in partials.chunks_exact(layout.len()).enumerate() {
-                    let start = number * layout.part;
-                    let end = (start + layout.part).min(document.len);
-                    let border = &partial[side * layout.side() + layout.landmarks * layout.width..];
-                    let before = start - layout.border.min(start)..start;
-                    let after = end..(end + layout.border).min(document.len);
-                    let rows = (before.map(|token| (token, token + layout.border - start)))
-                        .chain(after.map(|token| (token, token + layout.border - end)));
-                    for (token, row) in rows {
-                        // SAFETY: as above.
-                        let to =
-                            unsafe { tokens.row(document.batch, head, document.start + token) };
-                        add_row(to, &border[row * layout.width..]);
-                    }
+    let sides = [
+        (&gradients.landmark_key, &gradients.key),
+        (&gradients.landmark_value, &gradients.value),
+    ];
+    partials.par_iter().for_each(|(document, head, partials)| {
+        for (side, (landmarks, tokens)) in sides.into_iter().enumerate() {
+            let rows = landmarks.rows(document.number, *head, 0, layout.landmarks);
+            for landmark in 0..layout.landmarks {
+                // SAFETY: this document under this head is this call's alone.
+                let row = unsafe { rows.row(landmark) };
+                row.fill(T::ZERO);
+                for partial in partials {
+                    add_row(row, layout.row(partial, side, landmark));
                 }
             }
-        });
+            if partials.len() <= 1 {
+                continue;
+            }
+            let rows = tokens.rows(document.batch, *head, document.start, document.len);
+            for (number, partial) in partials.iter().enumerate() {
+                let start = number * layout.part;
+                let part = start..(start + layout.part).min(document.len);
+                let before = part.start - layout.border.min(part.start)..part.start;
+                let after = part.end..(part.end + layout.border).min(document.len);
+                for token in before.chain(after) {
+                    // SAFETY: as above.
+                    let to = unsafe { rows.row(token) };
+                    let row = layout.landmarks + layout.border_row(&part, token);
+                    add_row(to, layout.row(partial, side, row));
+                }
+            }
+        }
+    });
 }
 
 /// Adds up the bias's gradients, `[h, 2·reach + 1]`.
-pub(crate) fn merge_bias<T: Real>(
-    layout: Partial,
-    tasks: &[Task<'_>],
-    partials: &[T],
-    to: &mut [T],
-) {
+pub(crate) fn merge_bias<T: Real>(layout: Partial, partials: &[OfHead<'_, '_, T>], to: &mut [T]) {
     let offsets = 2 * layout.reach + 1;
     to.fill(T::ZERO);
-    for (task, partial) in tasks.iter().zip(partials.chunks_exact(layout.len())) {
-        let totals = &partial[2 * layout.side() + TILE..][..offsets];
-        add_row(&mut to[task.head * offsets..][..offsets], totals);
+    for (_, head, partials) in partials {
+        for partial in partials {
+            let totals = &partial[2 * layout.side() + TILE..][..offsets];
+            add_row(&mut to[head * offsets..][..offsets], totals);
+        }
     }
 }
 

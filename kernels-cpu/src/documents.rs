@@ -104,37 +104,146 @@ impl Document<'_> {
     }
 }
 
-/// A part of one document under one head, as one thread's work.
+/// A part of one document under some heads, as one thread's work.
 #[derive(Clone, Debug)]
 pub(crate) struct Task<'a> {
     pub document: Document<'a>,
-    pub head: usize,
+    pub heads: Range<usize>,
     /// Counted from the document's start.
     pub tokens: Range<usize>,
 }
 
-/// Every document under every head in parts of `part` tokens, the parts of one head in a row.
-/// Parts depend on the batch alone, not on the number of threads, so that sums over them do not
-/// either.
-pub(crate) fn tasks<'a>(documents: &[Document<'a>], heads: usize, part: usize) -> Vec<Task<'a>> {
-    let mut tasks = Vec::new();
-    for &document in documents {
-        for head in 0..heads {
-            for start in (0..document.len).step_by(part) {
-                tasks.push(Task {
-                    document,
-                    head,
-                    tokens: start..(start + part).min(document.len),
-                });
-            }
+/// Some tokens of a task under one of its heads.
+#[derive(Clone, Debug)]
+pub(crate) struct Strip<'a> {
+    pub document: Document<'a>,
+    pub head: usize,
+    /// The head's number in the task.
+    pub number: usize,
+    /// Counted from the document's start.
+    pub tokens: Range<usize>,
+}
+
+/// How a batch is cut into tasks: by the batch alone, not by the number of threads, so that sums
+/// over tasks do not depend on it either.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    heads: usize,
+    /// Heads of a task.
+    pub group: usize,
+    /// Tokens of a task, except of a document's last.
+    pub part: usize,
+}
+
+impl Cut {
+    /// `row` is the length in bytes of a token's features under one head.
+    ///
+    /// Heads usually lie side by side in memory. A task that took one of them would fetch
+    /// neighbours' cache lines for nothing, so it takes as many as make up half a kilobyte.
+    pub fn new(heads: usize, row: usize, part: usize) -> Self {
+        let most = (512 / row.max(1)).clamp(1, heads.max(1));
+        let group = (1..=most).rev().find(|&group| heads.is_multiple_of(group));
+        Self {
+            heads,
+            group: group.unwrap_or(1),
+            part,
         }
     }
-    tasks
+
+    /// All tasks, by document, then by heads, then by part.
+    pub fn tasks<'a>(&self, documents: &[Document<'a>]) -> Vec<Task<'a>> {
+        let mut tasks = Vec::new();
+        for &document in documents {
+            for head in (0..self.heads).step_by(self.group) {
+                for start in (0..document.len).step_by(self.part) {
+                    tasks.push(Task {
+                        document,
+                        heads: head..head + self.group,
+                        tokens: start..(start + self.part).min(document.len),
+                    });
+                }
+            }
+        }
+        tasks
+    }
+
+    /// Of each document under each head, what its parts have among `results`: `len` elements for
+    /// each head of each task, in the order of [`tasks`](Self::tasks).
+    pub fn by_head<'d, 'r, T>(
+        &self,
+        documents: &'d [Document<'d>],
+        results: &'r [T],
+        len: usize,
+    ) -> Vec<(&'d Document<'d>, usize, Vec<&'r [T]>)> {
+        let mut all = Vec::with_capacity(documents.len() * self.heads);
+        let mut first_task = 0;
+        for document in documents {
+            let parts = document.len.div_ceil(self.part);
+            for head in 0..self.heads {
+                let task = first_task + head / self.group * parts;
+                let own = (0..parts).map(|part| {
+                    let place = (task + part) * self.group + head % self.group;
+                    &results[place * len..][..len]
+                });
+                all.push((document, head, own.collect()));
+            }
+            first_task += self.heads / self.group * parts;
+        }
+        all
+    }
+}
+
+impl<'a> Task<'a> {
+    /// The task in strips of `length` tokens, each under all heads before the next, so that a
+    /// strip is fetched from memory once.
+    pub fn strips(&self, length: usize) -> impl Iterator<Item = Strip<'a>> + use<'a> {
+        let Task {
+            document,
+            heads,
+            tokens,
+        } = self.clone();
+        tokens.clone().step_by(length).flat_map(move |start| {
+            let end = (start + length).min(tokens.end);
+            heads.clone().enumerate().map(move |(number, head)| Strip {
+                document,
+                head,
+                number,
+                tokens: start..end,
+            })
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn results_are_found_by_head() {
+        let documents = Documents::Packed {
+            offsets: &[0, 5, 5, 7],
+        };
+        let documents = documents.list(1, 7);
+        let cut = Cut {
+            heads: 4,
+            group: 2,
+            part: 2,
+        };
+        let mut results = Vec::new();
+        for task in cut.tasks(&documents) {
+            for head in task.heads {
+                results.push([task.document.number, head, task.tokens.start]);
+            }
+        }
+        for (document, head, own) in cut.by_head(&documents, &results, 1) {
+            let starts = (0..document.len).step_by(2);
+            let expected: Vec<_> = starts.map(|start| [document.number, head, start]).collect();
+            assert_eq!(own.concat(), expected);
+        }
+        assert_eq!(Cut::new(6, 128, 1).group, 3);
+        assert_eq!(Cut::new(7, 128, 1).group, 1);
+        assert_eq!(Cut::new(0, 128, 1).group, 1);
+    }
 
     #[test]
     #[should_panic(expected = "rise from 0 to the number of tokens, 5")]

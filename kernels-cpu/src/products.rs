@@ -107,9 +107,9 @@ fn dots_block<S: Simd, T: Real, const P: usize, const V: usize, const C: usize>(
             }
         }
     }
-    for (c, sums) in sums.into_iter().enumerate() {
-        for (v, sum) in sums.into_iter().enumerate() {
-            finish(column + c, vector + v, sum);
+    for c in 0..C {
+        for v in 0..V {
+            finish(column + c, vector + v, sums[c][v]);
         }
     }
 }
@@ -223,9 +223,9 @@ fn sums_block<
             }
         }
     }
-    for (m, sums) in sums.into_iter().enumerate() {
-        for (v, sum) in sums.into_iter().enumerate() {
-            finish(output + m, offset + v * lanes, sum);
+    for m in 0..M {
+        for v in 0..V {
+            finish(output + m, offset + v * lanes, sums[m][v]);
         }
     }
 }

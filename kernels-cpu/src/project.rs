@@ -10,11 +10,13 @@
 //! maximum; then the parts of a document are merged in order. Neither `P` nor a copy of the scores
 //! is stored.
 
+use std::ops::Range;
+
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
-use crate::documents::{Document, Documents, Task, tasks};
+use crate::documents::{Cut, Document, Documents, Strip};
 use crate::exp::exp;
 use crate::products::{Terms, sums};
 use crate::real::{Lanes, Real, load, splat, store};
@@ -24,7 +26,7 @@ use crate::view::{View, ViewMut};
 /// Tokens of a document that one thread takes at once.
 pub(crate) const PART: usize = 512;
 /// Tokens whose scores, keys and values lie in the first-level cache together.
-pub(crate) const TOKENS: usize = 64;
+pub(crate) const TOKENS: usize = 128;
 
 /// What [`project`](crate::project) and [`project_backward`](crate::project_backward) read.
 ///
@@ -76,17 +78,17 @@ impl<'a, T: Real> Project<'a, T> {
     #[inline(always)]
     pub(crate) fn read_scores(
         &self,
-        task: &Task<'_>,
-        tokens: std::ops::Range<usize>,
+        strip: &Strip<'_>,
+        tokens: Range<usize>,
         first: usize,
         to: &mut [TileRow<T>],
     ) {
-        let document = &task.document;
+        let document = &strip.document;
         let landmarks = (self.scores.shape()[2] - first).min(TILE);
         let [_, _, along, step] = self.scores.strides();
         let from = [
             document.batch,
-            task.head,
+            strip.head,
             first,
             document.start + tokens.start,
         ];
@@ -131,50 +133,38 @@ pub fn project<T: Real>(inputs: &Project<'_, T>, output: &mut ViewMut<'_, T>) {
             2 * sizes.width + 1,
         ],
     );
-    let layout = Partial::new::<T>(sizes);
-    let tasks = tasks(&documents, sizes.heads, PART);
-    let mut partials = vec![T::ZERO; tasks.len() * layout.len()];
+    let layout = Partial::new(sizes);
+    let cut = Cut::new(sizes.heads, sizes.width * size_of::<T>(), PART);
+    let tasks = cut.tasks(&documents);
+    let mut partials = vec![T::ZERO; tasks.len() * cut.group * layout.len()];
     let level = Level::new();
-    if layout.len() > 0 {
-        partials
-            .par_chunks_exact_mut(layout.len())
-            .zip(&tasks)
-            .for_each_init(Memory::new, |memory, (partial, task)| {
-                dispatch!(level, simd => part(simd, inputs, task, layout, partial, memory));
-            });
-    }
-    // The parts of one document under one head lie next to each other, in order.
-    let mut first = 0;
-    let mut groups = Vec::with_capacity(documents.len() * sizes.heads);
-    for document in &documents {
-        let parts = document.len.div_ceil(PART);
-        for head in 0..sizes.heads {
-            let range = first * layout.len()..(first + parts) * layout.len();
-            groups.push((document, head, &partials[range]));
-            first += parts;
-        }
-    }
-    let output = &*output;
-    groups
-        .into_par_iter()
-        .for_each(|(document, head, partials)| {
-            merge(layout, document, head, partials, output);
+    partials
+        .par_chunks_exact_mut(cut.group * layout.len())
+        .zip(&tasks)
+        .for_each_init(Memory::new, |memory, (partials, task)| {
+            for strip in task.strips(TOKENS) {
+                let partial = &mut partials[strip.number * layout.len()..][..layout.len()];
+                dispatch!(level, simd => tile(simd, inputs, &strip, layout, partial, memory));
+            }
         });
+    let output = &*output;
+    cut.by_head(&documents, &partials, layout.len())
+        .into_par_iter()
+        .for_each(|(document, head, partials)| merge(layout, document, head, &partials, output));
 }
 
-/// How a part's results lie: maxima and sums of all landmarks, then a row of keys and one of
-/// values for each.
+/// How a part's results lie: for each 32 landmarks their sums and their maxima, then a row of keys
+/// and values for each landmark.
 #[derive(Clone, Copy)]
 struct Partial {
     sizes: Sizes,
     /// `r`, filled up to whole tiles.
     lanes: usize,
-    /// `d`, filled up to whole vectors.
     width: usize,
 }
 
 impl Partial {
-    fn new<T: Real>(sizes: Sizes) -> Self {
+    fn new(sizes: Sizes) -> Self {
         Self {
             sizes,
             lanes: sizes.landmarks.next_multiple_of(TILE),
@@ -182,15 +172,18 @@ impl Partial {
         }
     }
 
+    /// Never 0, so that each part has memory, be there anything to put into it or not.
     fn len(&self) -> usize {
-        2 * self.lanes + self.sizes.landmarks * 2 * self.width
+        (2 * self.lanes + self.sizes.landmarks * 2 * self.width).max(1)
     }
 
-    /// Maxima, sums and rows.
-    fn split<'p, T>(&self, partial: &'p [T]) -> (&'p [T], &'p [T], &'p [T]) {
-        let (maxima, rest) = partial.split_at(self.lanes);
-        let (totals, rows) = rest.split_at(self.lanes);
-        (maxima, totals, rows)
+    /// Sum, maximum, and sums of keys and values of one landmark.
+    fn of_landmark<'p, T: Copy>(&self, partial: &'p [T], landmark: usize) -> (T, T, &'p [T]) {
+        let (totals, rows) = partial.split_at(2 * self.lanes);
+        let totals = &totals[landmark / TILE * 2 * TILE..];
+        let lane = landmark % TILE;
+        let row = &rows[landmark * 2 * self.width..][..2 * self.width];
+        (totals[lane], totals[TILE + lane], row)
     }
 }
 
@@ -210,85 +203,95 @@ impl<T: Real> Memory<T> {
     }
 }
 
+/// Takes the tokens of a tile into the part's results.
 #[inline(always)]
-fn part<S: Simd, T: Real>(
+fn tile<S: Simd, T: Real>(
     simd: S,
     inputs: &Project<'_, T>,
-    task: &Task<'_>,
+    strip: &Strip<'_>,
     layout: Partial,
     partial: &mut [T],
     memory: &mut Memory<T>,
 ) {
-    let lanes = Lanes::<S, T>::LEN;
+    let document = &strip.document;
+    let count = strip.tokens.len();
+    let at = document.start + strip.tokens.start;
     let d = layout.width;
-    let document = &task.document;
-    let (maxima, rest) = partial.split_at_mut(layout.lanes);
-    let (totals, rows) = rest.split_at_mut(layout.lanes);
-    maxima.fill(T::NEG_INFINITY);
-    let weights = memory.weights.take_rows(TOKENS);
-    let zero = splat::<S, T>(simd, T::ZERO);
-    let minus_infinity = splat::<S, T>(simd, T::NEG_INFINITY);
-    for start in task.tokens.clone().step_by(TOKENS) {
-        let tokens = start..(start + TOKENS).min(task.tokens.end);
-        let count = tokens.len();
-        if !document.has_real(tokens.clone()) {
-            continue;
+    let (totals, rows) = partial.split_at_mut(2 * layout.lanes);
+    if !document.has_real(strip.tokens.clone()) {
+        return;
+    }
+    let key = inputs.key.rows(document.batch, strip.head, at);
+    let key = whole_vectors::<S, T>(key, count, &mut memory.keys);
+    let value = inputs.value.rows(document.batch, strip.head, at);
+    let value = whole_vectors::<S, T>(value, count, &mut memory.values);
+    let weights = memory.weights.take_rows(count);
+    for first in (0..layout.sizes.landmarks).step_by(TILE) {
+        let landmarks = (layout.sizes.landmarks - first).min(TILE);
+        inputs.read_scores(strip, strip.tokens.clone(), first, weights);
+        let factors = running_softmax(simd, weights, &mut totals[2 * first..][..2 * TILE]);
+        let rows = &mut rows[first * 2 * d..][..landmarks * 2 * d];
+        for (row, factor) in rows.chunks_exact_mut((2 * d).max(1)).zip(factors) {
+            if factor != T::ONE {
+                row.iter_mut().for_each(|x| *x *= factor);
+            }
         }
-        let at = document.start + start;
-        let key = inputs.key.rows(document.batch, task.head, at);
-        let key = whole_vectors::<S, T>(key, count, &mut memory.keys);
-        let value = inputs.value.rows(document.batch, task.head, at);
-        let value = whole_vectors::<S, T>(value, count, &mut memory.values);
-        for first in (0..layout.sizes.landmarks).step_by(TILE) {
-            let landmarks = (layout.sizes.landmarks - first).min(TILE);
-            let weights = &mut weights[..count];
-            inputs.read_scores(task, tokens.clone(), first, weights);
-            let mut factors = [T::ONE; TILE];
-            for v in 0..vectors::<S, T>() {
-                let at = first + v * lanes;
-                let old = load::<S, T>(simd, &maxima[at..]);
-                let mut max = old;
-                for row in weights.iter() {
-                    max = max.max(load::<S, T>(simd, &row[v * lanes..]));
-                }
-                store::<S, T>(max, &mut maxima[at..]);
-                // A landmark that has met padding alone: exp(−∞ − 0) is 0, not NaN.
-                let max = max.simd_eq(minus_infinity).select(zero, max);
-                let factor = exp::<S, T>(simd, old - max);
-                store::<S, T>(factor, &mut factors[v * lanes..]);
-                let mut total = load::<S, T>(simd, &totals[at..]) * factor;
-                for row in weights.iter_mut() {
-                    let weight = exp::<S, T>(simd, load::<S, T>(simd, &row[v * lanes..]) - max);
-                    store::<S, T>(weight, &mut row[v * lanes..]);
-                    total += weight;
-                }
-                store::<S, T>(total, &mut totals[at..]);
-            }
-            let rows = &mut rows[first * 2 * d..][..landmarks * 2 * d];
-            for (row, factor) in rows.chunks_exact_mut((2 * d).max(1)).zip(factors) {
-                if factor != T::ONE {
-                    row.iter_mut().for_each(|x| *x *= factor);
-                }
-            }
-            for (features, side) in [(key, 0), (value, d)] {
-                let terms = Terms {
-                    weights,
-                    rows: features,
-                    terms: 0..count,
-                };
-                sums::<S, T, true, 1>(
-                    simd,
-                    [terms],
-                    0..landmarks,
-                    #[inline(always)]
-                    |landmark, offset, sum| {
-                        let row = &mut rows[landmark * 2 * d + side..][..d];
-                        add::<S, T>(simd, sum, row, offset);
-                    },
-                );
-            }
+        for (features, side) in [(key, 0), (value, d)] {
+            let terms = Terms {
+                weights,
+                rows: features,
+                terms: 0..count,
+            };
+            sums::<S, T, true, 1>(
+                simd,
+                [terms],
+                0..landmarks,
+                #[inline(always)]
+                |landmark, offset, sum| {
+                    let row = &mut rows[landmark * 2 * d + side..][..d];
+                    add::<S, T>(simd, sum, row, offset);
+                },
+            );
         }
     }
+}
+
+/// Turns scores into `exp(score − maximum)` and takes them into the running sums and maxima of 32
+/// landmarks. Gives what earlier sums under the old maxima are to be multiplied by.
+#[inline(always)]
+fn running_softmax<S: Simd, T: Real>(
+    simd: S,
+    scores: &mut [TileRow<T>],
+    totals: &mut [T],
+) -> TileRow<T> {
+    let lanes = Lanes::<S, T>::LEN;
+    let zero = splat::<S, T>(simd, T::ZERO);
+    let minus_infinity = splat::<S, T>(simd, T::NEG_INFINITY);
+    let (totals, maxima) = totals.split_at_mut(TILE);
+    let mut factors = [T::ONE; TILE];
+    for v in 0..vectors::<S, T>() {
+        let at = v * lanes;
+        let old_total = load::<S, T>(simd, &totals[at..]);
+        // A landmark that has met no token yet has the sum 0, whatever its maximum says.
+        let old = (old_total.simd_eq(zero)).select(minus_infinity, load(simd, &maxima[at..]));
+        let mut max = old;
+        for row in scores.iter() {
+            max = max.max(load::<S, T>(simd, &row[at..]));
+        }
+        // Padding alone: exp(−∞ − 0) is 0, not NaN.
+        let max = max.simd_eq(minus_infinity).select(zero, max);
+        let factor = exp::<S, T>(simd, old - max);
+        let mut total = old_total * factor;
+        for row in scores.iter_mut() {
+            let weight = exp::<S, T>(simd, load::<S, T>(simd, &row[at..]) - max);
+            store::<S, T>(weight, &mut row[at..]);
+            total += weight;
+        }
+        store::<S, T>(factor, &mut factors[at..]);
+        store::<S, T>(max, &mut maxima[at..]);
+        store::<S, T>(total, &mut totals[at..]);
+    }
+    factors
 }
 
 /// Merges the parts of one document under one head by log-sum-exp.
@@ -296,38 +299,29 @@ fn merge<T: Real>(
     layout: Partial,
     document: &Document<'_>,
     head: usize,
-    partials: &[T],
+    parts: &[&[T]],
     output: &ViewMut<'_, T>,
 ) {
     let d = layout.width;
-    for landmark in 0..layout.sizes.landmarks {
-        // SAFETY: this document, head and landmark are this call's alone.
-        let row = unsafe { output.row(document.number, head, landmark) };
+    let landmarks = layout.sizes.landmarks;
+    let rows = output.rows(document.number, head, 0, landmarks);
+    for landmark in 0..landmarks {
+        // SAFETY: this document under this head is this call's alone.
+        let row = unsafe { rows.row(landmark) };
         row.fill(T::ZERO);
-        let parts = || {
-            partials
-                .chunks_exact(layout.len())
-                .map(|part| layout.split(part))
+        // A part that holds padding alone has the sum 0. NaN is not 0 and goes on.
+        let own = || {
+            let parts = parts.iter().map(|part| layout.of_landmark(part, landmark));
+            parts.filter(|(total, ..)| *total != T::ZERO)
         };
-        let mut max = T::NEG_INFINITY;
-        for (maxima, ..) in parts() {
-            // Not `max`, which would lose a NaN.
-            if !(maxima[landmark] <= max) {
-                max = maxima[landmark];
-            }
-        }
-        if max == T::NEG_INFINITY {
+        let Some(max) = own().map(|(_, max, _)| max).reduce(largest) else {
             continue;
-        }
+        };
         let mut total = T::ZERO;
-        for (maxima, totals, rows) in parts() {
-            let factor = (maxima[landmark] - max).exp();
-            if factor == T::ZERO {
-                continue;
-            }
-            total += totals[landmark] * factor;
-            let rows = &rows[landmark * 2 * d..][..2 * d];
-            for (to, from) in row.iter_mut().zip(rows) {
+        for (part_total, part_max, sums) in own() {
+            let factor = (part_max - max).exp();
+            total += part_total * factor;
+            for (to, from) in row.iter_mut().zip(sums) {
                 *to += *from * factor;
             }
         }
@@ -335,4 +329,8 @@ fn merge<T: Real>(
         sums.iter_mut().for_each(|x| *x /= total);
         log_sum_exp[0] = max + total.ln();
     }
+}
+
+fn largest<T: PartialOrd>(a: T, b: T) -> T {
+    if a >= b { a } else { b }
 }

@@ -13,13 +13,16 @@ use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
-use crate::documents::{Task, tasks};
+use crate::documents::{Cut, Strip};
 use crate::exp::exp;
 use crate::products::{Factors, Terms, all_vectors, dots, sums};
 use crate::project::{PART, Project, TOKENS};
 use crate::real::{Lanes, Real, load, store};
 use crate::tile::{Scratch, TILE, TileRow, add, copied, put, turn, vectors};
 use crate::view::{Rows, View, ViewMut};
+
+/// Tokens that are taken under one head before the next head's turn.
+const STRIP: usize = 256;
 
 /// Where [`project_backward`](crate::project_backward) writes; all of each is written, with zeros
 /// for padded tokens.
@@ -65,10 +68,15 @@ pub fn project_backward<T: Real>(
     gradients.value.assert_like("d_value", [b, h, n, d]);
     let gradients = &*gradients;
     let level = Level::new();
-    tasks(&documents, h, PART)
+    Cut::new(h, d * size_of::<T>(), PART)
+        .tasks(&documents)
         .par_iter()
         .for_each_init(Memory::new, |memory, task| {
-            dispatch!(level, simd => part(simd, inputs, output, d_output, gradients, task, memory));
+            for part in task.strips(STRIP) {
+                dispatch!(level, simd => {
+                    strip(simd, inputs, output, d_output, gradients, &part, memory)
+                });
+            }
         });
 }
 
@@ -105,13 +113,13 @@ struct Landmarks<'a, T> {
 }
 
 #[inline(always)]
-fn part<S: Simd, T: Real>(
+fn strip<S: Simd, T: Real>(
     simd: S,
     inputs: &Project<'_, T>,
     output: View<'_, T>,
     d_output: View<'_, T>,
     gradients: &ProjectGradients<'_, T>,
-    task: &Task<'_>,
+    strip: &Strip<'_>,
     memory: &mut Memory<T>,
 ) {
     let Memory {
@@ -121,8 +129,8 @@ fn part<S: Simd, T: Real>(
         d_landmark_values,
         weights,
     } = memory;
-    let document = &task.document;
-    let (number, batch, head) = (document.number, document.batch, task.head);
+    let document = &strip.document;
+    let (number, batch, head) = (document.number, document.batch, strip.head);
     let [_, _, r, _] = inputs.scores.shape();
     let d = inputs.key.shape()[3];
     let rows = output.rows(number, head, 0);
@@ -180,23 +188,19 @@ fn part<S: Simd, T: Real>(
     let d_keys = copied::<S, T>(d_keys, r, d_landmark_keys);
     let d_values = copied::<S, T>(d_values, r, d_landmark_values);
     let weights = weights.take_rows(TOKENS);
-    for start in task.tokens.clone().step_by(TOKENS) {
-        let tokens = start..(start + TOKENS).min(task.tokens.end);
+    for start in strip.tokens.clone().step_by(TOKENS) {
+        let tokens = start..(start + TOKENS).min(strip.tokens.end);
         let (at, count) = (document.start + start, tokens.len());
-        for i in 0..count {
-            // SAFETY: these tokens under this head are this call's alone.
-            let (key, value) = unsafe {
-                (
-                    gradients.key.row(batch, head, at + i),
-                    gradients.value.row(batch, head, at + i),
-                )
-            };
-            key.fill(T::ZERO);
-            value.fill(T::ZERO);
+        let d_key = gradients.key.rows(batch, head, at, count);
+        let d_value = gradients.value.rows(batch, head, at, count);
+        // SAFETY: these tokens under this head are this call's alone.
+        unsafe {
+            d_key.clear();
+            d_value.clear();
         }
         let weights = &mut weights[..count];
         for landmarks in &landmarks {
-            inputs.read_scores(task, tokens.clone(), landmarks.first, weights);
+            inputs.read_scores(strip, tokens.clone(), landmarks.first, weights);
             for v in 0..vectors::<S, T>() {
                 let at = v * Lanes::<S, T>::LEN;
                 let log_sum_exp = load::<S, T>(simd, &landmarks.log_sum_exp[at..]);
@@ -205,7 +209,7 @@ fn part<S: Simd, T: Real>(
                     store::<S, T>(exp::<S, T>(simd, score - log_sum_exp), &mut row[at..]);
                 }
             }
-            for (rows, to) in [(d_keys, &gradients.key), (d_values, &gradients.value)] {
+            for (rows, to) in [(d_keys, d_key), (d_values, d_value)] {
                 let terms = Terms {
                     weights,
                     rows: rows.from(landmarks.first),
@@ -218,7 +222,7 @@ fn part<S: Simd, T: Real>(
                     #[inline(always)]
                     |token, offset, sum| {
                         // SAFETY: as above, and the row's last reference is gone.
-                        let row = unsafe { to.row(batch, head, at + token) };
+                        let row = unsafe { to.row(token) };
                         match landmarks.first {
                             0 => put::<S, T>(sum, row, offset),
                             _ => add::<S, T>(simd, sum, row, offset),

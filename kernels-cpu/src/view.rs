@@ -91,7 +91,7 @@ pub struct ViewMut<'a, T> {
 }
 
 // SAFETY: the view has exclusive use of the slice, as `&'a mut [T]` has, and hands out elements
-// only through `row`, whose callers keep rows apart.
+// only through unsafe functions, whose callers keep rows apart.
 unsafe impl<T: Send> Send for ViewMut<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for ViewMut<'_, T> {}
@@ -136,30 +136,24 @@ impl<'a, T: Copy> ViewMut<'a, T> {
         Self::new(data, shape, row_major(shape))
     }
 
-    /// The row `[a, b, c, ..]`, whose elements lie side by side.
-    ///
-    /// # Safety
-    ///
-    /// No other reference to this row may be alive.
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "threads write different rows of one tensor"
-    )]
+    /// The rows `[a, b, first.., ..]`, `count` of them, whose elements lie side by side.
     #[inline(always)]
-    pub(crate) unsafe fn row(&self, a: usize, b: usize, c: usize) -> &mut [T] {
-        for (index, size) in [a, b, c].into_iter().zip(self.shape) {
-            assert!(
-                index < size,
-                "row {:?} of shape {:?}",
-                [a, b, c],
-                self.shape
-            );
+    pub(crate) fn rows(&self, a: usize, b: usize, first: usize, count: usize) -> RowsMut<'_, T> {
+        let [m, n, o, width] = self.shape;
+        assert!(
+            a < m && b < n && first + count <= o,
+            "rows beyond the shape"
+        );
+        assert!(self.strides[3] == 1 || width <= 1);
+        RowsMut {
+            data: self
+                .data
+                .wrapping_add(offset([a, b, first, 0], self.strides)),
+            step: self.strides[2],
+            width,
+            count,
+            view: PhantomData,
         }
-        assert!(self.strides[3] == 1 || self.shape[3] <= 1);
-        let offset = offset([a, b, c, 0], self.strides);
-        // SAFETY: the index is inside the shape, and `new` found the whole shape inside the slice
-        // and every element in one row only; the caller holds no other reference to the row.
-        unsafe { std::slice::from_raw_parts_mut(self.data.add(offset), self.shape[3]) }
     }
 
     /// Writes `values` to the elements `[a, b, c.., d]`.
@@ -219,6 +213,47 @@ impl<'a, T> Rows<'a, T> {
         Self {
             data: &self.data[offset..],
             ..*self
+        }
+    }
+}
+
+/// Rows of a [`ViewMut`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowsMut<'a, T> {
+    data: *mut T,
+    step: usize,
+    width: usize,
+    count: usize,
+    view: PhantomData<&'a T>,
+}
+
+impl<'a, T> RowsMut<'a, T> {
+    /// Row `i`.
+    ///
+    /// # Safety
+    ///
+    /// No other reference to this row may be alive.
+    #[inline(always)]
+    pub unsafe fn row(&self, i: usize) -> &'a mut [T] {
+        assert!(i < self.count);
+        // SAFETY: `rows` found all rows inside the shape of the view, which lies inside its slice
+        // with every element in one row only; the caller holds no other reference to this row.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(i * self.step), self.width) }
+    }
+
+    /// Writes zeros to all rows.
+    ///
+    /// # Safety
+    ///
+    /// No reference to any of the rows may be alive.
+    #[inline(always)]
+    pub unsafe fn clear(&self)
+    where
+        T: Default + Clone,
+    {
+        for i in 0..self.count {
+            // SAFETY: the caller holds no reference to the row.
+            unsafe { self.row(i) }.fill(T::default());
         }
     }
 }

@@ -128,10 +128,7 @@ fn panel(
         .margin(14)
         .x_label_area_size(42)
         .y_label_area_size(58)
-        .build_cartesian_2d(
-            0.0..steps * 1.02,
-            (low - margin).max(0.0)..high + margin,
-        )?;
+        .build_cartesian_2d(0.0..steps * 1.02, (low - margin).max(0.0)..high + margin)?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
@@ -177,11 +174,7 @@ fn panel(
         if let Some((_, figure)) = tested.last().copied() {
             let style = colour.filled();
             chart
-                .draw_series(
-                    tested
-                        .into_iter()
-                        .map(|point| Circle::new(point, 5, style)),
-                )?
+                .draw_series(tested.into_iter().map(|point| Circle::new(point, 5, style)))?
                 .label(format!("{prefix}test {figure:.2}"))
                 .legend(move |(x, y)| Circle::new((x + 9, y), 5, style));
         }

@@ -42,28 +42,47 @@ fn a_run_from_nothing_to_its_test() {
     for line in &lines {
         assert!(line.loss > 0.0 && line.loss < 10.0, "{line:?}");
         assert!((0.0..=1.0).contains(&line.accuracy), "{line:?}");
-        assert!(line.tokens_per_second > 0.0 && line.seconds > 0.0, "{line:?}");
+        assert!(
+            line.tokens_per_second > 0.0 && line.seconds > 0.0,
+            "{line:?}"
+        );
     }
     let summary = place.summary("run");
     assert_eq!(summary.steps, 12);
     assert_eq!(summary.seed, 1234);
     assert_eq!(summary.device, "flex");
-    assert!(summary.command.starts_with("ls-train listops --data data --out run"));
+    assert!(
+        summary
+            .command
+            .starts_with("ls-train listops --data data --out run")
+    );
     assert!(summary.peak_bytes.is_none_or(|bytes| bytes > 1_000_000));
-    let dev: Vec<_> = lines.iter().filter(|l| l.split.to_string() == "dev").collect();
+    let dev: Vec<_> = lines
+        .iter()
+        .filter(|l| l.split.to_string() == "dev")
+        .collect();
     let highest = dev.iter().map(|line| line.accuracy).fold(0.0, f64::max);
     assert_eq!(summary.best_dev_accuracy, Some(highest));
     // The raw lines have the fields that readers expect, in order.
     let text = std::fs::read_to_string(place.path("run/metrics.jsonl")).unwrap();
     let first = text.lines().next().unwrap();
     let order: Vec<Option<usize>> = [
-        "\"step\"", "\"split\"", "\"loss\"", "\"accuracy\"", "\"learning_rate\"",
-        "\"tokens_per_second\"", "\"seconds\"", "\"device_bytes\"",
+        "\"step\"",
+        "\"split\"",
+        "\"loss\"",
+        "\"accuracy\"",
+        "\"learning_rate\"",
+        "\"tokens_per_second\"",
+        "\"seconds\"",
+        "\"device_bytes\"",
     ]
     .iter()
     .map(|field| first.find(field))
     .collect();
-    assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{first}");
+    assert!(
+        order.iter().all(Option::is_some) && order.is_sorted(),
+        "{first}"
+    );
     // Two checkpoints are kept, and nothing unfinished lies about.
     let mut kept: Vec<String> = std::fs::read_dir(place.path("run/checkpoint"))
         .unwrap()
@@ -104,7 +123,16 @@ fn data_is_the_same_with_any_number_of_threads() {
     let place = Workplace::empty();
     for threads in ["1", "2"] {
         let made = place
-            .command(&["generate", "listops", "--data", threads, "--count", "400", "--data-seed", "9"])
+            .command(&[
+                "generate",
+                "listops",
+                "--data",
+                threads,
+                "--count",
+                "400",
+                "--data-seed",
+                "9",
+            ])
             .env("RAYON_NUM_THREADS", threads)
             .output()
             .unwrap();
@@ -121,7 +149,11 @@ fn data_that_exists_is_never_overwritten() {
     let place = Workplace::with_data(100);
     let again = place.run(&["generate", "listops", "--data", "data", "--count", "100"]);
     assert_eq!(again.status.code(), Some(1));
-    assert!(stderr(&again).contains("exists already"), "{}", stderr(&again));
+    assert!(
+        stderr(&again).contains("exists already"),
+        "{}",
+        stderr(&again)
+    );
 }
 
 #[test]

@@ -5,10 +5,14 @@ mod common;
 use common::{Workplace, comparable, stderr, stdout};
 
 const STEPS: &[&str] = &[
-    "--steps", "40",
-    "--set", "training.evaluate_every=4",
-    "--set", "model.dropout=0.1",
-    "--set", "model.attention_dropout=0.1",
+    "--steps",
+    "40",
+    "--set",
+    "training.evaluate_every=4",
+    "--set",
+    "model.dropout=0.1",
+    "--set",
+    "model.attention_dropout=0.1",
 ];
 
 #[test]
@@ -66,7 +70,8 @@ fn metrics_hold_each_evaluation_once() {
         .append(true)
         .open(place.path("run/metrics.jsonl"))
         .unwrap();
-    file.write_all(b"{\"step\":16,\"split\":\"train\",\"lo").unwrap();
+    file.write_all(b"{\"step\":16,\"split\":\"train\",\"lo")
+        .unwrap();
     drop(file);
     let resumed = place.resume("run");
     assert!(resumed.status.success(), "{}", stderr(&resumed));
@@ -79,7 +84,11 @@ fn metrics_hold_each_evaluation_once() {
     assert_eq!(of("train"), expected);
     assert_eq!(of("dev"), expected);
     assert_eq!(of("test").len(), 1);
-    assert!(lines.windows(2).all(|pair| pair[0].seconds <= pair[1].seconds));
+    assert!(
+        lines
+            .windows(2)
+            .all(|pair| pair[0].seconds <= pair[1].seconds)
+    );
 }
 
 #[cfg(unix)]

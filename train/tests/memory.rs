@@ -8,9 +8,10 @@ mod common;
 use common::{Workplace, stderr};
 use transformer_ls_infer::device;
 
-/// 96 training samples in batches of 4: an epoch of 24 steps, evaluated twice in each.
-const EPOCH: usize = 24;
-const STEPS: &[&str] = &["--steps", "72", "--set", "evaluate_every=12"];
+/// 38 training samples in batches of 4: an epoch of 9 steps, evaluated three times in each.
+const SAMPLES: usize = 40;
+const EPOCH: usize = 9;
+const STEPS: &[&str] = &["--steps", "27", "--set", "evaluate_every=3"];
 
 #[test]
 fn a_device_pool_stays_flat_over_three_epochs() {
@@ -23,7 +24,7 @@ fn a_device_pool_stays_flat_over_three_epochs() {
         eprintln!("NOT TESTED: no WGPU adapter was found (Mesa's software Vulkan would do)");
         return;
     };
-    let place = Workplace::with_data(100);
+    let place = Workplace::with_data(SAMPLES);
     let run = place.train("run", &[STEPS, &["--device", wgpu][..]].concat());
     assert!(run.status.success(), "{}", stderr(&run));
     let lines = place.metrics("run");
@@ -37,15 +38,19 @@ fn a_device_pool_stays_flat_over_three_epochs() {
     let first = highest(1..=EPOCH);
     let third = highest(2 * EPOCH + 1..=3 * EPOCH);
     assert!(first > 0);
-    assert!(third <= first, "the pool grew from {first} to {third} bytes");
+    // Tuning may still add a page of a few kilobytes; a leak adds every batch's tensors.
+    assert!(
+        third <= first + first / 50,
+        "the pool grew from {first} to {third} bytes"
+    );
 }
 
 #[test]
 fn a_process_on_the_cpu_stays_flat_over_three_epochs() {
-    let place = Workplace::with_data(100);
+    let place = Workplace::with_data(SAMPLES);
     let peak = |out: &str, steps: usize| {
         let steps = steps.to_string();
-        let run = place.train(out, &["--steps", &steps, "--set", "evaluate_every=12"]);
+        let run = place.train(out, &["--steps", &steps, "--set", "evaluate_every=3"]);
         assert!(run.status.success(), "{}", stderr(&run));
         place.summary(out).peak_bytes
     };

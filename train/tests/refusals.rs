@@ -28,13 +28,22 @@ fn wrong_options_are_refused_before_anything_is_written() {
             &["--preset", "text"],
             &["the preset `text` is for text", "listops, listops-best"],
         ),
-        (&["--set", "batch=3"], &["no field `batch`", "training.batch_size"]),
+        (
+            &["--set", "batch=3"],
+            &["no field `batch`", "training.batch_size"],
+        ),
         (&["--set", "steps=many"], &["`many` does not fit"]),
         (&["--set", "steps"], &["--set key=value"]),
         (&["--device", "gpu9"], &["unknown device `gpu9`", "flex"]),
         (&["--config", "none.json"], &["none.json"]),
-        (&["--resume"], &["--resume needs the run to continue", "--out"]),
-        (&["--resume", "--out", "absent"], &["there is no run folder at absent"]),
+        (
+            &["--resume"],
+            &["--resume needs the run to continue", "--out"],
+        ),
+        (
+            &["--resume", "--out", "absent"],
+            &["there is no run folder at absent"],
+        ),
     ];
     for (extra, words) in cases {
         let mut args = vec!["listops", "--data", "data"];
@@ -58,7 +67,12 @@ fn a_command_line_that_is_none_exits_2() {
         &["listops", "--preset", "listops", "--config", "x.json"],
     ] {
         let output = place.run(args);
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{args:?}: {}",
+            stderr(&output)
+        );
     }
 }
 
@@ -69,25 +83,39 @@ fn an_existing_folder_is_kept_and_a_resume_keeps_its_settings() {
     let first = place.train("run", small);
     assert!(first.status.success(), "{}", stderr(&first));
     let before = std::fs::read(place.path("run/metrics.jsonl")).unwrap();
-    refused(&place.train("run", small), &["run exists already", "--resume"]);
+    refused(
+        &place.train("run", small),
+        &["run exists already", "--resume"],
+    );
     std::fs::create_dir(place.path("mine")).unwrap();
     std::fs::write(place.path("mine/notes.txt"), "mine").unwrap();
     refused(&place.train("mine", small), &["mine exists already"]);
     assert!(place.path("mine/notes.txt").exists());
 
-    let resume = |extra: &[&str]| {
-        place.run(&[&["listops", "--out", "run", "--resume"], extra].concat())
-    };
+    let resume =
+        |extra: &[&str]| place.run(&[&["listops", "--out", "run", "--resume"], extra].concat());
     refused(
         &resume(&["--steps", "8"]),
-        &["training.steps is 4 there and 8 here", "Leave these options out"],
+        &[
+            "training.steps is 4 there and 8 here",
+            "Leave these options out",
+        ],
     );
-    refused(&resume(&["--seed", "7"]), &["seed is 1234 there and 7 here"]);
-    refused(&resume(&["--set", "model.rank=2"]), &["model.rank is 4 there and 2 here"]);
+    refused(
+        &resume(&["--seed", "7"]),
+        &["seed is 1234 there and 7 here"],
+    );
+    refused(
+        &resume(&["--set", "model.rank=2"]),
+        &["model.rank is 4 there and 2 here"],
+    );
     refused(&resume(&["--tokenizer", "legacy"]), &["data.tokenizer"]);
     let same = resume(&["--steps", "4", "--seed", "1234"]);
     assert!(same.status.success(), "{}", stderr(&same));
-    assert_eq!(before, std::fs::read(place.path("run/metrics.jsonl")).unwrap());
+    assert_eq!(
+        before,
+        std::fs::read(place.path("run/metrics.jsonl")).unwrap()
+    );
 }
 
 #[test]
@@ -100,7 +128,10 @@ fn malformed_data_is_named_by_file_and_line() {
     let lines = text[..cut].lines().count();
     refused(
         &place.train("run", &["--steps", "4"]),
-        &[&format!("basic_val.tsv:{lines}"), "the file ends in the middle"],
+        &[
+            &format!("basic_val.tsv:{lines}"),
+            "the file ends in the middle",
+        ],
     );
     assert!(!place.path("run").exists());
 
@@ -122,7 +153,16 @@ fn a_diverging_run_stops_with_advice() {
     let place = Workplace::with_data(100);
     let output = place.train(
         "run",
-        &["--steps", "40", "--set", "warmup=1", "--set", "learning_rate=1e30", "--set", "evaluate_every=10"],
+        &[
+            "--steps",
+            "40",
+            "--set",
+            "warmup=1",
+            "--set",
+            "learning_rate=1e30",
+            "--set",
+            "evaluate_every=10",
+        ],
     );
     refused(&output, &["training diverged", "lower rate"]);
 }
@@ -132,9 +172,15 @@ fn a_diverging_run_stops_with_advice() {
 fn a_full_disk_is_a_sentence() {
     let place = Workplace::empty();
     // /dev/full refuses every write with "no space left on device".
-    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
     let output = place.command(&["presets"]).stdout(full).output().unwrap();
-    refused(&output, &["cannot write to the standard output", "free some space"]);
+    refused(
+        &output,
+        &["cannot write to the standard output", "free some space"],
+    );
 }
 
 #[cfg(unix)]
@@ -154,7 +200,9 @@ fn a_reader_that_goes_away_is_no_error() {
 
     // A run is worth more than its lines: it goes on without a reader.
     let args: Vec<&str> = [
-        &["listops", "--data", "data", "--out", "run", "--device", "flex", "--steps", "4"][..],
+        &[
+            "listops", "--data", "data", "--out", "run", "--device", "flex", "--steps", "4",
+        ][..],
         common::SMALL,
     ]
     .concat();
@@ -175,7 +223,13 @@ fn help_and_version_are_there() {
     let place = Workplace::empty();
     let help = place.run(&["listops", "--help"]);
     assert!(help.status.success());
-    for option in ["--preset", "--resume", "--stop-after", "--checkpoint-every", "--tokenizer"] {
+    for option in [
+        "--preset",
+        "--resume",
+        "--stop-after",
+        "--checkpoint-every",
+        "--tokenizer",
+    ] {
         assert!(stdout(&help).contains(option), "{option}");
     }
     assert!(place.run(&["--version"]).status.success());

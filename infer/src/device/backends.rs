@@ -243,7 +243,7 @@ pub(super) fn wgpu(name: &str, choice: WgpuChoice) -> Result<DeviceInfo, DeviceE
     };
     let device = match choice {
         // Its own device to Burn, whichever adapter it lands on.
-        WgpuChoice::Default => WgpuDevice::default().on(first.backend),
+        WgpuChoice::Default => WgpuDevice::default(),
         WgpuChoice::Cpu => adapters
             .iter()
             .find(|device| wgpu_class(device) == DeviceClass::SoftwareGpu)
@@ -269,43 +269,14 @@ pub(super) fn wgpu(name: &str, choice: WgpuChoice) -> Result<DeviceInfo, DeviceE
     open_gpu(name, class, &Device::new(device))
 }
 
-/// The adapters of the machine's own graphics API, or of whichever other one there is.
-///
-/// Burn's own order tries OpenGL as well wherever Vulkan has a software adapter alone, which makes
-/// windowing libraries complain on machines without a screen; and a GPU that only OpenGL reaches
-/// is a bad one to compute on.
+/// The adapters of the graphics API that Burn settles on, in its order. Asked for once: every
+/// asking starts the graphics drivers.
 #[cfg(feature = "wgpu")]
 fn wgpu_adapters() -> &'static [WgpuDevice] {
-    use burn::backend::{CubeDevice, WgpuBackend, WgpuDeviceKind as Kind};
     use std::sync::OnceLock;
 
     static ADAPTERS: OnceLock<Vec<WgpuDevice>> = OnceLock::new();
     ADAPTERS.get_or_init(|| {
-        let native: &[WgpuBackend] = if cfg!(target_vendor = "apple") {
-            &[WgpuBackend::Metal]
-        } else if cfg!(windows) {
-            &[WgpuBackend::Vulkan, WgpuBackend::Dx12]
-        } else {
-            &[WgpuBackend::Vulkan]
-        };
-        let kinds = [
-            Kind::DiscreteGpu(0),
-            Kind::IntegratedGpu(0),
-            Kind::VirtualGpu(0),
-            Kind::Other(0),
-            Kind::Cpu,
-        ];
-        for &api in native {
-            let adapters: Vec<WgpuDevice> = kinds
-                .iter()
-                .map(|kind| CubeDevice::Wgpu(WgpuDevice::new(kind.clone()).on(api)))
-                .flat_map(|seed| CubeDevice::enumerate(seed.to_id()))
-                .filter_map(|id| as_wgpu(&Device::new(CubeDevice::from_id(id))))
-                .collect();
-            if !adapters.is_empty() {
-                return adapters;
-            }
-        }
         Device::enumerate(DeviceType::Wgpu)
             .iter()
             .filter_map(as_wgpu)

@@ -191,6 +191,23 @@ pub fn resolve(name: &str) -> Result<ChosenDevice, DeviceError> {
     }
 }
 
+/// Keeps graphics drivers from complaining on machines without a screen.
+///
+/// Mesa's Vulkan layers look for a Wayland display, and its library writes `error: XDG_RUNTIME_DIR
+/// is invalid` to standard error where that variable is missing, as it is in most containers. This
+/// sets it to the folder for temporary files, where no display will be found, which is no error.
+///
+/// # Safety
+///
+/// Nothing else may read or write environment variables at the same time: call it first thing in
+/// `main`, before a thread is started.
+pub unsafe fn hush_graphics_drivers() {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: the caller promises that no other thread touches the environment.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
+    }
+}
+
 /// Every device of this machine that this build can compute on. Opens each of them; one that
 /// cannot be opened is left out.
 pub fn list() -> Vec<DeviceInfo> {

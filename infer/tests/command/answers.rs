@@ -7,6 +7,13 @@ use crate::common::untrained_run;
 use crate::{ls_infer, ls_infer_with};
 use serde_json::Value;
 
+/// The JSON objects of an output, one a line.
+fn objects(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
 #[test]
 fn expressions_from_everywhere_get_the_same_answers() {
     let dir = tempfile::tempdir().unwrap();

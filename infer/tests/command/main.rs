@@ -34,9 +34,3 @@ fn ls_infer_with(
         String::from_utf8(output.stderr).unwrap(),
     )
 }
-
-fn objects(text: &str) -> Vec<Value> {
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}

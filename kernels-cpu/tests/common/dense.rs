@@ -31,6 +31,12 @@ fn softmax<T: Real>(scores: &[f64]) -> (Vec<f64>, f64) {
     (exps.iter().map(|e| round::<T>(e / sum)).collect(), log_sum)
 }
 
+/// A probability from the log-sum-exp, as backward passes have it: its rounding error is that of the
+/// log-sum-exp, which grows with the scores.
+fn again<T: Real>(score: f64, log_sum: f64) -> f64 {
+    round::<T>(round::<T>(score - log_sum).exp())
+}
+
 pub struct Project {
     pub scores: Tensor,
     pub key: Tensor,
@@ -79,7 +85,8 @@ impl Project {
                     *output.at_mut([document, head, j, 2 * d]) = log_sum;
                     let gradient = d_output.row(at);
                     let delta = dot::<T>(&gradient[..2 * d], &landmark.data);
-                    for (&t, &p) in real.iter().zip(&p) {
+                    for (&t, score) in real.iter().zip(scores) {
+                        let p = again::<T>(score, log_sum);
                         let both = [self.key.row([row, head, t]), self.value.row([row, head, t])];
                         let d_p = dot::<T>(&gradient[..2 * d], &both.concat());
                         let difference = round::<T>(round::<T>(d_p - delta) + gradient[2 * d]);
@@ -239,7 +246,8 @@ impl Attend {
             add_row::<T>(&mut result.output, at, kept, value(seen));
         }
         let delta = dot::<T>(gradient, result.output.row(at));
-        for (seen, &p) in seen.iter().zip(&p) {
+        for (seen, score) in seen.iter().zip(scores) {
+            let p = again::<T>(score, log_sum);
             let z = factor(seen);
             let d_p = round::<T>(z * dot::<T>(gradient, value(seen)));
             let d_score = round::<T>(p * round::<T>(d_p - delta));

@@ -242,7 +242,7 @@ impl Batch {
 }
 
 /// Asserts that a kernel's result is as good as that of the dense formulas in the same precision:
-/// its error is at most `times` theirs, and a few units in the last place.
+/// its error is at most `times` theirs, give or take a few units in the last place.
 pub fn assert_close(
     what: &str,
     result: &Tensor,
@@ -252,6 +252,6 @@ pub fn assert_close(
     epsilon: f64,
 ) {
     let (error, allowed) = (result.error(exact), same_precision.error(exact));
-    let allowed = times * allowed + 8.0 * epsilon;
+    let allowed = times * (allowed + 8.0 * epsilon);
     assert!(error <= allowed, "{what}: error {error:e}, allowed {allowed:e}");
 }

@@ -1,5 +1,55 @@
-//! Flex, Burn's CPU backend.
+//! Flex, Burn's CPU backend: the CPU kernels over its tensors' memory.
 
-use super::LongShortBackend;
+use burn::backend::TensorMetadata;
+use burn::backend::flex::{FlexTensor, Layout};
+use burn::backend::tensor::{BoolTensor, FloatTensor};
+use burn::backend::{Backend, Flex};
+use burn::tensor::{Bytes, DType, Shape};
+use transformer_ls_kernels_cpu::View;
 
-impl LongShortBackend for burn::backend::Flex {}
+use super::cpu::{self, CpuBackend, on_cpu};
+use super::{AttendGradients, AttentionDropout, Documents, Landmarks, OffsetBias, Window, plain};
+
+impl CpuBackend for Flex {
+    fn ready(tensor: FloatTensor<Self>, any_last: bool) -> FloatTensor<Self> {
+        let strides = tensor.layout().strides();
+        let suits =
+            strides.iter().all(|&stride| stride >= 0) && (any_last || strides.last() == Some(&1));
+        match suits {
+            true => tensor,
+            false => tensor.to_contiguous(),
+        }
+    }
+
+    fn view(tensor: &FloatTensor<Self>) -> View<'_, f32> {
+        let layout = tensor.layout();
+        let data = &tensor.storage::<f32>()[layout.start_offset()..];
+        let shape: [usize; 4] = layout.shape().dims();
+        View::new(
+            data,
+            shape,
+            std::array::from_fn(|axis| layout.strides()[axis].unsigned_abs()),
+        )
+    }
+
+    fn values(tensor: FloatTensor<Self>) -> Vec<f32> {
+        let tensor = tensor.to_contiguous();
+        let layout = tensor.layout();
+        let values = &tensor.storage::<f32>()[layout.start_offset()..];
+        values[..layout.shape().num_elements()].to_vec()
+    }
+
+    fn own(data: Vec<f32>, shape: &[usize]) -> FloatTensor<Self> {
+        let layout = Layout::contiguous(Shape::from(shape.to_vec()));
+        FlexTensor::new(Bytes::from_elems(data), layout, DType::F32)
+    }
+
+    fn mask(mask: BoolTensor<Self>) -> Vec<u8> {
+        let mask = mask.to_contiguous();
+        let layout = mask.layout();
+        let values = &mask.bytes()[layout.start_offset()..];
+        values[..layout.shape().num_elements()].to_vec()
+    }
+}
+
+on_cpu!(Flex);

@@ -1,5 +1,70 @@
-//! NdArray, the CPU backend that Burn 0.23 drops.
+//! NdArray, the CPU backend that Burn 0.23 drops: the CPU kernels over its tensors' memory.
 
-use super::LongShortBackend;
+use burn::backend::TensorMetadata;
+use burn::backend::tensor::{BoolTensor, FloatTensor};
+use burn::tensor::{DType, Shape, TensorData};
+use burn_ndarray::{NdArray, NdArrayTensor};
+use transformer_ls_kernels_cpu::View;
 
-impl LongShortBackend for burn_ndarray::NdArray {}
+use super::cpu::{self, CpuBackend, on_cpu};
+use super::{AttendGradients, AttentionDropout, Documents, Landmarks, OffsetBias, Window, plain};
+
+/// The array of a float32 tensor; its storage type has no public name.
+macro_rules! array {
+    ($tensor:expr) => {
+        match $tensor {
+            NdArrayTensor::F32(storage) => storage.view(),
+            other => unreachable!("the plain path takes {:?}", other.dtype()),
+        }
+    };
+}
+
+impl CpuBackend for NdArray {
+    fn ready(tensor: FloatTensor<Self>, any_last: bool) -> FloatTensor<Self> {
+        let array = array!(&tensor);
+        let strides = array.strides();
+        let suits = strides.iter().all(|&stride| stride >= 0)
+            && (any_last || strides.last() == Some(&1))
+            && !array.is_empty();
+        match suits {
+            true => tensor,
+            false => array.as_standard_layout().into_owned().into_shared().into(),
+        }
+    }
+
+    fn view(tensor: &FloatTensor<Self>) -> View<'_, f32> {
+        let array = array!(tensor);
+        let shape: [usize; 4] = std::array::from_fn(|axis| array.shape()[axis]);
+        let strides: [usize; 4] = std::array::from_fn(|axis| array.strides()[axis].unsigned_abs());
+        let last = shape
+            .iter()
+            .zip(strides)
+            .map(|(n, stride)| n.saturating_sub(1) * stride);
+        let length = if array.is_empty() {
+            0
+        } else {
+            1 + last.sum::<usize>()
+        };
+        // SAFETY: no stride is negative (`ready`), so the first element is the lowest in memory and
+        // `length` reaches the highest; `tensor` keeps both alive.
+        let data = unsafe { std::slice::from_raw_parts(array.as_ptr(), length) };
+        View::new(data, shape, strides)
+    }
+
+    fn values(tensor: FloatTensor<Self>) -> Vec<f32> {
+        array!(&tensor).iter().copied().collect()
+    }
+
+    fn own(data: Vec<f32>, shape: &[usize]) -> FloatTensor<Self> {
+        NdArrayTensor::from_data(TensorData::new(data, Shape::from(shape.to_vec())))
+    }
+
+    fn mask(mask: BoolTensor<Self>) -> Vec<u8> {
+        match mask {
+            NdArrayTensor::Bool(storage) => storage.view().iter().map(|&b| b.into()).collect(),
+            other => unreachable!("a mask is bool, not {:?}", other.dtype()),
+        }
+    }
+}
+
+on_cpu!(NdArray);

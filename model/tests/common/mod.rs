@@ -5,8 +5,14 @@ use std::sync::OnceLock;
 
 use burn::tensor::{Device, DeviceKind};
 
-/// Every backend of this build by name; WGPU where there is an adapter.
+/// Every backend of this build by name; WGPU where there is an adapter. While developing,
+/// `LS_BACKENDS=flex,ndarray` leaves the others out, loudly.
 pub fn devices() -> Vec<(&'static str, Device)> {
+    let only = std::env::var("LS_BACKENDS").ok();
+    if let Some(only) = &only {
+        eprintln!("\nONLY ON {only}: LS_BACKENDS LEAVES THE OTHER BACKENDS OUT\n");
+    }
+    let chosen = |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|o| o == name));
     let mut devices = Vec::new();
     #[cfg(feature = "flex")]
     devices.push(("flex", Device::flex()));
@@ -14,12 +20,15 @@ pub fn devices() -> Vec<(&'static str, Device)> {
     #[allow(deprecated, reason = "Burn 0.23 drops NdArray; 0.22 still has it")]
     devices.push(("ndarray", Device::ndarray()));
     #[cfg(feature = "wgpu")]
-    if let Some(device) = wgpu() {
+    if chosen("wgpu")
+        && let Some(device) = wgpu()
+    {
         devices.push(("wgpu", device));
     }
     #[cfg(feature = "tch")]
     #[allow(deprecated, reason = "Burn 0.23 drops LibTorch; 0.22 still has it")]
     devices.push(("libtorch", Device::libtorch()));
+    devices.retain(|(name, _)| chosen(name));
     devices
 }
 

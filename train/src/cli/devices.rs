@@ -51,7 +51,7 @@ pub(super) fn run(args: &DevicesArgs) -> anyhow::Result<Done> {
                 info.class.to_string(),
                 info.adapter.clone(),
                 path.name.to_string(),
-                path.reason,
+                path.reason.to_string(),
             ]
         })
         .collect();

@@ -28,8 +28,8 @@ pub(super) struct GenerateArgs {
 }
 
 pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
-    let protocol = tasks::find(&args.task)
-        .ok_or_else(|| anyhow::anyhow!("there is no task {}", args.task))?;
+    let protocol =
+        tasks::find(&args.task).ok_or_else(|| anyhow::anyhow!("there is no task {}", args.task))?;
     let dir = args
         .data
         .clone()
@@ -42,11 +42,7 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
 }
 
 /// Makes a task's data, with a progress bar.
-pub(super) fn generate(
-    protocol: &Protocol,
-    dir: &Path,
-    what: &Generate,
-) -> anyhow::Result<Done> {
+pub(super) fn generate(protocol: &Protocol, dir: &Path, what: &Generate) -> anyhow::Result<Done> {
     let bar = bar(0, &format!("making {} in {}", protocol.task, dir.display()));
     interrupt::asked(true);
     let result = (protocol.generate)(

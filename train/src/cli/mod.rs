@@ -88,7 +88,7 @@ fn print(text: &str) -> anyhow::Result<Done> {
 
 /// A progress bar on the standard error (invisible where that is no terminal).
 pub(crate) fn bar(total: u64, verb: &str) -> ProgressBar {
-    let template = "{msg} {wide_bar} {human_pos}/{human_len} ({per_sec}, {eta} left)";
+    let template = "{msg} {wide_bar} {human_pos}/{human_len} ({eta} left)";
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(total)

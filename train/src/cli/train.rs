@@ -81,10 +81,7 @@ pub(super) fn run(task: &str, args: &TrainArgs) -> anyhow::Result<Done> {
     let folder = Arc::new(folder);
     log_to(display, folder.path());
     if let Some(summary) = folder.read_summary()?.filter(finished) {
-        say(&format!(
-            "{} is finished already",
-            folder.path().display()
-        ));
+        say(&format!("{} is finished already", folder.path().display()));
         report(&folder, &summary);
         return Ok(Done::Completely);
     }

@@ -108,8 +108,14 @@ pub fn write(folder: &RunFolder, state: &State, records: Records) -> Result<(), 
         bytes.map_err(|error| TrainError::Internal(error.to_string()))
     };
     put(MODEL, &packed(records.model.checkpoint_into_bytes())?)?;
-    put(OPTIMIZER, &packed(records.optimizer.checkpoint_into_bytes())?)?;
-    put(SCHEDULER, &packed(records.scheduler.checkpoint_into_bytes())?)?;
+    put(
+        OPTIMIZER,
+        &packed(records.optimizer.checkpoint_into_bytes())?,
+    )?;
+    put(
+        SCHEDULER,
+        &packed(records.scheduler.checkpoint_into_bytes())?,
+    )?;
     if state.best.is_some() {
         let weights = folder.weights_path();
         let bytes = fs::read(&weights).map_err(|cause| TrainError::Read {
@@ -194,9 +200,8 @@ fn read(path: &Path, step: usize, model: &TrainingModel) -> Result<(State, Recor
         let file = path.join(name);
         fs::read(&file).map_err(|cause| format!("cannot read {}: {cause}", file.display()))
     };
-    let damaged = |name: &str, what: &str| {
-        format!("{} is damaged ({what})", path.join(name).display())
-    };
+    let damaged =
+        |name: &str, what: &str| format!("{} is damaged ({what})", path.join(name).display());
     let file: StateFile = serde_json::from_slice(&load(STATE)?)
         .map_err(|error| damaged(STATE, &error.to_string()))?;
     if file.format != FORMAT {

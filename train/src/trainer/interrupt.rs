@@ -81,9 +81,8 @@ pub fn allow_signal_keys() {
 fn restore_terminal() {
     use std::io::Write;
     // Mouse reports off, main screen, cursor on.
-    let _ = std::io::stdout().write_all(
-        b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1049l\x1b[?25h",
-    );
+    let _ = std::io::stdout()
+        .write_all(b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1049l\x1b[?25h");
     let _ = std::io::stdout().flush();
     #[cfg(unix)]
     stty(&["sane"]);

@@ -9,6 +9,7 @@
 
 mod checkpoint;
 mod error;
+mod evaluation;
 mod figures;
 mod handover;
 pub mod interrupt;
@@ -18,6 +19,7 @@ mod model;
 pub mod order;
 pub mod progress;
 mod renderer;
+mod steps;
 mod strategy;
 
 use std::ops::ControlFlow;
@@ -41,11 +43,11 @@ pub use loader::{Order, StepLoader};
 pub use model::{TrainingModel, cross_entropy};
 pub use progress::Display;
 
+use crate::optim::{AdamWConfig, Beta1, OneCycle};
 use handover::{EveryCall, handovers};
 use order::{Purpose, derive};
 use progress::{duration, say};
 use renderer::{NoTextFiles, renderer};
-use crate::optim::{AdamWConfig, Beta1, OneCycle};
 use strategy::{Ended, Setup, StepStrategy};
 
 /// The samples of a run.

@@ -73,8 +73,18 @@ impl Pace {
         self.step_seconds += seconds;
     }
 
+    /// Whether no step was entered yet: the first one is better entered alone.
+    pub fn is_new(&self) -> bool {
+        self.steps == 0
+    }
+
     /// Enters the time of an evaluation.
     pub fn evaluation(&mut self, seconds: f64) {
+        // As with steps, the first one may have compiled kernels.
+        if self.evaluations == 1 {
+            self.evaluation_seconds = 0.0;
+            self.evaluations = 0;
+        }
         self.evaluations += 1;
         self.evaluation_seconds += seconds;
     }
@@ -104,7 +114,8 @@ impl Default for Pace {
     }
 }
 
-/// When to say how long a run will take: after ten steps, or half a minute of fewer.
+/// When to say how long a run will take: after ten steps, or half a minute of fewer (the first
+/// step, which may have compiled kernels, not counted).
 #[derive(Debug)]
 pub struct Estimate {
     started: Instant,
@@ -126,7 +137,10 @@ impl Estimate {
     pub fn due(&mut self, step: usize) -> bool {
         let steps = step - self.first;
         let due =
-            !self.said && (steps >= 10 || (steps >= 2 && self.started.elapsed().as_secs() >= 30));
+            !self.said && (steps > 10 || (steps >= 2 && self.started.elapsed().as_secs() >= 30));
+        if steps <= 1 {
+            self.started = Instant::now();
+        }
         self.said |= due;
         due
     }
@@ -205,13 +219,15 @@ mod tests {
         assert_eq!(pace.remaining(&left), 10.0 + 2.0 * 2.0);
         pace.evaluation(5.0);
         assert_eq!(pace.remaining(&left), 10.0 + 10.0);
+        pace.evaluation(4.0);
+        assert_eq!(pace.remaining(&left), 10.0 + 8.0);
     }
 
     #[test]
     fn the_estimate_is_given_once() {
         let mut estimate = Estimate::new(100);
-        assert!(!estimate.due(109));
-        assert!(estimate.due(110));
-        assert!(!estimate.due(111));
+        assert!(!estimate.due(110));
+        assert!(estimate.due(111));
+        assert!(!estimate.due(112));
     }
 }

@@ -97,7 +97,10 @@ impl Workplace {
         let folder = self.path(out).join("checkpoint");
         let started = Instant::now();
         while newest(&folder).is_none_or(|newest| newest < step) {
-            assert!(started.elapsed() < Duration::from_secs(300), "no checkpoint");
+            assert!(
+                started.elapsed() < Duration::from_secs(300),
+                "no checkpoint"
+            );
             std::thread::sleep(Duration::from_millis(3));
         }
     }
@@ -113,15 +116,24 @@ fn newest(checkpoints: &Path) -> Option<usize> {
 
 /// A model of one narrow block on the first 128 tokens, 4 expressions a step.
 pub const SMALL: &[&str] = &[
-    "--set", "model.d_model=16",
-    "--set", "model.d_ff=16",
-    "--set", "model.d_head=16",
-    "--set", "model.layers=1",
-    "--set", "model.rank=4",
-    "--set", "model.window=8",
-    "--set", "model.max_length=128",
-    "--set", "training.batch_size=4",
-    "--set", "training.learning_rate=1e-3",
+    "--set",
+    "model.d_model=16",
+    "--set",
+    "model.d_ff=16",
+    "--set",
+    "model.d_head=16",
+    "--set",
+    "model.layers=1",
+    "--set",
+    "model.rank=4",
+    "--set",
+    "model.window=8",
+    "--set",
+    "model.max_length=128",
+    "--set",
+    "training.batch_size=4",
+    "--set",
+    "training.learning_rate=1e-3",
 ];
 
 fn arguments<'a>(out: &'a str, extra: &[&'a str]) -> Vec<&'a str> {

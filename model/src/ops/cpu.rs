@@ -1,0 +1,427 @@
+//! What the CPU backends share: the kernels of `kernels-cpu` over their tensors' own memory.
+//!
+//! Inputs are read where they lie, whatever their strides; outputs are written into memory
+//! `[b, n, h, ·]`, so that merging heads afterwards costs nothing. Types other than float32 take
+//! the plain path.
+
+use burn::backend::Backend;
+use burn::backend::tensor::{BoolTensor, FloatTensor};
+use transformer_ls_kernels_cpu as kernels;
+use transformer_ls_kernels_cpu::{View, ViewMut};
+
+use super::{
+    AttendGradients, AttentionDropout, Boundaries, Documents, Landmarks, OffsetBias, Window,
+};
+
+/// What the kernels need to know of a CPU backend's float32 tensors.
+pub(super) trait CpuBackend: Backend {
+    /// The tensor itself if its strides suit the kernels (none negative, the last one 1 unless
+    /// `any_last`), else a contiguous copy.
+    fn ready(tensor: FloatTensor<Self>, any_last: bool) -> FloatTensor<Self>;
+
+    /// Memory of a tensor that is ready; its rank must be 4.
+    fn view(tensor: &FloatTensor<Self>) -> View<'_, f32>;
+
+    /// The values in logical order.
+    fn values(tensor: FloatTensor<Self>) -> Vec<f32>;
+
+    /// Takes over contiguous memory.
+    fn own(data: Vec<f32>, shape: &[usize]) -> FloatTensor<Self>;
+
+    /// Not 0 = true, in logical order.
+    fn mask(mask: BoolTensor<Self>) -> Vec<u8>;
+}
+
+/// [`Documents`] with their data on the host.
+enum Held {
+    Full,
+    Padded(Vec<u8>),
+    Packed(Boundaries),
+}
+
+impl Held {
+    fn new<B: CpuBackend>(documents: Documents<B>) -> Self {
+        match documents {
+            Documents::Full => Self::Full,
+            Documents::Padded(mask) => Self::Padded(B::mask(mask)),
+            Documents::Packed(boundaries) => Self::Packed(boundaries),
+        }
+    }
+
+    fn as_kernel(&self) -> kernels::Documents<'_> {
+        match self {
+            Self::Full => kernels::Documents::Rows { mask: None },
+            Self::Padded(mask) => kernels::Documents::Rows { mask: Some(mask) },
+            Self::Packed(boundaries) => kernels::Documents::Packed {
+                offsets: boundaries.offsets(),
+            },
+        }
+    }
+
+    fn count(&self, rows: usize) -> usize {
+        match self {
+            Self::Full | Self::Padded(_) => rows,
+            Self::Packed(boundaries) => boundaries.count(),
+        }
+    }
+}
+
+/// An output in the making: memory in one order of dimensions, seen in another.
+struct Output {
+    data: Vec<f32>,
+    memory: [usize; 4],
+    /// Which dimension of the memory each logical one is.
+    axes: [usize; 4],
+}
+
+impl Output {
+    /// `[b, h, n, d]` in memory `[b, n, h, d]`.
+    fn tokens([b, h, n, d]: [usize; 4]) -> Self {
+        Self::new([b, n, h, d], [0, 2, 1, 3])
+    }
+
+    /// `[b, h, r, n]` in memory `[b, n, h, r]`.
+    fn scores([b, h, r, n]: [usize; 4]) -> Self {
+        Self::new([b, n, h, r], [0, 2, 3, 1])
+    }
+
+    fn contiguous(shape: [usize; 4]) -> Self {
+        Self::new(shape, [0, 1, 2, 3])
+    }
+
+    fn new(memory: [usize; 4], axes: [usize; 4]) -> Self {
+        Self {
+            data: vec![0.0; memory.iter().product()],
+            memory,
+            axes,
+        }
+    }
+
+    fn view(&mut self) -> ViewMut<'_, f32> {
+        let [_, b, c, d] = self.memory;
+        let strides = [b * c * d, c * d, d, 1];
+        let shape = self.axes.map(|axis| self.memory[axis]);
+        ViewMut::new(&mut self.data, shape, self.axes.map(|axis| strides[axis]))
+    }
+
+    fn finish<B: CpuBackend>(self) -> FloatTensor<B> {
+        B::float_permute(B::own(self.data, &self.memory), &self.axes)
+    }
+}
+
+pub(super) fn project<B: CpuBackend>(
+    scores: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    documents: Documents<B>,
+) -> FloatTensor<B> {
+    let scores = B::ready(scores, true);
+    let (key, value) = (B::ready(key, false), B::ready(value, false));
+    let held = Held::new(documents);
+    let inputs = kernels::Project {
+        scores: B::view(&scores),
+        key: B::view(&key),
+        value: B::view(&value),
+        documents: held.as_kernel(),
+    };
+    let [b, h, r, _] = inputs.scores.shape();
+    let [_, _, _, d] = inputs.key.shape();
+    let mut output = Output::contiguous([held.count(b), h, r, 2 * d + 1]);
+    kernels::project(&inputs, &mut output.view());
+    output.finish::<B>()
+}
+
+pub(super) fn project_backward<B: CpuBackend>(
+    d_output: FloatTensor<B>,
+    scores: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    output: FloatTensor<B>,
+    documents: Documents<B>,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let scores = B::ready(scores, true);
+    let (key, value) = (B::ready(key, false), B::ready(value, false));
+    let (output, d_output) = (B::ready(output, false), B::ready(d_output, false));
+    let held = Held::new(documents);
+    let inputs = kernels::Project {
+        scores: B::view(&scores),
+        key: B::view(&key),
+        value: B::view(&value),
+        documents: held.as_kernel(),
+    };
+    let mut d_scores = Output::scores(inputs.scores.shape());
+    let mut d_key = Output::tokens(inputs.key.shape());
+    let mut d_value = Output::tokens(inputs.key.shape());
+    let mut gradients = kernels::ProjectGradients {
+        scores: d_scores.view(),
+        key: d_key.view(),
+        value: d_value.view(),
+    };
+    kernels::project_backward(
+        &inputs,
+        B::view(&output),
+        B::view(&d_output),
+        &mut gradients,
+    );
+    (
+        d_scores.finish::<B>(),
+        d_key.finish::<B>(),
+        d_value.finish::<B>(),
+    )
+}
+
+/// Attention's inputs, ready for the kernels.
+struct AttendInputs<B: CpuBackend> {
+    query: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    landmarks: Option<(FloatTensor<B>, FloatTensor<B>)>,
+    bias: Option<Vec<f32>>,
+    held: Held,
+    window: usize,
+    scale: f64,
+    dropout: Option<kernels::Dropout>,
+}
+
+impl<B: CpuBackend> AttendInputs<B> {
+    fn new(
+        query: FloatTensor<B>,
+        key: FloatTensor<B>,
+        value: FloatTensor<B>,
+        landmarks: Landmarks<B>,
+        bias: OffsetBias<B>,
+        documents: Documents<B>,
+        window: Window,
+        scale: f64,
+        dropout: AttentionDropout,
+    ) -> Self {
+        Self {
+            query: B::ready(query, false),
+            key: B::ready(key, false),
+            value: B::ready(value, false),
+            landmarks: match landmarks {
+                Landmarks::None => None,
+                Landmarks::Rows { key, value } => {
+                    Some((B::ready(key, false), B::ready(value, false)))
+                }
+            },
+            bias: match bias {
+                OffsetBias::None => None,
+                OffsetBias::Table(table) => Some(B::values(table)),
+            },
+            held: Held::new(documents),
+            window: match window {
+                Window::Off => 0,
+                Window::Segments { width } => width,
+            },
+            scale,
+            dropout: (dropout.probability > 0.0).then_some(kernels::Dropout {
+                probability: dropout.probability,
+                seed: dropout.seed,
+            }),
+        }
+    }
+
+    fn as_kernel(&self) -> kernels::Attend<'_, f32> {
+        let query = B::view(&self.query);
+        let [b, h, _, d] = query.shape();
+        let none = || View::contiguous(&[], [self.held.count(b), h, 0, d]);
+        let (landmark_key, landmark_value) = match &self.landmarks {
+            Some((key, value)) => (B::view(key), B::view(value)),
+            None => (none(), none()),
+        };
+        kernels::Attend {
+            query,
+            key: B::view(&self.key),
+            value: B::view(&self.value),
+            landmark_key,
+            landmark_value,
+            bias: self.bias.as_deref(),
+            documents: self.held.as_kernel(),
+            window: self.window,
+            scale: self.scale,
+            dropout: self.dropout,
+        }
+    }
+}
+
+pub(super) fn attend<B: CpuBackend>(
+    query: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    landmarks: Landmarks<B>,
+    bias: OffsetBias<B>,
+    documents: Documents<B>,
+    window: Window,
+    scale: f64,
+    dropout: AttentionDropout,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let inputs = AttendInputs::<B>::new(
+        query, key, value, landmarks, bias, documents, window, scale, dropout,
+    );
+    let inputs = inputs.as_kernel();
+    let [b, h, n, d] = inputs.query.shape();
+    let mut output = Output::tokens([b, h, n, d]);
+    let mut log_sum_exp = vec![0.0; b * h * n];
+    kernels::attend(&inputs, &mut output.view(), &mut log_sum_exp);
+    (output.finish::<B>(), B::own(log_sum_exp, &[b, h, n]))
+}
+
+pub(super) fn attend_backward<B: CpuBackend>(
+    d_output: FloatTensor<B>,
+    query: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    landmarks: Landmarks<B>,
+    bias: OffsetBias<B>,
+    log_sum_exp: FloatTensor<B>,
+    documents: Documents<B>,
+    window: Window,
+    scale: f64,
+    dropout: AttentionDropout,
+) -> AttendGradients<B> {
+    let d_output = B::ready(d_output, false);
+    let log_sum_exp = B::values(log_sum_exp);
+    let held = AttendInputs::<B>::new(
+        query, key, value, landmarks, bias, documents, window, scale, dropout,
+    );
+    let inputs = held.as_kernel();
+    let tokens = inputs.query.shape();
+    let [_, h, _, _] = tokens;
+    let landmark_rows = inputs.landmark_key.shape();
+    let mut d_query = Output::tokens(tokens);
+    let mut d_key = Output::tokens(tokens);
+    let mut d_value = Output::tokens(tokens);
+    let mut d_landmark_key = Output::contiguous(landmark_rows);
+    let mut d_landmark_value = Output::contiguous(landmark_rows);
+    let mut d_bias = held.bias.as_ref().map(|table| vec![0.0; table.len()]);
+    let mut gradients = kernels::AttendGradients {
+        query: d_query.view(),
+        key: d_key.view(),
+        value: d_value.view(),
+        landmark_key: d_landmark_key.view(),
+        landmark_value: d_landmark_value.view(),
+        bias: d_bias.as_deref_mut(),
+    };
+    kernels::attend_backward(&inputs, B::view(&d_output), &log_sum_exp, &mut gradients);
+    AttendGradients {
+        query: d_query.finish::<B>(),
+        key: d_key.finish::<B>(),
+        value: d_value.finish::<B>(),
+        landmarks: match held.landmarks {
+            None => Landmarks::None,
+            Some(_) => Landmarks::Rows {
+                key: d_landmark_key.finish::<B>(),
+                value: d_landmark_value.finish::<B>(),
+            },
+        },
+        bias: match d_bias {
+            None => OffsetBias::None,
+            Some(table) => {
+                let offsets = table.len() / h;
+                OffsetBias::Table(B::own(table, &[h, offsets]))
+            }
+        },
+    }
+}
+
+/// Implements the operations for a [`CpuBackend`]: its kernels for float32, the plain path else.
+macro_rules! on_cpu {
+    ($backend:ty) => {
+        impl $crate::ops::LongShortBackend for $backend {
+            fn project(
+                scores: FloatTensor<Self>,
+                key: FloatTensor<Self>,
+                value: FloatTensor<Self>,
+                documents: Documents<Self>,
+            ) -> FloatTensor<Self> {
+                match key.dtype() {
+                    DType::F32 => cpu::project(scores, key, value, documents),
+                    _ => plain::project(scores, key, value, documents),
+                }
+            }
+
+            fn project_backward(
+                d_output: FloatTensor<Self>,
+                scores: FloatTensor<Self>,
+                key: FloatTensor<Self>,
+                value: FloatTensor<Self>,
+                output: FloatTensor<Self>,
+                documents: Documents<Self>,
+            ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+                match key.dtype() {
+                    DType::F32 => {
+                        cpu::project_backward(d_output, scores, key, value, output, documents)
+                    }
+                    _ => plain::project_backward(d_output, scores, key, value, output, documents),
+                }
+            }
+
+            fn attend(
+                query: FloatTensor<Self>,
+                key: FloatTensor<Self>,
+                value: FloatTensor<Self>,
+                landmarks: Landmarks<Self>,
+                bias: OffsetBias<Self>,
+                documents: Documents<Self>,
+                window: Window,
+                scale: f64,
+                dropout: AttentionDropout,
+            ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+                let body = match query.dtype() {
+                    DType::F32 => cpu::attend,
+                    _ => plain::attend,
+                };
+                body(
+                    query, key, value, landmarks, bias, documents, window, scale, dropout,
+                )
+            }
+
+            fn attend_backward(
+                d_output: FloatTensor<Self>,
+                query: FloatTensor<Self>,
+                key: FloatTensor<Self>,
+                value: FloatTensor<Self>,
+                landmarks: Landmarks<Self>,
+                bias: OffsetBias<Self>,
+                output: FloatTensor<Self>,
+                log_sum_exp: FloatTensor<Self>,
+                documents: Documents<Self>,
+                window: Window,
+                scale: f64,
+                dropout: AttentionDropout,
+            ) -> AttendGradients<Self> {
+                match query.dtype() {
+                    DType::F32 => cpu::attend_backward(
+                        d_output,
+                        query,
+                        key,
+                        value,
+                        landmarks,
+                        bias,
+                        log_sum_exp,
+                        documents,
+                        window,
+                        scale,
+                        dropout,
+                    ),
+                    _ => plain::attend_backward(
+                        d_output,
+                        query,
+                        key,
+                        value,
+                        landmarks,
+                        bias,
+                        output,
+                        log_sum_exp,
+                        documents,
+                        window,
+                        scale,
+                        dropout,
+                    ),
+                }
+            }
+        }
+    };
+}
+pub(super) use on_cpu;

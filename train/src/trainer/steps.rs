@@ -1,0 +1,258 @@
+//! One sitting's loop over steps; see `strategy.rs` for how it stands to `burn-train`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::data::dataloader::{DataLoader, Progress};
+use burn::train::metric::store::EventStoreClient;
+use burn::train::{
+    EventProcessorTraining, Interrupter, Learner, LearnerEvent, LearningCheckpointer,
+    SupervisedTrainingEventProcessor, TrainingComponents, TrainingItem,
+};
+use transformer_ls_infer::batch::Batch;
+
+use super::checkpoint::{self, State};
+use super::error::TrainError;
+use super::figures::{Ledger, StepOutput};
+use super::interrupt;
+use super::memory;
+use super::model::TrainingModel;
+use super::order::{Purpose, derive};
+use super::progress::{Display, Estimate, Pace};
+use super::strategy::{Ended, Setup};
+
+/// One sitting.
+pub(super) struct Loop {
+    pub(super) setup: Setup,
+    pub(super) learner: Learner<TrainingModel>,
+    pub(super) events: SupervisedTrainingEventProcessor<TrainingModel>,
+    pub(super) interrupter: Interrupter,
+    pub(super) checkpointer: Option<LearningCheckpointer<TrainingModel>>,
+    pub(super) event_store: Arc<EventStoreClient>,
+    pub(super) state: State,
+    pub(super) ledger: Ledger,
+    pub(super) pace: Pace,
+    pub(super) estimate: Estimate,
+    /// Seconds of the earlier sittings.
+    pub(super) earlier: f64,
+    pub(super) started: Instant,
+    /// Since when steps run that are not in the sums yet.
+    pub(super) since: Instant,
+    pub(super) saved: Option<usize>,
+    /// Whether the dashboard has seen a step of this interval.
+    pub(super) interval_open: bool,
+    pub(super) learning_rate: f64,
+}
+
+impl Loop {
+    pub(super) fn new(
+        setup: Setup,
+        components: TrainingComponents<TrainingModel>,
+        learner: Learner<TrainingModel>,
+    ) -> Self {
+        let state = setup.state.clone();
+        Self {
+            learner,
+            events: components.event_processor,
+            interrupter: components.interrupter,
+            checkpointer: components.checkpointer,
+            event_store: components.event_store,
+            ledger: Ledger::default(),
+            pace: Pace::new(),
+            estimate: Estimate::new(state.step),
+            earlier: state.seconds,
+            started: Instant::now(),
+            since: Instant::now(),
+            saved: (state.step > 0).then_some(state.step),
+            interval_open: false,
+            learning_rate: setup.folder.config().training.learning_rate,
+            state,
+            setup,
+        }
+    }
+
+    /// The step at which this sitting ends.
+    fn end(&self) -> usize {
+        let steps = self.setup.folder.config().training.steps;
+        self.setup
+            .stop_after
+            .map_or(steps, |stop| stop.clamp(self.state.step.min(steps), steps))
+    }
+
+    pub(super) fn run(&mut self, train: &dyn DataLoader<Batch>) -> Result<Ended, TrainError> {
+        let training = self.setup.folder.config().training.clone();
+        let seed = self.setup.folder.config().seed;
+        let autodiff = self.setup.device.clone().autodiff();
+        self.learner.fork(&autodiff);
+        let end = self.end();
+        // A sitting that was interrupted between a step and its evaluation owes it.
+        if self.due(self.state.step, end) && self.state.evaluated < self.state.step {
+            self.learning_rate_of_last_step();
+            if let Some(ended) = self.evaluate_and_save(end)? {
+                return Ok(ended);
+            }
+        }
+        self.start_interval()?;
+        // On a CPU a read costs nothing; a GPU would wait for the host at every one.
+        let read_every = match transformer_ls_infer::device::is_cubecl(&self.setup.device) {
+            true => 10,
+            false => 1,
+        };
+        let mut batches = train.iter();
+        self.since = Instant::now();
+        while self.state.step < end && !self.interrupter.should_stop() {
+            let step = self.state.step;
+            self.setup
+                .device
+                .seed(derive(seed, Purpose::Step, step as u64));
+            let batch = match batches.next() {
+                Some(Ok(batch)) => batch,
+                Some(Err(error)) => {
+                    return Err(TrainError::Data {
+                        split: "train",
+                        cause: error.to_string(),
+                    });
+                }
+                None => {
+                    return Err(TrainError::Internal(format!(
+                        "the batches ended at step {step}"
+                    )));
+                }
+            };
+            let output = self.learner.train_step(batch);
+            self.learner.lr_step();
+            self.learner.optimizer_step(output.grads);
+            self.learning_rate = self.learner.lr_current().base();
+            self.ledger.enter(output.item);
+            self.state.step += 1;
+            let due = self.due(self.state.step, end);
+            let estimate = self.estimate.due(self.state.step);
+            if due
+                || estimate
+                || self.pace.is_new()
+                || self.ledger.unread() >= read_every
+                || self.interrupter.should_stop()
+            {
+                self.read_ledger()?;
+            }
+            if estimate {
+                self.say_estimate(end);
+            }
+            if due {
+                if let Some(ended) = self.evaluate_and_save(end)? {
+                    return Ok(ended);
+                }
+                if self.state.step < end {
+                    self.start_interval()?;
+                }
+                self.since = Instant::now();
+            } else if self.state.step.is_multiple_of(training.checkpoint_every) {
+                self.save()?;
+                self.since = Instant::now();
+            }
+        }
+        if self.state.step < end {
+            self.read_ledger()?;
+            self.save()?;
+            return Ok(Ended::Interrupted);
+        }
+        self.save()?;
+        Ok(match self.state.step < training.steps {
+            true => Ended::StopAfter,
+            false => Ended::Complete,
+        })
+    }
+
+    /// Whether dev is evaluated after `step`.
+    fn due(&self, step: usize, end: usize) -> bool {
+        let every = self.setup.folder.config().training.evaluate_every;
+        step > 0 && (step.is_multiple_of(every) || step == end)
+    }
+
+    /// The rate of the step before a resume, for the line that is still owed.
+    fn learning_rate_of_last_step(&mut self) {
+        self.learning_rate = self.setup.schedule.learning_rate(self.state.step - 1);
+    }
+
+    /// Reads the figures of the steps since the last read and hands them on.
+    fn read_ledger(&mut self) -> Result<(), TrainError> {
+        let steps = self.ledger.unread();
+        if steps == 0 {
+            return Ok(());
+        }
+        let mut sums = self
+            .ledger
+            .read()
+            .map_err(TrainError::device(&self.setup.device_name, self.state.step))?;
+        sums.seconds = self.since.elapsed().as_secs_f64();
+        self.since = Instant::now();
+        self.pace.steps(steps, sums.seconds);
+        self.state.sums.add(&sums);
+        let every = self.setup.folder.config().training.evaluate_every;
+        let within = (self.state.step - 1) % every + 1;
+        let item = TrainingItem::new(
+            StepOutput::Read(sums),
+            Progress::new(within, every, Some("steps".to_string())),
+            Some(self.state.step),
+            Some(self.learner.lr_current()),
+        );
+        self.interval_open = true;
+        self.event(|events| events.process_train(LearnerEvent::ProcessedItem(item)))
+    }
+
+    pub(super) fn event(
+        &mut self,
+        send: impl FnOnce(
+            &mut SupervisedTrainingEventProcessor<TrainingModel>,
+        ) -> Result<(), burn::train::EventProcessorError>,
+    ) -> Result<(), TrainError> {
+        send(&mut self.events).map_err(|error| TrainError::Internal(error.to_string()))
+    }
+
+    /// Tells `burn-train` that another interval of steps begins: its epoch.
+    fn start_interval(&mut self) -> Result<(), TrainError> {
+        let every = self.setup.folder.config().training.evaluate_every;
+        let epoch_number = self.state.step / every + 1;
+        self.event(|events| {
+            events.process_train(LearnerEvent::StartSplit {
+                epoch_number,
+                total_items: every,
+            })
+        })?;
+        if self.setup.display == Display::Dashboard {
+            interrupt::allow_signal_keys();
+        }
+        Ok(())
+    }
+
+    pub(super) fn seconds(&self) -> f64 {
+        self.earlier + self.started.elapsed().as_secs_f64()
+    }
+
+    /// Writes the checkpoint of the present step, once.
+    pub(super) fn save(&mut self) -> Result<(), TrainError> {
+        let step = self.state.step;
+        let nothing_new =
+            self.saved == Some(step) && self.setup.state.evaluated == self.state.evaluated;
+        if nothing_new || step == 0 {
+            return Ok(());
+        }
+        self.read_ledger()?;
+        self.state.seconds = self.seconds();
+        self.state.metrics_bytes = self.setup.metrics.durable_bytes()?;
+        self.state.peak_bytes = memory::peak(&self.setup.device, self.state.peak_bytes);
+        let Some(checkpointer) = &mut self.checkpointer else {
+            return Err(TrainError::Internal("no checkpointer is set".into()));
+        };
+        checkpointer.checkpoint(&self.learner, step, &self.event_store);
+        let records = self
+            .setup
+            .collector
+            .collect()
+            .ok_or_else(|| TrainError::Internal("a checkpointer has ended".into()))?;
+        checkpoint::write(&self.setup.folder, &self.state, records)?;
+        self.saved = Some(step);
+        self.setup.state.evaluated = self.state.evaluated;
+        Ok(())
+    }
+}
