@@ -80,13 +80,42 @@ fn peak() -> f64 {
     2.0 * lanes * (threads * STEPS * CHAINS) as f64 / best / 1e9
 }
 
-fn random(len: usize, seed: u32) -> Vec<f32> {
-    let mut x = seed.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
-    let mut next = || {
-        x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (x >> 8) as f32 / 8_388_608.0 - 1.0
-    };
-    (0..len).map(|_| next()).collect()
+/// Numbers at the start of a cache line, as allocators for tensors place them.
+struct Aligned {
+    data: Vec<f32>,
+    start: usize,
+}
+
+impl Aligned {
+    fn zeros(len: usize) -> Self {
+        let data = vec![0.0; len + 16];
+        let start = data.as_ptr().align_offset(64).min(16);
+        Self { data, start }
+    }
+
+    fn random(len: usize, seed: u32) -> Self {
+        let mut numbers = Self::zeros(len + 16);
+        let mut x = seed.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+        for to in &mut numbers.data {
+            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *to = (x >> 8) as f32 / 8_388_608.0 - 1.0;
+        }
+        numbers
+    }
+}
+
+impl std::ops::Deref for Aligned {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.data[self.start..]
+    }
+}
+
+impl std::ops::DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.data[self.start..]
+    }
 }
 
 fn measure(what: &str, lengths: &[usize], repetitions: usize, dropout: Option<Dropout>) {
@@ -112,16 +141,16 @@ fn measure(what: &str, lengths: &[usize], repetitions: usize, dropout: Option<Dr
     let scores_shape = [batch, H, R, tokens];
     let scores_strides = [tokens * H * R, R, 1, H * R];
     let landmarks_shape = [documents, H, R + 1, D];
-    let [query, key, value, d_output] = [1, 2, 3, 4].map(|seed| random(n * H * D, seed));
-    let scores = random(n * H * R, 5);
-    let landmarks = [6, 7].map(|seed| random(documents * H * (R + 1) * D, seed));
-    let d_projected = random(documents * H * R * (2 * D + 1), 8);
-    let mut projected = vec![0.0; d_projected.len()];
-    let mut output = vec![0.0; n * H * D];
-    let mut log_sum_exp = vec![0.0; n * H];
-    let mut d_tokens = [0; 3].map(|_| vec![0.0; n * H * D]);
-    let mut d_scores = vec![0.0; n * H * R];
-    let mut d_landmarks = [0; 2].map(|_| vec![0.0; documents * H * (R + 1) * D]);
+    let [query, key, value, d_output] = [1, 2, 3, 4].map(|seed| Aligned::random(n * H * D, seed));
+    let scores = Aligned::random(n * H * R, 5);
+    let landmarks = [6, 7].map(|seed| Aligned::random(documents * H * (R + 1) * D, seed));
+    let d_projected = Aligned::random(documents * H * R * (2 * D + 1), 8);
+    let mut projected = Aligned::zeros(d_projected.len());
+    let mut output = Aligned::zeros(n * H * D);
+    let mut log_sum_exp = Aligned::zeros(n * H);
+    let mut d_tokens = [0; 3].map(|_| Aligned::zeros(n * H * D));
+    let mut d_scores = Aligned::zeros(n * H * R);
+    let mut d_landmarks = [0; 2].map(|_| Aligned::zeros(documents * H * (R + 1) * D));
 
     let projection = Project {
         scores: View::new(&scores, scores_shape, scores_strides),
@@ -164,7 +193,7 @@ fn measure(what: &str, lengths: &[usize], repetitions: usize, dropout: Option<Dr
     let columns = (2 * W + R + 1) as f64;
     report("attend", 4.0 * products * columns, repetitions, || {
         let mut output = ViewMut::new(&mut output, shape, strides);
-        attend(&attention, &mut output, &mut log_sum_exp);
+        attend(&attention, &mut output, &mut log_sum_exp[..n * H]);
     });
     report("attend_backward", 10.0 * products * columns, repetitions, || {
         let [d_query, d_key, d_value] = &mut d_tokens;
@@ -178,7 +207,7 @@ fn measure(what: &str, lengths: &[usize], repetitions: usize, dropout: Option<Dr
             bias: None,
         };
         let d_output = View::new(&d_output, shape, strides);
-        attend_backward(&attention, d_output, &log_sum_exp, &mut gradients);
+        attend_backward(&attention, d_output, &log_sum_exp[..n * H], &mut gradients);
     });
 }
 

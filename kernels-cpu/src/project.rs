@@ -24,9 +24,9 @@ use crate::tile::{Scratch, TILE, TileRow, add, vectors, whole_vectors};
 use crate::view::{View, ViewMut};
 
 /// Tokens of a document that one thread takes at once.
-pub(crate) const PART: usize = 512;
+pub(crate) const PART: usize = 1024;
 /// Tokens whose scores, keys and values lie in the first-level cache together.
-pub(crate) const TOKENS: usize = 128;
+pub(crate) const TOKENS: usize = 64;
 
 /// What [`project`](crate::project) and [`project_backward`](crate::project_backward) read.
 ///
@@ -287,6 +287,8 @@ fn running_softmax<S: Simd, T: Real>(
             store::<S, T>(weight, &mut row[at..]);
             total += weight;
         }
+        // Nothing is there yet to be multiplied.
+        let factor = old_total.simd_eq(zero).select(splat(simd, T::ONE), factor);
         store::<S, T>(factor, &mut factors[at..]);
         store::<S, T>(max, &mut maxima[at..]);
         store::<S, T>(total, &mut totals[at..]);

@@ -2,11 +2,10 @@
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 
 use crate::attention::{LongShortAttention, LongShortAttentionConfig, LongShortInput};
-use crate::ops::Layout;
+use crate::ops::{Layout, exact_gelu};
 
 /// Pre-norm attention and feed-forward layers with residuals:
 /// `X ← drop(attention(LN(X))) + X`, `X ← FFN(LN(X)) + X`.
@@ -116,7 +115,7 @@ impl Block {
 
     fn after_attention(&self, attended: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
         let x = self.dropout.forward(attended) + residual;
-        let hidden = gelu(self.ff_in.forward(self.ff_norm.forward(x.clone())));
+        let hidden = exact_gelu(self.ff_in.forward(self.ff_norm.forward(x.clone())));
         let hidden = self.dropout.forward(hidden);
         self.dropout.forward(self.ff_out.forward(hidden)) + x
     }

@@ -83,6 +83,17 @@ impl<B: LongShortBackend, C: CheckpointStrategy> LongShortBackend for Autodiff<B
         }
     }
 
+    fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let prepared = GeluRule.prepare::<C>([x.node()]).compute_bound().stateful();
+        match prepared {
+            OpsKind::Tracked(mut prepared) => {
+                let input = prepared.checkpoint(&x);
+                prepared.finish(input, B::exact_gelu(x.into_primitive()))
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(B::exact_gelu(x.into_primitive())),
+        }
+    }
+
     // The backward operations of `Autodiff<B>` are the default bodies: plain operations, which are
     // differentiable themselves.
 }
@@ -95,6 +106,27 @@ fn inner_documents<B: Backend, C: CheckpointStrategy>(
         Documents::Full => Documents::Full,
         Documents::Padded(mask) => Documents::Padded(mask),
         Documents::Packed(boundaries) => Documents::Packed(boundaries),
+    }
+}
+
+#[derive(Debug)]
+struct GeluRule;
+
+impl<B: LongShortBackend> Backward<B, 1> for GeluRule {
+    type State = NodeId;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let d_output = grads.consume::<B>(&ops.node);
+        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(ops.state);
+        let [parent] = ops.parents;
+        if let Some(node) = parent {
+            grads.register::<B>(node.id, B::exact_gelu_backward(d_output, x));
+        }
     }
 }
 

@@ -327,8 +327,10 @@ pub(super) fn attend_backward<B: CpuBackend>(
 
 /// Implements the operations for a [`CpuBackend`]: its kernels for float32, the plain path else.
 macro_rules! on_cpu {
-    ($backend:ty) => {
+    ($backend:ty; $($more:item)*) => {
         impl $crate::ops::LongShortBackend for $backend {
+            $($more)*
+
             fn project(
                 scores: FloatTensor<Self>,
                 key: FloatTensor<Self>,

@@ -2,6 +2,7 @@
 
 use burn::backend::TensorMetadata;
 use burn::backend::flex::{FlexTensor, Layout};
+use burn::backend::ops::ActivationOps;
 use burn::backend::tensor::{BoolTensor, FloatTensor};
 use burn::backend::{Backend, Flex};
 use burn::tensor::{Bytes, DType, Shape};
@@ -52,4 +53,17 @@ impl CpuBackend for Flex {
     }
 }
 
-on_cpu!(Flex);
+on_cpu! {
+    Flex;
+    // Flex's own pair is exact, and one pass each.
+    fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as ActivationOps<Self>>::gelu(x)
+    }
+
+    fn exact_gelu_backward(
+        d_output: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        <Self as ActivationOps<Self>>::gelu_backward(x, d_output)
+    }
+}

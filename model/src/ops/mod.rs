@@ -51,7 +51,7 @@ mod tensor;
 
 pub use packed::Boundaries;
 pub use path::{AttentionPath, attention_path};
-pub use tensor::{Attended, Layout, Projected, attend, project};
+pub use tensor::{Attended, Layout, Projected, attend, exact_gelu, project};
 
 use burn::backend::tensor::{BoolTensor, FloatTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};
@@ -286,5 +286,26 @@ pub trait LongShortBackend: Backend {
             scale,
             dropout,
         )
+    }
+
+    /// The exact GELU, whose gradient Burn approximates on some backends; see
+    /// [`plain::exact_gelu`].
+    ///
+    /// # Shapes
+    ///
+    /// Any; the output has the input's.
+    #[fusion(default)]
+    fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::exact_gelu::<Self>(x)
+    }
+
+    /// Gradient of [`exact_gelu`](Self::exact_gelu).
+    ///
+    /// # Shapes
+    ///
+    /// All alike.
+    #[fusion(default)]
+    fn exact_gelu_backward(d_output: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::exact_gelu_backward::<Self>(d_output, x)
     }
 }

@@ -67,4 +67,4 @@ impl CpuBackend for NdArray {
     }
 }
 
-on_cpu!(NdArray);
+on_cpu! { NdArray; }

@@ -1,5 +1,18 @@
-//! LibTorch: the plain bodies.
+//! LibTorch: the plain bodies, but for the GELU, whose own pair is exact there.
+#![allow(deprecated, reason = "Burn 0.23 drops LibTorch; 0.22 still has it")]
+
+use burn::backend::ops::ActivationOps;
+use burn::backend::tensor::FloatTensor;
+use burn_tch::LibTorch;
 
 use super::LongShortBackend;
 
-impl LongShortBackend for burn::backend::LibTorch {}
+impl LongShortBackend for LibTorch {
+    fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as ActivationOps<Self>>::gelu(x)
+    }
+
+    fn exact_gelu_backward(d_output: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as ActivationOps<Self>>::gelu_backward(x, d_output)
+    }
+}

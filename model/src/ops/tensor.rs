@@ -198,3 +198,14 @@ pub fn attend(
         log_sum_exp: Tensor::from_dispatch(log_sum_exp),
     }
 }
+
+/// The exact GELU with its exact gradient: [`LongShortBackend::exact_gelu`].
+///
+/// # Shapes
+///
+/// Any; the output has the input's.
+pub fn exact_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as LongShortBackend>::exact_gelu(
+        x.into_dispatch(),
+    ))
+}

@@ -12,7 +12,10 @@ pub fn devices() -> Vec<(&'static str, Device)> {
     if let Some(only) = &only {
         eprintln!("\nONLY ON {only}: LS_BACKENDS LEAVES THE OTHER BACKENDS OUT\n");
     }
-    let chosen = |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|o| o == name));
+    let chosen = |name: &str| {
+        only.as_ref()
+            .is_none_or(|only| only.split(',').any(|o| o == name))
+    };
     let mut devices = Vec::new();
     #[cfg(feature = "flex")]
     devices.push(("flex", Device::flex()));

@@ -70,7 +70,7 @@ impl Sums {
 #[derive(Debug)]
 pub enum StepOutput {
     /// Still on the device.
-    Pending(Pending),
+    Pending(Box<Pending>),
     /// Read back.
     Read(Sums),
 }
@@ -97,7 +97,7 @@ impl StepOutput {
     pub fn read(&self) -> Result<Sums, TensorReadError> {
         match self {
             StepOutput::Read(sums) => Ok(*sums),
-            StepOutput::Pending(pending) => read_all(std::slice::from_ref(pending)),
+            StepOutput::Pending(pending) => read_all(std::slice::from_ref(pending.as_ref())),
         }
     }
 }
@@ -140,7 +140,7 @@ impl Ledger {
     /// Enters a step.
     pub fn enter(&mut self, step: StepOutput) {
         if let StepOutput::Pending(pending) = step {
-            self.steps.push(pending);
+            self.steps.push(*pending);
         }
     }
 

@@ -112,12 +112,9 @@ impl DataLoader<Batch> for StepLoader {
                 dataset,
                 ..self.clone()
             },
-            Order::Stored => Self::stored(
-                dataset,
-                self.batcher.clone(),
-                self.batch_size,
-                self.device.clone(),
-            ),
+            Order::Stored => {
+                Self::stored(dataset, self.batcher, self.batch_size, self.device.clone())
+            }
         })
     }
 }

@@ -120,7 +120,7 @@ pub fn train(
     let batcher = config.batcher(&chosen.device);
     let loader = StepLoader::shuffled(
         splits.train.clone(),
-        batcher.clone(),
+        batcher,
         training.batch_size,
         config.seed,
         state.step..training.steps,
@@ -128,7 +128,7 @@ pub fn train(
     );
     let dev_loader = StepLoader::stored(
         splits.dev.clone(),
-        batcher.clone(),
+        batcher,
         training.eval_batch_size,
         chosen.device.clone(),
     );

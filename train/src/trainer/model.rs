@@ -45,7 +45,7 @@ impl TrainingModel {
             samples,
             tokens,
         };
-        (loss, StepOutput::Pending(figures))
+        (loss, StepOutput::Pending(Box::new(figures)))
     }
 }
 

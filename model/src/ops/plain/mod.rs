@@ -10,9 +10,11 @@
 //! one document after another, so that memory follows the longest document.
 
 mod attend;
+mod gelu;
 mod prim;
 mod project;
 mod window;
 
 pub use attend::{attend, attend_backward};
+pub use gelu::{exact_gelu, exact_gelu_backward};
 pub use project::{project, project_backward};
