@@ -1,7 +1,7 @@
 //! How fast the kernels are, next to what the processor can do.
 //!
 //! ```text
-//! cargo run --release -p transformer-ls-kernels-cpu --example speed [-- repetitions]
+//! cargo run --release --example speed [-- repetitions]
 //! ```
 //!
 //! Prints milliseconds and GFLOP/s of each operation for ListOps' sizes (32 documents of 2048
@@ -30,7 +30,11 @@ fn main() {
     let repetitions = std::env::args().nth(1).map_or(10, |argument| {
         argument.parse().expect("the number of repetitions")
     });
-    println!("threads: {}, {:?}", rayon::current_num_threads(), Level::new());
+    println!(
+        "threads: {}, {:?}",
+        rayon::current_num_threads(),
+        Level::new()
+    );
     println!("peak: {:.0} GFLOP/s in registers", peak());
     let full = vec![2048; 32];
     measure("32 full documents", &full, repetitions, None);
@@ -41,12 +45,22 @@ fn main() {
             500 + (seed >> 16) as usize % 1500
         })
         .collect();
-    measure("32 packed documents of 500 to 2000 tokens", &lengths, repetitions, None);
+    measure(
+        "32 packed documents of 500 to 2000 tokens",
+        &lengths,
+        repetitions,
+        None,
+    );
     let dropout = Some(Dropout {
         probability: 0.1,
         seed: 1,
     });
-    measure("32 full documents, dropout 0.1", &full, repetitions, dropout);
+    measure(
+        "32 full documents, dropout 0.1",
+        &full,
+        repetitions,
+        dropout,
+    );
 }
 
 /// Multiply-adds of all threads, in 10⁹ FLOP a second.
@@ -174,41 +188,54 @@ fn measure(what: &str, lengths: &[usize], repetitions: usize, dropout: Option<Dr
     let projected_shape = [documents, H, R, 2 * D + 1];
     println!("{what}");
     report("project", 4.0 * products * R as f64, repetitions, || {
-        project(&projection, &mut ViewMut::contiguous(&mut projected, projected_shape));
-    });
-    report("project_backward", 8.0 * products * R as f64, repetitions, || {
-        let [_, d_key, d_value] = &mut d_tokens;
-        let mut gradients = ProjectGradients {
-            scores: ViewMut::new(&mut d_scores, scores_shape, scores_strides),
-            key: ViewMut::new(d_key, shape, strides),
-            value: ViewMut::new(d_value, shape, strides),
-        };
-        project_backward(
+        project(
             &projection,
-            View::contiguous(&projected, projected_shape),
-            View::contiguous(&d_projected, projected_shape),
-            &mut gradients,
+            &mut ViewMut::contiguous(&mut projected, projected_shape),
         );
     });
+    report(
+        "project_backward",
+        8.0 * products * R as f64,
+        repetitions,
+        || {
+            let [_, d_key, d_value] = &mut d_tokens;
+            let mut gradients = ProjectGradients {
+                scores: ViewMut::new(&mut d_scores, scores_shape, scores_strides),
+                key: ViewMut::new(d_key, shape, strides),
+                value: ViewMut::new(d_value, shape, strides),
+            };
+            project_backward(
+                &projection,
+                View::contiguous(&projected, projected_shape),
+                View::contiguous(&d_projected, projected_shape),
+                &mut gradients,
+            );
+        },
+    );
     let columns = (2 * W + R + 1) as f64;
     report("attend", 4.0 * products * columns, repetitions, || {
         let mut output = ViewMut::new(&mut output, shape, strides);
         attend(&attention, &mut output, &mut log_sum_exp[..n * H]);
     });
-    report("attend_backward", 10.0 * products * columns, repetitions, || {
-        let [d_query, d_key, d_value] = &mut d_tokens;
-        let [d_landmark_key, d_landmark_value] = &mut d_landmarks;
-        let mut gradients = AttendGradients {
-            query: ViewMut::new(d_query, shape, strides),
-            key: ViewMut::new(d_key, shape, strides),
-            value: ViewMut::new(d_value, shape, strides),
-            landmark_key: ViewMut::contiguous(d_landmark_key, landmarks_shape),
-            landmark_value: ViewMut::contiguous(d_landmark_value, landmarks_shape),
-            bias: None,
-        };
-        let d_output = View::new(&d_output, shape, strides);
-        attend_backward(&attention, d_output, &log_sum_exp[..n * H], &mut gradients);
-    });
+    report(
+        "attend_backward",
+        10.0 * products * columns,
+        repetitions,
+        || {
+            let [d_query, d_key, d_value] = &mut d_tokens;
+            let [d_landmark_key, d_landmark_value] = &mut d_landmarks;
+            let mut gradients = AttendGradients {
+                query: ViewMut::new(d_query, shape, strides),
+                key: ViewMut::new(d_key, shape, strides),
+                value: ViewMut::new(d_value, shape, strides),
+                landmark_key: ViewMut::contiguous(d_landmark_key, landmarks_shape),
+                landmark_value: ViewMut::contiguous(d_landmark_value, landmarks_shape),
+                bias: None,
+            };
+            let d_output = View::new(&d_output, shape, strides);
+            attend_backward(&attention, d_output, &log_sum_exp[..n * H], &mut gradients);
+        },
+    );
 }
 
 /// Prints the fastest of some runs.
@@ -219,5 +246,9 @@ fn report(operation: &str, flop: f64, repetitions: usize, mut run: impl FnMut())
         run();
         best = best.min(start.elapsed().as_secs_f64());
     }
-    println!("  {operation:17}{:8.2} ms{:8.0} GFLOP/s", best * 1e3, flop / best / 1e9);
+    println!(
+        "  {operation:17}{:8.2} ms{:8.0} GFLOP/s",
+        best * 1e3,
+        flop / best / 1e9
+    );
 }

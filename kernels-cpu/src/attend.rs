@@ -214,7 +214,6 @@ fn strip<S: Simd, T: Real>(
             let values = whole_vectors::<S, T>(values, sight.keys.len(), &mut memory.values);
             let to = Output {
                 rows: output.rows(batch, head, at, count),
-                count,
                 factors: &sums_of,
             };
             weigh(simd, &columns, scores, landmark_values, values, &to);
@@ -267,7 +266,6 @@ fn softmax<S: Simd, T: Real>(
 /// Where a tile's output goes.
 struct Output<'a, T> {
     rows: RowsMut<'a, T>,
-    count: usize,
     /// What each query's sum is multiplied by.
     factors: &'a TileRow<T>,
 }
@@ -282,8 +280,8 @@ fn weigh<S: Simd, T: Real>(
     values: Rows<'_, T>,
     to: &Output<'_, T>,
 ) {
-    columns.for_blocks::<S>(
-        to.count,
+    columns.for_blocks(
+        to.rows.len(),
         #[inline(always)]
         |queries, keys| {
             let (of_landmarks, of_window) = weights.split_at(columns.landmarks);

@@ -18,15 +18,16 @@ use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
 use crate::attend::{Attend, STRIP};
+use crate::attend_gradients::{
+    Target, first_seen, key_gradients, landmark_gradients, query_gradients,
+};
 use crate::attend_merge::{Partial, merge, merge_bias};
-use crate::attend_tile::{Columns, tile_dots};
+use crate::attend_tile::{Columns, probabilities, scale_all, score_gradients, tile_dots};
 use crate::documents::{Cut, Strip};
-use crate::exp::exp;
 use crate::padded_bias::PaddedBias;
-use crate::products::{Terms, sums};
-use crate::real::{Lanes, Real, load, splat, store};
-use crate::tile::{Scratch, TILE, TileRow, add, put, turn, vectors, whole_vectors};
-use crate::view::{Rows, RowsMut, View, ViewMut};
+use crate::real::Real;
+use crate::tile::{Scratch, TILE, turn, whole_vectors};
+use crate::view::{View, ViewMut};
 use crate::window::Window;
 
 /// Where [`attend_backward`](crate::attend_backward) writes; all of each is written, with zeros for
@@ -82,6 +83,10 @@ pub fn attend_backward<T: Real>(
         batch * heads * sizes.tokens,
         "the log-sum-exp's length, b·h·n"
     );
+    if let Some(d_bias) = &gradients.bias {
+        let bias = inputs.bias.map(<[T]>::len);
+        assert_eq!(bias, Some(d_bias.len()), "the bias's length and d_bias's");
+    }
     let log_sum_exp = View::contiguous(log_sum_exp, [batch, heads, 1, sizes.tokens]);
     let window = Window::new(inputs.window);
     let layout = Partial::new(sizes, window, gradients.bias.is_some());
@@ -112,10 +117,6 @@ pub fn attend_backward<T: Real>(
     let partials = cut.by_head(&documents, &partials, layout.len());
     merge(layout, &partials, outputs);
     if let Some(bias) = &mut gradients.bias {
-        assert!(
-            inputs.bias.is_some(),
-            "a gradient of a bias that is not there"
-        );
         merge_bias(layout, &partials, bias);
     }
 }
@@ -266,200 +267,32 @@ fn strip<S: Simd, T: Real>(
         scale_all(simd, T::from_f64(inputs.scale), d_weights);
 
         let keys = whole_vectors::<S, T>(keys, sight.keys.len(), &mut memory.keys);
-        query_gradients(
-            simd,
-            &columns,
-            d_weights,
-            whole_landmark_keys,
-            keys,
-            count,
-            d_query,
-        );
+        let landmark_keys = whole_landmark_keys;
+        query_gradients(simd, &columns, d_weights, landmark_keys, keys, d_query);
         let query = whole_vectors::<S, T>(query, count, &mut memory.queries);
         let d_output = whole_vectors::<S, T>(d_output, count, &mut memory.d_outputs);
         let weights = match kept {
             None => &*weights,
             Some(_) => &*dropped,
         };
-        let sides = [
-            (&*d_weights, query, &gradients.key, 0),
-            (weights, d_output, &gradients.value, 1),
-        ];
-        for (weights, rows, to, side) in sides {
-            let own_rows = to.rows(batch, head, document.start + part.start, part.len());
-            let terms = Terms {
-                weights,
-                rows,
-                terms: 0..count,
+        for (side, to) in [&gradients.key, &gradients.value].into_iter().enumerate() {
+            let (weights, rows) = [(&*d_weights, query), (weights, d_output)][side];
+            let to = Target {
+                layout,
+                side,
+                part,
+                own: to.rows(batch, head, document.start + part.start, part.len()),
             };
-            sums::<S, T, false, 1>(
-                simd,
-                [terms],
-                0..landmarks,
-                #[inline(always)]
-                |landmark, offset, sum| {
-                    let row = layout.landmark_mut(partial, side, landmark);
-                    add::<S, T>(simd, sum, row, offset);
-                },
-            );
+            landmark_gradients(simd, &weights[..landmarks], rows, count, &to, partial);
             key_gradients(
                 simd,
-                &columns,
+                &sight,
                 &weights[landmarks..],
                 rows,
                 count,
-                #[inline(always)]
-                |key, offset, sum| {
-                    let key = sight.keys.start + key;
-                    let row = if part.contains(&key) {
-                        // SAFETY: as above.
-                        unsafe { own_rows.row(key - part.start) }
-                    } else {
-                        layout.border_mut(partial, side, part, key)
-                    };
-                    add::<S, T>(simd, sum, row, offset);
-                },
+                &to,
+                partial,
             );
         }
-    }
-}
-
-/// Keys of a part that no tile before this one has seen, up to the last that this one sees: their
-/// gradients begin here. The last tile takes all that are left.
-fn first_seen(
-    window: Window,
-    part: &Range<usize>,
-    queries: Range<usize>,
-    len: usize,
-) -> Range<usize> {
-    let seen = |end: usize| match end {
-        end if end == part.start || end == part.end => end,
-        end => window.keys(part.start..end, len).end.clamp(end, part.end),
-    };
-    seen(queries.start)..seen(queries.end)
-}
-
-/// Turns scores into probabilities.
-#[inline(always)]
-fn probabilities<S: Simd, T: Real>(
-    simd: S,
-    columns: &Columns<'_, T>,
-    log_sums: &TileRow<T>,
-    scores: &mut [TileRow<T>],
-) {
-    for v in 0..vectors::<S, T>() {
-        let at = v * Lanes::<S, T>::LEN;
-        let log_sum = load::<S, T>(simd, &log_sums[at..]);
-        let (landmarks, window) = columns.split_mut::<S>(scores, v);
-        for row in landmarks.iter_mut().chain(window) {
-            let score = load::<S, T>(simd, &row[at..]);
-            store::<S, T>(exp::<S, T>(simd, score - log_sum), &mut row[at..]);
-        }
-    }
-}
-
-/// Turns gradients for probabilities into gradients for scores.
-#[inline(always)]
-fn score_gradients<S: Simd, T: Real>(
-    simd: S,
-    weights: &[TileRow<T>],
-    d_weights: &mut [TileRow<T>],
-) {
-    for v in 0..vectors::<S, T>() {
-        let at = v * Lanes::<S, T>::LEN;
-        let mut delta = splat::<S, T>(simd, T::ZERO);
-        for (weight, d_weight) in weights.iter().zip(&*d_weights) {
-            let d_weight = load::<S, T>(simd, &d_weight[at..]);
-            delta = load::<S, T>(simd, &weight[at..]).mul_add(d_weight, delta);
-        }
-        for (weight, d_weight) in weights.iter().zip(&mut *d_weights) {
-            let difference = load::<S, T>(simd, &d_weight[at..]) - delta;
-            let d_score = load::<S, T>(simd, &weight[at..]) * difference;
-            store::<S, T>(d_score, &mut d_weight[at..]);
-        }
-    }
-}
-
-#[inline(always)]
-fn scale_all<S: Simd, T: Real>(simd: S, scale: T, rows: &mut [TileRow<T>]) {
-    for row in rows {
-        for v in 0..vectors::<S, T>() {
-            let at = v * Lanes::<S, T>::LEN;
-            store::<S, T>(load::<S, T>(simd, &row[at..]) * scale, &mut row[at..]);
-        }
-    }
-}
-
-/// Writes `d_scores · [landmark keys | window keys]` for each of the first `count` queries.
-#[inline(always)]
-fn query_gradients<S: Simd, T: Real>(
-    simd: S,
-    columns: &Columns<'_, T>,
-    d_scores: &[TileRow<T>],
-    landmark_keys: Rows<'_, T>,
-    keys: Rows<'_, T>,
-    count: usize,
-    d_query: RowsMut<'_, T>,
-) {
-    let (of_landmarks, of_window) = d_scores.split_at(columns.landmarks);
-    columns.for_blocks::<S>(
-        count,
-        #[inline(always)]
-        |queries, seen| {
-            let terms = [
-                Terms {
-                    weights: of_landmarks,
-                    rows: landmark_keys,
-                    terms: 0..columns.landmarks,
-                },
-                Terms {
-                    weights: of_window,
-                    rows: keys,
-                    terms: seen,
-                },
-            ];
-            sums::<S, T, true, 2>(
-                simd,
-                terms,
-                queries,
-                #[inline(always)]
-                |lane, offset, sum| {
-                    // SAFETY: these queries under this head are this call's alone, and each row's
-                    // last reference is gone.
-                    put::<S, T>(sum, unsafe { d_query.row(lane) }, offset);
-                },
-            );
-        },
-    );
-}
-
-/// Hands `Σ_query weights[key][query] · rows[query]` over for every key of the tile's sight.
-#[inline(always)]
-fn key_gradients<S: Simd, T: Real>(
-    simd: S,
-    columns: &Columns<'_, T>,
-    weights: &[TileRow<T>],
-    rows: Rows<'_, T>,
-    count: usize,
-    mut finish: impl FnMut(usize, usize, Lanes<S, T>),
-) {
-    const KEYS: usize = 8;
-    let mut from = 0;
-    for first in (0..weights.len()).step_by(KEYS) {
-        let keys = first..(first + KEYS).min(weights.len());
-        let queries = columns.sight.of_keys(keys.clone(), from);
-        from = queries.start;
-        let terms = Terms {
-            weights,
-            rows,
-            terms: queries.start.min(count)..queries.end.min(count),
-        };
-        sums::<S, T, false, 1>(
-            simd,
-            [terms],
-            keys,
-            #[inline(always)]
-            |key, offset, sum| finish(key, offset, sum),
-        );
     }
 }

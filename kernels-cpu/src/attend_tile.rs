@@ -5,6 +5,7 @@ use std::ops::Range;
 use fearless_simd::prelude::*;
 
 use crate::documents::Document;
+use crate::exp::exp;
 use crate::padded_bias::PaddedBias;
 use crate::products::{Factors, all_vectors, dots};
 use crate::real::{Lanes, Real, load, splat, store};
@@ -56,11 +57,7 @@ impl<T: Real> Columns<'_, T> {
 
     /// Calls with each block of the first `count` queries and the keys that they see.
     #[inline(always)]
-    pub fn for_blocks<S: Simd>(
-        &self,
-        count: usize,
-        mut call: impl FnMut(Range<usize>, Range<usize>),
-    ) {
+    pub fn for_blocks(&self, count: usize, mut call: impl FnMut(Range<usize>, Range<usize>)) {
         for first in (0..count).step_by(BLOCK) {
             let keys = self.sight.of_queries(first..first + BLOCK);
             call(first..(first + BLOCK).min(count), keys);
@@ -184,5 +181,57 @@ pub(crate) fn tile_dots<S: Simd, T: Real>(
                 store::<S, T>(sum, &mut window[column][v * lanes..]);
             },
         );
+    }
+}
+
+/// Turns scores into probabilities.
+#[inline(always)]
+pub(crate) fn probabilities<S: Simd, T: Real>(
+    simd: S,
+    columns: &Columns<'_, T>,
+    log_sums: &TileRow<T>,
+    scores: &mut [TileRow<T>],
+) {
+    for v in 0..vectors::<S, T>() {
+        let at = v * Lanes::<S, T>::LEN;
+        let log_sum = load::<S, T>(simd, &log_sums[at..]);
+        let (landmarks, window) = columns.split_mut::<S>(scores, v);
+        for row in landmarks.iter_mut().chain(window) {
+            let score = load::<S, T>(simd, &row[at..]);
+            store::<S, T>(exp::<S, T>(simd, score - log_sum), &mut row[at..]);
+        }
+    }
+}
+
+/// Turns gradients for probabilities into gradients for scores.
+#[inline(always)]
+pub(crate) fn score_gradients<S: Simd, T: Real>(
+    simd: S,
+    weights: &[TileRow<T>],
+    d_weights: &mut [TileRow<T>],
+) {
+    for v in 0..vectors::<S, T>() {
+        let at = v * Lanes::<S, T>::LEN;
+        let mut delta = splat::<S, T>(simd, T::ZERO);
+        for (weight, d_weight) in weights.iter().zip(&*d_weights) {
+            let d_weight = load::<S, T>(simd, &d_weight[at..]);
+            delta = load::<S, T>(simd, &weight[at..]).mul_add(d_weight, delta);
+        }
+        for (weight, d_weight) in weights.iter().zip(&mut *d_weights) {
+            let difference = load::<S, T>(simd, &d_weight[at..]) - delta;
+            let d_score = load::<S, T>(simd, &weight[at..]) * difference;
+            store::<S, T>(d_score, &mut d_weight[at..]);
+        }
+    }
+}
+
+/// Multiplies all columns.
+#[inline(always)]
+pub(crate) fn scale_all<S: Simd, T: Real>(simd: S, scale: T, rows: &mut [TileRow<T>]) {
+    for row in rows {
+        for v in 0..vectors::<S, T>() {
+            let at = v * Lanes::<S, T>::LEN;
+            store::<S, T>(load::<S, T>(simd, &row[at..]) * scale, &mut row[at..]);
+        }
     }
 }

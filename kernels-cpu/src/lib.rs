@@ -1,8 +1,61 @@
-//! CPU kernels of long-short attention (Zhu et al., *Long-Short Transformer*, NeurIPS 2021).
+//! CPU kernels of long-short attention (Zhu et al., *Long-Short Transformer: Efficient Transformers
+//! for Language and Vision*, NeurIPS 2021), forward and backward, over plain slices.
+//!
+//! * [`project`], the long path: a softmax over the sequence turns keys and values into `r`
+//!   landmarks a head.
+//! * [`attend`], the short path joined with the landmarks: one softmax over `[landmarks | window]`
+//!   for every query.
+//!
+//! Their backward passes, [`project_backward`] and [`attend_backward`], recompute probabilities
+//! from the log-sum-exp; nothing of size `n × (r + 2w)` is ever stored.
+//!
+//! Tensors are [`View`]s with any strides, so that memory `[b, n, h, d]` needs no transposing to be
+//! read as `[b, h, n, d]`. A batch is padded or packed, see [`Documents`]. Elements are `f32`, or
+//! `f64` where gradients are checked.
+//!
+//! # How they are fast
+//!
+//! Threads take parts of documents. A part is worked on in tiles of 32 queries (or landmarks), one
+//! to a vector lane, so that a softmax is a loop over whole vectors; all products are two small
+//! kernels that keep their sums in registers. Vector instructions are chosen when the program runs
+//! (AVX-512, AVX2, SSE, NEON). How work is cut depends on the batch alone: results are the same to
+//! the bit for any number of threads.
+//!
+//! # Example
+//!
+//! ```
+//! use transformer_ls_kernels_cpu::{Attend, Documents, View, ViewMut, attend};
+//!
+//! // One document of 5 tokens, 2 heads of 4 features; every query sees one landmark and the
+//! // window of width 2.
+//! let tokens = [1, 2, 5, 4];
+//! let query: Vec<f32> = (0..40).map(|i| (i as f32).sin()).collect();
+//! let landmark = [0.5; 8];
+//! let inputs = Attend {
+//!     query: View::contiguous(&query, tokens),
+//!     key: View::contiguous(&query, tokens),
+//!     value: View::contiguous(&query, tokens),
+//!     landmark_key: View::contiguous(&landmark, [1, 2, 1, 4]),
+//!     landmark_value: View::contiguous(&landmark, [1, 2, 1, 4]),
+//!     bias: None,
+//!     documents: Documents::Rows { mask: None },
+//!     window: 2,
+//!     scale: 0.5,
+//!     dropout: None,
+//! };
+//! let (mut output, mut log_sum_exp) = ([0.0; 40], [0.0; 10]);
+//! attend(&inputs, &mut ViewMut::contiguous(&mut output, tokens), &mut log_sum_exp);
+//! assert!(output.iter().all(|x| x.abs() <= 1.0));
+//! ```
 #![warn(missing_docs)]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over lanes and registers run through several arrays at once"
+)]
 
 mod attend;
 mod attend_backward;
+mod attend_gradients;
 mod attend_merge;
 mod attend_tile;
 mod documents;

@@ -6,7 +6,7 @@ use fearless_simd::prelude::*;
 /// A vector of as many `T` as the processor takes at once.
 pub(crate) type Lanes<S, T> = <T as SimdFloatElement>::Native<S>;
 
-/// An element type of the kernels: `f32`, or `f64` for tests and gradients checks.
+/// An element type of the kernels: `f32`, or `f64` where gradients are checked.
 ///
 /// The trait is sealed.
 pub trait Real: SimdFloatElement + Send + Sync + sealed::Sealed {

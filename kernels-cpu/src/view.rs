@@ -228,6 +228,11 @@ pub(crate) struct RowsMut<'a, T> {
 }
 
 impl<'a, T> RowsMut<'a, T> {
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
     /// Row `i`.
     ///
     /// # Safety

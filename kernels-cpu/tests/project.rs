@@ -3,7 +3,7 @@
 mod common;
 
 use common::dense::{Project, Projected};
-use common::{Batch, Layout, Memory, Numbers, Tensor, assert_close};
+use common::{Batch, Layout, Memory, Numbers, Tensor, assert_close, assert_slopes, inner_product};
 use transformer_ls_kernels_cpu as kernels;
 use transformer_ls_kernels_cpu::{ProjectGradients, Real};
 
@@ -49,32 +49,25 @@ fn run<T: Real>(case: &Project, d_output: &Tensor, scores: Layout, others: Layou
     }
 }
 
-fn check<T: Real>(case: &Project, name: &str, scores: Layout, others: Layout, epsilon: f64) {
-    let d_output = Tensor::random(case.output_shape(), 1.0, 99);
-    let exact = case.run::<f64>(&d_output);
-    let same = case.run::<T>(&d_output);
-    let ours = run::<T>(case, &d_output, scores, others);
-    let pairs = [
-        ("output", &ours.output, &same.output, &exact.output, 2.0),
-        ("d_scores", &ours.d_scores, &same.d_scores, &exact.d_scores, 3.0),
-        ("d_key", &ours.d_key, &same.d_key, &exact.d_key, 3.0),
-        ("d_value", &ours.d_value, &same.d_value, &exact.d_value, 3.0),
-    ];
-    for (what, ours, same, exact, times) in pairs {
-        assert_close(&format!("{name}: {what}"), ours, same, exact, times, epsilon);
-    }
-}
-
-fn check_both(case: &Project, name: &str) {
+/// Checks the kernels' results against those of the dense formulas, in both precisions.
+fn check(case: &Project, name: &str) {
     let layouts = [
         (Layout::LANDMARKS_SIDE_BY_SIDE, Layout::HEADS_SIDE_BY_SIDE),
         (Layout::ROW_MAJOR, Layout::ROW_MAJOR),
         (Layout::GAPS, Layout::GAPS),
     ];
-    for (number, (scores, others)) in layouts.into_iter().enumerate() {
-        let name = format!("{name}, layout {number}");
-        check::<f32>(case, &name, scores, others, f64::from(f32::EPSILON));
-        check::<f64>(case, &name, scores, others, 20.0 * f64::EPSILON);
+    let d_output = Tensor::random(case.output_shape(), 1.0, 99);
+    let exact = case.run::<f64>(&d_output);
+    let float32 = case.run::<f32>(&d_output);
+    let (exact, float32) = (exact.parts(), float32.parts());
+    for (scores, others) in layouts {
+        let name = format!("{name}, {others:?}");
+        let ours = run::<f32>(case, &d_output, scores, others);
+        let epsilon = f64::from(f32::EPSILON);
+        assert_close(&name, &ours.parts(), &float32, &exact, epsilon, 1.0);
+        let ours = run::<f64>(case, &d_output, scores, others);
+        let epsilon = 20.0 * f64::EPSILON;
+        assert_close(&name, &ours.parts(), &exact, &exact, epsilon, 1.0);
     }
 }
 
@@ -85,7 +78,7 @@ fn shapes_that_divide_nothing() {
             for d in [4, 8, 32, 33, 64] {
                 let batch = Batch::of_lengths(&[n, n / 2], n);
                 let case = case(2, 2, r, n, d, batch, 2.0);
-                check_both(&case, &format!("n {n}, r {r}, d {d}"));
+                check(&case, &format!("n {n}, r {r}, d {d}"));
             }
         }
     }
@@ -94,11 +87,11 @@ fn shapes_that_divide_nothing() {
 #[test]
 fn parts_are_merged() {
     let batch = Batch::of_lengths(&[1500, 513, 3], 1500);
-    check_both(&case(3, 1, 33, 1500, 8, batch, 5.0), "several parts");
+    check(&case(3, 1, 33, 1500, 8, batch, 5.0), "several parts");
     // The first part and the last hold padding alone.
     let mask = (0..1600).map(|token| u8::from((600..1000).contains(&token)));
     let batch = Batch::Padded(mask.collect());
-    check_both(&case(1, 1, 5, 1600, 4, batch, 5.0), "padding in front");
+    check(&case(1, 1, 5, 1600, 4, batch, 5.0), "padding in front");
 }
 
 #[test]
@@ -108,7 +101,7 @@ fn holes_and_documents_of_padding_alone() {
     let mut mask: Vec<u8> = (0..b * n).map(|_| u8::from(numbers.unit() < 0.5)).collect();
     mask[n..2 * n].fill(0);
     let case = case(b, 2, 33, n, 33, Batch::Padded(mask), 2.0);
-    check_both(&case, "holes");
+    check(&case, "holes");
     let d_output = Tensor::random(case.output_shape(), 1.0, 3);
     let ours = run::<f32>(&case, &d_output, Layout::ROW_MAJOR, Layout::ROW_MAJOR);
     for index in ours.output.indices().filter(|index| index[0] == 1) {
@@ -123,13 +116,13 @@ fn holes_and_documents_of_padding_alone() {
 fn packed_documents() {
     let lengths = [5, 0, 1, 64, 33, 0];
     let case = case(1, 2, 33, 103, 32, Batch::packed(&lengths), 2.0);
-    check_both(&case, "packed");
+    check(&case, "packed");
 }
 
 #[test]
 fn large_scores() {
     let batch = Batch::of_lengths(&[129, 40], 129);
-    check_both(&case(2, 2, 32, 129, 32, batch, 80.0), "scores ±80");
+    check(&case(2, 2, 32, 129, 32, batch, 80.0), "scores ±80");
 }
 
 #[test]
@@ -141,24 +134,27 @@ fn finite_differences() {
     let gradients = run::<f64>(&case, &d_output, row, other);
     let loss = |case: &Project| {
         let output = run::<f64>(case, &d_output, row, other).output;
-        output.data.iter().zip(&d_output.data).map(|(a, b)| a * b).sum::<f64>()
+        inner_product(&output, &d_output)
     };
-    let parts: [(fn(&mut Project) -> &mut Tensor, &Tensor); 3] = [
-        (|case| &mut case.scores, &gradients.d_scores),
-        (|case| &mut case.key, &gradients.d_key),
-        (|case| &mut case.value, &gradients.d_value),
-    ];
-    for (part, gradient) in parts {
-        for index in gradient.indices() {
-            let step = 1e-5;
-            *part(&mut case).at_mut(index) += step;
-            let above = loss(&case);
-            *part(&mut case).at_mut(index) -= 2.0 * step;
-            let below = loss(&case);
-            *part(&mut case).at_mut(index) += step;
-            let slope = (above - below) / (2.0 * step);
-            let difference = (slope - gradient.at(index)).abs();
-            assert!(difference < 1e-8, "{index:?}: {slope}, {}", gradient.at(index));
-        }
-    }
+    assert_slopes(
+        &mut case,
+        "scores",
+        |case| &mut case.scores,
+        &gradients.d_scores,
+        loss,
+    );
+    assert_slopes(
+        &mut case,
+        "key",
+        |case| &mut case.key,
+        &gradients.d_key,
+        loss,
+    );
+    assert_slopes(
+        &mut case,
+        "value",
+        |case| &mut case.value,
+        &gradients.d_value,
+        loss,
+    );
 }

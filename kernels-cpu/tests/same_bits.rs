@@ -59,7 +59,10 @@ impl Case {
         let [query, key, value, d_output] =
             self.tokens.each_ref().map(|x| Memory::<f32>::of(x, layout));
         let scores = Memory::<f32>::of(&self.scores, Layout::LANDMARKS_SIDE_BY_SIDE);
-        let landmarks = self.landmarks.each_ref().map(|x| Memory::<f32>::of(x, layout));
+        let landmarks = self
+            .landmarks
+            .each_ref()
+            .map(|x| Memory::<f32>::of(x, layout));
         let d_landmarks = Memory::<f32>::of(&self.d_landmarks, Layout::ROW_MAJOR);
         let unwritten = |like: &Tensor| Memory::<f32>::unwritten(like.shape, layout);
 
@@ -78,7 +81,12 @@ impl Case {
             key: d_key.view_mut(),
             value: d_value.view_mut(),
         };
-        project_backward(&inputs, projected.view(), d_landmarks.view(), &mut gradients);
+        project_backward(
+            &inputs,
+            projected.view(),
+            d_landmarks.view(),
+            &mut gradients,
+        );
         let mut of_tokens = vec![turn(&d_scores.tensor()), d_key.tensor(), d_value.tensor()];
         let mut of_landmarks = vec![projected.tensor()];
 
@@ -175,7 +183,10 @@ fn packed_documents_are_the_padded_ones() {
         let (packed_tokens, packed_landmarks) = packed.run();
         assert!(of_landmarks == packed_landmarks, "window {window}");
         for (number, (padded, packed)) in of_tokens.iter().zip(&packed_tokens).enumerate() {
-            assert!(pack(padded, &lengths) == *packed, "window {window}: result {number}");
+            assert!(
+                pack(padded, &lengths) == *packed,
+                "window {window}: result {number}"
+            );
         }
     }
 }

@@ -23,7 +23,10 @@ fn error(ours: &[f32], dense: &[f64]) -> f64 {
 }
 
 fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    x.into_data().convert::<f32>().into_vec().expect("float32")
+    x.into_data()
+        .convert::<f32>()
+        .try_into_vec()
+        .expect("float32")
 }
 
 /// `[b, h, n, d]` values as a view of memory `[b, n, h, d]`, which is how modules split heads.

@@ -25,9 +25,16 @@ fn add_row<T: Real>(to: &mut Tensor, at: [usize; 3], factor: f64, row: &[f64]) {
 /// Softmax of scores, and their log-sum-exp; nothing for no score.
 fn softmax<T: Real>(scores: &[f64]) -> (Vec<f64>, f64) {
     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let exps: Vec<f64> = scores.iter().map(|s| round::<T>(round::<T>(s - max).exp())).collect();
+    let exps: Vec<f64> = scores
+        .iter()
+        .map(|s| round::<T>(round::<T>(s - max).exp()))
+        .collect();
     let sum = exps.iter().fold(0.0, |sum, x| round::<T>(sum + x));
-    let log_sum = if scores.is_empty() { 0.0 } else { round::<T>(max + round::<T>(sum.ln())) };
+    let log_sum = if scores.is_empty() {
+        0.0
+    } else {
+        round::<T>(max + round::<T>(sum.ln()))
+    };
     (exps.iter().map(|e| round::<T>(e / sum)).collect(), log_sum)
 }
 
@@ -49,6 +56,18 @@ pub struct Projected {
     pub d_scores: Tensor,
     pub d_key: Tensor,
     pub d_value: Tensor,
+}
+
+impl Projected {
+    /// Every result by name.
+    pub fn parts(&self) -> Vec<(&'static str, &Tensor)> {
+        vec![
+            ("output", &self.output),
+            ("d_scores", &self.d_scores),
+            ("d_key", &self.d_key),
+            ("d_value", &self.d_value),
+        ]
+    }
 }
 
 impl Project {
@@ -73,8 +92,10 @@ impl Project {
             for head in 0..h {
                 for j in 0..r {
                     let at = [document, head, j];
-                    let scores: Vec<f64> =
-                        real.iter().map(|&t| self.scores.at([row, head, j, t])).collect();
+                    let scores: Vec<f64> = real
+                        .iter()
+                        .map(|&t| self.scores.at([row, head, j, t]))
+                        .collect();
                     let (p, log_sum) = softmax::<T>(&scores);
                     let mut landmark = Tensor::zeros([1, 1, 1, 2 * d]);
                     for (&t, &p) in real.iter().zip(&p) {
@@ -130,6 +151,23 @@ pub struct Attended {
     pub d_landmark_key: Tensor,
     pub d_landmark_value: Tensor,
     pub d_bias: Option<Tensor>,
+}
+
+impl Attended {
+    /// Every result by name.
+    pub fn parts(&self) -> Vec<(&'static str, &Tensor)> {
+        let mut parts = vec![
+            ("output", &self.output),
+            ("log_sum_exp", &self.log_sum_exp),
+            ("d_query", &self.d_query),
+            ("d_key", &self.d_key),
+            ("d_value", &self.d_value),
+            ("d_landmark_key", &self.d_landmark_key),
+            ("d_landmark_value", &self.d_landmark_value),
+        ];
+        parts.extend(self.d_bias.as_ref().map(|bias| ("d_bias", bias)));
+        parts
+    }
 }
 
 /// One thing that a query sees.
@@ -234,7 +272,11 @@ impl Attend {
             Some(d) => {
                 let place = [document, head, i, seen.column].map(|x| x as u32);
                 let hash = dropout::hash(d.seed, place[0], place[1], place[2], place[3]);
-                if hash >= dropout::threshold(d.probability) { d.scale() } else { 0.0 }
+                if hash >= dropout::threshold(d.probability) {
+                    d.scale()
+                } else {
+                    0.0
+                }
             }
         };
         let scores: Vec<f64> = seen.iter().map(score).collect();

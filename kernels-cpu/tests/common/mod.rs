@@ -1,6 +1,7 @@
 //! Tensors, batches and numbers that the tests share.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod attend;
 pub mod dense;
 
 use transformer_ls_kernels_cpu::{Documents, Real, View, ViewMut};
@@ -241,17 +242,60 @@ impl Batch {
     }
 }
 
-/// Asserts that a kernel's result is as good as that of the dense formulas in the same precision:
-/// its error is at most `times` theirs, give or take a few units in the last place.
+/// Asserts that a kernel's results are as good as those of the dense formulas in the same
+/// precision: a result's error is at most twice theirs, a gradient's three times, give or take a
+/// few units in the last place, and all that times `slack`.
 pub fn assert_close(
-    what: &str,
-    result: &Tensor,
-    same_precision: &Tensor,
-    exact: &Tensor,
-    times: f64,
+    name: &str,
+    results: &[(&str, &Tensor)],
+    same_precision: &[(&str, &Tensor)],
+    exact: &[(&str, &Tensor)],
     epsilon: f64,
+    slack: f64,
 ) {
-    let (error, allowed) = (result.error(exact), same_precision.error(exact));
-    let allowed = times * (allowed + 8.0 * epsilon);
-    assert!(error <= allowed, "{what}: error {error:e}, allowed {allowed:e}");
+    assert_eq!(results.len(), exact.len());
+    for (((what, result), (_, same)), (_, exact)) in results.iter().zip(same_precision).zip(exact) {
+        let times = if what.starts_with("d_") { 3.0 } else { 2.0 };
+        let allowed = slack * times * (same.error(exact) + 8.0 * epsilon);
+        let error = result.error(exact);
+        assert!(
+            error <= allowed,
+            "{name}: {what}: error {error:e}, allowed {allowed:e}"
+        );
+    }
+}
+
+/// Asserts that a gradient in float64 is the slope of the loss, as finite differences give it, for
+/// each number of one part of a case.
+pub fn assert_slopes<C>(
+    case: &mut C,
+    what: &str,
+    part: fn(&mut C) -> &mut Tensor,
+    gradient: &Tensor,
+    loss: impl Fn(&C) -> f64,
+) {
+    const STEP: f64 = 1e-5;
+    for index in gradient.indices() {
+        *part(case).at_mut(index) += STEP;
+        let above = loss(case);
+        *part(case).at_mut(index) -= 2.0 * STEP;
+        let below = loss(case);
+        *part(case).at_mut(index) += STEP;
+        let slope = (above - below) / (2.0 * STEP);
+        let gradient = gradient.at(index);
+        assert!(
+            (slope - gradient).abs() < 1e-8,
+            "{what} {index:?}: {slope}, {gradient}"
+        );
+    }
+}
+
+/// The loss whose gradient for `output` is `d_output`.
+pub fn inner_product(output: &Tensor, d_output: &Tensor) -> f64 {
+    output
+        .data
+        .iter()
+        .zip(&d_output.data)
+        .map(|(a, b)| a * b)
+        .sum()
 }

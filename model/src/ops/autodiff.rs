@@ -272,10 +272,13 @@ impl<B: LongShortBackend, const N: usize> Backward<B, N> for AttendRule<N> {
     }
 }
 
+/// Output and log-sum-exp.
+type Attended<B, C> = (FloatTensor<Autodiff<B, C>>, FloatTensor<Autodiff<B, C>>);
+
 fn attend<B: LongShortBackend, C: CheckpointStrategy, const N: usize>(
     tensors: [FloatTensor<Autodiff<B, C>>; N],
     setting: Setting<B>,
-) -> (FloatTensor<Autodiff<B, C>>, FloatTensor<Autodiff<B, C>>) {
+) -> Attended<B, C> {
     let run = |tensors: [FloatTensor<Autodiff<B, C>>; N]| {
         let inputs = AttendRule::<N>::inputs::<B>(tensors.map(|tensor| tensor.into_primitive()));
         let setting = setting.clone();

@@ -1,10 +1,9 @@
 //! Flex, Burn's CPU backend: the CPU kernels over its tensors' memory.
 
-use burn::backend::TensorMetadata;
+use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::ops::ActivationOps;
 use burn::backend::tensor::{BoolTensor, FloatTensor};
-use burn::backend::{Backend, Flex};
 use burn::tensor::{Bytes, DType, Shape};
 use transformer_ls_kernels_cpu::View;
 

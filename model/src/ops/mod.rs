@@ -29,6 +29,10 @@
     clippy::too_many_arguments,
     reason = "the operations take what the mathematics takes"
 )]
+#![allow(
+    deprecated,
+    reason = "Burn 0.23 drops NdArray and LibTorch; 0.22 still has them"
+)]
 
 mod autodiff;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
@@ -40,7 +44,6 @@ mod flex;
 #[cfg(feature = "fusion")]
 mod meta;
 #[cfg(feature = "ndarray")]
-#[allow(deprecated, reason = "Burn 0.23 drops NdArray; 0.22 still has it")]
 mod ndarray;
 mod packed;
 mod path;

@@ -34,7 +34,6 @@ fn cpu_devices() -> Vec<Device> {
         #[cfg(feature = "flex")]
         Device::flex(),
         #[cfg(feature = "ndarray")]
-        #[allow(deprecated, reason = "Burn 0.23 drops NdArray; 0.22 still has it")]
         Device::ndarray(),
     ]
 }

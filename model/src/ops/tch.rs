@@ -1,5 +1,4 @@
 //! LibTorch: the plain bodies, but for the GELU, whose own pair is exact there.
-#![allow(deprecated, reason = "Burn 0.23 drops LibTorch; 0.22 still has it")]
 
 use burn::backend::ops::ActivationOps;
 use burn::backend::tensor::FloatTensor;

@@ -7,6 +7,10 @@ use super::{AttentionDropout, Boundaries, LongShortBackend, Window};
 
 /// How documents lie in a batch: [`Documents`](super::Documents) over tensors.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a batch has one; boxing its mask would be in every caller's way"
+)]
 pub enum Layout {
     /// One document a row, every token real.
     Full,

@@ -23,6 +23,9 @@ impl Random {
     }
 }
 
+/// A factor for each probability by document, head, query and column.
+pub type Factor = fn(usize, usize, usize, usize) -> f64;
+
 /// A problem with one document a row. Tensors are `[b, h, n, d]`, landmarks `[b, h, r, d]`.
 #[derive(Clone)]
 pub struct Problem {
@@ -37,8 +40,8 @@ pub struct Problem {
     /// query, key, value, landmark key, landmark value, bias table, in this order.
     pub inputs: [Vec<f64>; 6],
     pub with_bias: bool,
-    /// What each probability is multiplied by: `(document, head, query, column)`.
-    pub dropout: Option<fn(usize, usize, usize, usize) -> f64>,
+    /// What each probability is multiplied by.
+    pub dropout: Option<Factor>,
 }
 
 impl Problem {
@@ -142,8 +145,7 @@ impl Problem {
         (output, sums)
     }
 
-    /// Gradients of `Σ output ∘ d_output` for each input, by the definition of the softmax's
-    /// derivative applied to dense rows.
+    /// Gradients of `Σ output ∘ d_output` for each input, by finite differences.
     pub fn attend_gradients(&self, d_output: &[f64]) -> [Vec<f64>; 6] {
         let step = 1e-5;
         let mut gradients = self.inputs.clone().map(|x| vec![0.0; x.len()]);
@@ -151,13 +153,13 @@ impl Problem {
             if which == 5 && !self.with_bias {
                 continue;
             }
-            for at in 0..gradient.len() {
+            for (at, slot) in gradient.iter_mut().enumerate() {
                 let mut shifted = self.clone();
                 let mut loss = |by: f64| {
                     shifted.inputs[which][at] = self.inputs[which][at] + by;
                     dot(&shifted.attend().0, d_output)
                 };
-                gradient[at] = (loss(step) - loss(-step)) / (2.0 * step);
+                *slot = (loss(step) - loss(-step)) / (2.0 * step);
             }
         }
         gradients

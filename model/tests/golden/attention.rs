@@ -11,15 +11,18 @@ use transformer_ls_burn::attention::{
 
 use crate::file::{GRADIENT, Golden, OUTPUT, PROJECTION_BIAS_NOISE, Worst};
 
+type FindLinear = fn(&LongShortAttention) -> Option<&Linear>;
+type FindNorm = fn(&LongShortAttention) -> &LayerNorm;
+
 /// Parameters of the release and where they are here.
-const LINEARS: [(&str, fn(&LongShortAttention) -> Option<&Linear>); 5] = [
+const LINEARS: [(&str, FindLinear); 5] = [
     ("W_q", |module| Some(&module.query)),
     ("W_k", |module| Some(&module.key)),
     ("W_v", |module| Some(&module.value)),
     ("W_o", |module| Some(&module.output)),
     ("dconv_fc", |module| module.projection.as_ref()),
 ];
-const NORMS: [(&str, fn(&LongShortAttention) -> &LayerNorm); 2] = [
+const NORMS: [(&str, FindNorm); 2] = [
     ("dual_ln_l", |module| &module.window_norm),
     ("dual_ln_s", |module| &module.landmark_norm),
 ];

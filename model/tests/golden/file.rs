@@ -154,7 +154,7 @@ impl Worst {
     ) -> Result<(), Failed> {
         let ours: Vec<f64> = ours
             .convert::<f64>()
-            .to_vec()
+            .try_to_vec()
             .map_err(|e| format!("{e:?}"))?;
         if ours.len() != golden.len() {
             return Err(format!("{name}: {} values, {} wanted", ours.len(), golden.len()).into());
@@ -169,7 +169,7 @@ impl Worst {
     pub fn vanishes(&mut self, name: &str, ours: TensorData, limit: f64) -> Result<(), Failed> {
         let ours: Vec<f64> = ours
             .convert::<f64>()
-            .to_vec()
+            .try_to_vec()
             .map_err(|e| format!("{e:?}"))?;
         let size = difference(&ours, &vec![0.0; ours.len()]);
         match size <= limit {
@@ -179,8 +179,7 @@ impl Worst {
     }
 
     fn note(&mut self, name: &str, error: f64, tolerance: f64) -> Result<(), Failed> {
-        // A NaN must fail: it is not at most the tolerance.
-        if !(error <= tolerance) {
+        if error.is_nan() || error > tolerance {
             return Err(format!("{name}: error {error:.2e} exceeds {tolerance:.0e}").into());
         }
         if error >= self.error {

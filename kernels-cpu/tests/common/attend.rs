@@ -1,0 +1,100 @@
+//! Cases of the windowed path, and the kernels' results for them.
+
+use transformer_ls_kernels_cpu as kernels;
+use transformer_ls_kernels_cpu::{AttendGradients, Real};
+
+use super::dense::{Attend, Attended};
+use super::{Batch, Layout, Memory, Tensor};
+
+pub struct Sizes {
+    pub b: usize,
+    pub h: usize,
+    pub n: usize,
+    pub d: usize,
+    pub w: usize,
+    pub r: usize,
+}
+
+pub fn case(sizes: Sizes, batch: Batch) -> Attend {
+    let Sizes { b, h, n, d, w, r } = sizes;
+    let seed = (n * 1009 + r * 31 + d * 7 + w) as u64;
+    let documents = batch.list(b, n).len();
+    Attend {
+        query: Tensor::random([b, h, n, d], 1.0, seed),
+        key: Tensor::random([b, h, n, d], 1.0, seed + 1),
+        value: Tensor::random([b, h, n, d], 1.0, seed + 2),
+        landmark_key: Tensor::random([documents, h, r, d], 1.0, seed + 3),
+        landmark_value: Tensor::random([documents, h, r, d], 1.0, seed + 4),
+        bias: None,
+        batch,
+        window: w,
+        scale: 1.5,
+        dropout: None,
+    }
+}
+
+pub fn with_bias(mut case: Attend) -> Attend {
+    let reach = case.window + case.halo() - 1;
+    let shape = [1, 1, case.query.shape[1], 2 * reach + 1];
+    case.bias = Some(Tensor::random(shape, 1.0, 77));
+    case
+}
+
+/// The kernels' results, with tensors lying in memory as said.
+pub fn run<T: Real>(case: &Attend, d_output: &Tensor, layout: Layout) -> Attended {
+    let [query, key] = [&case.query, &case.key].map(|x| Memory::<T>::of(x, layout));
+    let value = Memory::<T>::of(&case.value, Layout::ROW_MAJOR);
+    let landmark_key = Memory::<T>::of(&case.landmark_key, layout);
+    let landmark_value = Memory::<T>::of(&case.landmark_value, Layout::HEADS_SIDE_BY_SIDE);
+    let bias: Option<Vec<T>> = case
+        .bias
+        .as_ref()
+        .map(|bias| bias.data.iter().map(|&x| T::from_f64(x)).collect());
+    let inputs = kernels::Attend {
+        query: query.view(),
+        key: key.view(),
+        value: value.view(),
+        landmark_key: landmark_key.view(),
+        landmark_value: landmark_value.view(),
+        bias: bias.as_deref(),
+        documents: case.batch.documents(),
+        window: case.window,
+        scale: case.scale,
+        dropout: case.dropout,
+    };
+    let [b, h, n, _] = case.query.shape;
+    let nan = T::from_f64(f64::NAN);
+    let mut output = Memory::<T>::unwritten(case.query.shape, layout);
+    let mut log_sum_exp = vec![nan; b * h * n];
+    kernels::attend(&inputs, &mut output.view_mut(), &mut log_sum_exp);
+    let d_output = Memory::<T>::of(d_output, layout);
+    let mut d_query = Memory::<T>::unwritten(case.query.shape, layout);
+    let mut d_key = Memory::<T>::unwritten(case.query.shape, layout);
+    let mut d_value = Memory::<T>::unwritten(case.query.shape, Layout::ROW_MAJOR);
+    let mut d_landmark_key = Memory::<T>::unwritten(case.landmark_key.shape, layout);
+    let mut d_landmark_value = Memory::<T>::unwritten(case.landmark_key.shape, layout);
+    let mut d_bias = bias.as_ref().map(|bias| vec![nan; bias.len()]);
+    let mut gradients = AttendGradients {
+        query: d_query.view_mut(),
+        key: d_key.view_mut(),
+        value: d_value.view_mut(),
+        landmark_key: d_landmark_key.view_mut(),
+        landmark_value: d_landmark_value.view_mut(),
+        bias: d_bias.as_deref_mut(),
+    };
+    kernels::attend_backward(&inputs, d_output.view(), &log_sum_exp, &mut gradients);
+    let tensor = |data: &[T], shape| Tensor {
+        shape,
+        data: data.iter().map(|x| x.to_f64()).collect(),
+    };
+    Attended {
+        output: output.tensor(),
+        log_sum_exp: tensor(&log_sum_exp, [b, h, n, 1]),
+        d_query: d_query.tensor(),
+        d_key: d_key.tensor(),
+        d_value: d_value.tensor(),
+        d_landmark_key: d_landmark_key.tensor(),
+        d_landmark_value: d_landmark_value.tensor(),
+        d_bias: d_bias.map(|data| tensor(&data, case.bias.as_ref().unwrap().shape)),
+    }
+}

@@ -1,0 +1,86 @@
+//! Weights as files' bytes: round trips, and sentences for what does not fit.
+
+use burn::tensor::Device;
+use transformer_ls_burn::weights::{self, StateDict, WeightsError};
+use transformer_ls_burn::{Classifier, ClassifierConfig};
+
+fn small() -> ClassifierConfig {
+    ClassifierConfig {
+        vocab_size: 8,
+        max_length: 16,
+        d_model: 8,
+        d_ff: 16,
+        d_head: 8,
+        rank: 2,
+        ..Default::default()
+    }
+}
+
+fn build(config: ClassifierConfig) -> Classifier {
+    config.init(&Device::flex()).expect("a valid configuration")
+}
+
+#[test]
+fn safetensors_round_trip_exactly_and_repeatably() {
+    let model = build(small());
+    let metadata = [("step".to_owned(), "7".to_owned())].into();
+    let bytes = weights::save_safetensors(&model, &metadata).expect("bytes");
+    assert_eq!(StateDict::metadata(&bytes).expect("a header"), metadata);
+    let copy = weights::load_safetensors(build(small()), &bytes).expect("the same model");
+    let again = weights::save_safetensors(&copy, &metadata).expect("bytes");
+    assert_eq!(bytes, again);
+}
+
+#[test]
+fn linear_weights_lie_as_in_pytorch() {
+    let state = weights::state_dict(&build(small())).expect("tensors");
+    let shape = |name: &str| state.tensors[name].shape().to_vec();
+    assert_eq!(shape("model.transformer_0.mlpblock.0.weight"), [16, 8]);
+    assert_eq!(shape("model.transformer_1.mha.dconv_fc.weight"), [4, 8]);
+    assert_eq!(shape("seq_classifer.mlpblock.2.weight"), [2, 8]);
+}
+
+#[test]
+fn another_model_is_refused_with_the_tensors_that_differ() {
+    let bytes = weights::save_safetensors(&build(small()), &Default::default()).expect("bytes");
+    let wider = ClassifierConfig {
+        d_ff: 32,
+        ..small()
+    };
+    let error = weights::load_safetensors(build(wider), &bytes).expect_err("another shape");
+    let message = error.to_string();
+    assert!(
+        message.contains("model.transformer_0.mlpblock.0.bias ([16], the model wants [32])"),
+        "{message}"
+    );
+    let deeper = ClassifierConfig {
+        layers: 3,
+        ..small()
+    };
+    let error = weights::load_safetensors(build(deeper), &bytes).expect_err("more layers");
+    assert!(matches!(&error, WeightsError::OtherModel { missing, .. } if missing.len() == 20));
+    let message = error.to_string();
+    assert!(
+        message.contains("it lacks model.transformer_2."),
+        "{message}"
+    );
+    assert!(message.contains("and 15 more"), "{message}");
+}
+
+#[test]
+fn cut_and_foreign_files_are_refused() {
+    let bytes = weights::save_safetensors(&build(small()), &Default::default()).expect("bytes");
+    for wrong in [
+        &bytes[..bytes.len() / 2],
+        &bytes[..4],
+        b"not weights at all".as_slice(),
+    ] {
+        let error = weights::load_safetensors(build(small()), wrong).expect_err("cut short");
+        assert!(
+            error.to_string().contains("no safetensors weights"),
+            "{error}"
+        );
+    }
+    let error = weights::load_release(build(small()), b"not a checkpoint").expect_err("foreign");
+    assert!(error.to_string().contains("no PyTorch weights"), "{error}");
+}
