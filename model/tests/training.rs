@@ -104,6 +104,12 @@ fn train(weights: &[u8], device: &Device, lay: fn(&[Vec<i32>], &Device) -> Token
 }
 
 fn assert_close(name: &str, ours: &[f32], reference: &[f32]) {
+    let every_tenth: Vec<String> = ours
+        .iter()
+        .step_by(10)
+        .map(|loss| format!("{loss:.4}"))
+        .collect();
+    println!("losses every 10 steps on {name}: {}", every_tenth.join(" "));
     for (step, (a, b)) in ours.iter().zip(reference).enumerate() {
         assert!(
             (a - b).abs() < 1e-3,

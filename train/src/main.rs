@@ -8,5 +8,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // SAFETY: the first thing that the program does, with one thread.
+    unsafe { transformer_ls_infer::device::hush_graphics_drivers() };
     transformer_ls_train::cli::run()
 }

@@ -165,6 +165,10 @@ fn presets_are_listed_with_their_figures() {
     let row = text.lines().find(|line| line.starts_with("listops "));
     let row = row.expect("a row for listops");
     assert!(row.contains("37.50 %") && row.contains("2048"), "{row}");
+    // The table fits a terminal, and says which presets can be trained.
+    let width = text.lines().map(|line| line.chars().count()).max();
+    assert!(width.is_some_and(|width| width <= 100), "{text}");
+    assert!(text.contains("ls-train trains today: listops."), "{text}");
     let json = place.run(&["presets", "--json"]);
     let list: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     let listops = &list[0];
@@ -178,8 +182,18 @@ fn presets_are_listed_with_their_figures() {
 #[test]
 fn devices_are_listed_with_their_attention_path() {
     let place = Workplace::empty();
-    let table = place.run(&["devices"]);
+    let table = place
+        .command(&["devices"])
+        .env_remove("XDG_RUNTIME_DIR")
+        .output()
+        .unwrap();
     assert!(table.status.success(), "{}", stderr(&table));
+    // What graphics drivers say about machines without a screen is kept from the user.
+    assert!(
+        !stderr(&table).contains("XDG_RUNTIME_DIR"),
+        "{}",
+        stderr(&table)
+    );
     assert!(stdout(&table).contains("flex"));
     assert!(stdout(&table).contains("--device auto takes "));
     let json = place.run(&["devices", "--json"]);
@@ -190,7 +204,12 @@ fn devices_are_listed_with_their_attention_path() {
         .iter()
         .find(|device| device["name"] == "flex")
         .expect("flex is always there");
-    assert!(!flex["attention_path"].as_str().unwrap().is_empty());
+    // Every path that a device takes is explained below the table.
+    for device in list.as_array().unwrap() {
+        let path = device["attention_path"].as_str().unwrap();
+        let explained = format!("\n  {path} ");
+        assert!(stdout(&table).contains(&explained), "{path}");
+    }
     assert!(!flex["reason"].as_str().unwrap().is_empty());
 }
 

@@ -223,14 +223,55 @@ fn help_and_version_are_there() {
     let place = Workplace::empty();
     let help = place.run(&["listops", "--help"]);
     assert!(help.status.success());
-    for option in [
-        "--preset",
-        "--resume",
-        "--stop-after",
-        "--checkpoint-every",
-        "--tokenizer",
+    let protocol = transformer_ls_train::tasks::find("listops").unwrap();
+    let tokenizer = protocol.tokenizer.unwrap();
+    // (option, what its help says): the defaults are the protocol's.
+    for (option, words) in [
+        ("--preset", format!("[default: {}]", protocol.preset)),
+        ("--set", "--set batch_size=16".to_owned()),
+        ("--data", "[default: data/listops]".to_owned()),
+        ("--resume", "--out".to_owned()),
+        ("--seed", format!("[default: {}]", protocol.seed)),
+        ("--device", "[default: auto]".to_owned()),
+        ("--steps", format!("[default: {}]", protocol.training.steps)),
+        (
+            "--steps",
+            format!("every {} steps", protocol.training.evaluate_every),
+        ),
+        ("--stop-after", "--out DIR --resume".to_owned()),
+        (
+            "--checkpoint-every",
+            "[default: each evaluation]".to_owned(),
+        ),
+        ("--tokenizer", format!("[default: {tokenizer}]")),
+        ("--tokenizer", "about 38 %".to_owned()),
     ] {
-        assert!(stdout(&help).contains(option), "{option}");
+        let text = option_help(&stdout(&help), option);
+        assert!(text.contains(&words), "{words:?} is not in {text:?}");
     }
+    // Every field that --set takes is listed.
+    for field in ["training.batch_size", "model.window", "data.tokenizer"] {
+        assert!(stdout(&help).contains(field), "{field}");
+    }
+    let generate = stdout(&place.run(&["generate", "--help"]));
+    let usual = transformer_ls_datasets::listops::generate::GenerateConfig::default();
+    let count = format!("[default: {}", usual.count);
+    assert!(option_help(&generate, "--count").contains(&count));
+    let seed = format!("[default: {}]", usual.seed);
+    assert!(option_help(&generate, "--data-seed").contains(&seed));
+    let first = stdout(&place.run(&["--help"]));
+    assert!(first.contains("Examples:\n  ls-train listops"), "{first}");
     assert!(place.run(&["--version"]).status.success());
+}
+
+/// What a help text says about an option, in one line.
+fn option_help(help: &str, option: &str) -> String {
+    let is_option = |line: &str| line.trim_start().starts_with('-');
+    help.lines()
+        .skip_while(|line| !is_option(line) || !line.split_whitespace().any(|word| word == option))
+        .enumerate()
+        .take_while(|(index, line)| *index == 0 || !is_option(line))
+        .flat_map(|(_, line)| line.split_whitespace())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -18,16 +18,20 @@ use super::{note, report};
 /// Expressions are taken from the command line, from a file, or from standard input, one a line.
 /// The model is that of a run folder; with no run, the small ListOps model that comes with the
 /// program. It reads the first 2000 tokens of an expression.
+///
+/// An answer is a line: the class, then each class with its probability.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   ls-infer classify '[MAX 2 9 [MIN 4 7] 0]'
   ls-infer classify runs/listops-1 --file expressions.txt --json")]
 pub struct Classify {
     /// A run folder (optional), then expressions such as '[MAX 2 9 [MIN 4 7] 0]'
+    ///
+    /// A folder that exists is taken for the run, if it comes first and there is no --run.
     #[arg(value_name = "RUN | EXPRESSION")]
     inputs: Vec<String>,
     /// The run folder, where the first argument is not to be taken for one
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
     /// A file with an expression a line (- for standard input)
     #[arg(long, value_name = "FILE")]
@@ -222,7 +226,11 @@ impl<W: Write> Session<W> {
             let line = serde_json::to_string(&answer)?;
             writeln!(self.out, "{line}")?;
         } else {
-            let all: Vec<String> = probabilities.iter().map(|p| format!("{p:.3}")).collect();
+            let all: Vec<String> = probabilities
+                .iter()
+                .enumerate()
+                .map(|(class, probability)| format!("{class}={probability:.3}"))
+                .collect();
             writeln!(self.out, "{label}  probabilities {}", all.join(" "))?;
         }
         Ok(())

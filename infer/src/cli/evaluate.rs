@@ -21,13 +21,13 @@ pub struct Evaluate {
     /// The part of the data: train, dev or test
     #[arg(long, value_name = "SPLIT", default_value_t = Split::Test)]
     split: Split,
-    /// The folder with the data, where it is not the one that the run was trained on
-    #[arg(long, value_name = "FOLDER")]
+    /// The folder with the data [default: the one that the run was trained on]
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Write the result as a JSON object
     #[arg(long)]
     json: bool,
-    /// Samples that are computed at once; without it, what the run evaluated with
+    /// Samples that are computed at once [default: as the run evaluated]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
     #[command(flatten)]

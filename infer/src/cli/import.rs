@@ -21,7 +21,7 @@ use super::options::DeviceOption;
   ls-infer import lra_listops.model runs/nvidia --preset listops --set vocab_size=512")]
 pub struct Import {
     /// The checkpoint (`.model`, `.pt`) or safetensors file
-    #[arg(value_name = "CHECKPOINT")]
+    #[arg(value_name = "FILE")]
     checkpoint: PathBuf,
     /// The run folder to make
     #[arg(value_name = "RUN")]
@@ -32,10 +32,13 @@ pub struct Import {
     /// The configuration that the model was trained with: a run's config.json
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How ListOps expressions become tokens: legacy (as NVIDIA's release does) or brackets
+    /// How ListOps expressions become tokens: `brackets`, or `legacy` as NVIDIA's release does
+    /// [default: what the file or --config says; with --preset, legacy]
     #[arg(long, value_name = "NAME")]
     tokenizer: Option<String>,
-    /// Set a field of the configuration, such as vocab_size=512
+    /// Set any field of the configuration, for instance `--set vocab_size=512`
+    ///
+    /// May be given several times. `ls-train listops --help` lists the fields.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]

@@ -11,13 +11,27 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Answers from trained Long-Short Transformers.
+/// Asks a trained Long-Short Transformer for answers, and measures how many are right
+///
+/// It knows the task ListOps. A small model comes with the program; `ls-train` makes others.
 #[derive(Debug, Parser)]
-#[command(name = "ls-infer", version, arg_required_else_help = true)]
+#[command(
+    name = "ls-infer",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+#[command(after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  ls-infer classify '[MAX 2 9 [MIN 4 7] 0]'  Ask the model that comes with the program
+  ls-infer classify runs/a '[SM 3 4 5]'      Ask the model of a run
+  ls-infer evaluate runs/a --split test      Count its right answers";
 
 #[derive(Debug, Subcommand)]
 enum Command {

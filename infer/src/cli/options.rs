@@ -8,10 +8,16 @@ use transformer_ls_infer::predict::{PredictError, Predictor};
 /// Where to compute.
 #[derive(Debug, clap::Args)]
 pub struct DeviceOption {
-    /// Where to compute: auto (a GPU where there is one), flex, ndarray, wgpu, wgpu:cpu, wgpu:N,
-    /// libtorch, cuda, rocm
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    #[arg(long, value_name = "NAME", default_value = "auto", help = device_help())]
     pub device: String,
+}
+
+/// The names of the devices that this build can compute on.
+fn device_help() -> String {
+    format!(
+        "Where to compute: {} (auto: a GPU if there is one, else the CPU)",
+        device::names().join(", ")
+    )
 }
 
 impl DeviceOption {

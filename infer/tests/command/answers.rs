@@ -68,9 +68,10 @@ fn expressions_from_everywhere_get_the_same_answers() {
     assert_eq!(code, 0);
     let label = answers[1]["label"].to_string();
     assert!(
-        out.starts_with(&format!("{label}  probabilities 0.")),
+        out.starts_with(&format!("{label}  probabilities 0=0.")),
         "{out}"
     );
+    assert!(out.contains(&format!(" {label}=0.")), "{out}");
     assert_eq!(out.lines().count(), 1);
 }
 
@@ -337,4 +338,15 @@ fn a_run_is_evaluated_exported_and_imported() {
     );
     assert_eq!(code, 1);
     assert!(errors.contains("model.window"), "{errors}");
+}
+
+/// The help names the devices of this build, and no others.
+#[test]
+fn help_names_the_devices_of_this_build() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, help, _) = ls_infer(dir.path(), &["classify", "-h"]);
+    assert_eq!(code, 0);
+    let help: Vec<&str> = help.split_whitespace().collect();
+    let names = transformer_ls_infer::device::names().join(", ");
+    assert!(help.join(" ").contains(&format!("compute: {names} (")));
 }

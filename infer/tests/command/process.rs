@@ -69,7 +69,8 @@ fn an_interrupt_exits_130() {
         .spawn()
         .unwrap();
     use std::io::Write;
-    let stdin = child.stdin.as_mut().unwrap();
+    // Held to the end: `wait` closes the one in `child`, and the end of its input ends the program.
+    let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"[MAX 1 2]\n").unwrap();
     stdin.flush().unwrap();
     // Its first answer shows that it is past its start and waits for more.
@@ -86,4 +87,5 @@ fn an_interrupt_exits_130() {
         .unwrap();
     assert!(kill.success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(stdin);
 }

@@ -8,6 +8,13 @@ use transformer_ls_infer::device;
 use super::table::{Side, table};
 use super::{Done, print};
 
+/// What the column `attention` says.
+const PATHS: &str = "
+attention is how a device computes it:
+  cpu    this project's CPU kernels
+  plain  Burn's own tensor operations, right everywhere, slower
+";
+
 #[derive(Debug, Args)]
 pub(super) struct DevicesArgs {
     /// Print JSON
@@ -55,7 +62,7 @@ pub(super) fn run(args: &DevicesArgs) -> anyhow::Result<Done> {
             ]
         })
         .collect();
-    let mut text = table(&columns, &rows);
+    let mut text = table(&columns, &rows) + PATHS;
     if let Some(auto) = auto {
         text += &format!("\n--device auto takes {auto}\n");
     }

@@ -16,14 +16,18 @@ pub(super) struct GenerateArgs {
     /// The task
     #[arg(value_parser = PossibleValuesParser::new(tasks::all().into_iter().map(|p| p.task)))]
     task: String,
-    /// The folder to write to (data/<task> if not given)
+    /// The folder to write to [default: data/TASK]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// How many samples, all splits together (the task's published number if not given)
+    /// How many samples, all splits together [default: 100000, which take 661 MB]
+    ///
+    /// 96 % are for training, 2 % for dev and 2 % for test.
     #[arg(long, value_name = "N")]
     count: Option<usize>,
-    /// The generator's seed: the same seed and count give the same files
-    #[arg(long, value_name = "S")]
+    /// The generator's seed: the same seed and count give the same files [default: 0]
+    ///
+    /// It is not the `--seed` of a run: runs of different seeds learn from the same data.
+    #[arg(long, value_name = "N")]
     data_seed: Option<u64>,
 }
 

@@ -17,23 +17,33 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::trainer::interrupt::{self, INTERRUPTED};
 
-/// Train Long-Short Transformers on the Long Range Arena.
+/// Makes the data of a Long Range Arena task, trains a Long-Short Transformer on it, and tests it
+///
+/// This version trains on ListOps. `ls-infer` asks a trained model.
 #[derive(Debug, Parser)]
-#[command(name = "ls-train", version, about, max_term_width = 100)]
+#[command(name = "ls-train", version, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  ls-train listops                                Make the data, train, test; all of it in runs/
+  ls-train listops --out runs/a --stop-after 200  Stop early, saved
+  ls-train listops --out runs/a --resume          Go on with it
+  ls-train plot runs/a --out a.svg                Draw its learning curve";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train and test on ListOps, making the data first where there is none
+    #[command(after_long_help = settings::fields_help("listops"))]
     Listops(train::TrainArgs),
-    /// Make a task's data
+    /// Make a task's data, without training
     Generate(generate::GenerateArgs),
     /// List the presets: models, their sizes and published accuracies
     Presets(presets::PresetsArgs),
-    /// List this machine's devices and the attention path each would take
+    /// List this machine's devices, and how each would compute attention
     Devices(devices::DevicesArgs),
     /// Draw the learning curves of runs, side by side
     Plot(plot::PlotArgs),

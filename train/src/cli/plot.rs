@@ -11,10 +11,10 @@ use crate::trainer::progress::say;
 
 #[derive(Debug, Args)]
 pub(super) struct PlotArgs {
-    /// Run folders
+    /// The run folders, a pair of curves (train and dev) each
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Where to write the SVG
+    /// The SVG file to write
     #[arg(long, value_name = "FILE", default_value = "curve.svg")]
     out: PathBuf,
 }

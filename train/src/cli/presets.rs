@@ -8,6 +8,7 @@ use transformer_ls_burn::presets::{self, Preset};
 
 use super::table::{Side, table};
 use super::{Done, print};
+use crate::tasks;
 use crate::trainer::progress::count;
 
 #[derive(Debug, Args)]
@@ -36,6 +37,15 @@ pub(super) fn run(args: &PresetsArgs) -> anyhow::Result<Done> {
         ("published", Side::Right),
         ("source", Side::Left),
     ];
+    // A source is a sentence: the column has its number, and the list below the words.
+    let mut sources: Vec<&str> = Vec::new();
+    let mut number = |source| match sources.iter().position(|known| *known == source) {
+        Some(index) => index + 1,
+        None => {
+            sources.push(source);
+            sources.len()
+        }
+    };
     let rows: Result<Vec<_>, anyhow::Error> = presets
         .iter()
         .map(|preset| {
@@ -53,11 +63,32 @@ pub(super) fn run(args: &PresetsArgs) -> anyhow::Result<Done> {
                 preset
                     .published_accuracy
                     .map_or("-".to_owned(), |accuracy| format!("{accuracy:.2} %")),
-                preset.source.to_string(),
+                format!("[{}]", number(preset.source)),
             ])
         })
         .collect();
-    print(&table(&columns, &rows?))
+    let mut text = table(&columns, &rows?) + "\n";
+    for (index, source) in sources.iter().enumerate() {
+        text += &format!("[{}] {source}\n", index + 1);
+    }
+    text += &legend();
+    print(&text)
+}
+
+/// What the columns mean, and which of the presets can be trained here.
+fn legend() -> String {
+    let tasks: Vec<_> = tasks::all().iter().map(|protocol| protocol.task).collect();
+    format!(
+        "
+w          window: a token attends to its segment of w tokens and w/2 on either side (model.window)
+r          rank: and to the whole document, summarised as r rows (model.rank)
+length     the longest document, in tokens (model.max_length)
+published  test accuracy, in percent of the answers
+
+Tasks that ls-train trains today: {}. Of the others there are the models alone.
+",
+        tasks.join(", ")
+    )
 }
 
 fn as_json(preset: &Preset) -> anyhow::Result<serde_json::Value> {

@@ -8,7 +8,7 @@ use transformer_ls_burn::presets;
 use transformer_ls_infer::run::{DataConfig, Packing, RunConfig};
 
 use super::train::TrainArgs;
-use crate::tasks::Protocol;
+use crate::tasks::{self, Protocol};
 
 /// The configuration of a new run: the preset or the file, then the options, then each `--set`.
 pub(super) fn new_run(protocol: &Protocol, args: &TrainArgs) -> anyhow::Result<RunConfig> {
@@ -115,6 +115,16 @@ fn from_preset(protocol: &Protocol, name: Option<&str>) -> anyhow::Result<RunCon
         },
         training: protocol.training.clone(),
     })
+}
+
+/// Every name that `--set` takes, for the help.
+pub(super) fn fields_help(task: &str) -> String {
+    let config = tasks::find(task).and_then(|protocol| from_preset(&protocol, None).ok());
+    let keys = config.map_or_else(Vec::new, |config| config.keys());
+    format!(
+        "Fields for --set (the part after the dot is enough where only one field has it):\n{}",
+        keys.join(", ")
+    )
 }
 
 /// Refuses options that would change a run that is resumed.
