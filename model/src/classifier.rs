@@ -7,10 +7,16 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::attention::LongShortAttentionConfig;
-use crate::attention::mix;
 use crate::encoder::{Encoder, Pooling};
 use crate::error::ConfigError;
+use crate::seed::mix;
 use crate::tokens::Tokens;
+
+/// No size is larger; the largest sequence is one of 16 million tokens.
+const LARGEST_SIZE: usize = 1 << 24;
+
+/// Models larger than this are a slip of the keyboard.
+const LARGEST_PARAMETERS: u128 = 1 << 32;
 
 /// Configuration of a [`Classifier`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,11 +106,57 @@ impl ClassifierConfig {
                 return Err(ConfigError::new(field, "must be at least 1"));
             }
         }
+        for (field, value) in [
+            ("classes", self.classes),
+            ("vocab_size", self.vocab_size),
+            ("max_length", self.max_length),
+            ("d_model", self.d_model),
+            ("d_ff", self.d_ff),
+            ("d_head", self.d_head),
+            ("layers", self.layers),
+            ("rank", self.rank),
+            ("window", self.window),
+            ("conv_kernel", self.conv_kernel.unwrap_or(0)),
+        ] {
+            if value > LARGEST_SIZE {
+                let problem = format!("must be at most {LARGEST_SIZE}, {value} is not");
+                return Err(ConfigError::new(field, problem));
+            }
+        }
+        if self.window > self.max_length {
+            let problem = format!(
+                "must be at most max_length {}, {} is not",
+                self.max_length, self.window
+            );
+            return Err(ConfigError::new("window", problem));
+        }
+        if self.parameters() > LARGEST_PARAMETERS {
+            let problem = format!(
+                "and the other sizes make a model of {} parameters; at most {LARGEST_PARAMETERS} are built",
+                self.parameters()
+            );
+            return Err(ConfigError::new("d_model", problem));
+        }
         if !(0.0..1.0).contains(&self.dropout) {
             let problem = format!("must lie in [0, 1), {} does not", self.dropout);
             return Err(ConfigError::new("dropout", problem));
         }
         self.attention().validate()
+    }
+
+    /// About how many parameters the model has: its large matrices'.
+    fn parameters(&self) -> u128 {
+        let [vocabulary, length, d, d_ff, rank, layers] = [
+            self.vocab_size,
+            self.max_length,
+            self.d_model,
+            self.d_ff,
+            self.rank,
+            self.layers,
+        ]
+        .map(|size| size as u128);
+        let block = d * (4 * d + 2 * d_ff + self.heads as u128 * rank);
+        (vocabulary + length) * d + layers * block
     }
 
     /// Builds the model.

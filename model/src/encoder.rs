@@ -6,11 +6,11 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::attention::LongShortAttentionConfig;
-use crate::attention::mix;
 use crate::block::{Block, Rows};
 use crate::classifier::ClassifierConfig;
 use crate::embedding::TokenEmbedding;
 use crate::ops::{self, Layout};
+use crate::seed::mix;
 use crate::tokens::Tokens;
 
 /// How a document's rows become one vector.
@@ -154,6 +154,7 @@ impl Encoder {
                         };
                         let shares: Vec<f32> = boundaries.ranges().map(share).collect();
                         let shares = Tensor::<1>::from_floats(shares.as_slice(), &device);
+                        let shares = shares.cast(mean.dtype());
                         mean * shares.reshape([-1, 1])
                     }
                 }

@@ -33,6 +33,7 @@ mod encoder;
 mod error;
 pub mod ops;
 pub mod presets;
+mod seed;
 mod tokens;
 pub mod weights;
 

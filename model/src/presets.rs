@@ -24,8 +24,8 @@ const NYSTROMFORMER: &str =
 
 /// Every preset, task by task, the default of a task first.
 ///
-/// All are the 2021 sizes: 2 layers of width 64, 2 heads, feed-forward width 128. ListOps' 15
-/// ids are those of the `legacy` tokens with padding (14 and 0); `brackets` needs one more.
+/// All are the 2021 sizes: 2 layers of width 64, 2 heads, feed-forward width 128. ListOps' 16 ids
+/// serve both tokenisations: `legacy` uses 15 of them, `brackets` all.
 pub fn all() -> Vec<Preset> {
     let listops = ClassifierConfig {
         vocab_size: 16,

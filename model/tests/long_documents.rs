@@ -1,5 +1,5 @@
-//! Documents as long as the tasks' own: every backend's operations, which split such sequences
-//! over threads and workgroups, against the plain bodies differentiated by Burn itself in float64.
+//! Documents as long as the tasks' own: the CPU backends' operations, which split such sequences
+//! over threads, against the plain bodies differentiated by Burn itself in float64.
 
 mod common;
 

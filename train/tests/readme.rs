@@ -101,6 +101,7 @@ fn the_snippet_is_the_tested_one() {
 fn links_lead_to_files() {
     for document in DOCUMENTS {
         let text = read(document);
+        assert!(!text.contains("FIGURE"), "{document} awaits a figure");
         let folder = root().join(document);
         let folder = folder.parent().expect("a file lies in a folder");
         for link in text.split("](").skip(1) {

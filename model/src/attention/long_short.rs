@@ -14,6 +14,7 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData, assert_shape};
 use super::rotary::rotate;
 use crate::error::ConfigError;
 use crate::ops::{self, AttentionDropout, Boundaries, Layout, Window};
+use crate::seed::mix;
 
 /// Configuration of [`LongShortAttention`].
 #[derive(Config, Debug, PartialEq)]
@@ -55,8 +56,8 @@ impl LongShortAttentionConfig {
         }
         if self.heads == 0 || !self.d_model.is_multiple_of(self.heads) {
             let problem = format!(
-                "{} heads do not divide d_model {}",
-                self.heads, self.d_model
+                "must divide d_model {}, {} does not",
+                self.d_model, self.heads
             );
             return fail("heads", problem);
         }
@@ -235,7 +236,8 @@ impl LongShortAttention {
     /// - tokens: `[b, n, D]`, any `n ≥ 1`; class row: `[documents, 1, D]`
     /// - output: tokens `[b, n, D]`, class row `[documents, 1, D]`
     ///
-    /// A padded row gives `W_o`'s bias, as do all rows of a document without a real token.
+    /// A padded row gives `W_o`'s bias (with a convolution, what its kernel reaches besides), as do
+    /// all rows of a document without a real token.
     ///
     /// # Panics
     ///
@@ -362,14 +364,6 @@ impl LongShortAttention {
 /// Seeds for callers that bring none.
 static SEEDS: AtomicU64 = AtomicU64::new(0);
 
-/// Spreads a seed over all 64 bits (the finaliser of SplitMix64, Steele et al. 2014).
-pub(crate) fn mix(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
 /// `[b, h, n, d]` → `[b, n, h·d]`
 fn merge(x: Tensor<4>) -> Tensor<3> {
     let [b, h, n, d] = x.dims();
@@ -401,7 +395,10 @@ fn read_outputs(row: ClassRow, context: Tensor<4>, layout: &Layout) -> Tensor<4>
     let tokens_share = own_share.clone().neg() + 1.0;
     let read = own_share * row.value + tokens_share * read.key;
     match layout.document_is_real(&read.device()) {
-        Some(real) => read * real.reshape([-1, 1, 1, 1]),
+        Some(real) => {
+            let real = real.cast(read.dtype());
+            read * real.reshape([-1, 1, 1, 1])
+        }
         None => read,
     }
 }

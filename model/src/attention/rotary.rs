@@ -41,3 +41,45 @@ fn tables(positions: &[usize], half: usize, device: &Device) -> (Tensor<2>, Tens
     };
     (table(f64::cos), table(f64::sin))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(x: Tensor<4>) -> Vec<f32> {
+        x.into_data().try_into_vec().expect("float32")
+    }
+
+    /// Each pair is a complex number, turned by `position · 10000^(−pair/half)` radians.
+    #[test]
+    fn pairs_are_turned_by_their_angles() {
+        let x = Tensor::<4>::from_floats([[[[1.0, 0.5, 0.0, 2.0]]]], &Device::flex());
+        let turned = host(rotate(x, &[3]));
+        // Angles 3 and 3/100: (1, 0) and (0.5, 2).
+        let wanted = [
+            3.0_f64.cos(),
+            0.5 * 0.03_f64.cos() - 2.0 * 0.03_f64.sin(),
+            3.0_f64.sin(),
+            2.0 * 0.03_f64.cos() + 0.5 * 0.03_f64.sin(),
+        ];
+        for (a, b) in turned.iter().zip(wanted) {
+            assert!(
+                (f64::from(*a) - b).abs() < 1e-6,
+                "{turned:?}, {wanted:?} wanted"
+            );
+        }
+    }
+
+    #[test]
+    fn products_depend_on_the_distance_alone() {
+        let device = Device::flex();
+        let q = Tensor::<4>::from_floats([[[[0.3, -1.0, 0.7, 0.2]]]], &device);
+        let k = Tensor::<4>::from_floats([[[[1.1, 0.4, -0.6, 0.9]]]], &device);
+        let product = |i, j| {
+            let turned = rotate(q.clone(), &[i]) * rotate(k.clone(), &[j]);
+            host(turned).iter().sum::<f32>()
+        };
+        assert!((product(2, 7) - product(102, 107)).abs() < 1e-5);
+        assert!((product(2, 7) - product(2, 8)).abs() > 1e-3);
+    }
+}

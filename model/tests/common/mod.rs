@@ -32,6 +32,18 @@ pub fn devices() -> Vec<(&'static str, Device)> {
     #[allow(deprecated, reason = "Burn 0.23 drops LibTorch; 0.22 still has it")]
     devices.push(("libtorch", Device::libtorch()));
     devices.retain(|(name, _)| chosen(name));
+    if let Some(only) = &only {
+        let known = ["flex", "ndarray", "wgpu", "libtorch"];
+        let unknown = only.split(',').find(|name| !known.contains(name));
+        assert!(
+            unknown.is_none(),
+            "LS_BACKENDS names no backend with {unknown:?}"
+        );
+        assert!(
+            !devices.is_empty(),
+            "none of LS_BACKENDS={only} is in this build"
+        );
+    }
     devices
 }
 

@@ -1,0 +1,257 @@
+//! The modules' options in every combination: packed batches give the padded ones' numbers, nothing
+//! is ever NaN, and a document without a token gives the output layer's bias.
+
+mod common;
+
+use burn::tensor::{Bool, Device, Distribution, Int, Tensor, TensorData};
+use transformer_ls_burn::attention::{
+    LongShortAttention, LongShortAttentionConfig, LongShortInput,
+};
+use transformer_ls_burn::{Boundaries, ClassifierConfig, Layout, Pooling, Tokens};
+
+const LENGTHS: [usize; 4] = [13, 0, 1, 6];
+const ROWS: usize = 13;
+const WIDTH: usize = 12;
+
+fn host<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    x.into_data()
+        .convert::<f32>()
+        .try_into_vec()
+        .expect("float32")
+}
+
+fn mask(device: &Device) -> Tensor<2, Bool> {
+    let real: Vec<bool> = LENGTHS
+        .iter()
+        .flat_map(|&length| (0..ROWS).map(move |i| i < length))
+        .collect();
+    Tensor::from_data(TensorData::new(real, [LENGTHS.len(), ROWS]), device)
+}
+
+/// The rows of `[documents, ROWS, …]` that are real tokens, end to end `[1, Σn, …]`.
+fn pack(x: Tensor<3>) -> Tensor<3> {
+    let parts = LENGTHS
+        .iter()
+        .enumerate()
+        .filter(|&(_, &length)| length > 0)
+        .map(|(row, &length)| x.clone().narrow(0, row, 1).narrow(1, 0, length))
+        .collect();
+    Tensor::cat(parts, 1)
+}
+
+fn assert_close(name: &str, a: Vec<f32>, b: Vec<f32>) {
+    assert_eq!(a.len(), b.len(), "{name}");
+    for (a, b) in a.iter().zip(&b) {
+        assert!(a.is_finite() && (a - b).abs() < 2e-5, "{name}: {a} and {b}");
+    }
+}
+
+/// Every option on and off, wherever the configuration is valid.
+fn configurations() -> Vec<LongShortAttentionConfig> {
+    let mut all = Vec::new();
+    for (window, rank) in [(4, 3), (4, 0), (0, 3), (1, 1), (5, 20)] {
+        for conv_kernel in [None, Some(5)] {
+            for (rotary, offset_bias) in [(false, false), (true, window > 0)] {
+                all.push(
+                    LongShortAttentionConfig::new(WIDTH, 2)
+                        .with_window(window)
+                        .with_rank(rank)
+                        .with_conv_kernel(conv_kernel)
+                        .with_rotary(rotary)
+                        .with_offset_bias(offset_bias),
+                );
+            }
+        }
+    }
+    all
+}
+
+/// A module whose zero-initialised parameters are random too, so that they matter.
+fn build(config: &LongShortAttentionConfig, device: &Device) -> LongShortAttention {
+    let random = Distribution::Normal(0.0, 0.5);
+    let mut module = config.init(device);
+    module.conv = module
+        .conv
+        .map(|kernel| kernel.map(|kernel| kernel.random_like(random)));
+    module.offset_bias = module
+        .offset_bias
+        .map(|table| table.map(|table| table.random_like(random)));
+    module
+}
+
+#[test]
+fn packed_and_padded_agree_in_every_configuration() {
+    let device = Device::flex();
+    device.seed(3);
+    let random = Distribution::Normal(0.0, 1.0);
+    let x = Tensor::<3>::random([LENGTHS.len(), ROWS, WIDTH], random, &device);
+    let class_rows = Tensor::<3>::random([LENGTHS.len(), 1, WIDTH], random, &device);
+    for config in configurations() {
+        let module = build(&config, &device);
+        for with_class_row in [false, true] {
+            let name = format!("{config:?}, class row {with_class_row}");
+            let run = |input: LongShortInput| {
+                module.forward(match with_class_row {
+                    true => input.class_row(class_rows.clone()),
+                    false => input,
+                })
+            };
+            let padded = run(LongShortInput::new(x.clone()).mask(mask(&device)));
+            let packed = run(
+                LongShortInput::new(pack(x.clone())).packed(Boundaries::from_lengths(&LENGTHS))
+            );
+            assert_close(
+                &name,
+                host(packed.tokens),
+                host(pack(padded.tokens.clone())),
+            );
+            assert_eq!(padded.class_row.is_some(), with_class_row);
+            if let (Some(a), Some(b)) = (packed.class_row, padded.class_row) {
+                assert_close(&name, host(a), host(b));
+            }
+            // Document 1 has no token: all its rows are W_o's bias.
+            let empty = host(padded.tokens.narrow(0, 1, 1));
+            let bias = host(module.output.bias.as_ref().expect("a bias").val());
+            assert_close(&name, empty, bias.repeat(ROWS));
+        }
+    }
+}
+
+#[test]
+fn gradients_are_finite_with_an_empty_document() {
+    for (name, device) in common::devices() {
+        let device = device.autodiff();
+        let random = Distribution::Normal(0.0, 1.0);
+        let x = Tensor::<3>::random([LENGTHS.len(), ROWS, WIDTH], random, &device).require_grad();
+        let class_row = Tensor::<3>::random([LENGTHS.len(), 1, WIDTH], random, &device);
+        let module = LongShortAttentionConfig::new(WIDTH, 2)
+            .with_window(4)
+            .with_rank(3)
+            .init(&device);
+        let input = LongShortInput::new(x.clone())
+            .mask(mask(&device))
+            .class_row(class_row);
+        let output = module.forward(input);
+        let class_row = output.class_row.expect("a class row");
+        let gradients = (output.tokens.sum() + class_row.sum()).backward();
+        let gradient = host(x.grad(&gradients).expect("a gradient"));
+        assert!(gradient.iter().all(|g| g.is_finite()), "{name}");
+    }
+}
+
+#[test]
+fn packed_and_padded_documents_pool_alike() {
+    let device = Device::flex();
+    let ids: Vec<i32> = LENGTHS
+        .iter()
+        .flat_map(|&length| (0..ROWS).map(move |i| if i < length { 1 + (i % 7) as i32 } else { 0 }))
+        .collect();
+    let packed_ids: Vec<i32> = ids.iter().copied().filter(|&id| id > 0).collect();
+    let ids = TensorData::new(ids, [LENGTHS.len(), ROWS]);
+    let packed_ids = TensorData::new(packed_ids.clone(), [1, packed_ids.len()]);
+    for pooling in [
+        Pooling::MeanAll,
+        Pooling::MeanReal,
+        Pooling::ClassEvery,
+        Pooling::ClassLast,
+    ] {
+        for tied in [false, true] {
+            let config = ClassifierConfig {
+                vocab_size: 8,
+                max_length: ROWS,
+                d_model: WIDTH,
+                window: 4,
+                rank: 3,
+                pooling,
+                tied,
+                ..Default::default()
+            };
+            let model = config.init(&device).expect("a valid configuration");
+            let padded = Tokens::new(Tensor::<2, Int>::from_data(ids.clone(), &device))
+                .layout(Layout::Padded(mask(&device)));
+            let packed = Tokens::new(Tensor::<2, Int>::from_data(packed_ids.clone(), &device))
+                .layout(Layout::Packed(Boundaries::from_lengths(&LENGTHS)));
+            let name = format!("{pooling:?}, tied {tied}");
+            assert_close(
+                &name,
+                host(model.forward(packed)),
+                host(model.forward(padded)),
+            );
+        }
+    }
+}
+
+#[test]
+fn impossible_configurations_are_refused_by_name() {
+    let refused = |config: ClassifierConfig| {
+        let error = config.validate().expect_err("can't be built");
+        (error.field, error.to_string())
+    };
+    let base = ClassifierConfig::default;
+    for (config, field, sentence) in [
+        (
+            ClassifierConfig { heads: 3, ..base() },
+            "heads",
+            "heads must divide d_model 64, 3 does not",
+        ),
+        (
+            ClassifierConfig {
+                rank: 0,
+                window: 0,
+                ..base()
+            },
+            "rank",
+            "rank is 0 and so is the window: attention would see nothing",
+        ),
+        (
+            ClassifierConfig {
+                conv_kernel: Some(4),
+                ..base()
+            },
+            "conv_kernel",
+            "conv_kernel must be odd, 4 is not",
+        ),
+        (
+            ClassifierConfig {
+                dropout: 1.0,
+                ..base()
+            },
+            "dropout",
+            "dropout must lie in [0, 1), 1 does not",
+        ),
+        (
+            ClassifierConfig {
+                max_length: 1 << 40,
+                ..base()
+            },
+            "max_length",
+            "max_length must be at most 16777216, 1099511627776 is not",
+        ),
+        (
+            ClassifierConfig {
+                window: 5000,
+                ..base()
+            },
+            "window",
+            "window must be at most max_length 4096, 5000 is not",
+        ),
+        (
+            ClassifierConfig {
+                d_model: 1 << 20,
+                ..base()
+            },
+            "d_model",
+            "d_model and the other sizes make a model of 8801595949056 parameters; at most 4294967296 are built",
+        ),
+        (
+            ClassifierConfig {
+                layers: 0,
+                ..base()
+            },
+            "layers",
+            "layers must be at least 1",
+        ),
+    ] {
+        assert_eq!(refused(config), (field, sentence.to_owned()));
+    }
+}
