@@ -6,10 +6,10 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use transformer_ls_datasets::DatasetError;
 
-use super::{Done, bar};
+use super::Done;
 use crate::tasks::{self, Generate, Protocol};
 use crate::trainer::interrupt;
-use crate::trainer::progress::say;
+use crate::trainer::progress::{bar, say};
 
 #[derive(Debug, Args)]
 pub(super) struct GenerateArgs {

@@ -13,7 +13,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::trainer::interrupt::{self, INTERRUPTED};
 
@@ -94,14 +93,4 @@ fn print(text: &str) -> anyhow::Result<Done> {
         )),
         _ => Ok(Done::Completely),
     }
-}
-
-/// A progress bar on the standard error (invisible where that is no terminal).
-pub(crate) fn bar(total: u64, verb: &str) -> ProgressBar {
-    let template = "{msg} {wide_bar} {human_pos}/{human_len} ({eta} left)";
-    let style =
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(total)
-        .with_style(style)
-        .with_message(verb.to_owned())
 }

@@ -225,7 +225,7 @@ fn test(
         progress::count(splits.test.len())
     ));
     let model = folder.load_model(&chosen.device)?;
-    let bar = crate::cli::bar(splits.test.len() as u64, "testing");
+    let bar = progress::bar(splits.test.len() as u64, "testing");
     let result = evaluate(
         &model,
         splits.test.as_ref(),

@@ -4,6 +4,8 @@
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 /// How a run shows itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Display {
@@ -23,6 +25,16 @@ impl Display {
             Display::Lines
         }
     }
+}
+
+/// A progress bar on the standard error (invisible where that is no terminal).
+pub(crate) fn bar(total: u64, verb: &str) -> ProgressBar {
+    let template = "{msg} {wide_bar} {human_pos}/{human_len} ({eta} left)";
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(total)
+        .with_style(style)
+        .with_message(verb.to_owned())
 }
 
 /// Prints a line; a reader that has gone away (`ls-train … | head`) doesn't stop a run.
