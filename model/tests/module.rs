@@ -7,7 +7,7 @@ use burn::tensor::{Bool, Device, Distribution, Int, Tensor, TensorData};
 use transformer_ls_burn::attention::{
     LongShortAttention, LongShortAttentionConfig, LongShortInput,
 };
-use transformer_ls_burn::{Boundaries, ClassifierConfig, Layout, Pooling, Tokens};
+use transformer_ls_burn::{Boundaries, ClassifierConfig, Layout, Pooling, Tokens, weights};
 
 const LENGTHS: [usize; 4] = [13, 0, 1, 6];
 const ROWS: usize = 13;
@@ -253,5 +253,39 @@ fn impossible_configurations_are_refused_by_name() {
         ),
     ] {
         assert_eq!(refused(config), (field, sentence.to_owned()));
+    }
+}
+
+/// The mean over real tokens is the released mean (which the golden files pin) times rows / length.
+#[test]
+fn the_mean_over_real_tokens_leaves_padding_out() {
+    let device = Device::flex();
+    let config = |pooling| ClassifierConfig {
+        vocab_size: 8,
+        max_length: ROWS,
+        d_model: WIDTH,
+        window: 4,
+        rank: 3,
+        pooling,
+        ..Default::default()
+    };
+    let all = config(Pooling::MeanAll).init(&device).expect("valid");
+    let real = config(Pooling::MeanReal).init(&device).expect("valid");
+    let state = weights::state_dict(&all).expect("tensors on the host");
+    let real = weights::load(real, state).expect("the same tensors");
+    let ids = TensorData::new(vec![3; LENGTHS.len() * ROWS], [LENGTHS.len(), ROWS]);
+    let tokens = || {
+        Tokens::new(Tensor::<2, Int>::from_data(ids.clone(), &device))
+            .layout(Layout::Padded(mask(&device)))
+    };
+    let all = host(all.encoder.forward(tokens()));
+    let real = host(real.encoder.forward(tokens()));
+    for (document, length) in LENGTHS.into_iter().enumerate() {
+        let row = document * WIDTH..(document + 1) * WIDTH;
+        let scaled = real[row.clone()]
+            .iter()
+            .map(|x| x * length as f32 / ROWS as f32)
+            .collect();
+        assert_close("mean", scaled, all[row].to_vec());
     }
 }

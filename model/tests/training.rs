@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::sync::OnceLock;
+
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamWConfig, GradientsParams};
@@ -27,7 +29,7 @@ fn config() -> ClassifierConfig {
     }
 }
 
-/// The label is the first token's class, so that there is something to learn.
+/// Every token tells the label, so that there is something to learn in a few steps.
 fn batch(step: usize) -> (Vec<Vec<i32>>, Vec<i32>) {
     let mut state = step as u32 * 7919 + 1;
     let mut draw = |below: u32| {
@@ -37,10 +39,16 @@ fn batch(step: usize) -> (Vec<Vec<i32>>, Vec<i32>) {
     let documents: Vec<Vec<i32>> = (0..BATCH)
         .map(|_| {
             let length = 10 + draw(LENGTH as u32 - 10);
-            (0..length).map(|_| 1 + draw(11) as i32).collect()
+            let label = draw(3) as i32;
+            (0..length)
+                .map(|_| 1 + label + 3 * draw(3) as i32)
+                .collect()
         })
         .collect();
-    let labels = documents.iter().map(|document| document[0] % 3).collect();
+    let labels = documents
+        .iter()
+        .map(|document| (document[0] - 1) % 3)
+        .collect();
     (documents, labels)
 }
 
@@ -76,11 +84,15 @@ fn model(weights: &[u8], device: &Device) -> Classifier {
     weights::load_safetensors(model, weights).expect("weights of this model")
 }
 
-fn initial_weights() -> Vec<u8> {
-    let device = Device::flex();
-    device.seed(5);
-    let model = config().init(&device).expect("a valid configuration");
-    weights::save_safetensors(&model, &Default::default()).expect("weights on the host")
+/// Drawn once: the backend's generator is one for all threads.
+fn initial_weights() -> &'static [u8] {
+    static WEIGHTS: OnceLock<Vec<u8>> = OnceLock::new();
+    WEIGHTS.get_or_init(|| {
+        let device = Device::flex();
+        device.seed(5);
+        let model = config().init(&device).expect("a valid configuration");
+        weights::save_safetensors(&model, &Default::default()).expect("weights on the host")
+    })
 }
 
 /// Losses of all steps.
@@ -122,16 +134,16 @@ fn assert_close(name: &str, ours: &[f32], reference: &[f32]) {
 #[test]
 fn all_backends_train_alike() {
     let weights = initial_weights();
-    let reference = train(&weights, &Device::flex(), packed);
+    let reference = train(weights, &Device::flex(), packed);
     assert!(
-        reference[STEPS - 1] < reference[0] - 0.1,
+        reference[STEPS - 1] < reference[0] / 2.0,
         "nothing is learned: {reference:?}"
     );
     for (name, device) in common::devices() {
-        assert_close(name, &train(&weights, &device, padded), &reference);
+        assert_close(name, &train(weights, &device, padded), &reference);
         // Packed batches have another shape each, which costs GPU backends a compilation each.
         if name != "wgpu" {
-            assert_close(name, &train(&weights, &device, packed), &reference);
+            assert_close(name, &train(weights, &device, packed), &reference);
         }
     }
 }
@@ -143,7 +155,7 @@ fn gradients_of_parameters_alone_are_whole() {
     let (documents, labels) = batch(0);
     let norms = |device: &Device| -> Vec<f32> {
         let device = device.clone().autodiff();
-        let model = model(&weights, &device);
+        let model = model(weights, &device);
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [BATCH]), &device);
         let logits = model.forward(padded(&documents, &device));
         let loss = CrossEntropyLossConfig::new()

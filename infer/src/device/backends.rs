@@ -30,6 +30,19 @@ pub fn names() -> Vec<String> {
         .collect()
 }
 
+/// The device that initial weights are drawn on, so that a seed gives the same model wherever it
+/// runs: every backend has a generator of its own. None in a build without Flex.
+pub fn for_drawing_weights() -> Option<Device> {
+    #[cfg(feature = "flex")]
+    {
+        Some(Device::flex())
+    }
+    #[cfg(not(feature = "flex"))]
+    {
+        None
+    }
+}
+
 /// Whether the device compiles its kernels as it goes (WGPU, CUDA, ROCm). Such devices are best
 /// served with batches that always have the same shape.
 pub fn is_cubecl(device: &Device) -> bool {

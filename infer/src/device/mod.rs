@@ -9,7 +9,7 @@ mod backends;
 use burn::tensor::Device;
 
 use backends::{cuda, flex, gpus, libtorch, ndarray, rocm, wgpu};
-pub use backends::{is_cubecl, names};
+pub use backends::{for_drawing_weights, is_cubecl, names};
 
 /// Why a device could not be had, and what to do about it.
 #[derive(Debug, thiserror::Error)]

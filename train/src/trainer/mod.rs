@@ -29,12 +29,14 @@ use std::time::Instant;
 
 use burn::data::dataset::Dataset;
 use burn::module::Module;
+use burn::tensor::Device;
 use burn::train::metric::LearningRateMetric;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
+use transformer_ls_burn::{Classifier, weights};
 use transformer_ls_datasets::{Sample, Split};
-use transformer_ls_infer::device::ChosenDevice;
+use transformer_ls_infer::device::{ChosenDevice, for_drawing_weights};
 use transformer_ls_infer::evaluate::{EvaluateError, evaluate};
-use transformer_ls_infer::run::{MetricLine, RunFolder, Summary, versions};
+use transformer_ls_infer::run::{MetricLine, RunConfig, RunFolder, Summary, versions};
 
 pub use checkpoint::{Best, State};
 pub use error::TrainError;
@@ -86,6 +88,18 @@ pub enum Ending {
     },
 }
 
+/// A model with the weights that the run's seed gives, the same on every device where the build has
+/// Flex to draw them on.
+fn initial_weights(config: &RunConfig, device: &Device) -> Result<Classifier, TrainError> {
+    let drawing = for_drawing_weights().unwrap_or_else(|| device.clone());
+    drawing.seed(derive(config.seed, Purpose::Weights, 0));
+    let drawn = weights::state_dict(&config.model.init(&drawing)?);
+    let model = config.model.init(device)?;
+    drawn
+        .and_then(|drawn| weights::load(model, drawn))
+        .map_err(|cause| TrainError::Internal(cause.to_string()))
+}
+
 /// Trains the run in `folder` from where it stands.
 ///
 /// # Errors
@@ -101,9 +115,8 @@ pub fn train(
     let training = &config.training;
     let device = chosen.device.clone().autodiff();
 
-    device.seed(derive(config.seed, Purpose::Weights, 0));
     let model = TrainingModel {
-        classifier: config.model.init(&device)?,
+        classifier: initial_weights(&config, &device)?,
     };
     let (state, resumed) = match checkpoint::read_latest(&folder, &model)? {
         Some(resumed) => {
