@@ -13,12 +13,13 @@ static DASHBOARD: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicBool = AtomicBool::new(false);
 static INTERRUPTER: Mutex<Option<Interrupter>> = Mutex::new(None);
 
-/// Listens for Ctrl-C (and SIGTERM, SIGHUP) from now on, once a process.
+/// Listens for Ctrl-C from now on, once a process, also where it was started with the signal
+/// ignored (a script's `&`).
 ///
 /// Without a [`register`]ed loop, or somebody who has [`asked`], a signal ends the process at once, with status 130.
 pub fn listen() {
     // A second call (library users) leaves the first handler in place, which is the same.
-    let _ = ctrlc::try_set_handler(|| {
+    let _ = ctrlc::set_handler(|| {
         let earlier = SIGNALS.fetch_add(1, Ordering::SeqCst);
         let registered = lock().clone();
         match registered {
