@@ -53,6 +53,23 @@ fn split(x: Tensor<4>) -> Tensor<4> {
     x.swap_dims(1, 2)
 }
 
+/// Compares output and gradients of each backend with the plain body's in float64. `run` takes the
+/// device, the type, and whether to run the plain body.
+fn compare<const N: usize>(run: impl Fn(&Device, DType, bool) -> (Tensor<4>, [Tensor<4>; N])) {
+    let (output, gradients) = run(&Device::flex().autodiff(), DType::F64, true);
+    for (name, device) in common::devices() {
+        // A plain packed batch costs a compilation for each length there.
+        if name == "wgpu" {
+            continue;
+        }
+        let (ours, our_gradients) = run(&device.autodiff(), DType::F32, false);
+        assert_close(&format!("{name}: output"), ours, output.clone());
+        for (i, (a, b)) in our_gradients.into_iter().zip(gradients.clone()).enumerate() {
+            assert_close(&format!("{name}: gradient {i}"), a, b);
+        }
+    }
+}
+
 #[test]
 fn attend_and_its_gradients() {
     let boundaries = Boundaries::from_lengths(&LENGTHS);
@@ -108,18 +125,7 @@ fn attend_and_its_gradients() {
         let gradients = leaves.map(|x| x.grad(&gradients).expect("a gradient"));
         (output.inner(), gradients)
     };
-    let (output, gradients) = run(&Device::flex().autodiff(), DType::F64, true);
-    for (name, device) in common::devices() {
-        // A plain packed batch costs a compilation for each length there.
-        if name == "wgpu" {
-            continue;
-        }
-        let (ours, our_gradients) = run(&device.autodiff(), DType::F32, false);
-        assert_close(&format!("{name}: output"), ours, output.clone());
-        for (i, (a, b)) in our_gradients.into_iter().zip(gradients.clone()).enumerate() {
-            assert_close(&format!("{name}: gradient {i}"), a, b);
-        }
-    }
+    compare(run);
 }
 
 #[test]
@@ -154,15 +160,5 @@ fn project_and_its_gradients() {
         let gradients = leaves.map(|x| x.grad(&gradients).expect("a gradient"));
         (output.inner(), gradients)
     };
-    let (output, gradients) = run(&Device::flex().autodiff(), DType::F64, true);
-    for (name, device) in common::devices() {
-        if name == "wgpu" {
-            continue;
-        }
-        let (ours, our_gradients) = run(&device.autodiff(), DType::F32, false);
-        assert_close(&format!("{name}: output"), ours, output.clone());
-        for (i, (a, b)) in our_gradients.into_iter().zip(gradients.clone()).enumerate() {
-            assert_close(&format!("{name}: gradient {i}"), a, b);
-        }
-    }
+    compare(run);
 }
