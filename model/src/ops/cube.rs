@@ -1,5 +1,201 @@
-//! CubeCL runtimes (WGPU, CUDA, ROCm), one backend type to Burn: the plain bodies.
+//! CubeCL runtimes (WGPU, CUDA, ROCm), one backend type to Burn: the WGSL kernels where the
+//! runtime compiles WGSL, the plain bodies elsewhere. The choice is made call by call, since one
+//! build may serve several devices.
 
-use super::LongShortBackend;
+use burn::backend::TensorMetadata;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::DType;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::tensor::CubeTensor;
+use transformer_ls_kernels_cpu::dropout;
+use transformer_ls_kernels_wgsl as wgsl;
 
-impl LongShortBackend for burn_cubecl::CubeBackend {}
+use super::{
+    AttendGradients, AttentionDropout, Documents, Landmarks, LongShortBackend, OffsetBias, Window,
+    path, plain,
+};
+
+impl LongShortBackend for CubeBackend {
+    fn project(
+        scores: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        documents: Documents<Self>,
+    ) -> FloatTensor<Self> {
+        if !takes(&[&scores, &key, &value], &documents) {
+            return plain::project::<Self>(scores, key, value, documents);
+        }
+        wgsl::project(&scores, &key, &value, &borrow(&documents))
+    }
+
+    fn project_backward(
+        d_output: FloatTensor<Self>,
+        scores: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        documents: Documents<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        if !takes(&[&key, &value, &scores, &d_output, &output], &documents) {
+            return plain::project_backward::<Self>(
+                d_output, scores, key, value, output, documents,
+            );
+        }
+        wgsl::project_backward(
+            &d_output,
+            &scores,
+            &key,
+            &value,
+            &output,
+            &borrow(&documents),
+        )
+    }
+
+    fn attend(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        landmarks: Landmarks<Self>,
+        bias: OffsetBias<Self>,
+        documents: Documents<Self>,
+        window: Window,
+        scale: f64,
+        dropout: AttentionDropout,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if !takes(&tensors(&[&query, &key, &value], &landmarks, &bias), &documents) {
+            return plain::attend::<Self>(
+                query, key, value, landmarks, bias, documents, window, scale, dropout,
+            );
+        }
+        wgsl::attend(&inputs(
+            query, key, value, landmarks, bias, &documents, window, scale, dropout,
+        ))
+    }
+
+    fn attend_backward(
+        d_output: FloatTensor<Self>,
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        landmarks: Landmarks<Self>,
+        bias: OffsetBias<Self>,
+        output: FloatTensor<Self>,
+        log_sum_exp: FloatTensor<Self>,
+        documents: Documents<Self>,
+        window: Window,
+        scale: f64,
+        dropout: AttentionDropout,
+    ) -> AttendGradients<Self> {
+        let own = [&query, &key, &value, &d_output, &output];
+        if !takes(&tensors(&own, &landmarks, &bias), &documents) {
+            return plain::attend_backward::<Self>(
+                d_output,
+                query,
+                key,
+                value,
+                landmarks,
+                bias,
+                output,
+                log_sum_exp,
+                documents,
+                window,
+                scale,
+                dropout,
+            );
+        }
+        let inputs = inputs(
+            query, key, value, landmarks, bias, &documents, window, scale, dropout,
+        );
+        let gradients = wgsl::attend_backward(&d_output, &inputs, &output, &log_sum_exp);
+        AttendGradients {
+            query: gradients.query,
+            key: gradients.key,
+            value: gradients.value,
+            landmarks: match gradients.landmarks {
+                Some((key, value)) => Landmarks::Rows { key, value },
+                None => Landmarks::None,
+            },
+            bias: match gradients.bias {
+                Some(table) => OffsetBias::Table(table),
+                None => OffsetBias::None,
+            },
+        }
+    }
+}
+
+/// Whether the WGSL kernels take these tensors, the first of which is `[b, h, n, d]` or has `n`
+/// in place of `d`.
+fn takes(tensors: &[&CubeTensor], documents: &Documents<CubeBackend>) -> bool {
+    if path::plain_is_asked_for() {
+        return false;
+    }
+    // A mask is read as words of 32 bits, which is what WGPU's booleans are.
+    if let Documents::Padded(mask) = documents
+        && mask.dtype.size() != DType::U32.size()
+    {
+        return false;
+    }
+    let key = tensors[tensors.len().min(2) - 1];
+    let width = key.shape().iter().last().copied().unwrap_or(0);
+    wgsl::refusal(tensors, width).is_none()
+}
+
+fn tensors<'a>(
+    own: &[&'a CubeTensor],
+    landmarks: &'a Landmarks<CubeBackend>,
+    bias: &'a OffsetBias<CubeBackend>,
+) -> Vec<&'a CubeTensor> {
+    let mut all = own.to_vec();
+    if let Landmarks::Rows { key, value } = landmarks {
+        all.extend([key, value]);
+    }
+    if let OffsetBias::Table(table) = bias {
+        all.push(table);
+    }
+    all
+}
+
+fn borrow(documents: &Documents<CubeBackend>) -> wgsl::Documents<'_> {
+    match documents {
+        Documents::Full => wgsl::Documents::Full,
+        Documents::Padded(mask) => wgsl::Documents::Padded(mask.clone()),
+        Documents::Packed(boundaries) => wgsl::Documents::Packed(boundaries.offsets()),
+    }
+}
+
+fn inputs<'a>(
+    query: CubeTensor,
+    key: CubeTensor,
+    value: CubeTensor,
+    landmarks: Landmarks<CubeBackend>,
+    bias: OffsetBias<CubeBackend>,
+    documents: &'a Documents<CubeBackend>,
+    window: Window,
+    scale: f64,
+    dropout: AttentionDropout,
+) -> wgsl::Attend<'a> {
+    wgsl::Attend {
+        query,
+        key,
+        value,
+        landmarks: match landmarks {
+            Landmarks::Rows { key, value } => Some((key, value)),
+            Landmarks::None => None,
+        },
+        bias: match bias {
+            OffsetBias::Table(table) => Some(table),
+            OffsetBias::None => None,
+        },
+        documents: borrow(documents),
+        window: match window {
+            Window::Off => 0,
+            Window::Segments { width } => width,
+        },
+        scale: scale as f32,
+        dropout: (dropout.probability > 0.0).then(|| wgsl::Dropout {
+            seed: dropout.seed,
+            threshold: dropout::threshold(dropout.probability),
+            factor: dropout.scale() as f32,
+        }),
+    }
+}

@@ -1,31 +1,54 @@
 //! Which implementation of attention a device takes, and why.
 
+use std::sync::OnceLock;
+
 use burn::tensor::Device;
 
 /// The implementation that [`attention_path`] names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttentionPath {
-    /// `cpu`: the kernels of `kernels-cpu`. `plain`: tensor operations of the backend.
+    /// `wgsl`: the shaders of `kernels-wgsl`. `cpu`: the kernels of `kernels-cpu`. `plain`: tensor
+    /// operations of the backend.
     pub name: &'static str,
     /// Why this one, a sentence's second half.
     pub reason: &'static str,
 }
 
-/// The attention path that `device` takes for float32 tensors; other types take the plain one.
+/// The environment variable that, set to `plain`, has every device take the plain path: to see
+/// whether a kernel is at fault, or to measure what it gains.
+pub const PATH_VARIABLE: &str = "LS_ATTENTION";
+
+/// Whether [`PATH_VARIABLE`] asks for the plain path. It is read once.
+pub(super) fn plain_is_asked_for() -> bool {
+    static ASKED: OnceLock<bool> = OnceLock::new();
+    *ASKED.get_or_init(|| std::env::var(PATH_VARIABLE).is_ok_and(|value| value == "plain"))
+}
+
+/// The attention path that `device` takes for float32 tensors; other types may take the plain one.
 pub fn attention_path(device: &Device) -> AttentionPath {
-    let on_cpu = cpu_devices()
-        .iter()
-        .any(|cpu| device.clone().inner() == *cpu);
-    match on_cpu {
-        true => AttentionPath {
-            name: "cpu",
-            reason: "its tensors lie in this process's memory",
-        },
-        false => AttentionPath {
-            name: "plain",
-            reason: "no kernel is written for this backend",
-        },
+    let path = |name, reason| AttentionPath { name, reason };
+    if plain_is_asked_for() {
+        return path("plain", "LS_ATTENTION=plain asks for it");
     }
+    let device = device.clone().inner();
+    if cpu_devices().contains(&device) {
+        return path("cpu", "its tensors lie in this process's memory");
+    }
+    match runs_wgsl(&device) {
+        Some(true) => path("wgsl", "its runtime compiles WGSL"),
+        Some(false) => path("plain", "its runtime does not compile WGSL"),
+        None => path("plain", "no kernel is written for this backend"),
+    }
+}
+
+/// Whether a device of CubeCL compiles WGSL; none for one of another backend. Opens the device.
+fn runs_wgsl(device: &Device) -> Option<bool> {
+    #[cfg(feature = "cube")]
+    if let burn::backend::DispatchDevice::Cube(device) = device.as_dispatch() {
+        return Some(transformer_ls_kernels_wgsl::runs_wgsl(device));
+    }
+    let _ = device;
+    None
 }
 
 /// The devices of the backends that `cpu.rs` serves.

@@ -11,6 +11,7 @@ use super::{Done, print};
 /// What the column `attention` says.
 const PATHS: &str = "
 attention is how a device computes it:
+  wgsl   this project's compute shaders
   cpu    this project's CPU kernels
   plain  Burn's own tensor operations, right everywhere, slower
 ";

@@ -1,0 +1,50 @@
+// Parts of the gradient for the bias table: the sum of dS over all pairs of a task's queries and
+// keys at one offset; `sum_bias` adds them up.
+//
+// An invocation owns one offset of one head and goes through a task's queries.
+@group(0) @binding(5) var<storage, read_write> stats: array<vec2<f32>>;
+@group(0) @binding(6) var<storage, read_write> parts: array<f32>;
+
+@compute @workgroup_size({{ invocations }})
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) workgroups: vec3<u32>,
+  @builtin(local_invocation_index) invocation: u32,
+) {
+  let i = (workgroup.x + workgroup.y * workgroups.x) * INVOCATIONS + invocation;
+  let reach = info.seen.w;
+  let offsets = 2u * reach + 1u;
+  if (i >= info.batch.w * offsets) { return; }
+  let offset = i % offsets;
+  let head = i / offsets % info.batch.x;
+  let place = place_of(i / offsets / info.batch.x);
+  let end = min(place.first + TASK, place.length);
+  let bias = bitcast<f32>(context_word(info.context.y + head * offsets + offset));
+  var sum = 0.0;
+  for (var query = place.first; query < end; query++) {
+    let segment = segment_of(query);
+    let key = query + reach - offset;
+    // A key before the document's first wraps around, and so lies beyond the window's end.
+    if (key < window_first(segment) || key >= window_end(segment, place.length)) { continue; }
+    if (PADDED) {
+      if (stats[token_position(place, head, key)].x >= -HIDDEN) { continue; }
+    }
+    let own = stats[token_position(place, head, query)];
+    let q_row = query_row(place.row, head, place.start + query);
+    let d_row = d_output_row(place.row, head, place.start + query);
+    let k_row = key_row(place.row, head, place.start + key);
+    let v_row = value_row(place.row, head, place.start + key);
+    var score = 0.0;
+    var d_weight = 0.0;
+    for (var c = 0u; c < D4; c++) {
+      score += dot(query_at(q_row, c), key_at(k_row, c));
+      d_weight += dot(d_output_at(d_row, c), value_at(v_row, c));
+    }
+    if (DROPOUT) {
+      d_weight *= kept(query_hash(place.document, head, query), window_column(segment, key));
+    }
+    let weight = exp(min(score * score_scale() + bias - own.x, 0.0));
+    sum += weight * (d_weight - own.y);
+  }
+  parts[i] = sum;
+}

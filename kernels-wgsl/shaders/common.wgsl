@@ -1,0 +1,76 @@
+// What every kernel shares: constants of the variant, the info block, the context buffer and where
+// a task's document lies.
+
+// Vectors of four channels a row.
+const D4: u32 = {{ d4 }}u;
+// Invocations of a workgroup, and rows that each of them owns.
+const INVOCATIONS: u32 = {{ invocations }}u;
+const GROUP: u32 = {{ group }}u;
+// Tokens of a document that make up a task.
+const TASK: u32 = {{ task }}u;
+// How documents lie in the batch.
+const PADDED: bool = {{ padded }};
+const PACKED: bool = {{ packed }};
+
+struct Info {
+  // heads, tokens of a row of the batch, documents, tasks
+  batch: vec4<u32>,
+  // landmarks, window width, halo, reach of the window
+  seen: vec4<u32>,
+  // of the context: first word of landmarks, bias, mask, table of documents
+  context: vec4<u32>,
+  // of the context: first word of the table of tasks; tasks of a document; rows; a free word
+  tasks: vec4<u32>,
+  // seed, threshold, and as float32 the factor of kept entries and the scale of scores
+  dropout: vec4<u32>,
+  // strides of tensors, in elements: batch row, head, token, channel
+  strides: array<vec4<u32>, 8>,
+}
+@group(0) @binding({{ info_binding }}) var<uniform> info: Info;
+
+// Everything small that a kernel reads: landmark rows (float32), the bias table (float32), the mask
+// and the tables of packed documents, as words.
+@group(0) @binding({{ context_binding }}) var<storage, read_write> context: array<vec4<u32>>;
+
+fn context_word(word: u32) -> u32 {
+  return context[word >> 2u][word & 3u];
+}
+
+fn context_vector(vector: u32) -> vec4<f32> {
+  return bitcast<vec4<f32>>(context[vector]);
+}
+
+// Where a task's tokens are.
+struct Place {
+  document: u32,
+  // Row of the batch, and the row's token that is the document's first.
+  row: u32,
+  start: u32,
+  // The task's first token, counted from the document's first, and the document's length.
+  first: u32,
+  length: u32,
+}
+
+fn place_of(task: u32) -> Place {
+  if (PACKED) {
+    let document = context_word(info.tasks.x + task);
+    let entry = info.context.w + 4u * document;
+    let first = (task - context_word(entry + {{ first_task_column }}u)) * TASK;
+    return Place(document, 0u, context_word(entry), first, context_word(entry + 1u));
+  }
+  let document = task / info.tasks.y;
+  return Place(document, document, 0u, (task % info.tasks.y) * TASK, info.batch.y);
+}
+
+// Whether a token of the place's document is real.
+fn is_real(place: Place, token: u32) -> bool {
+  if (PADDED) {
+    return context_word(info.context.z + place.row * info.batch.y + token) != 0u;
+  }
+  return true;
+}
+
+// Position of a token in a contiguous tensor `[rows of the batch, heads, tokens]`.
+fn token_position(place: Place, head: u32, token: u32) -> u32 {
+  return (place.row * info.batch.x + head) * info.batch.y + place.start + token;
+}

@@ -1,0 +1,99 @@
+//! `attend` and its launcher.
+
+use burn_backend::DType;
+use burn_cubecl::tensor::CubeTensor;
+
+use crate::Dropout;
+use crate::context::Context;
+use crate::documents::{Division, Documents};
+use crate::launch::{dims, empty, empty_rows, launch};
+use crate::problem::{Problem, Seen};
+use crate::shader::Kernel;
+
+/// What attention takes.
+#[derive(Clone, Debug)]
+pub struct Attend<'a> {
+    /// `[b, h, n, d]`
+    pub query: CubeTensor,
+    /// `[b, h, n, d]`
+    pub key: CubeTensor,
+    /// `[b, h, n, d]`
+    pub value: CubeTensor,
+    /// Keys and values of the landmarks, both `[documents, h, r, d]`.
+    pub landmarks: Option<(CubeTensor, CubeTensor)>,
+    /// A score by offset `[h, 2·reach + 1]`, where reach is `w − 1 + max(⌊w/2⌋, 1)`: the offset
+    /// `query − key` at column `query − key + reach`.
+    pub bias: Option<CubeTensor>,
+    /// How documents lie in the batch.
+    pub documents: Documents<'a>,
+    /// Width `w` of the window's segments, in tokens; 0 = no window.
+    pub window: usize,
+    /// What products of queries and keys are multiplied by.
+    pub scale: f32,
+    /// Dropout of probabilities.
+    pub dropout: Option<Dropout>,
+}
+
+impl Attend<'_> {
+    pub(crate) fn problem(&self) -> Problem<'_> {
+        let landmarks = match &self.landmarks {
+            Some((key, _)) => dims::<4>(key)[2],
+            None => 0,
+        };
+        let seen = Seen {
+            width: self.window,
+            bias: self.bias.is_some(),
+            scale: self.scale,
+            dropout: self.dropout,
+        };
+        Problem::new(&self.query, landmarks, &self.documents, seen)
+    }
+
+    pub(crate) fn context(&self, problem: &Problem) -> Context {
+        Context::of_attention(
+            problem,
+            &self.query,
+            self.landmarks.as_ref().map(|(key, value)| (key, value)),
+            self.bias.as_ref(),
+        )
+    }
+}
+
+/// Attention of every query over the landmarks of its document and the keys of its window, under
+/// one softmax (paper section 3.3), and the log-sum-exp of each query's scores.
+///
+/// # Shapes
+///
+/// - output: `[b, h, n, d]` of the queries' type and `[b, h, n]` in float32
+pub fn attend(inputs: &Attend) -> (CubeTensor, CubeTensor) {
+    let problem = inputs.problem();
+    let context = inputs.context(&problem);
+    let query = &inputs.query;
+    let output = empty_rows(query, dims(query), query.dtype);
+    let log_sum_exp = empty(
+        query,
+        [problem.rows, problem.heads, problem.tokens],
+        DType::F32,
+    );
+    let tensors = [query, &inputs.key, &inputs.value, &output];
+    let count = problem.tasks(Division::Blocks) * problem.heads;
+    launch(
+        problem
+            .shader(Kernel::Attend, problem.tiles.attend, Division::Blocks)
+            .rows(&tensors),
+        count,
+        &[
+            query,
+            &inputs.key,
+            &inputs.value,
+            &context.buffer,
+            &output,
+            &log_sum_exp,
+        ],
+        &problem
+            .info(&context, Division::Blocks)
+            .strides(&tensors)
+            .count(count),
+    );
+    (output, log_sum_exp)
+}

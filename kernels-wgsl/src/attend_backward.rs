@@ -1,0 +1,77 @@
+//! The backward pass of `attend`: its kernels, one after the other.
+
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+
+use crate::attend::Attend;
+use crate::attend_dbias::attend_dbias;
+use crate::attend_delta::attend_delta;
+use crate::attend_dkv::attend_dkv;
+use crate::attend_dlandmarks::attend_dlandmarks;
+use crate::attend_dq::attend_dq;
+use crate::context::Context;
+use crate::problem::Problem;
+
+/// Gradients of [`attend`](crate::attend), each of its input's shape and type.
+#[derive(Clone, Debug)]
+pub struct AttendGradients {
+    /// `[b, h, n, d]`
+    pub query: CubeTensor,
+    /// `[b, h, n, d]`
+    pub key: CubeTensor,
+    /// `[b, h, n, d]`
+    pub value: CubeTensor,
+    /// `[documents, h, r, d]`
+    pub landmarks: Option<(CubeTensor, CubeTensor)>,
+    /// `[h, 2·reach + 1]`
+    pub bias: Option<CubeTensor>,
+}
+
+/// What the backward kernels share.
+pub(crate) struct Backward<'a> {
+    pub inputs: &'a Attend<'a>,
+    pub problem: Problem<'a>,
+    pub context: Context,
+    /// `[b, h, n, d]`
+    pub d_output: &'a CubeTensor,
+    /// (log-sum-exp, D) of each query `[b, h, n, 2]`.
+    pub stats: CubeTensor,
+}
+
+/// Gradients of [`attend`](crate::attend).
+///
+/// # Shapes
+///
+/// - d_output, output: `[b, h, n, d]`; log_sum_exp: `[b, h, n]`
+pub fn attend_backward(
+    d_output: &CubeTensor,
+    inputs: &Attend,
+    output: &CubeTensor,
+    log_sum_exp: &CubeTensor,
+) -> AttendGradients {
+    let problem = inputs.problem();
+    let context = inputs.context(&problem);
+    let log_sum_exp = into_contiguous(log_sum_exp.clone());
+    let stats = attend_delta(&problem, &context, d_output, output, &log_sum_exp);
+    let backward = Backward {
+        inputs,
+        problem,
+        context,
+        d_output,
+        stats,
+    };
+    let (key, value) = attend_dkv(&backward);
+    AttendGradients {
+        query: attend_dq(&backward),
+        key,
+        value,
+        landmarks: inputs
+            .landmarks
+            .as_ref()
+            .map(|(key, value)| attend_dlandmarks(&backward, key, value)),
+        bias: inputs
+            .bias
+            .as_ref()
+            .map(|bias| attend_dbias(&backward, bias)),
+    }
+}

@@ -1,0 +1,55 @@
+//! Launchers of `attend_dbias.wgsl` and `sum_bias.wgsl`.
+
+use burn_backend::DType;
+use burn_cubecl::tensor::CubeTensor;
+
+use crate::attend_backward::Backward;
+use crate::documents::Division;
+use crate::launch::{dims, empty, launch};
+use crate::shader::Kernel;
+
+/// Gradient for the bias table, `[h, 2·reach + 1]`.
+pub(crate) fn attend_dbias(backward: &Backward, bias: &CubeTensor) -> CubeTensor {
+    let Backward {
+        inputs,
+        problem,
+        context,
+        d_output,
+        stats,
+    } = backward;
+    let tile = problem.tiles.entries;
+    let [heads, offsets] = dims(bias);
+    let tasks = problem.tasks(Division::Splits);
+    let parts = empty(bias, [(tasks * heads * offsets).max(1)], DType::F32);
+    let tensors = [d_output, &inputs.query, &inputs.key, &inputs.value];
+    launch(
+        problem
+            .shader(Kernel::AttendDbias, tile, Division::Splits)
+            .rows(&tensors),
+        (tasks * heads * offsets).div_ceil(tile.invocations),
+        &[
+            d_output,
+            &inputs.query,
+            &inputs.key,
+            &inputs.value,
+            &context.buffer,
+            stats,
+            &parts,
+        ],
+        &problem
+            .info(context, Division::Splits)
+            .strides(&tensors)
+            .count(tasks * heads),
+    );
+
+    let d_bias = empty(bias, [heads, offsets], bias.dtype);
+    launch(
+        problem
+            .shader(Kernel::SumBias, tile, Division::Splits)
+            .element(bias),
+        (heads * offsets).div_ceil(tile.invocations),
+        &[&parts, &d_bias],
+        &problem.info(context, Division::Splits).count(tasks),
+    );
+    d_bias
+}

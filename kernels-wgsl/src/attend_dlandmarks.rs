@@ -1,0 +1,64 @@
+//! Launchers of `attend_dlandmarks.wgsl` and `sum_parts.wgsl`.
+
+use burn_backend::DType;
+use burn_cubecl::tensor::CubeTensor;
+
+use crate::attend_backward::Backward;
+use crate::documents::Division;
+use crate::launch::{dims, empty, empty_rows, launch};
+use crate::shader::Kernel;
+
+/// Gradients for the landmarks' keys and values, both `[documents, h, r, d]`.
+pub(crate) fn attend_dlandmarks(
+    backward: &Backward,
+    key: &CubeTensor,
+    value: &CubeTensor,
+) -> (CubeTensor, CubeTensor) {
+    let Backward {
+        inputs,
+        problem,
+        context,
+        d_output,
+        stats,
+    } = backward;
+    let (heads, landmarks) = (problem.heads, problem.landmarks);
+    let tasks = problem.tasks(Division::Splits);
+    let row = 2 * problem.vectors();
+    let parts = empty(
+        d_output,
+        [(tasks * heads * landmarks * row * 4).max(4)],
+        DType::F32,
+    );
+    let tile = problem.tiles.attend_dlandmarks;
+    let tensors = [d_output, &inputs.query];
+    let invocations = tasks * heads * landmarks.div_ceil(tile.group);
+    launch(
+        problem
+            .shader(Kernel::AttendDlandmarks, tile, Division::Splits)
+            .rows(&tensors),
+        invocations.div_ceil(tile.invocations),
+        &[d_output, &inputs.query, &context.buffer, stats, &parts],
+        &problem
+            .info(context, Division::Splits)
+            .strides(&tensors)
+            .count(tasks * heads),
+    );
+
+    let d_key = empty_rows(key, dims(key), key.dtype);
+    let d_value = empty_rows(value, dims(value), value.dtype);
+    let tile = problem.tiles.entries;
+    let tensors = [&d_key, &d_value];
+    let count = problem.documents * heads * landmarks * row;
+    launch(
+        problem
+            .shader(Kernel::SumParts, tile, Division::Splits)
+            .rows(&tensors),
+        count.div_ceil(tile.invocations),
+        &[&parts, &context.buffer, &d_key, &d_value],
+        &problem
+            .info(context, Division::Splits)
+            .strides(&tensors)
+            .count(count),
+    );
+    (d_key, d_value)
+}

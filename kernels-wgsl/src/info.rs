@@ -1,0 +1,45 @@
+//! The info block of every kernel: sizes, places in the context, strides.
+
+use burn_cubecl::cubecl::server::MetadataBindingInfo;
+use burn_cubecl::tensor::CubeTensor;
+
+/// Tensors with strides in the info block.
+pub(crate) const SLOTS: usize = 8;
+
+/// `Info` of `shaders/common.wgsl`, field by field.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Info {
+    pub batch: [u32; 4],
+    pub seen: [u32; 4],
+    pub context: [u32; 4],
+    pub tasks: [u32; 4],
+    pub dropout: [u32; 4],
+    pub strides: [[u32; 4]; SLOTS],
+}
+
+impl Info {
+    /// Sets the strides of the tensors in slots 0, 1, …
+    pub fn strides(mut self, tensors: &[&CubeTensor]) -> Self {
+        for (slot, tensor) in self.strides.iter_mut().zip(tensors) {
+            for (to, &stride) in slot.iter_mut().zip(tensor.meta.strides().iter()) {
+                *to = stride as u32;
+            }
+        }
+        self
+    }
+
+    /// Sets how many tasks or entries there are.
+    pub fn count(mut self, count: usize) -> Self {
+        self.batch[3] = count as u32;
+        self
+    }
+
+    pub fn binding(&self) -> MetadataBindingInfo {
+        let head = [self.batch, self.seen, self.context, self.tasks, self.dropout];
+        let words: Vec<u32> = head.iter().chain(&self.strides).flatten().copied().collect();
+        let pairs = words
+            .chunks_exact(2)
+            .map(|pair| u64::from(pair[0]) | u64::from(pair[1]) << 32);
+        MetadataBindingInfo::custom(pairs.collect())
+    }
+}

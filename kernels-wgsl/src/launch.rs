@@ -1,0 +1,101 @@
+//! Launching a shader.
+
+use burn_backend::{DType, Shape};
+use burn_cubecl::cubecl::server::KernelArguments;
+use burn_cubecl::cubecl::{CubeCount, CubeDim, prelude::ExecutionMode, prelude::KernelId};
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
+use burn_cubecl::tensor::CubeTensor;
+
+use crate::info::Info;
+use crate::shader::{Element, Rows, Shader};
+
+/// Workgroups of a dimension that every device takes.
+const WORKGROUPS: u32 = 65535;
+
+impl KernelSource for Shader {
+    fn source(&self) -> SourceTemplate {
+        SourceTemplate::new(self.render())
+    }
+
+    fn id(&self) -> KernelId {
+        // Bounds are checked in the shaders, so the compiler need not count every loop's rounds.
+        KernelId::new::<Self>()
+            .info(self.clone())
+            .mode(ExecutionMode::Unchecked)
+            .cube_dim(CubeDim::new_1d(self.tile.invocations as u32).0)
+    }
+
+    fn lang(&self) -> &'static str {
+        "wgsl"
+    }
+}
+
+/// Launches `workgroups` workgroups over `buffers`, bound in this order.
+pub(crate) fn launch(shader: Shader, workgroups: usize, buffers: &[&CubeTensor], info: &Info) {
+    debug_assert_eq!(buffers.len(), shader.kernel.storage_buffers());
+    if workgroups == 0 {
+        return;
+    }
+    let workgroups = workgroups as u32;
+    let x = workgroups.min(WORKGROUPS);
+    let cube_dim = CubeDim::new_1d(shader.tile.invocations as u32);
+    buffers[0].client.launch(
+        Box::new(SourceKernel::new(shader, cube_dim)),
+        CubeCount::Static(x, workgroups.div_ceil(x), 1),
+        KernelArguments::new()
+            .with_buffers(buffers.iter().map(|b| b.handle.clone().binding()).collect())
+            .with_info(info.binding()),
+    );
+}
+
+/// A tensor on the device of `like` with memory that nothing has written yet.
+pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
+    let (client, device) = (like.client.clone(), like.device.clone());
+    empty_device_contiguous_dtype(client, device, shape.into(), dtype)
+}
+
+/// An empty tensor of logical `[b, h, n, d]` in memory `[b, n, h, d]`.
+pub(crate) fn empty_rows(like: &CubeTensor, [b, h, n, d]: [usize; 4], dtype: DType) -> CubeTensor {
+    swap(empty(like, [b, n, h, d], dtype), 1, 2)
+}
+
+/// Exchanges two dimensions, in the metadata alone.
+pub(crate) fn swap(mut tensor: CubeTensor, a: usize, b: usize) -> CubeTensor {
+    tensor.meta.swap(a, b);
+    tensor
+}
+
+pub(crate) fn dims<const D: usize>(tensor: &CubeTensor) -> [usize; D] {
+    let shape = tensor.meta.shape();
+    std::array::from_fn(|i| shape[i])
+}
+
+impl Element {
+    pub(crate) fn of(tensor: &CubeTensor) -> Self {
+        match tensor.dtype {
+            DType::F16 => Self::F16,
+            _ => Self::F32,
+        }
+    }
+}
+
+impl Rows {
+    pub(crate) fn of(tensor: &CubeTensor) -> Self {
+        let [a, b, c, width] = dims::<4>(tensor);
+        let strides = tensor.meta.strides();
+        let element = Element::of(tensor);
+        // Bytes of a vector of four.
+        let vector = 4 * tensor.dtype.size() as u64;
+        let aligned = tensor.handle.offset_start.unwrap_or(0).is_multiple_of(vector);
+        let side_by_side = width == 1 || strides[3] == 1;
+        let whole = [a, b, c]
+            .iter()
+            .zip(strides.iter())
+            .all(|(&size, &stride)| size == 1 || stride.is_multiple_of(4));
+        Self {
+            element,
+            vectors: width.is_multiple_of(4) && side_by_side && whole && aligned,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! WGSL compute shaders of long-short attention (Zhu et al., *Long-Short Transformer: Efficient
+//! Transformers for Language and Vision*, NeurIPS 2021), forward and backward, over the tensors of
+//! Burn's CubeCL backend.
+//!
+//! * [`project`], the long path: a softmax over the sequence turns keys and values into `r`
+//!   landmarks a head.
+//! * [`attend`], the short path joined with the landmarks: one softmax over `[landmarks | window]`
+//!   for every query.
+//!
+//! Their backward passes recompute probabilities from the log-sum-exp: nothing of size
+//! `n × (r + 2w)` is ever stored, and loops end where the window ends instead of masking what lies
+//! beyond. No kernel uses atomics, so the same launch gives the same bits.
+//!
+//! # Layout
+//!
+//! `shaders/*.wgsl` holds one kernel a file, `src/` a launcher of the same name for each. A shader
+//! is a template: [`shader`] puts it together from the parts it shares with others and the sizes
+//! that must be constants; [`tiles`] chooses those by one pure function. Launchers know nothing of
+//! autodiff or modules, and expect inputs for which [`refusal`] has no objection.
+//!
+//! Tensors are logical `[b, h, n, d]` of any strides; results lie in memory as `[b, n, h, d]`,
+//! which is how modules merge heads without a copy.
+#![warn(missing_docs)]
+
+mod attend;
+mod attend_backward;
+mod attend_dbias;
+mod attend_delta;
+mod attend_dkv;
+mod attend_dlandmarks;
+mod attend_dq;
+mod context;
+mod device;
+mod documents;
+mod info;
+mod launch;
+mod pack;
+mod problem;
+mod project;
+mod project_backward;
+pub mod shader;
+pub mod tiles;
+
+pub use attend::{Attend, attend};
+pub use attend_backward::{AttendGradients, attend_backward};
+pub use device::{MAX_WIDTH, refusal, runs_wgsl};
+pub use documents::Documents;
+pub use project::project;
+pub use project_backward::project_backward;
+
+/// Dropout of attention probabilities: an entry is dropped if the hash of its place is below the
+/// threshold, and multiplied by `factor` otherwise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// Seed of this operation's entries.
+    pub seed: u32,
+    /// Hashes below it are dropped.
+    pub threshold: u32,
+    /// What kept entries are multiplied by.
+    pub factor: f32,
+}

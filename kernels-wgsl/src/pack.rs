@@ -1,0 +1,103 @@
+//! Launchers of `pack_*.wgsl`, which fill the context.
+
+use burn_backend::DType;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+
+use crate::context::Context;
+use crate::documents::{Division, Tables};
+use crate::launch::launch;
+use crate::problem::Problem;
+use crate::shader::Kernel;
+
+/// Landmark keys and values, both `[documents, h, r, d]`.
+pub(crate) fn pack_landmarks(
+    problem: &Problem,
+    context: &Context,
+    key: &CubeTensor,
+    value: &CubeTensor,
+) {
+    let tile = problem.tiles.entries;
+    let count = problem.documents * problem.heads * problem.landmarks * 2 * problem.vectors();
+    let tensors = [key, value];
+    let shader = problem
+        .shader(Kernel::PackLandmarks, tile, Division::Blocks)
+        .rows(&tensors);
+    let info = problem
+        .info(context, Division::Blocks)
+        .strides(&tensors)
+        .count(count);
+    launch(
+        shader,
+        count.div_ceil(tile.invocations),
+        &[key, value, &context.buffer],
+        &info,
+    );
+}
+
+/// The bias table `[h, offsets]`.
+pub(crate) fn pack_bias(problem: &Problem, context: &Context, bias: &CubeTensor) {
+    let tile = problem.tiles.entries;
+    let entries = problem.heads * (2 * problem.seen.reach() + 1);
+    let count = entries.div_ceil(4);
+    let shader = problem
+        .shader(Kernel::PackBias, tile, Division::Blocks)
+        .element(bias);
+    let info = problem
+        .info(context, Division::Blocks)
+        .strides(&[bias])
+        .count(count);
+    launch(
+        shader,
+        count.div_ceil(tile.invocations),
+        &[bias, &context.buffer],
+        &info,
+    );
+}
+
+/// The mask `[b, n]`.
+pub(crate) fn pack_mask(problem: &Problem, context: &Context, mask: &CubeTensor) {
+    let mask = into_contiguous(mask.clone());
+    pack_words(
+        problem,
+        context,
+        &mask,
+        problem.rows * problem.tokens,
+        context.mask_at,
+    );
+}
+
+/// The tables of packed documents.
+pub(crate) fn pack_tables(problem: &Problem, context: &Context, tables: &Tables) {
+    let bytes: Vec<u8> = tables.words.iter().flat_map(|w| w.to_ne_bytes()).collect();
+    let client = context.buffer.client.clone();
+    let handle = client.create_from_slice(&bytes);
+    let words = CubeTensor::new_contiguous(
+        client,
+        context.buffer.device.clone(),
+        [tables.words.len()].into(),
+        handle,
+        DType::U32,
+    );
+    pack_words(
+        problem,
+        context,
+        &words,
+        tables.words.len(),
+        context.documents_at,
+    );
+}
+
+fn pack_words(problem: &Problem, context: &Context, words: &CubeTensor, length: usize, to: usize) {
+    let tile = problem.tiles.entries;
+    let count = length.div_ceil(4);
+    let mut info = problem.info(context, Division::Blocks).count(count);
+    info.context[2] = to as u32;
+    info.tasks[2] = length as u32;
+    launch(
+        problem.shader(Kernel::PackWords, tile, Division::Blocks),
+        count.div_ceil(tile.invocations),
+        &[words, &context.buffer],
+        &info,
+    );
+}

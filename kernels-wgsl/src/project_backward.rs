@@ -1,0 +1,78 @@
+//! Launchers of `project_delta.wgsl` and `project_backward.wgsl`.
+
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+
+use crate::context::Context;
+use crate::documents::{Division, Documents};
+use crate::launch::{dims, empty_rows, launch, swap};
+use crate::problem::{Problem, Seen};
+use crate::shader::Kernel;
+
+/// Gradients of [`project`](crate::project) for scores, key and value, each of its input's shape
+/// and type.
+///
+/// # Shapes
+///
+/// - d_output, output: `[documents, h, r, 2·d + 1]`; the others as in [`project`](crate::project)
+pub fn project_backward(
+    d_output: &CubeTensor,
+    scores: &CubeTensor,
+    key: &CubeTensor,
+    value: &CubeTensor,
+    output: &CubeTensor,
+    documents: &Documents,
+) -> (CubeTensor, CubeTensor, CubeTensor) {
+    let [rows, heads, landmarks, tokens] = dims(scores);
+    let problem = Problem::new(key, landmarks, documents, Seen::NOTHING);
+    let context = Context::new(&problem, key, 2 * problem.vectors() + 1);
+    let (d_output, output) = (
+        into_contiguous(d_output.clone()),
+        into_contiguous(output.clone()),
+    );
+    let tile = problem.tiles.entries;
+    let count = problem.documents * heads * landmarks;
+    launch(
+        problem
+            .shader(Kernel::ProjectDelta, tile, Division::Blocks)
+            .element(&output),
+        count.div_ceil(tile.invocations),
+        &[&d_output, &output, &context.buffer],
+        &problem.info(&context, Division::Blocks).count(count),
+    );
+
+    // In memory `[b, n, h, r]`, as the layer that makes scores has them.
+    let d_scores = swap(
+        empty_rows(scores, [rows, heads, tokens, landmarks], scores.dtype),
+        2,
+        3,
+    );
+    let d_key = empty_rows(key, dims(key), key.dtype);
+    let d_value = empty_rows(value, dims(value), value.dtype);
+    let count = problem.tasks(Division::Blocks) * heads;
+    launch(
+        problem
+            .shader(
+                Kernel::ProjectBackward,
+                problem.tiles.project_backward,
+                Division::Blocks,
+            )
+            .rows(&[key, value, &d_key, &d_value])
+            .element(scores),
+        count,
+        &[
+            scores,
+            key,
+            value,
+            &context.buffer,
+            &d_scores,
+            &d_key,
+            &d_value,
+        ],
+        &problem
+            .info(&context, Division::Blocks)
+            .strides(&[scores, key, value, &d_scores, &d_key, &d_value])
+            .count(count),
+    );
+    (d_scores, d_key, d_value)
+}

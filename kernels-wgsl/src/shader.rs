@@ -1,0 +1,376 @@
+//! Shaders: the files of `shaders/`, put together and filled with a variant's constants.
+
+use crate::tiles::Tile;
+
+/// A kernel of `shaders/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    /// `pack_landmarks.wgsl`
+    PackLandmarks,
+    /// `pack_bias.wgsl`
+    PackBias,
+    /// `pack_words.wgsl`
+    PackWords,
+    /// `attend.wgsl`
+    Attend,
+    /// `attend_delta.wgsl`
+    AttendDelta,
+    /// `attend_dq.wgsl`
+    AttendDq,
+    /// `attend_dkv.wgsl`
+    AttendDkv(Gradients),
+    /// `attend_dlandmarks.wgsl`
+    AttendDlandmarks,
+    /// `sum_parts.wgsl`
+    SumParts,
+    /// `attend_dbias.wgsl`
+    AttendDbias,
+    /// `sum_bias.wgsl`
+    SumBias,
+    /// `project.wgsl`
+    Project,
+    /// `project_merge.wgsl`
+    ProjectMerge,
+    /// `project_delta.wgsl`
+    ProjectDelta,
+    /// `project_backward.wgsl`
+    ProjectBackward,
+}
+
+/// Which gradients a launch of `attend_dkv` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gradients {
+    /// Those of keys and values.
+    Both,
+    /// Those of keys.
+    Keys,
+    /// Those of values.
+    Values,
+}
+
+/// Element type of a tensor in storage; all arithmetic is in float32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Element {
+    /// float32
+    F32,
+    /// float16
+    F16,
+}
+
+impl Element {
+    fn wgsl(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        }
+    }
+}
+
+/// How the rows of a tensor are read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rows {
+    /// Element type in storage.
+    pub element: Element,
+    /// Whether a row's channels lie side by side in whole vectors of four.
+    pub vectors: bool,
+}
+
+/// How documents lie in the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// One a row, every token real.
+    Full,
+    /// One a row, with a mask.
+    Padded,
+    /// End to end in one row.
+    Packed,
+}
+
+/// All that a kernel's text depends on, and so what its pipeline is known by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Shader {
+    /// Which kernel.
+    pub kernel: Kernel,
+    /// How it is tiled.
+    pub tile: Tile,
+    /// Tokens of a task.
+    pub task: usize,
+    /// Where a document's first task stands in its entry of the packed documents' table.
+    pub first_task_column: usize,
+    /// Channels of a head.
+    pub width: usize,
+    /// How documents lie in the batch.
+    pub layout: Layout,
+    /// Whether queries see landmarks.
+    pub landmarks: bool,
+    /// Whether queries see a window.
+    pub window: bool,
+    /// Whether window scores have a bias by offset.
+    pub bias: bool,
+    /// Whether probabilities are dropped.
+    pub dropout: bool,
+    /// The tensors with rows, in the order in which the kernel lists them.
+    pub rows: Vec<Rows>,
+    /// Element type of the tensor that a kernel reads or writes without rows.
+    pub element: Element,
+}
+
+/// A tensor with rows of a kernel: its name, its binding, the slot of its strides, and whether it
+/// is written.
+type Listed = (&'static str, usize, usize, bool);
+
+impl Kernel {
+    /// The text of the kernel's own file, and what it shares.
+    fn parts(self) -> &'static [&'static str] {
+        macro_rules! parts {
+            ($($file:literal),+) => {
+                &[
+                    include_str!("../shaders/common.wgsl"),
+                    $(include_str!(concat!("../shaders/", $file))),+
+                ]
+            };
+        }
+        match self {
+            Self::PackLandmarks => parts!["pack_landmarks.wgsl"],
+            Self::PackBias => parts!["pack_bias.wgsl"],
+            Self::PackWords => parts!["pack_words.wgsl"],
+            Self::Attend => parts!["attention.wgsl", "stage.wgsl", "attend.wgsl"],
+            Self::AttendDelta => parts!["attention.wgsl", "attend_delta.wgsl"],
+            Self::AttendDq => parts!["attention.wgsl", "stage.wgsl", "attend_dq.wgsl"],
+            Self::AttendDkv(_) => parts!["attention.wgsl", "attend_dkv.wgsl"],
+            Self::AttendDlandmarks => parts!["attention.wgsl", "attend_dlandmarks.wgsl"],
+            Self::SumParts => parts!["tasks_of.wgsl", "sum_parts.wgsl"],
+            Self::AttendDbias => parts!["attention.wgsl", "attend_dbias.wgsl"],
+            Self::SumBias => parts!["sum_bias.wgsl"],
+            Self::Project => parts!["project.wgsl"],
+            Self::ProjectMerge => parts!["tasks_of.wgsl", "project_merge.wgsl"],
+            Self::ProjectDelta => parts!["project_delta.wgsl"],
+            Self::ProjectBackward => parts!["stage.wgsl", "project_backward.wgsl"],
+        }
+    }
+
+    /// The tensors with rows.
+    fn rows(self) -> &'static [Listed] {
+        match self {
+            Self::PackLandmarks => &[("key", 0, 0, false), ("value", 1, 1, false)],
+            Self::Attend => &[
+                ("query", 0, 0, false),
+                ("key", 1, 1, false),
+                ("value", 2, 2, false),
+                ("output", 4, 3, true),
+            ],
+            Self::AttendDelta => &[("d_output", 0, 0, false), ("output", 1, 1, false)],
+            Self::AttendDq => &[
+                ("d_output", 0, 0, false),
+                ("query", 1, 1, false),
+                ("key", 2, 2, false),
+                ("value", 3, 3, false),
+                ("d_query", 6, 4, true),
+            ],
+            Self::AttendDkv(Gradients::Both) => &[
+                ("d_output", 0, 0, false),
+                ("query", 1, 1, false),
+                ("key", 2, 2, false),
+                ("value", 3, 3, false),
+                ("d_key", 6, 4, true),
+                ("d_value", 7, 5, true),
+            ],
+            Self::AttendDkv(Gradients::Keys) => &[
+                ("d_output", 0, 0, false),
+                ("query", 1, 1, false),
+                ("key", 2, 2, false),
+                ("value", 3, 3, false),
+                ("d_key", 6, 4, true),
+            ],
+            Self::AttendDkv(Gradients::Values) => &[
+                ("d_output", 0, 0, false),
+                ("query", 1, 1, false),
+                ("key", 2, 2, false),
+                ("d_value", 5, 3, true),
+            ],
+            Self::AttendDlandmarks => &[("d_output", 0, 0, false), ("query", 1, 1, false)],
+            Self::SumParts => &[("d_key", 2, 0, true), ("d_value", 3, 1, true)],
+            Self::AttendDbias => &[
+                ("d_output", 0, 0, false),
+                ("query", 1, 1, false),
+                ("key", 2, 2, false),
+                ("value", 3, 3, false),
+            ],
+            Self::Project => &[("key", 1, 1, false), ("value", 2, 2, false)],
+            Self::ProjectBackward => &[
+                ("key", 1, 1, false),
+                ("value", 2, 2, false),
+                ("d_key", 5, 4, true),
+                ("d_value", 6, 5, true),
+            ],
+            Self::PackBias
+            | Self::PackWords
+            | Self::SumBias
+            | Self::ProjectMerge
+            | Self::ProjectDelta => &[],
+        }
+    }
+
+    /// Bindings of the context and of the info block, which comes last.
+    fn bindings(self) -> (usize, usize) {
+        match self {
+            Self::PackLandmarks => (2, 3),
+            Self::PackBias | Self::PackWords => (1, 2),
+            Self::Attend => (3, 6),
+            Self::AttendDelta => (3, 5),
+            Self::AttendDq => (4, 7),
+            Self::AttendDkv(Gradients::Both) => (4, 8),
+            Self::AttendDkv(Gradients::Keys) => (4, 7),
+            Self::AttendDkv(Gradients::Values) => (3, 6),
+            Self::AttendDlandmarks => (2, 5),
+            Self::SumParts => (1, 4),
+            Self::AttendDbias => (4, 7),
+            // It has no use for a context.
+            Self::SumBias => (7, 2),
+            Self::Project => (3, 5),
+            Self::ProjectMerge => (1, 3),
+            Self::ProjectDelta => (2, 3),
+            Self::ProjectBackward => (3, 7),
+        }
+    }
+
+    /// How many storage buffers the kernel binds.
+    pub fn storage_buffers(self) -> usize {
+        self.bindings().1
+    }
+
+    /// How many tensors with rows it has.
+    pub fn row_tensors(self) -> usize {
+        self.rows().len()
+    }
+
+    /// Vectors of a staged row.
+    fn row_vectors(self, vectors: usize) -> usize {
+        match self {
+            Self::ProjectBackward => 2 * vectors + 1,
+            _ => 2 * vectors,
+        }
+    }
+
+    /// Values of the placeholders that only this kernel has.
+    fn own_values(self) -> Vec<(&'static str, String)> {
+        let Self::AttendDkv(gradients) = self else {
+            return Vec::new();
+        };
+        let (keys, values) = match gradients {
+            Gradients::Both => (true, true),
+            Gradients::Keys => (true, false),
+            Gradients::Values => (false, true),
+        };
+        let mut store = String::new();
+        for (wanted, name, factor) in [
+            (keys, "d_key", " * score_scale()"),
+            (values, "d_value", ""),
+        ] {
+            if wanted {
+                store += &format!(
+                    "let {name}_at = {name}_row(place.row, head, place.start + key);\n      \
+                     for (var c = 0u; c < D4; c++) {{ {name}_put({name}_at, c, {name}s[g][c]{factor}); }}\n      "
+                );
+            }
+        }
+        let load_values = match keys {
+            true => {
+                "let v_row = value_row(place.row, head, token);\n    \
+                 for (var c = 0u; c < D4; c++) { values[g][c] = value_at(v_row, c); }"
+            }
+            false => "",
+        };
+        let stats = if keys { "5" } else { "4" };
+        vec![
+            ("d_key", keys.to_string()),
+            ("d_value", values.to_string()),
+            ("store", store.trim_end().to_string()),
+            ("load_values", load_values.to_string()),
+            ("stats_binding", stats.to_string()),
+        ]
+    }
+}
+
+impl Shader {
+    /// The WGSL text.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        let elements = self.rows.iter().map(|rows| rows.element);
+        if elements.chain([self.element]).any(|e| e == Element::F16) {
+            text += "enable f16;\n";
+        }
+        for part in self.kernel.parts() {
+            text += part;
+            text += "\n";
+        }
+        for (rows, listed) in self.rows.iter().zip(self.kernel.rows()) {
+            text += &rows.render(*listed, self.width);
+        }
+        let vectors = self.width.div_ceil(4);
+        let row_vectors = self.kernel.row_vectors(vectors);
+        let (context, info) = self.kernel.bindings();
+        let mut values = vec![
+            ("d4", vectors.to_string()),
+            ("d", self.width.to_string()),
+            ("group", self.tile.group.to_string()),
+            ("invocations", self.tile.invocations.to_string()),
+            ("staged", self.tile.staged.to_string()),
+            ("staged_vectors", (self.tile.staged * row_vectors).to_string()),
+            ("row_vectors", row_vectors.to_string()),
+            ("task", self.task.to_string()),
+            ("first_task_column", self.first_task_column.to_string()),
+            ("padded", (self.layout == Layout::Padded).to_string()),
+            ("packed", (self.layout == Layout::Packed).to_string()),
+            ("landmarks", self.landmarks.to_string()),
+            ("window", self.window.to_string()),
+            ("bias", self.bias.to_string()),
+            ("dropout", self.dropout.to_string()),
+            ("element", self.element.wgsl().to_string()),
+            ("context_binding", context.to_string()),
+            ("info_binding", info.to_string()),
+        ];
+        values.extend(self.kernel.own_values());
+        fill(text, &values)
+    }
+}
+
+impl Rows {
+    /// The functions by which a kernel reads or writes the tensor's rows.
+    fn render(&self, (name, binding, slot, written): Listed, width: usize) -> String {
+        let parts = match (self.vectors, written) {
+            (true, false) => [
+                include_str!("../shaders/rows_vector.wgsl"),
+                include_str!("../shaders/rows_vector_load.wgsl"),
+            ],
+            (true, true) => [
+                include_str!("../shaders/rows_vector.wgsl"),
+                include_str!("../shaders/rows_vector_store.wgsl"),
+            ],
+            (false, false) => [
+                include_str!("../shaders/rows_scalar.wgsl"),
+                include_str!("../shaders/rows_scalar_load.wgsl"),
+            ],
+            (false, true) => [
+                include_str!("../shaders/rows_scalar.wgsl"),
+                include_str!("../shaders/rows_scalar_store.wgsl"),
+            ],
+        };
+        let values = [
+            ("name", name.to_string()),
+            ("binding", binding.to_string()),
+            ("slot", slot.to_string()),
+            ("element", self.element.wgsl().to_string()),
+            ("d", width.to_string()),
+        ];
+        fill(parts.concat(), &values)
+    }
+}
+
+/// Replaces `{{ name }}` by each value.
+fn fill(mut text: String, values: &[(&'static str, String)]) -> String {
+    for (name, value) in values {
+        text = text.replace(&format!("{{{{ {name} }}}}"), value);
+    }
+    text
+}

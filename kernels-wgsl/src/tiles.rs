@@ -1,0 +1,231 @@
+//! How work is cut: one pure function of the sizes and of the device's limits.
+
+/// What a device allows, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Storage buffers that a kernel may have.
+    pub storage_buffers: usize,
+    /// Workgroup memory, in bytes.
+    pub workgroup_bytes: usize,
+    /// Invocations of a workgroup.
+    pub invocations: usize,
+    /// Whether a processor plays the GPU. There a load costs as much as tens of multiplications
+    /// and private arrays cost little, so that an invocation takes several times the rows.
+    pub emulated: bool,
+}
+
+impl Limits {
+    /// What every WebGPU device allows, less the buffer that the runtime keeps for itself.
+    pub const PORTABLE: Self = Self {
+        storage_buffers: 7,
+        workgroup_bytes: 16 << 10,
+        invocations: 256,
+        emulated: false,
+    };
+}
+
+/// Sizes of a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Documents of the batch.
+    pub documents: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Tokens of the longest document.
+    pub longest: usize,
+    /// Channels of a head.
+    pub width: usize,
+    /// Landmarks of a head.
+    pub landmarks: usize,
+}
+
+/// How a kernel is tiled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Rows that an invocation owns.
+    pub group: usize,
+    /// Invocations of a workgroup.
+    pub invocations: usize,
+    /// Landmarks that are staged in workgroup memory at a time; 0 where none are.
+    pub staged: usize,
+}
+
+/// How the kernels of both operations are tiled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tiles {
+    /// Tokens of a document that a workgroup takes.
+    pub block: usize,
+    /// Tokens of a document over which an invocation sums for its landmarks.
+    pub split: usize,
+    /// `attend`
+    pub attend: Tile,
+    /// `attend_dq`
+    pub attend_dq: Tile,
+    /// `attend_dkv`
+    pub attend_dkv: Tile,
+    /// Whether `attend_dkv` writes both gradients in one launch.
+    pub both_gradients: bool,
+    /// `attend_dlandmarks`
+    pub attend_dlandmarks: Tile,
+    /// `project`
+    pub project: Tile,
+    /// `project_backward`
+    pub project_backward: Tile,
+    /// Kernels with an invocation for each entry.
+    pub entries: Tile,
+}
+
+/// Buffers of `attend_dkv` with both outputs: gradient of the output, queries, keys, values,
+/// context, statistics, and the two.
+const BOTH_GRADIENTS: usize = 8;
+
+impl Tiles {
+    /// Chooses the tiles.
+    pub fn choose(sizes: &Sizes, limits: &Limits) -> Self {
+        let vectors = sizes.width.div_ceil(4).max(1);
+        // Four-channel vectors that an invocation may hold in private arrays: 64 are 256
+        // registers, which is what GPUs have at most.
+        let budget = if limits.emulated { 128 } else { 32 };
+        let most = if limits.emulated { 8 } else { 2 };
+        let block = sizes.longest.max(1).next_power_of_two().clamp(16, 128);
+        let group = |arrays: usize| {
+            let fits = (budget / (arrays * vectors)).max(1);
+            (1 << fits.ilog2()).min(most)
+        };
+        let invocations = |group: usize| (block / group).clamp(1, limits.invocations);
+        // Half of what a workgroup may have leaves room for a second one beside it.
+        let staged = |row_vectors: usize| {
+            let fits = limits.workgroup_bytes.min(16 << 10) / (16 * row_vectors);
+            let wanted = sizes.landmarks.next_multiple_of(4);
+            (fits / 4 * 4).min(wanted).max(4)
+        };
+        let by_block = |arrays: usize, row_vectors: usize| {
+            let group = group(arrays);
+            // A workgroup takes a whole block.
+            let group = group.max(block / limits.invocations);
+            Tile {
+                group,
+                invocations: invocations(group),
+                staged: staged(row_vectors),
+            }
+        };
+        let by_landmark = |arrays: usize| Tile {
+            group: group(arrays).min(sizes.landmarks.max(1).next_power_of_two()),
+            invocations: 64.min(limits.invocations),
+            staged: 0,
+        };
+        let project = by_landmark(2);
+        let wanted = if limits.emulated { 512 } else { 1 << 16 };
+        let a_split = sizes.documents * sizes.heads * sizes.landmarks.max(1).div_ceil(project.group);
+        let splits = wanted / a_split.max(1);
+        let split = (sizes.longest / splits.max(1)).next_multiple_of(4).max(128);
+        Self {
+            block,
+            split,
+            attend: by_block(2, 2 * vectors),
+            attend_dq: by_block(3, 2 * vectors),
+            attend_dkv: by_block(4, 2 * vectors),
+            both_gradients: limits.storage_buffers >= BOTH_GRADIENTS,
+            attend_dlandmarks: by_landmark(4),
+            project,
+            project_backward: by_block(4, 2 * vectors + 1),
+            entries: Tile {
+                group: 1,
+                invocations: 64.min(limits.invocations),
+                staged: 0,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: Sizes = Sizes {
+        documents: 32,
+        heads: 2,
+        longest: 4096,
+        width: 32,
+        landmarks: 32,
+    };
+
+    /// Every tile of every device and size keeps within the device's limits and covers its block.
+    #[test]
+    fn tiles_keep_within_limits() {
+        let roomy = Limits {
+            storage_buffers: 16,
+            workgroup_bytes: 64 << 10,
+            invocations: 1024,
+            emulated: false,
+        };
+        let software = Limits {
+            emulated: true,
+            ..roomy
+        };
+        for limits in [Limits::PORTABLE, roomy, software] {
+            for width in [1, 4, 7, 32, 33, 64, 128, 256] {
+                for landmarks in [0, 1, 5, 32, 254, 512] {
+                    for longest in [0, 1, 17, 128, 4096, 1 << 20] {
+                        let sizes = Sizes {
+                            width,
+                            landmarks,
+                            longest,
+                            ..TEXT
+                        };
+                        check(&sizes, &limits);
+                    }
+                }
+            }
+        }
+    }
+
+    fn check(sizes: &Sizes, limits: &Limits) {
+        let tiles = Tiles::choose(sizes, limits);
+        let vectors = sizes.width.div_ceil(4);
+        let by_block = [
+            (tiles.attend, 2 * vectors),
+            (tiles.attend_dq, 2 * vectors),
+            (tiles.attend_dkv, 2 * vectors),
+            (tiles.project_backward, 2 * vectors + 1),
+        ];
+        for (tile, row) in by_block {
+            assert_eq!(tile.group * tile.invocations, tiles.block, "{sizes:?}");
+            assert!(tile.staged.is_multiple_of(4) && tile.staged >= 4);
+            assert!(tile.staged * row * 16 <= limits.workgroup_bytes, "{sizes:?}");
+        }
+        let all = [
+            tiles.attend,
+            tiles.attend_dq,
+            tiles.attend_dkv,
+            tiles.attend_dlandmarks,
+            tiles.project,
+            tiles.project_backward,
+            tiles.entries,
+        ];
+        for tile in all {
+            assert!((1..=limits.invocations).contains(&tile.invocations));
+            assert!(tile.group >= 1);
+        }
+        assert!(tiles.split.is_multiple_of(4) && tiles.split >= 4);
+        assert!(!tiles.both_gradients || limits.storage_buffers >= 8);
+    }
+
+    #[test]
+    fn wide_heads_take_fewer_rows() {
+        let group = |width| Tiles::choose(&Sizes { width, ..TEXT }, &Limits::PORTABLE).attend.group;
+        assert_eq!([16, 32, 64, 128].map(group), [2, 2, 1, 1]);
+    }
+
+    #[test]
+    fn a_single_document_is_split_for_the_landmarks() {
+        let one = Sizes {
+            documents: 1,
+            longest: 1 << 16,
+            ..TEXT
+        };
+        let few = Tiles::choose(&one, &Limits::PORTABLE).split;
+        let many = Tiles::choose(&TEXT, &Limits::PORTABLE).split;
+        assert_eq!((few, many), (128, 132));
+    }
+}
