@@ -2,10 +2,10 @@
 fn {{ name }}_at(row: u32, c: u32) -> vec4<f32> {
   let stride = info.strides[{{ slot }}].w;
   let at = row + 4u * c * stride;
-  var value = vec4<f32>(0.0);
-  value.x = f32({{ name }}[at]);
-  if (4u * c + 1u < {{ d }}u) { value.y = f32({{ name }}[at + stride]); }
-  if (4u * c + 2u < {{ d }}u) { value.z = f32({{ name }}[at + 2u * stride]); }
-  if (4u * c + 3u < {{ d }}u) { value.w = f32({{ name }}[at + 3u * stride]); }
-  return value;
+  var channels = vec4<f32>(0.0);
+  channels.x = f32({{ name }}[at]);
+  if (4u * c + 1u < {{ d }}u) { channels.y = f32({{ name }}[at + stride]); }
+  if (4u * c + 2u < {{ d }}u) { channels.z = f32({{ name }}[at + 2u * stride]); }
+  if (4u * c + 3u < {{ d }}u) { channels.w = f32({{ name }}[at + 3u * stride]); }
+  return channels;
 }
