@@ -3,8 +3,6 @@
 //
 // Token-major: a workgroup takes one task of one head, an invocation GROUP neighbouring tokens. All
 // go through the document's landmarks, which are staged in workgroup memory.
-@group(0) @binding(0) var<storage, read_write> scores: array<{{ element }}>;
-@group(0) @binding(4) var<storage, read_write> d_scores: array<{{ element }}>;
 
 // Landmarks that are staged at a time.
 const STAGED: u32 = {{ staged }}u;
@@ -16,6 +14,9 @@ var<private> d_values: array<array<vec4<f32>, D4>, GROUP>;
 var<private> d_key_vectors: array<vec4<f32>, D4>;
 var<private> d_value_vectors: array<vec4<f32>, D4>;
 var<private> d_weights: array<f32, GROUP>;
+// Of four landmarks at a time: scores, and their gradients.
+var<private> score_vectors: array<vec4<f32>, GROUP>;
+var<private> d_score_vectors: array<vec4<f32>, GROUP>;
 var<private> rows: array<u32, GROUP>;
 var<private> d_rows: array<u32, GROUP>;
 var<private> real: array<bool, GROUP>;
@@ -32,8 +33,6 @@ fn main(
   let place = place_of(task / info.batch.x);
   let first = place.first + invocation * GROUP;
   let last = place.length - 1u;
-  let strides = info.strides[0];
-  let d_strides = info.strides[3];
   for (var g = 0u; g < GROUP; g++) {
     let token = min(first + g, last);
     let k_row = key_row(place.row, head, place.start + token);
@@ -44,8 +43,8 @@ fn main(
       d_keys[g][c] = vec4<f32>(0.0);
       d_values[g][c] = vec4<f32>(0.0);
     }
-    rows[g] = place.row * strides.x + head * strides.y + (place.start + token) * strides.w;
-    d_rows[g] = place.row * d_strides.x + head * d_strides.y + (place.start + token) * d_strides.w;
+    rows[g] = scores_row(place.row, head, place.start + token);
+    d_rows[g] = d_scores_row(place.row, head, place.start + token);
     real[g] = is_real(place, token);
   }
   for (var start = 0u; start < info.seen.x; start += STAGED) {
@@ -53,28 +52,36 @@ fn main(
     stage(place.document, head, start, invocation);
     workgroupBarrier();
     let count = min(STAGED, info.seen.x - start);
-    for (var j = 0u; j < count; j++) {
-      let row = j * (2u * D4 + 1u);
-      let tail = staged[row + 2u * D4];
-      for (var g = 0u; g < GROUP; g++) { d_weights[g] = 0.0; }
-      for (var c = 0u; c < D4; c++) {
-        let dk = staged[row + c];
-        let dv = staged[row + D4 + c];
-        d_key_vectors[c] = dk;
-        d_value_vectors[c] = dv;
+    for (var j = 0u; j < count; j += 4u) {
+      for (var g = 0u; g < GROUP; g++) {
+        score_vectors[g] = scores_at(rows[g], (start + j) >> 2u);
+      }
+      for (var part = 0u; part < 4u; part++) {
+        // Rows beyond the last landmark are zeros, which add nothing.
+        let row = (j + part) * (2u * D4 + 1u);
+        let tail = staged[row + 2u * D4];
+        for (var g = 0u; g < GROUP; g++) { d_weights[g] = 0.0; }
+        for (var c = 0u; c < D4; c++) {
+          let dk = staged[row + c];
+          let dv = staged[row + D4 + c];
+          d_key_vectors[c] = dk;
+          d_value_vectors[c] = dv;
+          for (var g = 0u; g < GROUP; g++) {
+            d_weights[g] += dot(dk, keys[g][c]) + dot(dv, values[g][c]);
+          }
+        }
         for (var g = 0u; g < GROUP; g++) {
-          d_weights[g] += dot(dk, keys[g][c]) + dot(dv, values[g][c]);
+          let weight = select(0.0, exp(min(score_vectors[g][part] - tail.x, 0.0)), real[g]);
+          d_score_vectors[g][part] = weight * (d_weights[g] - tail.y);
+          for (var c = 0u; c < D4; c++) {
+            d_keys[g][c] += weight * d_key_vectors[c];
+            d_values[g][c] += weight * d_value_vectors[c];
+          }
         }
       }
       for (var g = 0u; g < GROUP; g++) {
-        let score = f32(scores[rows[g] + (start + j) * strides.z]);
-        let weight = select(0.0, exp(min(score - tail.x, 0.0)), real[g]);
         if (first + g < place.length) {
-          d_scores[d_rows[g] + (start + j) * d_strides.z] = {{ element }}(weight * (d_weights[g] - tail.y));
-        }
-        for (var c = 0u; c < D4; c++) {
-          d_keys[g][c] += weight * d_key_vectors[c];
-          d_values[g][c] += weight * d_value_vectors[c];
+          d_scores_put(d_rows[g], (start + j) >> 2u, d_score_vectors[g]);
         }
       }
     }

@@ -96,6 +96,7 @@ impl Rows {
         Self {
             element,
             vectors: width.is_multiple_of(4) && side_by_side && whole && aligned,
+            channels: width,
         }
     }
 }

@@ -41,12 +41,10 @@ pub fn project_backward(
         &problem.info(&context, Division::Blocks).count(count),
     );
 
-    // In memory `[b, n, h, r]`, as the layer that makes scores has them.
-    let d_scores = swap(
-        empty_rows(scores, [rows, heads, tokens, landmarks], scores.dtype),
-        2,
-        3,
-    );
+    // A token's scores are a row: `[b, h, n, r]`, in memory `[b, n, h, r]`, as the layer that makes
+    // scores has them.
+    let scores = &swap(scores.clone(), 2, 3);
+    let d_scores = empty_rows(scores, [rows, heads, tokens, landmarks], scores.dtype);
     let d_key = empty_rows(key, dims(key), key.dtype);
     let d_value = empty_rows(value, dims(value), value.dtype);
     let count = problem.tasks(Division::Blocks) * heads;
@@ -57,8 +55,7 @@ pub fn project_backward(
                 problem.tiles.project_backward,
                 Division::Blocks,
             )
-            .rows(&[key, value, &d_key, &d_value])
-            .element(scores),
+            .rows(&[scores, key, value, &d_scores, &d_key, &d_value]),
         count,
         &[
             scores,
@@ -74,5 +71,5 @@ pub fn project_backward(
             .strides(&[scores, key, value, &d_scores, &d_key, &d_value])
             .count(count),
     );
-    (d_scores, d_key, d_value)
+    (swap(d_scores, 2, 3), d_key, d_value)
 }

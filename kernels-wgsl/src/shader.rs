@@ -73,6 +73,8 @@ pub struct Rows {
     pub element: Element,
     /// Whether a row's channels lie side by side in whole vectors of four.
     pub vectors: bool,
+    /// Channels of a row.
+    pub channels: usize,
 }
 
 /// How documents lie in the batch.
@@ -198,8 +200,10 @@ impl Kernel {
             ],
             Self::Project => &[("key", 1, 1, false), ("value", 2, 2, false)],
             Self::ProjectBackward => &[
+                ("scores", 0, 0, false),
                 ("key", 1, 1, false),
                 ("value", 2, 2, false),
+                ("d_scores", 4, 3, true),
                 ("d_key", 5, 4, true),
                 ("d_value", 6, 5, true),
             ],
@@ -305,7 +309,7 @@ impl Shader {
             text += "\n";
         }
         for (rows, listed) in self.rows.iter().zip(self.kernel.rows()) {
-            text += &rows.render(*listed, self.width);
+            text += &rows.render(*listed);
         }
         let vectors = self.width.div_ceil(4);
         let row_vectors = self.kernel.row_vectors(vectors);
@@ -337,7 +341,7 @@ impl Shader {
 
 impl Rows {
     /// The functions by which a kernel reads or writes the tensor's rows.
-    fn render(&self, (name, binding, slot, written): Listed, width: usize) -> String {
+    fn render(&self, (name, binding, slot, written): Listed) -> String {
         let parts = match (self.vectors, written) {
             (true, false) => [
                 include_str!("../shaders/rows_vector.wgsl"),
@@ -361,7 +365,7 @@ impl Rows {
             ("binding", binding.to_string()),
             ("slot", slot.to_string()),
             ("element", self.element.wgsl().to_string()),
-            ("d", width.to_string()),
+            ("channels", self.channels.to_string()),
         ];
         fill(parts.concat(), &values)
     }

@@ -85,7 +85,7 @@ impl Tiles {
         let vectors = sizes.width.div_ceil(4).max(1);
         // Four-channel vectors that an invocation may hold in private arrays: 64 are 256
         // registers, which is what GPUs have at most.
-        let budget = if limits.emulated { 128 } else { 32 };
+        let budget = if limits.emulated { 192 } else { 32 };
         let most = if limits.emulated { 8 } else { 2 };
         let block = sizes.longest.max(1).next_power_of_two().clamp(16, 128);
         let group = |arrays: usize| {

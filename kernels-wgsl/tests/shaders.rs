@@ -126,6 +126,7 @@ fn for_kernels(limits: &Limits, width: usize, landmarks: usize, mut call: impl F
         let rows = Rows {
             element: Element::F32,
             vectors: width.is_multiple_of(4),
+            channels: width,
         };
         call(Shader {
             kernel,
@@ -183,7 +184,7 @@ fn every_storage_is_valid() {
         for element in [Element::F32, Element::F16] {
             for vectors in [false, true] {
                 let variant = Shader {
-                    rows: vec![Rows { element, vectors }; shader.rows.len()],
+                    rows: vec![Rows { element, vectors, channels: 32 }; shader.rows.len()],
                     element,
                     ..shader.clone()
                 };
