@@ -1,14 +1,18 @@
 //! Launching a shader.
 
+use burn_backend::cubecl::dtype_to_elem_type;
 use burn_backend::{DType, Shape};
 use burn_cubecl::cubecl::server::KernelArguments;
 use burn_cubecl::cubecl::{CubeCount, CubeDim, prelude::ExecutionMode, prelude::KernelId};
-use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::cubecl::ir::{ElemType, UIntKind};
+use burn_cubecl::cubecl::prelude::InputScalar;
+use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, full_device_dtype};
 use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::tensor::CubeTensor;
 
 use crate::info::Info;
 use crate::shader::{Element, Rows, Shader};
+use crate::testing;
 
 /// Workgroups of a dimension that every device takes.
 const WORKGROUPS: u32 = 65535;
@@ -52,7 +56,16 @@ pub(crate) fn launch(shader: Shader, workgroups: usize, buffers: &[&CubeTensor],
 /// A tensor on the device of `like` with memory that nothing has written yet.
 pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
     let (client, device) = (like.client.clone(), like.device.clone());
-    empty_device_contiguous_dtype(client, device, shape.into(), dtype)
+    let shape = shape.into();
+    if testing::memory_is_poisoned() {
+        // As a word, a NaN is an index far out of everything.
+        let value = match dtype {
+            DType::U32 => InputScalar::new(f32::NAN.to_bits(), ElemType::UInt(UIntKind::U32)),
+            _ => InputScalar::new(f32::NAN, dtype_to_elem_type(dtype)),
+        };
+        return full_device_dtype(client, shape, device, value, dtype);
+    }
+    empty_device_contiguous_dtype(client, device, shape, dtype)
 }
 
 /// An empty tensor of logical `[b, h, n, d]` in memory `[b, n, h, d]`.

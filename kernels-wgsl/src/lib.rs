@@ -39,6 +39,7 @@ mod problem;
 mod project;
 mod project_backward;
 pub mod shader;
+pub mod testing;
 pub mod tiles;
 
 pub use attend::{Attend, attend};

@@ -217,15 +217,13 @@ mod tests {
         assert_eq!([16, 32, 64, 128].map(group), [2, 2, 1, 1]);
     }
 
+    /// 2^16 invocations are wanted, two landmarks each; a part is never shorter than 128 tokens.
     #[test]
-    fn a_single_document_is_split_for_the_landmarks() {
-        let one = Sizes {
-            documents: 1,
-            longest: 1 << 16,
-            ..TEXT
+    fn few_documents_are_split_for_the_landmarks() {
+        let split = |documents| {
+            let sizes = Sizes { documents, ..TEXT };
+            Tiles::choose(&sizes, &Limits::PORTABLE).split
         };
-        let few = Tiles::choose(&one, &Limits::PORTABLE).split;
-        let many = Tiles::choose(&TEXT, &Limits::PORTABLE).split;
-        assert_eq!((few, many), (128, 132));
+        assert_eq!([1, 32, 512, 4096].map(split), [128, 128, 1024, 4096]);
     }
 }
