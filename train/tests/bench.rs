@@ -272,6 +272,15 @@ fn what_does_not_fit_is_said_and_left_out() {
         words.contains("dense forward: left out from n 16777216 on: it needs 4504 TB at least"),
         "{words}"
     );
+    let step = place.run(&[
+        "bench", "step", "--device", "flex", "--b", "16M", "--n", "16M",
+    ]);
+    assert_eq!(step.status.code(), Some(1));
+    assert!(
+        stderr(&step).contains("fused train_step: left out from n 16777216 on: it needs "),
+        "{}",
+        stderr(&step)
+    );
     // Where nothing is left, that is an error.
     let output = dense("8M,16M");
     assert_eq!(output.status.code(), Some(1));

@@ -1,10 +1,11 @@
 //! What can't be held, said before anybody waits for it.
 
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+use transformer_ls_burn::ClassifierConfig;
 use transformer_ls_infer::device::{ChosenDevice, DeviceClass};
 
 use super::cost::Shape;
-use super::job::{AttentionJob, Pass, Path};
+use super::job::{Pass, Path, StepPass};
 
 /// More bytes than any device has.
 const NO_DEVICE_HOLDS: f64 = (1u64 << 46) as f64;
@@ -35,12 +36,27 @@ pub fn free_bytes() -> Option<u64> {
     }
 }
 
-/// Why this can't be measured on that device, if it can't: half a sentence.
+/// The bytes that a step of `model` on `b` samples of full length holds at once at the least.
+pub fn least_step_bytes(pass: StepPass, model: &ClassifierConfig, b: usize) -> f64 {
+    let documents = if model.pair { 2.0 } else { 1.0 };
+    let tokens = documents * b as f64 * model.max_length as f64;
+    let (width, inner) = (model.d_model as f64, model.d_ff as f64);
+    let floats = match pass {
+        // Input, queries, keys, values; what the feed-forward layer holds comes after them.
+        StepPass::Forward => f64::max(4.0 * width, width + inner),
+        // What each layer keeps for its backward pass: besides those, the output of attention, of
+        // both LayerNorms of the block, and the inner layer before and after its activation.
+        StepPass::TrainStep => model.layers as f64 * (7.0 * width + 2.0 * inner),
+    };
+    size_of::<f32>() as f64 * tokens * floats
+}
+
+/// Why a measurement that needs so many bytes can't be made on that device, if it can't: half a
+/// sentence.
 ///
 /// Where tensors lie in main memory, the system would end some process, and not necessarily the
 /// one that asked for too much. A GPU with memory of its own refuses by itself.
-pub fn too_large(job: &AttentionJob, chosen: &ChosenDevice, free: Option<u64>) -> Option<String> {
-    let needed = least_bytes(job.path, job.pass, &job.shape);
+pub fn too_large(needed: f64, chosen: &ChosenDevice, free: Option<u64>) -> Option<String> {
     let of_the_machine = matches!(
         chosen.class,
         DeviceClass::Cpu | DeviceClass::SoftwareGpu | DeviceClass::IntegratedGpu
@@ -94,6 +110,23 @@ mod tests {
         };
         assert_eq!(ratio(Path::Fused), 4.0);
         assert!(ratio(Path::Dense) > 15.9);
+    }
+
+    #[test]
+    fn a_step_keeps_what_its_backward_pass_reads() {
+        let model = ClassifierConfig {
+            max_length: 2048,
+            ..Default::default()
+        };
+        let step = |b| least_step_bytes(StepPass::TrainStep, &model, b);
+        // 65536 tokens, two layers of 7 · 64 + 2 · 128 floats.
+        assert_eq!(step(32), 65_536.0 * 2.0 * 704.0 * 4.0);
+        assert!(least_step_bytes(StepPass::Forward, &model, 32) < step(32));
+        let pair = ClassifierConfig {
+            pair: true,
+            ..model.clone()
+        };
+        assert_eq!(least_step_bytes(StepPass::TrainStep, &pair, 16), step(32));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Time and memory over the documents' length, both axes logarithmic.
 
+use std::ops::Range;
+
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -112,21 +114,42 @@ fn floors(lines: &[AttentionLine]) -> Vec<Curve> {
     })
 }
 
-/// The smallest and the largest value with some room around them; 1 to 10 without values.
-fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
+/// The smallest and the largest value; 1 and 10 without values.
+fn extremes(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values.fold((f64::INFINITY, 0.0f64), |(low, high), value| {
         (low.min(value), high.max(value))
     });
     match low <= high {
-        true => low / 1.3..high * 1.3,
-        false => 1.0..10.0,
+        true => (low, high),
+        false => (1.0, 10.0),
     }
+}
+
+/// So much room on either side that a power of two lies in the range, which is where labels are.
+fn lengths(values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (low, high) = extremes(values);
+    low / 1.5..high * 1.5
+}
+
+/// Whole decades, with room for the legend at the top.
+fn decades(values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (low, high) = extremes(values);
+    let bottom = low.log10().floor();
+    let top = high.log10();
+    let top = (top + 0.4 * (top - bottom)).ceil().max(bottom + 1.0);
+    10f64.powf(bottom)..10f64.powf(top)
+}
+
+/// A power of ten as a decimal number.
+fn decade(value: f64) -> String {
+    let decimals = (-value.log10().round()).max(0.0) as usize;
+    format!("{value:.decimals$}")
 }
 
 fn panel(area: &Area, curves: &[Curve], title: &str, axis: &str) -> Drawn {
     let all = || curves.iter().flat_map(|curve| curve.points.iter().copied());
-    let lengths = range(all().map(|(n, _)| n)).log_scale().base(2.0);
-    let values = range(all().map(|(_, value)| value)).log_scale();
+    let lengths = lengths(all().map(|(n, _)| n)).log_scale().base(2.0);
+    let values = decades(all().map(|(_, value)| value)).log_scale();
     let mut chart = ChartBuilder::on(area)
         .caption(title, (FONT, 19).into_font().color(&INK))
         .margin(14)
@@ -143,7 +166,7 @@ fn panel(area: &Area, curves: &[Curve], title: &str, axis: &str) -> Drawn {
         .x_desc("tokens")
         .y_desc(axis)
         .x_label_formatter(&|n| length(n.round() as usize))
-        .y_label_formatter(&|value| format!("{value}"))
+        .y_label_formatter(&|value| decade(*value))
         .label_style((FONT, 13).into_font().color(&INK))
         .axis_desc_style((FONT, 14).into_font().color(&INK))
         .draw()?;
@@ -235,6 +258,20 @@ mod tests {
     fn one_point_and_none_can_be_drawn() {
         assert!(svg(&[line(Path::Dense, Pass::Forward, 100)]).is_ok());
         assert!(svg(&[]).is_ok());
+    }
+
+    #[test]
+    fn axes_have_labels_whatever_the_values() {
+        assert_eq!(decades([35.0, 48.0].into_iter()), 10.0..100.0);
+        assert_eq!(decades([0.2, 4000.0].into_iter()), 0.1..1e6);
+        assert_eq!(decades([].into_iter()), 1.0..100.0);
+        assert_eq!(decade(1000.0), "1000");
+        assert_eq!(decade(0.001_000_000_1), "0.001");
+        for n in [1.0, 100.0, 180.0, 65_536.0] {
+            let range = lengths([n].into_iter());
+            let label = 2f64.powf(range.start.log2().ceil());
+            assert!(range.contains(&label), "{n}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::progress::three_figures;
 use super::{BudgetArgs, each_once, length, measure};
 use crate::bench::cost::Shape;
 use crate::bench::job::{AttentionJob, AttentionLine, Job, Pass, Path};
-use crate::bench::limits::{bytes, free_bytes, too_large};
+use crate::bench::limits::{bytes, free_bytes, least_bytes, too_large};
 use crate::bench::picture;
 use crate::cli::table::{Side, table};
 use crate::cli::train::positive;
@@ -93,7 +93,10 @@ pub(super) fn run(args: &AttentionArgs) -> anyhow::Result<Done> {
     let done = measure(
         &jobs,
         &|job| match job {
-            Job::Attention(job) => too_large(job, &chosen, free_bytes()),
+            Job::Attention(job) => {
+                let needed = least_bytes(job.path, job.pass, &job.shape);
+                too_large(needed, &chosen, free_bytes())
+            }
             Job::Step(_) => None,
         },
         &mut |job, figures, progress| {

@@ -8,7 +8,7 @@ use transformer_ls_infer::device;
 use super::progress::three_figures;
 use super::{BudgetArgs, each_once, length, measure};
 use crate::bench::job::{Job, Path, StepJob, StepLine, StepPass};
-use crate::bench::limits::bytes;
+use crate::bench::limits::{bytes, free_bytes, least_step_bytes, too_large};
 use crate::bench::step::model;
 use crate::cli::table::{Side, table};
 use crate::cli::{Done, print};
@@ -88,7 +88,15 @@ pub(super) fn run(args: &StepArgs) -> anyhow::Result<Done> {
         }
     }
     let mut lines: Vec<StepLine> = Vec::new();
-    let done = measure(&jobs, &|_| None, &mut |job, figures, progress| {
+    let too_large = |job: &Job| match job {
+        Job::Step(job) => {
+            let model = model(&job.preset, job.n).ok()?;
+            let needed = least_step_bytes(job.pass, &model, job.b);
+            too_large(needed, &chosen, free_bytes())
+        }
+        Job::Attention(_) => None,
+    };
+    let done = measure(&jobs, &too_large, &mut |job, figures, progress| {
         let Job::Step(job) = job else {
             return Ok(());
         };
