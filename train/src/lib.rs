@@ -7,6 +7,7 @@
 //! * [`trainer`]: the loop counted in steps on top of `burn-train`, checkpoints,
 //!   `metrics.jsonl`, progress;
 //! * [`plot`]: learning curves of runs;
+//! * [`bench`](mod@bench): time and memory of attention and of a training step;
 //! * [`cli`]: one subcommand a file.
 //!
 //! Batches, the run folder, loading and evaluating come from `transformer-ls-infer`:
@@ -14,6 +15,7 @@
 
 #![warn(missing_docs)]
 
+pub mod bench;
 pub mod cli;
 pub mod optim;
 pub mod plot;

@@ -9,12 +9,12 @@ use transformer_ls_infer::run::MetricLine;
 
 /// Width and height of the picture, in points.
 const SIZE: (u32, u32) = (1100, 460);
-const FONT: &str = "sans-serif";
-const GRID: RGBColor = RGBColor(232, 232, 232);
-const INK: RGBColor = RGBColor(51, 51, 51);
+pub(crate) const FONT: &str = "sans-serif";
+pub(crate) const GRID: RGBColor = RGBColor(232, 232, 232);
+pub(crate) const INK: RGBColor = RGBColor(51, 51, 51);
 
 /// Colours that people with any kind of colour vision tell apart (Okabe and Ito, 2008).
-const COLOURS: [RGBColor; 7] = [
+pub(crate) const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),

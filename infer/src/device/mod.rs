@@ -108,6 +108,8 @@ pub struct ChosenDevice {
     pub name: String,
     /// The hardware's own name.
     pub adapter: String,
+    /// What kind of hardware it is.
+    pub class: DeviceClass,
     /// Why it is this one.
     pub reason: String,
 }
@@ -179,6 +181,7 @@ pub fn resolve(name: &str) -> Result<ChosenDevice, DeviceError> {
         device: info.device,
         name: info.name,
         adapter: info.adapter,
+        class: info.class,
     };
     match Request::parse(name)? {
         Request::Auto => automatic(),
@@ -253,6 +256,7 @@ fn automatic() -> Result<ChosenDevice, DeviceError> {
                 device: info.device,
                 name: info.name,
                 adapter: info.adapter,
+                class: info.class,
             });
         }
     }
@@ -273,6 +277,7 @@ fn automatic() -> Result<ChosenDevice, DeviceError> {
         device: info.device,
         name: info.name,
         adapter: info.adapter,
+        class: info.class,
     })
 }
 

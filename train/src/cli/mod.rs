@@ -1,5 +1,6 @@
 //! The command line of `ls-train`, one subcommand a file.
 
+mod bench;
 mod completions;
 mod devices;
 mod generate;
@@ -46,6 +47,8 @@ enum Command {
     Devices(devices::DevicesArgs),
     /// Draw the learning curves of runs, side by side
     Plot(plot::PlotArgs),
+    /// Measure time and memory of attention, or of a training step
+    Bench(bench::BenchArgs),
     /// Print a shell's completion script
     Completions(completions::CompletionsArgs),
 }
@@ -72,6 +75,7 @@ pub fn run() -> ExitCode {
         Command::Presets(args) => presets::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Plot(args) => plot::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     match done {

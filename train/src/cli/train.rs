@@ -76,7 +76,7 @@ pub(super) struct TrainArgs {
     pub(super) tokenizer: Option<Tokenizer>,
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+pub(super) fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("has to be at least 1".to_owned()),
         Ok(number) => Ok(number),

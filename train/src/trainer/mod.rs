@@ -32,16 +32,17 @@ use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::metric::LearningRateMetric;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
-use transformer_ls_burn::{Classifier, weights};
+use transformer_ls_burn::{Classifier, ClassifierConfig, weights};
 use transformer_ls_datasets::{Sample, Split};
 use transformer_ls_infer::device::{ChosenDevice, for_drawing_weights};
 use transformer_ls_infer::evaluate::{EvaluateError, evaluate};
-use transformer_ls_infer::run::{MetricLine, RunConfig, RunFolder, Summary, versions};
+use transformer_ls_infer::run::{MetricLine, RunFolder, Summary, TrainingConfig, versions};
 
 pub use checkpoint::{Best, State};
 pub use error::TrainError;
 pub use figures::{Figure, Sums};
 pub use loader::{Order, StepLoader};
+pub(crate) use model::take_step;
 pub use model::{TrainingModel, cross_entropy};
 pub use progress::Display;
 
@@ -88,16 +89,36 @@ pub enum Ending {
     },
 }
 
-/// A model with the weights that the run's seed gives, the same on every device where the build has
+/// A model with the weights that the seed gives, the same on every device where the build has
 /// Flex to draw them on.
-fn initial_weights(config: &RunConfig, device: &Device) -> Result<Classifier, TrainError> {
+pub(crate) fn initial_weights(
+    model: &ClassifierConfig,
+    seed: u64,
+    device: &Device,
+) -> Result<Classifier, TrainError> {
     let drawing = for_drawing_weights().unwrap_or_else(|| device.clone());
-    drawing.seed(derive(config.seed, Purpose::Weights, 0));
-    let drawn = weights::state_dict(&config.model.init(&drawing)?);
-    let model = config.model.init(device)?;
+    drawing.seed(derive(seed, Purpose::Weights, 0));
+    let drawn = weights::state_dict(&model.init(&drawing)?);
+    let model = model.init(device)?;
     drawn
         .and_then(|drawn| weights::load(model, drawn))
         .map_err(|cause| TrainError::Internal(cause.to_string()))
+}
+
+/// The model with its optimizer and its schedule, as `training` has them.
+pub(crate) fn learner(
+    model: TrainingModel,
+    training: &TrainingConfig,
+) -> Result<(Learner<TrainingModel>, OneCycle), TrainError> {
+    let schedule = OneCycle::new(training.steps, training.warmup, training.learning_rate)?;
+    let optimizer = AdamWConfig {
+        beta1: Beta1::Cycled(schedule),
+        beta2: training.beta2,
+        epsilon: training.epsilon,
+        weight_decay: training.weight_decay,
+    };
+    let learner = Learner::new(model, optimizer.init()?, schedule.scheduler());
+    Ok((learner, schedule))
 }
 
 /// Trains the run in `folder` from where it stands.
@@ -116,7 +137,7 @@ pub fn train(
     let device = chosen.device.clone().autodiff();
 
     let model = TrainingModel {
-        classifier: initial_weights(&config, &device)?,
+        classifier: initial_weights(&config.model, config.seed, &device)?,
     };
     let (state, resumed) = match checkpoint::read_latest(&folder, &model)? {
         Some(resumed) => {
@@ -149,14 +170,7 @@ pub fn train(
     let intervals = state.step / training.evaluate_every;
     let is_resumed = resumed.is_some();
     let (model_records, optimizer_records, scheduler_records, collector) = handovers(resumed);
-    let schedule = OneCycle::new(training.steps, training.warmup, training.learning_rate)?;
-    let optimizer = AdamWConfig {
-        beta1: Beta1::Cycled(schedule),
-        beta2: training.beta2,
-        epsilon: training.epsilon,
-        weight_decay: training.weight_decay,
-    };
-    let learner = Learner::new(model, optimizer.init()?, schedule.scheduler());
+    let (learner, schedule) = learner(model, training)?;
     let (strategy, outcome) = StepStrategy::new(Setup {
         folder: folder.clone(),
         device: chosen.device.clone(),

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, activation};
-use burn::train::{InferenceStep, TrainOutput, TrainStep};
+use burn::train::{InferenceStep, Learner, TrainOutput, TrainStep};
 use transformer_ls_burn::Classifier;
 use transformer_ls_infer::batch::Batch;
 
@@ -47,6 +47,14 @@ impl TrainingModel {
         };
         (loss, StepOutput::Pending(Box::new(figures)))
     }
+}
+
+/// A step of training on `batch`: forward and backward pass, schedule, optimizer.
+pub(crate) fn take_step(learner: &mut Learner<TrainingModel>, batch: Batch) -> StepOutput {
+    let output = learner.train_step(batch);
+    learner.lr_step();
+    learner.optimizer_step(output.grads);
+    output.item
 }
 
 impl TrainStep for TrainingModel {

@@ -16,7 +16,7 @@ use super::error::TrainError;
 use super::figures::{Ledger, StepOutput};
 use super::interrupt;
 use super::memory;
-use super::model::TrainingModel;
+use super::model::{TrainingModel, take_step};
 use super::order::{Purpose, derive};
 use super::progress::{Display, Estimate, Pace};
 use super::strategy::{Ended, Setup};
@@ -119,11 +119,9 @@ impl Loop {
                     )));
                 }
             };
-            let output = self.learner.train_step(batch);
-            self.learner.lr_step();
-            self.learner.optimizer_step(output.grads);
+            let figures = take_step(&mut self.learner, batch);
             self.learning_rate = self.learner.lr_current().base();
-            self.ledger.enter(output.item);
+            self.ledger.enter(figures);
             self.state.step += 1;
             let due = self.due(self.state.step, end);
             let estimate = self.estimate.due(self.state.step);

@@ -1,0 +1,283 @@
+//! Time and memory over the documents' length, both axes logarithmic.
+
+use std::ops::Range;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+use super::job::{AttentionLine, Pass, Path};
+use crate::plot::{COLOURS, FONT, GRID, INK, PlotError};
+
+/// Width and height of the picture, in points.
+const SIZE: (u32, u32) = (1100, 480);
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+/// One line in a panel.
+struct Curve {
+    label: String,
+    colour: RGBColor,
+    /// Thin for the forward pass, thick for both.
+    width: u32,
+    dashed: bool,
+    points: Vec<(f64, f64)>,
+}
+
+/// An SVG of the time (left) and the memory (right) of every path and pass: thin lines for the
+/// forward pass, thick ones for forward and backward; dashed, the floor of long-short attention.
+///
+/// # Errors
+///
+/// [`PlotError::Drawing`] if the drawing library fails.
+pub fn svg(lines: &[AttentionLine]) -> Result<String, PlotError> {
+    let mut text = String::new();
+    {
+        let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+        draw(&root, lines)
+            .and_then(|()| Ok(root.present()?))
+            .map_err(|error| PlotError::Drawing(error.to_string()))?;
+    }
+    Ok(text)
+}
+
+fn draw(root: &Area, lines: &[AttentionLine]) -> Drawn {
+    root.fill(&WHITE)?;
+    let mut plots = root.clone();
+    if let Some(line) = lines.first() {
+        let AttentionLine { b, h, d, r, w, .. } = line;
+        let title = format!(
+            "{} ({}): batch {b}, {h} heads of width {d}, rank {r}, window {w}",
+            line.device, line.adapter
+        );
+        plots = root.titled(&title, (FONT, 15).into_font().color(&INK))?;
+    }
+    let (left, right) = plots.split_horizontally(SIZE.0 / 2);
+    let milliseconds = |line: &AttentionLine| Some(line.milliseconds);
+    let megabytes = |line: &AttentionLine| line.peak_bytes.map(|bytes| bytes as f64 / 1e6);
+    let mut times = curves(lines, &milliseconds);
+    times.extend(floors(lines));
+    panel(&left, &times, "Time", "milliseconds")?;
+    panel(&right, &curves(lines, &megabytes), "Memory", "peak, MB")?;
+    Ok(())
+}
+
+const PATHS: [Path; 3] = [Path::Fused, Path::Plain, Path::Dense];
+const PASSES: [(Pass, u32); 2] = [(Pass::Forward, 1), (Pass::ForwardBackward, 3)];
+
+fn points(
+    lines: &[AttentionLine],
+    path: Path,
+    pass: Pass,
+    value: &dyn Fn(&AttentionLine) -> Option<f64>,
+) -> Vec<(f64, f64)> {
+    lines
+        .iter()
+        .filter(|line| line.path == path && line.pass == pass)
+        .filter_map(|line| Some((line.n as f64, value(line)?)))
+        .filter(|(_, value)| value.is_finite() && *value > 0.0)
+        .collect()
+}
+
+fn curves(lines: &[AttentionLine], value: &dyn Fn(&AttentionLine) -> Option<f64>) -> Vec<Curve> {
+    let mut curves = Vec::new();
+    for (path, colour) in PATHS.into_iter().zip(COLOURS) {
+        for (pass, width) in PASSES {
+            curves.push(Curve {
+                label: format!("{path} {pass}"),
+                colour,
+                width,
+                dashed: false,
+                points: points(lines, path, pass, value),
+            });
+        }
+    }
+    curves
+}
+
+/// The floor is the same for both implementations of long-short attention, up to the bandwidth
+/// that each process measured: the first one's is drawn.
+fn floors(lines: &[AttentionLine]) -> Vec<Curve> {
+    let floor = |line: &AttentionLine| line.floor_milliseconds;
+    let measured = |path: &Path| lines.iter().any(|line| line.path == *path);
+    let long_short = [Path::Fused, Path::Plain].into_iter().find(measured);
+    long_short.map_or_else(Vec::new, |path| {
+        PASSES
+            .map(|(pass, width)| Curve {
+                label: format!("floor {pass}"),
+                colour: INK,
+                width,
+                dashed: true,
+                points: points(lines, path, pass, &floor),
+            })
+            .into()
+    })
+}
+
+/// The smallest and the largest value; 1 and 10 without values.
+fn extremes(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (low, high) = values.fold((f64::INFINITY, 0.0f64), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    match low <= high {
+        true => (low, high),
+        false => (1.0, 10.0),
+    }
+}
+
+/// So much room on either side that a power of two lies in the range, which is where labels are.
+fn lengths(values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (low, high) = extremes(values);
+    low / 1.5..high * 1.5
+}
+
+/// Whole decades, with room for the legend at the top.
+fn decades(values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (low, high) = extremes(values);
+    let bottom = low.log10().floor();
+    let top = high.log10();
+    let top = (top + 0.4 * (top - bottom)).ceil().max(bottom + 1.0);
+    10f64.powf(bottom)..10f64.powf(top)
+}
+
+/// A power of ten as a decimal number.
+fn decade(value: f64) -> String {
+    let decimals = (-value.log10().round()).max(0.0) as usize;
+    format!("{value:.decimals$}")
+}
+
+fn panel(area: &Area, curves: &[Curve], title: &str, axis: &str) -> Drawn {
+    let all = || curves.iter().flat_map(|curve| curve.points.iter().copied());
+    let lengths = lengths(all().map(|(n, _)| n)).log_scale().base(2.0);
+    let values = decades(all().map(|(_, value)| value)).log_scale();
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, (FONT, 19).into_font().color(&INK))
+        .margin(14)
+        .x_label_area_size(42)
+        .y_label_area_size(64)
+        .build_cartesian_2d(lengths, values)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(INK)
+        .x_labels(9)
+        .y_labels(9)
+        .x_desc("tokens")
+        .y_desc(axis)
+        .x_label_formatter(&|n| length(n.round() as usize))
+        .y_label_formatter(&|value| decade(*value))
+        .label_style((FONT, 13).into_font().color(&INK))
+        .axis_desc_style((FONT, 14).into_font().color(&INK))
+        .draw()?;
+    for curve in curves.iter().filter(|curve| !curve.points.is_empty()) {
+        let style = curve.colour.stroke_width(curve.width);
+        let points = curve.points.clone();
+        let drawn = match curve.dashed {
+            true => chart.draw_series(DashedLineSeries::new(points.clone(), 6, 4, style))?,
+            false => chart.draw_series(LineSeries::new(points.clone(), style))?,
+        };
+        let dash = if curve.dashed { 6 } else { 18 };
+        drawn
+            .label(&curve.label)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + dash, y)], style));
+        if !curve.dashed {
+            let dot = |point| Circle::new(point, curve.width + 1, curve.colour.filled());
+            chart.draw_series(points.into_iter().map(dot))?;
+        }
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.85))
+        .border_style(GRID)
+        .label_font((FONT, 13).into_font().color(&INK))
+        .draw()?;
+    Ok(())
+}
+
+/// A number of tokens as `--n` takes it: `1K` is 1024.
+pub fn length(n: usize) -> String {
+    match n {
+        n if n >= 1 << 20 && n.is_multiple_of(1 << 20) => format!("{}M", n >> 20),
+        n if n >= 1 << 10 && n.is_multiple_of(1 << 10) => format!("{}K", n >> 10),
+        n => n.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(path: Path, pass: Pass, n: usize) -> AttentionLine {
+        AttentionLine {
+            device: "flex".into(),
+            adapter: "a processor".into(),
+            path,
+            pass,
+            b: 1,
+            n,
+            h: 2,
+            d: 32,
+            r: 32,
+            w: 8,
+            milliseconds: n as f64 / 700.0,
+            gflops: 1.0,
+            peak_bytes: Some(50_000_000 + 600 * n as u64),
+            floor_milliseconds: Some(n as f64 / 5000.0),
+        }
+    }
+
+    #[test]
+    fn every_curve_and_axis_is_named() {
+        let mut lines = Vec::new();
+        for path in PATHS {
+            for n in [1024, 4096, 16_384, 65_536] {
+                lines.push(line(path, Pass::ForwardBackward, n));
+            }
+        }
+        let picture = svg(&lines).unwrap();
+        for text in [
+            "fused forward_backward",
+            "plain forward_backward",
+            "dense forward_backward",
+            "floor forward_backward",
+            "tokens",
+            "milliseconds",
+            "peak, MB",
+            ">\n4K\n<",
+            ">\n64K\n<",
+            "flex (a processor): batch 1, 2 heads of width 32, rank 32, window 8",
+        ] {
+            assert!(picture.contains(text), "{text}\n{picture}");
+        }
+        assert!(!picture.contains("fused forward\n"));
+    }
+
+    #[test]
+    fn one_point_and_none_can_be_drawn() {
+        assert!(svg(&[line(Path::Dense, Pass::Forward, 100)]).is_ok());
+        assert!(svg(&[]).is_ok());
+    }
+
+    #[test]
+    fn axes_have_labels_whatever_the_values() {
+        assert_eq!(decades([35.0, 48.0].into_iter()), 10.0..100.0);
+        assert_eq!(decades([0.2, 4000.0].into_iter()), 0.1..1e6);
+        assert_eq!(decades([].into_iter()), 1.0..100.0);
+        assert_eq!(decade(1000.0), "1000");
+        assert_eq!(decade(0.001_000_000_1), "0.001");
+        for n in [1.0, 100.0, 180.0, 65_536.0] {
+            let range = lengths([n].into_iter());
+            let label = 2f64.powf(range.start.log2().ceil());
+            assert!(range.contains(&label), "{n}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_written_as_they_are_typed() {
+        assert_eq!(length(1000), "1000");
+        assert_eq!(length(65_536), "64K");
+        assert_eq!(length(1 << 20), "1M");
+    }
+}

@@ -1,0 +1,115 @@
+//! A model's step, in the process that measures it: the step that training takes, on documents
+//! that fill their batch.
+
+use transformer_ls_burn::ClassifierConfig;
+use transformer_ls_burn::presets::{self, Preset};
+use transformer_ls_datasets::{Documents, Sample};
+use transformer_ls_infer::batch::Batcher;
+use transformer_ls_infer::device;
+use transformer_ls_infer::run::{Packing, TrainingConfig};
+
+use super::BenchError;
+use super::job::{Figures, StepJob, StepPass};
+use super::timing::{read, time};
+use crate::tasks;
+use crate::trainer::order::{Purpose, derive};
+use crate::trainer::{TrainingModel, initial_weights, learner, take_step};
+
+/// Any number will do: figures do not depend on the values.
+const SEED: u64 = 1;
+
+/// The preset's model for documents of `n` tokens.
+///
+/// # Errors
+///
+/// An unknown preset, or a length that it can't have.
+pub fn model(preset: &str, n: usize) -> Result<ClassifierConfig, BenchError> {
+    let found = presets::find(preset).ok_or_else(|| BenchError::Preset {
+        name: preset.to_string(),
+        known: names().join(", "),
+    })?;
+    let model = ClassifierConfig {
+        max_length: n,
+        ..found.model
+    };
+    model.validate()?;
+    Ok(model)
+}
+
+/// The names of all presets.
+pub fn names() -> Vec<&'static str> {
+    let name = |preset: Preset| preset.name;
+    presets::all().into_iter().map(name).collect()
+}
+
+/// Measures in this process.
+///
+/// # Errors
+///
+/// An unknown device or preset, or what the device reports of work that failed.
+pub fn measure(job: &StepJob) -> Result<Figures, BenchError> {
+    let chosen = device::resolve(&job.device)?;
+    let config = model(&job.preset, job.n)?;
+    let samples: Vec<Sample> = (0..job.b).map(|index| sample(&config, index)).collect();
+    let batcher = Batcher::new(job.n, Packing::Auto.packs(&chosen.device));
+    let timing = match job.pass {
+        StepPass::TrainStep => {
+            let device = chosen.device.clone().autodiff();
+            let batch = batcher.batch(&samples, &device, Some(SEED));
+            let classifier = initial_weights(&config, SEED, &device)?;
+            let (mut learner, _) = learner(TrainingModel { classifier }, &training())?;
+            learner.fork(&device);
+            time(
+                &device,
+                &job.budget,
+                || take_step(&mut learner, batch.clone()),
+                |figures| match figures.read()?.mean_loss() {
+                    loss if loss.is_finite() && loss > 0.0 => Ok(()),
+                    loss => Err(BenchError::Nonsense(loss)),
+                },
+            )?
+        }
+        StepPass::Forward => {
+            let batch = batcher.batch(&samples, &chosen.device, None);
+            let classifier = initial_weights(&config, SEED, &chosen.device)?;
+            time(
+                &chosen.device,
+                &job.budget,
+                || batch.clone().logits(&classifier),
+                read,
+            )?
+        }
+    };
+    Ok(Figures {
+        seconds: timing.seconds,
+        peak_bytes: timing.peak_bytes,
+        bytes_per_second: None,
+        taken: Figures::taken(&chosen),
+    })
+}
+
+/// The protocol's optimizer, with a schedule that no measurement reaches the end of.
+fn training() -> TrainingConfig {
+    TrainingConfig {
+        steps: 1 << 40,
+        ..tasks::listops::protocol().training
+    }
+}
+
+/// Random documents of full length, without the id that stands for padding.
+fn sample(config: &ClassifierConfig, index: usize) -> Sample {
+    let document = |which: usize| -> Vec<u16> {
+        let stream = derive(SEED, Purpose::Order, (2 * index + which) as u64);
+        let real_ids = (config.vocab_size.min(1 << 16) - 1).max(1) as u64;
+        (0..config.max_length as u64)
+            .map(|place| (1 + derive(stream, Purpose::Order, place) % real_ids) as u16)
+            .collect()
+    };
+    Sample {
+        documents: match config.pair {
+            true => Documents::Two(document(0), document(1)),
+            false => Documents::One(document(0)),
+        },
+        label: (index % config.classes.min(256)) as u8,
+    }
+}

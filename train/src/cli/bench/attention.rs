@@ -1,0 +1,242 @@
+//! `ls-train bench attention`
+
+use std::path::{Path as FilePath, PathBuf};
+
+use anyhow::bail;
+use clap::Args;
+use transformer_ls_infer::device;
+use transformer_ls_infer::run::write_atomically;
+
+use super::progress::three_figures;
+use super::{BudgetArgs, each_once, length, measure};
+use crate::bench::cost::Shape;
+use crate::bench::job::{AttentionJob, AttentionLine, Job, Pass, Path};
+use crate::bench::limits::{bytes, free_bytes, least_bytes, too_large};
+use crate::bench::picture;
+use crate::cli::table::{Side, table};
+use crate::cli::train::positive;
+use crate::cli::{Done, print};
+
+const LEGEND: &str = "
+fused    this project's attention as the device computes it (ls-train devices)
+plain    the same in Burn's tensor operations
+dense    softmax attention of every token to every token, in Burn's tensor operations
+peak     the most memory in use: reserved on a device with memory of its own, else the process's
+floor    the time that the device needs to move the inputs and outputs, at the bandwidth of a copy
+";
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ls-train bench attention --n 1K,4K --path fused,plain     The two implementations beside each other
+  ls-train bench attention --device wgpu --out bench.svg    On a GPU, with a picture
+  ls-train bench attention --json > bench.jsonl             A line of JSON a measurement")]
+pub(super) struct AttentionArgs {
+    /// Tokens a document; K stands for 1024
+    #[arg(
+        long,
+        value_name = "N,…",
+        value_delimiter = ',',
+        default_value = "1K,2K,4K,8K,16K,32K,64K",
+        value_parser = length
+    )]
+    n: Vec<usize>,
+    /// Documents a batch
+    #[arg(long, value_name = "B", default_value = "1", value_parser = length)]
+    b: usize,
+    /// Which implementations
+    #[arg(
+        long,
+        value_name = "PATH,…",
+        value_delimiter = ',',
+        default_value = "fused,plain,dense"
+    )]
+    path: Vec<Path>,
+    /// What is done with them
+    #[arg(
+        long,
+        value_name = "PASS,…",
+        value_delimiter = ',',
+        default_value = "forward,forward_backward"
+    )]
+    pass: Vec<Pass>,
+    /// A name from `ls-train devices`; auto: a GPU if any, else the CPU
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    device: String,
+    /// Heads
+    #[arg(long, value_name = "H", default_value = "2", value_parser = positive)]
+    heads: usize,
+    /// Width of a head
+    #[arg(long, value_name = "D", default_value = "32", value_parser = positive)]
+    head_width: usize,
+    /// Landmarks a head; 0: none
+    #[arg(long, value_name = "R", default_value = "32")]
+    rank: usize,
+    /// Window in tokens; 0: none
+    #[arg(long, value_name = "W", default_value = "8")]
+    window: usize,
+    #[command(flatten)]
+    budget: BudgetArgs,
+    /// Print a line of JSON a measurement
+    #[arg(long)]
+    json: bool,
+    /// Draw time and memory over the number of tokens into this SVG file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &AttentionArgs) -> anyhow::Result<Done> {
+    check(args)?;
+    let chosen = device::resolve(&args.device)?;
+    let jobs = jobs(args, &chosen.name);
+    let mut lines: Vec<AttentionLine> = Vec::new();
+    let done = measure(
+        &jobs,
+        &|job| match job {
+            Job::Attention(job) => {
+                let needed = least_bytes(job.path, job.pass, &job.shape);
+                too_large(needed, &chosen, free_bytes())
+            }
+            Job::Step(_) => None,
+        },
+        &mut |job, figures, progress| {
+            let Job::Attention(job) = job else {
+                return Ok(());
+            };
+            let line = AttentionLine::new(job, &chosen, figures);
+            if args.json {
+                let text = serde_json::to_string(&line)? + "\n";
+                progress.aside(|| print(&text))?;
+            }
+            lines.push(line);
+            Ok(())
+        },
+    )?;
+    if !args.json && !lines.is_empty() {
+        print(&for_people(&lines))?;
+    }
+    if let (Some(out), Done::Completely) = (&args.out, done) {
+        write_atomically(out, picture::svg(&lines)?.as_bytes())?;
+        eprintln!("wrote {}", out.display());
+    }
+    Ok(done)
+}
+
+/// Everything that can be wrong with the command line, before anybody waits.
+fn check(args: &AttentionArgs) -> anyhow::Result<()> {
+    if args.rank == 0 && args.window == 0 {
+        bail!(
+            "without landmarks (--rank 0) and without window (--window 0) attention sees nothing: give one of them"
+        );
+    }
+    for (option, size) in [
+        ("--heads", args.heads),
+        ("--head-width", args.head_width),
+        ("--rank", args.rank),
+        ("--window", args.window),
+    ] {
+        if size > super::LONGEST {
+            bail!(
+                "{option} {size} is too much: give at most {}",
+                super::LONGEST
+            );
+        }
+    }
+    args.out.as_deref().map_or(Ok(()), check_out)
+}
+
+/// That the picture can be written where it is to go.
+fn check_out(out: &FilePath) -> anyhow::Result<()> {
+    let is_svg = out
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
+    if !is_svg {
+        bail!(
+            "{} does not end in .svg, the only kind of picture that is drawn: give such a name \
+             (browsers show SVG files, and `rsvg-convert` makes a PNG of one)",
+            out.display()
+        );
+    }
+    if out.is_dir() {
+        bail!("{} is a folder: give the name of a file", out.display());
+    }
+    let folder = match out.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => FilePath::new("."),
+    };
+    let attempt = folder.join(format!(".unfinished-bench-{}", std::process::id()));
+    if let Err(error) = std::fs::write(&attempt, "") {
+        bail!(
+            "cannot write {}: {error}. Make its folder first, or give another name with --out",
+            out.display()
+        );
+    }
+    let _ = std::fs::remove_file(&attempt);
+    Ok(())
+}
+
+fn jobs(args: &AttentionArgs, device: &str) -> Vec<Job> {
+    let mut lengths = each_once(&args.n);
+    lengths.sort_unstable();
+    let mut jobs = Vec::new();
+    for pass in each_once(&args.pass) {
+        for path in each_once(&args.path) {
+            for &n in &lengths {
+                jobs.push(Job::Attention(AttentionJob {
+                    device: device.to_owned(),
+                    path,
+                    pass,
+                    shape: Shape {
+                        b: args.b,
+                        n,
+                        h: args.heads,
+                        d: args.head_width,
+                        r: args.rank,
+                        w: args.window,
+                    },
+                    budget: args.budget.budget(),
+                }));
+            }
+        }
+    }
+    jobs
+}
+
+fn for_people(lines: &[AttentionLine]) -> String {
+    let columns = [
+        ("path", Side::Left),
+        ("pass", Side::Left),
+        ("n", Side::Right),
+        ("ms", Side::Right),
+        ("GFLOP/s", Side::Right),
+        ("peak", Side::Right),
+        ("floor ms", Side::Right),
+        ("ms / floor", Side::Right),
+    ];
+    let missing = || "-".to_owned();
+    let rows: Vec<Vec<String>> = lines
+        .iter()
+        .map(|line| {
+            let floor = line.floor_milliseconds;
+            vec![
+                line.path.to_string(),
+                line.pass.to_string(),
+                line.n.to_string(),
+                three_figures(line.milliseconds),
+                three_figures(line.gflops),
+                line.peak_bytes
+                    .map_or_else(missing, |peak| bytes(peak as f64)),
+                floor.map_or_else(missing, three_figures),
+                floor.map_or_else(missing, |floor| three_figures(line.milliseconds / floor)),
+            ]
+        })
+        .collect();
+    let heading = lines.first().map_or_else(String::new, |line| {
+        let AttentionLine { b, h, d, r, w, .. } = line;
+        format!(
+            "{} ({}): batch {b}, {h} heads of width {d}, rank {r}, window {w}\n\n",
+            line.device, line.adapter
+        )
+    });
+    heading + &table(&columns, &rows) + LEGEND
+}

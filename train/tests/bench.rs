@@ -1,0 +1,407 @@
+//! `ls-train bench`, with documents so short that a whole series takes seconds.
+
+mod common;
+
+use std::collections::HashSet;
+use std::process::Output;
+
+use common::{Workplace, stderr, stdout};
+use serde_json::Value;
+
+const ATTENTION_KEYS: [&str; 14] = [
+    "device",
+    "adapter",
+    "path",
+    "pass",
+    "b",
+    "n",
+    "h",
+    "d",
+    "r",
+    "w",
+    "milliseconds",
+    "gflops",
+    "peak_bytes",
+    "floor_milliseconds",
+];
+
+const STEP_KEYS: [&str; 10] = [
+    "device",
+    "adapter",
+    "path",
+    "pass",
+    "preset",
+    "b",
+    "n",
+    "milliseconds",
+    "tokens_per_second",
+    "peak_bytes",
+];
+
+/// On the CPU, a few runs a measurement.
+fn attention(extra: &[&str]) -> Vec<String> {
+    let mut args = vec!["bench", "attention", "--device", "flex", "--n", "128,64"];
+    args.extend(["--repeats", "2"]);
+    args.extend(extra);
+    args.into_iter().map(str::to_owned).collect()
+}
+
+fn run(place: &Workplace, args: &[String]) -> Output {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    place.run(&args)
+}
+
+/// The lines of an output, each with exactly these keys in this order.
+fn lines(output: &Output, keys: &[&str]) -> Vec<Value> {
+    assert!(output.status.success(), "{}", stderr(output));
+    let text = stdout(output);
+    let parsed = |line: &str| -> Value {
+        let value: Value = serde_json::from_str(line).expect("a line is JSON");
+        let found = value.as_object().expect("an object").len();
+        let places: Vec<_> = keys
+            .iter()
+            .map(|key| line.find(&format!("\"{key}\":")))
+            .collect();
+        assert!(places.iter().all(Option::is_some), "{line}");
+        assert!(places.is_sorted() && found == keys.len(), "{line}");
+        value
+    };
+    text.lines().map(parsed).collect()
+}
+
+fn positive(line: &Value, keys: &[&str]) {
+    for key in keys {
+        let number = line[key].as_f64();
+        assert!(
+            number.is_some_and(|number| number > 0.0 && number.is_finite()),
+            "{key} in {line}"
+        );
+    }
+}
+
+#[test]
+fn attention_is_measured_in_every_combination() {
+    let place = Workplace::empty();
+    let output = run(&place, &attention(&["--json"]));
+    let lines = lines(&output, &ATTENTION_KEYS);
+    let mut combinations = HashSet::new();
+    for line in &lines {
+        positive(line, &["milliseconds", "gflops", "floor_milliseconds"]);
+        if cfg!(target_os = "linux") {
+            assert!(line["peak_bytes"].as_u64() > Some(1_000_000), "{line}");
+        }
+        assert_eq!(line["device"], "flex");
+        let sizes = ["b", "h", "d", "r", "w"].map(|key| line[key].as_u64());
+        assert_eq!(sizes, [1, 2, 32, 32, 8].map(Some));
+        combinations.insert(format!("{} {} {}", line["path"], line["pass"], line["n"]));
+    }
+    assert_eq!((lines.len(), combinations.len()), (12, 12));
+    // What takes half the time does so at twice the rate: the rate is that of the formula.
+    let dense = lines
+        .iter()
+        .find(|line| line["path"] == "dense" && line["pass"] == "forward" && line["n"] == 128);
+    let dense = dense.expect("dense was asked for");
+    let gflop = 4.0 * 2.0 * 128.0 * 128.0 * 32.0 / 1e9;
+    let seconds = dense["milliseconds"].as_f64().unwrap() / 1e3;
+    let ratio = dense["gflops"].as_f64().unwrap() / (gflop / seconds);
+    assert!((ratio - 1.0).abs() < 1e-9, "{dense}");
+    // A log has a line a measurement, and none of it is on the standard output.
+    assert!(
+        stderr(&output).contains("12/12 dense forward_backward n 128: "),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn people_get_a_table_and_a_picture() {
+    let place = Workplace::empty();
+    let options = ["--path", "fused,dense", "--pass", "forward_backward"];
+    let picture = ["--out", "bench.svg"];
+    let output = run(
+        &place,
+        &attention(&[options, ["--b", "2", "--rank", "4"]].concat()),
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let table = stdout(&output);
+    for words in [
+        "flex (",
+        "batch 2, 2 heads of width 32, rank 4, window 8",
+        "path   pass",
+        "floor ms",
+        "fused  forward_backward   64 ",
+        "dense  forward_backward  128 ",
+        "the time that the device needs",
+    ] {
+        assert!(table.contains(words), "{words:?} is not in {table}");
+    }
+    let width = table.lines().skip(1).map(|line| line.chars().count()).max();
+    assert!(width.is_some_and(|width| width <= 100), "{table}");
+
+    let output = run(&place, &attention(&[&options[..], &picture].concat()));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let svg = std::fs::read_to_string(place.path("bench.svg")).expect("the picture");
+    well_formed(&svg);
+    for words in ["fused forward_backward", "dense forward_backward", "floor"] {
+        assert!(svg.contains(words), "{words:?} is not in {svg}");
+    }
+    assert!(!svg.contains("plain"), "plain was not measured");
+    assert_eq!(names(&place), ["bench.svg"]);
+}
+
+/// Every element that is opened is closed, in order, and texts hold no markup.
+fn well_formed(svg: &str) {
+    let mut open = Vec::new();
+    assert!(svg.starts_with("<svg "), "{svg}");
+    for piece in svg.split('<').skip(1) {
+        let (tag, text) = piece.split_once('>').expect("a tag ends");
+        let bare = text
+            .replace("&lt;", "")
+            .replace("&gt;", "")
+            .replace("&amp;", "");
+        assert!(!bare.contains(['&', '>']), "{text}");
+        assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "{tag}");
+        } else if !tag.ends_with('/') {
+            open.push(tag.split(' ').next().expect("a tag has a name"));
+        }
+    }
+    assert!(open.is_empty(), "{open:?} stays open");
+}
+
+fn names(place: &Workplace) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(place.dir.path())
+        .expect("the folder")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn steps_are_measured_as_training_takes_them() {
+    let place = Workplace::empty();
+    for (preset, documents) in [("listops", 1.0), ("retrieval", 2.0)] {
+        let output = place.run(&[
+            "bench",
+            "step",
+            "--preset",
+            preset,
+            "--device",
+            "flex",
+            "--b",
+            "2",
+            "--n",
+            "64",
+            "--repeats",
+            "2",
+            "--json",
+        ]);
+        let lines = lines(&output, &STEP_KEYS);
+        let mut combinations = HashSet::new();
+        for line in &lines {
+            positive(line, &["milliseconds", "tokens_per_second"]);
+            let tokens = line["tokens_per_second"].as_f64().unwrap()
+                * line["milliseconds"].as_f64().unwrap()
+                / 1e3;
+            assert!((tokens - documents * 2.0 * 64.0).abs() < 1e-6, "{line}");
+            assert_eq!((&line["preset"], &line["b"]), (&preset.into(), &2.into()));
+            combinations.insert(format!("{} {}", line["path"], line["pass"]));
+        }
+        assert_eq!((lines.len(), combinations.len()), (4, 4), "{preset}");
+    }
+    let table = place.run(&[
+        "bench",
+        "step",
+        "--device",
+        "flex",
+        "--b",
+        "1",
+        "--n",
+        "64",
+        "--path",
+        "fused",
+        "--pass",
+        "forward",
+        "--repeats",
+        "1",
+    ]);
+    assert!(table.status.success(), "{}", stderr(&table));
+    assert!(stdout(&table).contains("preset listops on flex ("));
+    assert!(
+        stdout(&table).contains("fused  forward  64 "),
+        "{}",
+        stdout(&table)
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_said_and_left_out() {
+    let place = Workplace::empty();
+    let dense = |lengths| {
+        place.run(&[
+            "bench",
+            "attention",
+            "--device",
+            "flex",
+            "--path",
+            "dense",
+            "--pass",
+            "forward",
+            "--repeats",
+            "1",
+            "--json",
+            "--n",
+            lengths,
+        ])
+    };
+    // Of 16 million tokens, petabytes of scores.
+    let output = dense("64,16M");
+    let lines = lines(&output, &ATTENTION_KEYS);
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["n"], 64);
+    let words = stderr(&output);
+    assert!(
+        words.contains("dense forward: left out from n 16777216 on: it needs 4504 TB at least"),
+        "{words}"
+    );
+    let step = place.run(&[
+        "bench", "step", "--device", "flex", "--b", "16M", "--n", "16M",
+    ]);
+    assert_eq!(step.status.code(), Some(1));
+    assert!(
+        stderr(&step).contains("fused train_step: left out from n 16777216 on: it needs "),
+        "{}",
+        stderr(&step)
+    );
+    // Where nothing is left, that is an error.
+    let output = dense("8M,16M");
+    assert_eq!(output.status.code(), Some(1));
+    let words = stderr(&output);
+    assert!(
+        words.contains("error: nothing could be measured"),
+        "{words}"
+    );
+    assert_eq!(words.matches("left out").count(), 1, "{words}");
+    assert_eq!(stdout(&output), "");
+}
+
+#[test]
+fn wrong_options_are_refused_before_anything_is_measured() {
+    let place = Workplace::empty();
+    let attention: &[(&[&str], i32, &str)] = &[
+        (
+            &["--path", "fast"],
+            2,
+            "[possible values: fused, plain, dense]",
+        ),
+        (
+            &["--pass", "back"],
+            2,
+            "[possible values: forward, forward_backward]",
+        ),
+        (&["--n", "0"], 2, "has to be at least 1"),
+        (&["--n", "1K,0"], 2, "has to be at least 1"),
+        (&["--n", "many"], 2, "has to be a whole number"),
+        (&["--heads", "0"], 2, "has to be at least 1"),
+        (&["--seconds", "0"], 2, "has to be a number above 0"),
+        (
+            &["--rank", "0", "--window", "0"],
+            1,
+            "attention sees nothing: give one of them",
+        ),
+        (&["--device", "gpu9"], 1, "unknown device `gpu9`"),
+        (&["--out", "bench.png"], 1, "does not end in .svg"),
+        (
+            &["--out", "absent/bench.svg"],
+            1,
+            "cannot write absent/bench.svg",
+        ),
+    ];
+    for (extra, status, words) in attention {
+        let mut args = vec!["bench", "attention", "--n", "64"];
+        if extra.contains(&"--n") {
+            args.truncate(2);
+        }
+        args.extend(*extra);
+        refused(&place.run(&args), *status, words);
+    }
+    let step: &[(&[&str], i32, &str)] = &[
+        (&["--path", "dense"], 2, "[possible values: fused, plain]"),
+        (
+            &["--preset", "chess"],
+            1,
+            "there is no preset `chess`: use one of listops",
+        ),
+        (
+            &["--n", "4"],
+            1,
+            "window must be at most max_length 4, 8 is not: choose another length",
+        ),
+        (&["--b", "0"], 2, "has to be at least 1"),
+    ];
+    for (extra, status, words) in step {
+        let mut args = vec!["bench", "step"];
+        args.extend(*extra);
+        refused(&place.run(&args), *status, words);
+    }
+    refused(&place.run(&["bench", "measure"]), 1, "use one of them");
+    assert!(names(&place).is_empty(), "{:?}", names(&place));
+}
+
+fn refused(output: &Output, status: i32, words: &str) {
+    let message = stderr(output);
+    assert_eq!(output.status.code(), Some(status), "{message}");
+    assert!(message.starts_with("error: "), "{message}");
+    assert!(message.contains(words), "{words:?} is not in {message}");
+    assert_eq!(stdout(output), "");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_measurement() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    let place = Workplace::empty();
+    let args = [
+        "bench",
+        "attention",
+        "--device",
+        "flex",
+        "--path",
+        "fused",
+        "--pass",
+        "forward",
+        "--n",
+        "64,128",
+        "--out",
+        "bench.svg",
+    ];
+    // Without the signal, an hour for each length.
+    let mut child = place
+        .command(&[&args[..], &["--seconds", "3600", "--repeats", "1000000000"]].concat())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("ls-train starts");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let interrupted = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(interrupted.expect("kill runs").success());
+    let words: Vec<String> = BufReader::new(child.stderr.take().expect("piped"))
+        .lines()
+        .map_while(Result::ok)
+        .collect();
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(130), "{words:?}");
+    assert!(names(&place).is_empty(), "{:?}", names(&place));
+}
