@@ -2,10 +2,10 @@
 
 use burn_backend::cubecl::dtype_to_elem_type;
 use burn_backend::{DType, Shape};
-use burn_cubecl::cubecl::server::KernelArguments;
-use burn_cubecl::cubecl::{CubeCount, CubeDim, prelude::ExecutionMode, prelude::KernelId};
 use burn_cubecl::cubecl::ir::{ElemType, UIntKind};
 use burn_cubecl::cubecl::prelude::InputScalar;
+use burn_cubecl::cubecl::server::KernelArguments;
+use burn_cubecl::cubecl::{CubeCount, CubeDim, prelude::ExecutionMode, prelude::KernelId};
 use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, full_device_dtype};
 use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::tensor::CubeTensor;
@@ -100,7 +100,11 @@ impl Rows {
         let element = Element::of(tensor);
         // Bytes of a vector of four.
         let vector = 4 * tensor.dtype.size() as u64;
-        let aligned = tensor.handle.offset_start.unwrap_or(0).is_multiple_of(vector);
+        let aligned = tensor
+            .handle
+            .offset_start
+            .unwrap_or(0)
+            .is_multiple_of(vector);
         let side_by_side = width == 1 || strides[3] == 1;
         let whole = [a, b, c]
             .iter()
