@@ -47,7 +47,9 @@ pub(crate) fn attend_dkv(backward: &Backward) -> (CubeTensor, CubeTensor) {
         run(
             Gradients::Both,
             &[d_output, query, key, value, &d_key, &d_value],
-            &[d_output, query, key, value, context, stats, &d_key, &d_value],
+            &[
+                d_output, query, key, value, context, stats, &d_key, &d_value,
+            ],
         );
     } else {
         run(

@@ -26,10 +26,9 @@ pub fn refusal(tensors: &[&CubeTensor], width: usize) -> Option<&'static str> {
     for tensor in tensors {
         let supported = match tensor.dtype {
             DType::F32 => true,
-            DType::F16 => <CubeBackend as burn_backend::Backend>::supports_dtype(
-                &tensor.device,
-                DType::F16,
-            ),
+            DType::F16 => {
+                <CubeBackend as burn_backend::Backend>::supports_dtype(&tensor.device, DType::F16)
+            }
             _ => false,
         };
         if !supported {

@@ -35,8 +35,19 @@ impl Info {
     }
 
     pub fn binding(&self) -> MetadataBindingInfo {
-        let head = [self.batch, self.seen, self.context, self.tasks, self.dropout];
-        let words: Vec<u32> = head.iter().chain(&self.strides).flatten().copied().collect();
+        let head = [
+            self.batch,
+            self.seen,
+            self.context,
+            self.tasks,
+            self.dropout,
+        ];
+        let words: Vec<u32> = head
+            .iter()
+            .chain(&self.strides)
+            .flatten()
+            .copied()
+            .collect();
         let pairs = words
             .chunks_exact(2)
             .map(|pair| u64::from(pair[0]) | u64::from(pair[1]) << 32);

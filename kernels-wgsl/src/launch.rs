@@ -87,7 +87,11 @@ impl Rows {
         let element = Element::of(tensor);
         // Bytes of a vector of four.
         let vector = 4 * tensor.dtype.size() as u64;
-        let aligned = tensor.handle.offset_start.unwrap_or(0).is_multiple_of(vector);
+        let aligned = tensor
+            .handle
+            .offset_start
+            .unwrap_or(0)
+            .is_multiple_of(vector);
         let side_by_side = width == 1 || strides[3] == 1;
         let whole = [a, b, c]
             .iter()

@@ -267,10 +267,8 @@ impl Kernel {
             Gradients::Values => (false, true),
         };
         let mut store = String::new();
-        for (wanted, name, factor) in [
-            (keys, "d_key", " * score_scale()"),
-            (values, "d_value", ""),
-        ] {
+        for (wanted, name, factor) in [(keys, "d_key", " * score_scale()"), (values, "d_value", "")]
+        {
             if wanted {
                 store += &format!(
                     "let {name}_at = {name}_row(place.row, head, place.start + key);\n      \
@@ -320,7 +318,10 @@ impl Shader {
             ("group", self.tile.group.to_string()),
             ("invocations", self.tile.invocations.to_string()),
             ("staged", self.tile.staged.to_string()),
-            ("staged_vectors", (self.tile.staged * row_vectors).to_string()),
+            (
+                "staged_vectors",
+                (self.tile.staged * row_vectors).to_string(),
+            ),
             ("row_vectors", row_vectors.to_string()),
             ("task", self.task.to_string()),
             ("first_task_column", self.first_task_column.to_string()),

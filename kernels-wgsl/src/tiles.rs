@@ -116,7 +116,8 @@ impl Tiles {
         };
         let project = by_landmark(2);
         let wanted = if limits.emulated { 512 } else { 1 << 16 };
-        let a_split = sizes.documents * sizes.heads * sizes.landmarks.max(1).div_ceil(project.group);
+        let a_split =
+            sizes.documents * sizes.heads * sizes.landmarks.max(1).div_ceil(project.group);
         let splits = wanted / a_split.max(1);
         let split = (sizes.longest / splits.max(1)).next_multiple_of(4).max(128);
         Self {
@@ -192,7 +193,10 @@ mod tests {
         for (tile, row) in by_block {
             assert_eq!(tile.group * tile.invocations, tiles.block, "{sizes:?}");
             assert!(tile.staged.is_multiple_of(4) && tile.staged >= 4);
-            assert!(tile.staged * row * 16 <= limits.workgroup_bytes, "{sizes:?}");
+            assert!(
+                tile.staged * row * 16 <= limits.workgroup_bytes,
+                "{sizes:?}"
+            );
         }
         let all = [
             tiles.attend,
@@ -213,7 +217,11 @@ mod tests {
 
     #[test]
     fn wide_heads_take_fewer_rows() {
-        let group = |width| Tiles::choose(&Sizes { width, ..TEXT }, &Limits::PORTABLE).attend.group;
+        let group = |width| {
+            Tiles::choose(&Sizes { width, ..TEXT }, &Limits::PORTABLE)
+                .attend
+                .group
+        };
         assert_eq!([16, 32, 64, 128].map(group), [2, 2, 1, 1]);
     }
 

@@ -66,7 +66,10 @@ fn check(shader: &Shader, limits: &Limits) {
         fail("one entry point is expected".into());
     };
     let expected = [shader.tile.invocations as u32, 1, 1];
-    assert_eq!((entry.name.as_str(), entry.workgroup_size), ("main", expected));
+    assert_eq!(
+        (entry.name.as_str(), entry.workgroup_size),
+        ("main", expected)
+    );
 
     let used = info.get_entry_point(0);
     let (mut bound, mut uniform, mut workgroup) = (BTreeSet::new(), None, 0);
@@ -90,10 +93,15 @@ fn check(shader: &Shader, limits: &Limits) {
     }
     let buffers = shader.kernel.storage_buffers();
     if bound != (0..buffers).collect() || uniform != Some(buffers) {
-        fail(format!("uses bindings {bound:?} and {uniform:?}, not 0..={buffers}"));
+        fail(format!(
+            "uses bindings {bound:?} and {uniform:?}, not 0..={buffers}"
+        ));
     }
     assert!(buffers <= limits.storage_buffers, "{shader:?}");
-    assert!(workgroup <= limits.workgroup_bytes, "{shader:?}: {workgroup} bytes");
+    assert!(
+        workgroup <= limits.workgroup_bytes,
+        "{shader:?}: {workgroup} bytes"
+    );
 }
 
 const ROOMY: Limits = Limits {
@@ -184,7 +192,14 @@ fn every_storage_is_valid() {
         for element in [Element::F32, Element::F16] {
             for vectors in [false, true] {
                 let variant = Shader {
-                    rows: vec![Rows { element, vectors, channels: 32 }; shader.rows.len()],
+                    rows: vec![
+                        Rows {
+                            element,
+                            vectors,
+                            channels: 32
+                        };
+                        shader.rows.len()
+                    ],
                     element,
                     ..shader.clone()
                 };

@@ -62,7 +62,10 @@ impl LongShortBackend for CubeBackend {
         scale: f64,
         dropout: AttentionDropout,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        if !takes(&tensors(&[&query, &key, &value], &landmarks, &bias), &documents) {
+        if !takes(
+            &tensors(&[&query, &key, &value], &landmarks, &bias),
+            &documents,
+        ) {
             return plain::attend::<Self>(
                 query, key, value, landmarks, bias, documents, window, scale, dropout,
             );
