@@ -74,10 +74,15 @@ pub fn run(job: &Job, interrupted: &dyn Fn() -> bool) -> Result<Outcome, BenchEr
         text.unwrap_or_default()
     };
     let (answer, complaints) = (text(answer), text(complaints));
-    let figures = answer
+    let figures: Option<Figures> = answer
         .lines()
         .find_map(|line| serde_json::from_str(line).ok());
     Ok(match figures.filter(|_| status.success()) {
+        // Figures under a wrong name would be worse than none.
+        Some(Figures { taken, .. }) if job.path() == Path::Plain && taken.0 != "plain" => {
+            let (path, reason) = taken;
+            Outcome::Failed(format!("the device took the path {path}: {reason}"))
+        }
         Some(figures) => Outcome::Measured(figures),
         None if status.code() == Some(i32::from(INTERRUPTED)) => Outcome::Interrupted,
         None => Outcome::Failed(reason(&complaints, status)),

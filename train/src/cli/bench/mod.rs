@@ -178,10 +178,7 @@ fn explanation(path: Path, (taken, reason): &(String, String)) -> Option<String>
     match (path, taken.as_str()) {
         (Path::Fused, "plain") => Some(format!("fused takes the plain path here: {reason}")),
         (Path::Fused, _) => Some(format!("fused takes the path {taken} here: {reason}")),
-        (Path::Plain, "plain") | (Path::Dense, _) => None,
-        (Path::Plain, _) => Some(format!(
-            "warning: plain was asked for, and the device took the path {taken}: {reason}"
-        )),
+        (Path::Plain | Path::Dense, _) => None,
     }
 }
 
