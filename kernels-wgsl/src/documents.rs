@@ -10,7 +10,7 @@ pub enum Documents<'a> {
     /// One document a row, every token real.
     Full,
     /// One document a row; a mask `[b, n]` of 32-bit words, not 0 = a real token.
-    Padded(CubeTensor),
+    Padded(&'a CubeTensor),
     /// All documents end to end in the one row: `offsets[i]..offsets[i + 1]` are the tokens of
     /// document `i`.
     Packed(&'a [usize]),

@@ -294,10 +294,7 @@ impl Case {
     fn check(&self, device: &Device, dtype: DType) {
         let flex = Device::flex();
         let exact = self.run(&flex, DType::F64, Body::Plain);
-        let plain = match dtype {
-            DType::F16 => self.run(device, DType::F16, Body::Plain),
-            dtype => self.run(&flex, dtype, Body::Plain),
-        };
+        let plain = self.run(&flex, dtype, Body::Plain);
         let ours = self.run(device, dtype, Body::Kernels);
         assert_eq!(ours.len(), exact.len());
         for (((name, ours), (_, exact)), (_, plain)) in ours.iter().zip(&exact).zip(&plain) {
@@ -520,7 +517,7 @@ fn float16_storage_loses_no_more_than_its_rounding() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
 
     #[test]
     fn kernels_agree_at_random_sizes(

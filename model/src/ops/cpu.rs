@@ -338,7 +338,7 @@ macro_rules! on_cpu {
                 documents: Documents<Self>,
             ) -> FloatTensor<Self> {
                 match key.dtype() {
-                    DType::F32 => cpu::project(scores, key, value, documents),
+                    DType::F32 if !crate::ops::path::plain_is_asked_for() => cpu::project(scores, key, value, documents),
                     _ => plain::project(scores, key, value, documents),
                 }
             }
@@ -352,7 +352,7 @@ macro_rules! on_cpu {
                 documents: Documents<Self>,
             ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
                 match key.dtype() {
-                    DType::F32 => {
+                    DType::F32 if !crate::ops::path::plain_is_asked_for() => {
                         cpu::project_backward(d_output, scores, key, value, output, documents)
                     }
                     _ => plain::project_backward(d_output, scores, key, value, output, documents),
@@ -371,7 +371,7 @@ macro_rules! on_cpu {
                 dropout: AttentionDropout,
             ) -> (FloatTensor<Self>, FloatTensor<Self>) {
                 let body = match query.dtype() {
-                    DType::F32 => cpu::attend,
+                    DType::F32 if !crate::ops::path::plain_is_asked_for() => cpu::attend,
                     _ => plain::attend,
                 };
                 body(
@@ -394,7 +394,7 @@ macro_rules! on_cpu {
                 dropout: AttentionDropout,
             ) -> AttendGradients<Self> {
                 match query.dtype() {
-                    DType::F32 => cpu::attend_backward(
+                    DType::F32 if !crate::ops::path::plain_is_asked_for() => cpu::attend_backward(
                         d_output,
                         query,
                         key,

@@ -161,7 +161,7 @@ fn tensors<'a>(
 fn borrow(documents: &Documents<CubeBackend>) -> wgsl::Documents<'_> {
     match documents {
         Documents::Full => wgsl::Documents::Full,
-        Documents::Padded(mask) => wgsl::Documents::Padded(mask.clone()),
+        Documents::Padded(mask) => wgsl::Documents::Padded(mask),
         Documents::Packed(boundaries) => wgsl::Documents::Packed(boundaries.offsets()),
     }
 }

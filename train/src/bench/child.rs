@@ -9,12 +9,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use transformer_ls_burn::ops::PATH_VARIABLE;
+
 use super::job::{Figures, Job, Path};
 use super::{BenchError, attention, step};
 use crate::trainer::interrupt::INTERRUPTED;
 
-/// With the value `plain`, the model crate takes the plain bodies on every device.
-const PATH_VARIABLE: &str = "LS_ATTENTION";
 /// How often the parent looks after its child.
 const GLANCE: Duration = Duration::from_millis(10);
 /// Longer explanations are cut.
