@@ -119,7 +119,8 @@ impl Tiles {
         let a_split =
             sizes.documents * sizes.heads * sizes.landmarks.max(1).div_ceil(project.group);
         let splits = wanted / a_split.max(1);
-        let split = (sizes.longest / splits.max(1)).next_multiple_of(4).max(128);
+        // A power of two, so that batches of other lengths find their pipelines made.
+        let split = (sizes.longest / splits.max(1)).max(128).next_power_of_two();
         Self {
             block,
             split,

@@ -1,5 +1,5 @@
-//! Documents as long as the tasks' own: the CPU backends' operations, which split such sequences
-//! over threads, against the plain bodies differentiated by Burn itself in float64.
+//! Documents as long as the tasks' own: the operations of each backend, which split such sequences
+//! over threads or workgroups, against the plain bodies differentiated by Burn itself in float64.
 
 mod common;
 
@@ -58,10 +58,6 @@ fn split(x: Tensor<4>) -> Tensor<4> {
 fn compare<const N: usize>(run: impl Fn(&Device, DType, bool) -> (Tensor<4>, [Tensor<4>; N])) {
     let (output, gradients) = run(&Device::flex().autodiff(), DType::F64, true);
     for (name, device) in common::devices() {
-        // A plain packed batch costs a compilation for each length there.
-        if name == "wgpu" {
-            continue;
-        }
         let (ours, our_gradients) = run(&device.autodiff(), DType::F32, false);
         assert_close(&format!("{name}: output"), ours, output.clone());
         for (i, (a, b)) in our_gradients.into_iter().zip(gradients.clone()).enumerate() {

@@ -2,6 +2,8 @@
 //! runtime compiles WGSL, the plain bodies elsewhere. The choice is made call by call, since one
 //! build may serve several devices.
 
+use std::sync::{Mutex, PoisonError};
+
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
@@ -126,21 +128,36 @@ impl LongShortBackend for CubeBackend {
     }
 }
 
-/// Whether the WGSL kernels take these tensors, the first of which is `[b, h, n, d]` or has `n`
-/// in place of `d`.
+/// Whether the WGSL kernels take these tensors, the second of which (or the only one) is
+/// `[b, h, n, d]`. A refusal by a device that could is logged once for each reason.
 fn takes(tensors: &[&CubeTensor], documents: &Documents<CubeBackend>) -> bool {
     if path::plain_is_asked_for() {
         return false;
     }
-    // A mask is read as words of 32 bits, which is what WGPU's booleans are.
-    if let Documents::Padded(mask) = documents
-        && mask.dtype.size() != DType::U32.size()
-    {
-        return false;
-    }
     let key = tensors[tensors.len().min(2) - 1];
     let width = key.shape().iter().last().copied().unwrap_or(0);
-    wgsl::refusal(tensors, width).is_none()
+    let refusal = wgsl::refusal(tensors, width).or(match documents {
+        // A mask is read as words of 32 bits, which is what WGPU's booleans are.
+        Documents::Padded(mask) if mask.dtype.size() != DType::U32.size() => {
+            Some("its booleans are not words of 32 bits")
+        }
+        _ => None,
+    });
+    if let Some(reason) = refusal
+        && wgsl::runs_wgsl(&key.device)
+    {
+        log_once(reason);
+    }
+    refusal.is_none()
+}
+
+fn log_once(reason: &'static str) {
+    static LOGGED: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+    let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !logged.contains(&reason) {
+        logged.push(reason);
+        log::warn!("attention takes the plain path instead of the shaders: {reason}");
+    }
 }
 
 fn tensors<'a>(
