@@ -24,6 +24,7 @@
 pub mod draws;
 mod error;
 pub mod listops;
+pub mod pathfinder;
 mod sample;
 mod staging;
 
