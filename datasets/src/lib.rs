@@ -24,9 +24,14 @@
 pub mod draws;
 mod error;
 pub mod listops;
+mod npy;
 pub mod pathfinder;
+pub mod png;
+mod problem;
 mod sample;
+pub mod splits;
 mod staging;
 
 pub use error::{DatasetError, LineProblem};
+pub use problem::FileProblem;
 pub use sample::{Documents, Sample, Split, UnknownSplit};

@@ -68,6 +68,20 @@ impl Generator {
         self.parameters.side
     }
 
+    /// The settings as metadata has them: continuity, contour length, distractor length, paddle
+    /// length, thickness.
+    pub(super) fn describe(&self) -> String {
+        let parameters = &self.parameters;
+        format!(
+            "{:?} {} {} {} {:?}",
+            parameters.continuity,
+            parameters.contour_length,
+            parameters.distractor_length(),
+            parameters.paddle_length,
+            parameters.thickness
+        )
+    }
+
     /// Draws one image.
     pub fn draw(&self, draws: &mut impl Draws) -> Drawn {
         let label = draws.below(2) as u8;
