@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cache::PackError;
 use crate::listops::TokenError;
 use crate::problem::FileProblem;
 
@@ -133,6 +134,28 @@ pub enum DatasetError {
         /// The settings that were asked for.
         wanted: String,
     },
+
+    /// A packed file can't be used.
+    #[error("{}: {problem}. Delete it: it is made again from the data", .path.display())]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: PackError,
+    },
+
+    /// A sample has a token that a packed file can't hold.
+    #[error("token id {id} cannot be packed: ids from {first} to {first} + 255 can")]
+    IdRange {
+        /// The id.
+        id: u16,
+        /// The smallest one that can be.
+        first: u16,
+    },
+
+    /// A sample can't be read.
+    #[error(transparent)]
+    Read(burn_dataset::DatasetError),
 
     /// The operating system refused.
     #[error("cannot {action} {}: {cause}. {}", .path.display(), advice(.cause))]

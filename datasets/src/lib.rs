@@ -21,16 +21,22 @@
 //! ```
 #![warn(missing_docs)]
 
+mod archive;
+pub mod cache;
 pub mod draws;
 mod error;
+pub mod image;
 pub mod listops;
 mod npy;
 pub mod pathfinder;
+pub mod pixels;
 pub mod png;
 mod problem;
+pub mod retrieval;
 mod sample;
 pub mod splits;
 mod staging;
+pub mod text;
 
 pub use error::{DatasetError, LineProblem};
 pub use problem::FileProblem;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use folder::{is_prepared, places};
 pub use metadata::{Entry, parse_metadata};
-pub use read::Pathfinder;
+pub use read::{Pathfinder, cache_key};
 
 /// The number of classes: the markers are the ends of two contours (0) or of one (1).
 pub const CLASSES: usize = 2;

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::folder::{self, ORIGIN, UNFINISHED, metadata_files};
 use super::metadata::{Entry, parse_metadata};
 use super::{Difficulty, Size};
+use crate::cache::Key;
 use crate::problem::FileProblem;
 use crate::splits::torch_permutation;
 use crate::{DatasetError, Documents, Sample, Split, png};
@@ -30,6 +31,39 @@ pub struct Pathfinder {
     skipped: usize,
 }
 
+fn locate(dir: &Path, size: Size, difficulty: Difficulty) -> Result<PathBuf, DatasetError> {
+    folder::find(dir, size, difficulty).ok_or_else(|| DatasetError::NotPrepared {
+        task: size.task(),
+        file: "metadata/0.npy",
+        dir: dir.to_owned(),
+        looked: folder::places(dir, size, difficulty),
+    })
+}
+
+/// What names a packed copy of a split, see [`cached`](crate::cache::cached). It is out of date
+/// when the metadata has changed; images alone are never changed.
+///
+/// # Errors
+/// [`DatasetError::NotPrepared`], and [`DatasetError::Io`] if the file system refuses.
+pub fn cache_key(
+    dir: &Path,
+    size: Size,
+    difficulty: Difficulty,
+    split: Split,
+) -> Result<Key, DatasetError> {
+    let place = locate(dir, size, difficulty)?;
+    let files = metadata_files(&place)?.into_iter().map(|(_, path)| path);
+    let origins = [ORIGIN, UNFINISHED].map(|name| place.join(name));
+    let origins = origins.into_iter().filter(|path| path.exists());
+    Ok(Key {
+        task: size.task().to_owned(),
+        split,
+        options: format!("torch permutation {SPLIT_SEED}"),
+        first_id: 0,
+        sources: files.chain(origins).collect(),
+    })
+}
+
 impl Pathfinder {
     /// Opens a split of the images in `dir`: the folder that holds `imgs` and `metadata`, one
     /// above it, or an unpacked `lra_release` (see [`places`](super::places)).
@@ -45,15 +79,7 @@ impl Pathfinder {
         difficulty: Difficulty,
         split: Split,
     ) -> Result<Self, DatasetError> {
-        let place = folder::find(dir, size, difficulty).ok_or_else(|| {
-            let looked = folder::places(dir, size, difficulty);
-            DatasetError::NotPrepared {
-                task: size.task(),
-                file: "metadata/0.npy",
-                dir: dir.to_owned(),
-                looked,
-            }
-        })?;
+        let place = locate(dir, size, difficulty)?;
         let unfinished = place.join(UNFINISHED);
         if unfinished.exists() {
             return Err(DatasetError::bad_file(&unfinished)(FileProblem::Unfinished));
@@ -114,16 +140,6 @@ impl Pathfinder {
     /// The class of each image.
     pub fn labels(&self) -> impl ExactSizeIterator<Item = u8> {
         self.entries.iter().map(|entry| entry.label)
-    }
-
-    /// The files whose change makes a packed copy of the data out of date.
-    ///
-    /// # Errors
-    /// If the file system refuses.
-    pub fn sources(&self) -> Result<Vec<PathBuf>, DatasetError> {
-        let files = metadata_files(&self.place)?.into_iter();
-        let origin = Some(self.place.join(ORIGIN)).filter(|path| path.exists());
-        Ok(files.map(|(_, path)| path).chain(origin).collect())
     }
 
     fn read(&self, index: usize) -> Result<Sample, DatasetError> {
