@@ -23,6 +23,7 @@
 
 mod archive;
 pub mod cache;
+pub mod check;
 pub mod draws;
 mod error;
 pub mod image;

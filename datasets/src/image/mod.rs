@@ -11,7 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use pickle::parse_pickle;
-pub(crate) use read::{BATCHES, Source};
+use read::Source;
 pub use read::{Image, cache_key};
 pub use records::{Records, parse_binary};
 

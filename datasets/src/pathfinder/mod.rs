@@ -8,7 +8,7 @@
 //! The Long Range Arena's Pathfinder is 32 pixels a side and [`Difficulty::Hard`], its Path-X 128
 //! pixels and hard.
 
-mod folder;
+pub(crate) mod folder;
 pub mod generate;
 mod metadata;
 mod read;
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use folder::{is_prepared, places};
 pub use metadata::{Entry, parse_metadata};
+pub(crate) use read::pixels;
 pub use read::{Pathfinder, cache_key};
 
 /// The number of classes: the markers are the ends of two contours (0) or of one (1).

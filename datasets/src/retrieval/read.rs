@@ -90,6 +90,11 @@ impl Retrieval {
         &self.index.labels
     }
 
+    /// The number of bytes of each pair's line.
+    pub(crate) fn line_lengths(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.index.lengths.iter().map(|&length| length as usize)
+    }
+
     fn read(&self, index: usize) -> Result<Sample, DatasetError> {
         let mut line = vec![0; self.index.lengths[index] as usize];
         let read = read_at(&self.file, &mut line, self.index.starts[index]);

@@ -4,7 +4,7 @@ mod read;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use read::{CLASS_FOLDERS, Source};
+use read::Source;
 pub use read::{Text, cache_key, trimmed};
 
 /// The number of classes: negative and positive.
