@@ -26,6 +26,7 @@ pub mod cache;
 pub mod check;
 pub mod draws;
 mod error;
+pub mod fetch;
 pub mod image;
 pub mod listops;
 mod npy;
