@@ -283,7 +283,8 @@ fn what_is_wrong_is_named() {
             fs::write(&path, [lines[0], text, lines[2]].join("\n")).unwrap();
         }
     };
-    let cases: [(&dyn Fn(&Path), &str); 9] = [
+    type Case<'a> = (&'a dyn Fn(&Path), &'a str);
+    let cases: [Case; 9] = [
         (
             &line("imgs/10 sample_1.png 1 2 1.0 6 2 2 0.5 1 1"),
             "DIR/metadata/10.npy:2: the label is \"2\", but has to be 0 or 1.",

@@ -62,9 +62,12 @@ pub fn reviews() -> Files {
     files
 }
 
+/// A label, and planes of red, green and blue.
+pub type Colours = (u8, Vec<u8>);
+
 /// CIFAR-10 batches of some images each: image `i` of batch `b` has label `(b + i) % 10` and red,
 /// green and blue of its own.
-pub fn batches(images: usize) -> Vec<(&'static str, Vec<(u8, Vec<u8>)>)> {
+pub fn batches(images: usize) -> Vec<(&'static str, Vec<Colours>)> {
     let names = [
         "data_batch_1",
         "data_batch_2",
@@ -88,7 +91,7 @@ pub fn batches(images: usize) -> Vec<(&'static str, Vec<(u8, Vec<u8>)>)> {
 
 pub fn binary_batches(images: usize) -> Files {
     let files = batches(images).into_iter().map(|(name, images)| {
-        let record = |(label, planes): (u8, Vec<u8>)| [vec![label], planes].concat();
+        let record = |(label, planes): Colours| [vec![label], planes].concat();
         let bytes = images.into_iter().flat_map(record).collect();
         (format!("cifar-10-batches-bin/{name}.bin"), bytes)
     });
