@@ -82,6 +82,30 @@ fn images_are_like_the_originals() {
 }
 
 #[test]
+fn figures_are_those_of_long_runs_of_the_original() {
+    // Mean, deviation and share of pixels that aren't black, as measured on the original.
+    let original = [
+        (Size::N32, 800, [20.3, 51.0, 0.34]),
+        (Size::N64, 60, [13.4, 41.3, 0.26]),
+        (Size::N128, 100, [7.9, 35.7, 0.138]),
+        (Size::N256, 100, [2.96, 24.2, 0.039]),
+    ];
+    for (size, count, figures) in original {
+        let (_, drawn) = draw(size, Difficulty::Hard, count);
+        let ours = summary(drawn.iter().map(|image| &image.pixels));
+        for (ours, figure) in ours.into_iter().zip(figures) {
+            // The figures have two or three digits.
+            let tolerance = 4.5 * ours.1 + 0.015 * figure;
+            assert!(
+                (ours.0 - figure).abs() < tolerance,
+                "{}: {ours:?}, {figure}",
+                size.task()
+            );
+        }
+    }
+}
+
+#[test]
 fn counts_are_like_the_originals() {
     // Restarts of the targets and distractors an image, measured on the original. The number of
     // restarts is geometric: its deviation is about its mean.

@@ -39,11 +39,18 @@ impl Draws for Recorded<'_> {
     }
 }
 
+/// Relative to the workspace's root, or to the current folder.
 fn folder() -> PathBuf {
-    std::env::var_os("LS_PATHFINDER_REPLAY").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pathfinder"),
-        PathBuf::from,
-    )
+    let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let Some(named) = std::env::var_os("LS_PATHFINDER_REPLAY") else {
+        return crate_root.join("tests/fixtures/pathfinder");
+    };
+    let from_root = crate_root.join("..").join(&named);
+    if from_root.is_dir() {
+        from_root
+    } else {
+        PathBuf::from(named)
+    }
 }
 
 fn numbers<const N: usize, T>(file: &SafeTensors, name: &str, from: fn([u8; N]) -> T) -> Vec<T> {

@@ -45,10 +45,7 @@ impl fmt::Display for Task {
             Task::Text => "text",
             Task::Retrieval => "retrieval",
             Task::Image => "image",
-            Task::Pathfinder(Size::N32) => "pathfinder32",
-            Task::Pathfinder(Size::N64) => "pathfinder64",
-            Task::Pathfinder(Size::N128) => "path-x",
-            Task::Pathfinder(Size::N256) => "pathfinder256",
+            Task::Pathfinder(size) => size.task(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Image: grey CIFAR-10 (Krizhevsky 2009), a pixel a token, one of ten classes.
 
 mod pickle;
+mod pickle_machine;
 mod read;
 mod records;
 

@@ -18,7 +18,7 @@ pub(crate) const UNFINISHED: &str = "generating.json";
 /// The folders in which the images may lie, the likelier first: `dir` itself, or an unpacked
 /// `lra_release`, of whose doubled folders everybody uses the inner one.
 pub fn places(dir: &Path, size: Size, difficulty: Difficulty) -> Vec<PathBuf> {
-    let (task, folder) = (size.task(), difficulty.folder());
+    let (task, folder) = (size.folder(), difficulty.folder());
     vec![
         dir.to_owned(),
         dir.join(folder),

@@ -61,8 +61,16 @@ impl Size {
         self.side() * self.side()
     }
 
-    /// The name of the task, which the published folders have too: `pathfinder32`, …
+    /// The name of the task, as the command line has it: `pathfinder32`, …, `path-x` for 128.
     pub const fn task(self) -> &'static str {
+        match self {
+            Size::N128 => "path-x",
+            _ => self.folder(),
+        }
+    }
+
+    /// The name of the published folder: `pathfinder32`, …, `pathfinder128`, …
+    pub const fn folder(self) -> &'static str {
         match self {
             Size::N32 => "pathfinder32",
             Size::N64 => "pathfinder64",
