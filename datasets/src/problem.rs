@@ -101,6 +101,10 @@ pub enum FileProblem {
         name: String,
     },
 
+    /// The file was changed while it was in use.
+    #[error("the file has changed since it was opened: start the run again")]
+    Changed,
+
     /// Generated data that is not complete.
     #[error(
         "the images are still being generated, or that was interrupted: run the same `ls-train \

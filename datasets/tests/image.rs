@@ -89,23 +89,18 @@ fn grey_goes_from_black_to_white() {
     assert_eq!([0, 1024, 2048].map(|at| records.pixels[at]), expected);
 }
 
+/// Two images as Python itself pickled them with NumPy, in the protocols from 2 on,
+/// and in the binary form.
 #[test]
-fn python_3_pickles_are_read_too() {
-    // numpy's array in protocol 4: short text, memo by order, frames, names from the stack.
-    let planes: Vec<u8> = (0..3072).map(|i| (i % 251) as u8).collect();
-    let mut p =
-        b"\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00}\x94(C\x06labels\x94]\x94K\x05a".to_vec();
-    p.extend(b"C\x04data\x94\x8c\x16numpy._core.multiarray\x94\x8c\x0c_reconstruct\x94\x93\x94");
-    p.extend(b"\x8c\x05numpy\x94\x8c\x07ndarray\x94\x93\x94K\x00\x85\x94C\x01b\x94\x87\x94R\x94");
-    p.extend(
-        b"(K\x01K\x01M\x00\x0c\x86\x94h\x07\x8c\x05dtype\x94\x93\x94\x8c\x02u1\x94\x89\x88\x87",
-    );
-    p.extend(b"\x94R\x94\x89B");
-    p.extend((planes.len() as u32).to_le_bytes());
-    p.extend(&planes);
-    p.extend(b"\x94t\x94bu.");
-    let records = parse_pickle(&p).unwrap();
-    assert_eq!(records, parse_binary(&[vec![5], planes].concat()).unwrap());
+fn pickles_of_python_3_are_read_too() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cifar");
+    let expected = parse_binary(&fs::read(folder.join("two.bin")).unwrap()).unwrap();
+    assert_eq!(expected.labels, [7, 2]);
+    for protocol in 2..=5 {
+        let path = folder.join(format!("protocol{protocol}.pickle"));
+        let found = parse_pickle(&fs::read(path).unwrap()).unwrap();
+        assert!(found == expected, "protocol {protocol}");
+    }
 }
 
 #[test]

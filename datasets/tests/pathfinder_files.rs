@@ -9,7 +9,9 @@ use burn_dataset::Dataset;
 use tempfile::TempDir;
 use transformer_ls_datasets::draws::PcgDraws;
 use transformer_ls_datasets::pathfinder::generate::{GenerateConfig, Generator, Report, generate};
-use transformer_ls_datasets::pathfinder::{Difficulty, Pathfinder, Size, is_prepared};
+use transformer_ls_datasets::pathfinder::{
+    Difficulty, Pathfinder, Size, is_prepared, parse_metadata,
+};
 use transformer_ls_datasets::splits::torch_permutation;
 use transformer_ls_datasets::{DatasetError, Documents, Split, png};
 
@@ -333,4 +335,32 @@ fn what_is_wrong_is_named() {
         let error = broken(damage);
         assert!(error.starts_with(message), "{error}\nexpected {message}");
     }
+}
+
+/// An image that Pillow wrote, metadata that NumPy wrote.
+#[test]
+fn files_of_the_original_programs_are_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pathfinder");
+    let image = png::decode(&fs::read(folder.join("pillow.png")).unwrap()).unwrap();
+    let originals = fs::read(folder.join("im32.npy")).unwrap();
+    let first = originals.len() - 60 * 1024;
+    assert!(
+        image.pixels == originals[first..first + 1024],
+        "other pixels"
+    );
+    let path = folder.join("numpy_metadata.npy");
+    let entries = parse_metadata(&fs::read(&path).unwrap(), &path).unwrap();
+    let entries: Vec<_> = entries
+        .iter()
+        .map(|e| (e.image.as_str(), e.label))
+        .collect();
+    let expected = [
+        "imgs/2/sample_0.png",
+        "imgs/2/sample_1.png",
+        "imgs/2/sample_2.png",
+    ];
+    assert_eq!(
+        entries,
+        [(expected[0], 0), (expected[1], 1), (expected[2], 0)]
+    );
 }

@@ -129,6 +129,23 @@ fn malformed_lines_are_named() {
     assert!(parse_line(b"1\t\t\t\t").is_ok());
 }
 
+#[test]
+fn a_file_that_changes_is_an_error() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("new_aan_pairs.train.tsv");
+    fs::write(&path, pairs(3)).unwrap();
+    let data = Retrieval::open(dir.path(), Split::Train).unwrap();
+    for bytes in [&b"no tabs at all".repeat(30)[..], b"short"] {
+        fs::write(&path, bytes).unwrap();
+        let error = without(dir.path(), data.get(2).unwrap_err());
+        assert_eq!(
+            error,
+            "DIR/new_aan_pairs.train.tsv: the file has changed since it was opened: start the run \
+             again"
+        );
+    }
+}
+
 /// The process' own memory in bytes, and what it ever had.
 #[cfg(target_os = "linux")]
 fn memory() -> (u64, u64) {

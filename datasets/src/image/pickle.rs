@@ -1,6 +1,7 @@
 //! The Python version's batches: pickled dictionaries with a list of labels and a NumPy array.
 //!
-//! Only what such a batch is made of is understood, in the protocols 0 to 5 that Python writes.
+//! Only what such a batch is made of is understood, in the protocols 2 to 5 that Python writes (the
+//! published batches are in protocol 2).
 
 use super::pickle_machine::{Machine, Value};
 use super::records::{Records, join};
@@ -40,19 +41,20 @@ pub fn parse_pickle(bytes: &[u8]) -> Result<Records, FileProblem> {
     join(&labels, planes)
 }
 
-/// The bytes of a NumPy array, and whether they go down columns: in the state that a call of
-/// `_reconstruct` is completed with, `(version, shape, type, by columns, bytes)`.
+/// The bytes of a NumPy array, and whether they go down columns.
+///
+/// They are in the state that a call of `_reconstruct` is completed with, `(version, shape, type,
+/// by columns, bytes)`, or among the arguments of `_frombuffer`, `(bytes, type, shape, order)`.
 fn array(value: &Value) -> Option<(bool, &[u8])> {
     let Value::Object(parts) = value else {
         return None;
     };
-    match parts.last() {
-        Some(Value::Tuple(state)) => match state.as_slice() {
-            [_, _, _, Value::Int(is_by_columns), Value::Bytes(bytes)] => {
-                Some((*is_by_columns != 0, bytes))
-            }
-            _ => None,
-        },
+    let Some(Value::Tuple(state)) = parts.last() else {
+        return None;
+    };
+    match state.as_slice() {
+        [_, _, _, Value::Int(by_columns), Value::Bytes(bytes)] => Some((*by_columns != 0, bytes)),
+        [Value::Bytes(bytes), _, _, Value::Bytes(order)] => Some((order == b"F", bytes)),
         _ => None,
     }
 }

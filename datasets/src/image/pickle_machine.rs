@@ -106,11 +106,6 @@ impl<'a> Machine<'a> {
                 fits.copy_from_slice(bytes);
                 self.push(Value::Int(i64::from_le_bytes(wide)))
             }
-            b'I' | b'L' => {
-                let line = String::from_utf8_lossy(self.line()?).into_owned();
-                let number = line.trim_end_matches('L').parse();
-                self.push(Value::Int(number.map_err(|_| "no integer")?))
-            }
             b'G' => self
                 .take(8)
                 .map(|_| ())
@@ -193,10 +188,6 @@ impl<'a> Machine<'a> {
                 let key = self.length(4)?;
                 self.remember(key as u32)
             }
-            b'p' => {
-                let key = self.line_number()?;
-                self.remember(key)
-            }
             0x94 => self.remember(self.memo.len() as u32),
             b'h' => {
                 let key = self.length(1)?;
@@ -205,10 +196,6 @@ impl<'a> Machine<'a> {
             b'j' => {
                 let key = self.length(4)?;
                 self.recall(key as u32)
-            }
-            b'g' => {
-                let key = self.line_number()?;
-                self.recall(key)
             }
             other => Err(format!("operation {other:#04x} is none of a batch's")),
         }
@@ -265,11 +252,6 @@ impl<'a> Machine<'a> {
         let line = self.take(end)?;
         self.take(1)?;
         Ok(line)
-    }
-
-    fn line_number(&mut self) -> Step<u32> {
-        let text = String::from_utf8_lossy(self.line()?).into_owned();
-        text.parse().map_err(|_| "no number in the memo".into())
     }
 
     fn push(&mut self, value: Value) -> Step<()> {

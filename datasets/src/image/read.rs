@@ -24,6 +24,12 @@ pub(crate) const BATCHES: [&str; 6] = [
     "test_batch",
 ];
 
+/// The batches that a split is in.
+fn batches(split: Split) -> &'static [&'static str] {
+    let (train, test) = BATCHES.split_at(5);
+    if split == Split::Test { test } else { train }
+}
+
 /// One split of grey CIFAR-10 in memory: 46 MB for training.
 #[derive(Clone)]
 pub struct Image {
@@ -68,12 +74,12 @@ impl Source {
         })
     }
 
-    /// The files of all batches.
-    fn files(&self) -> Vec<PathBuf> {
+    /// The files that a split is read from.
+    fn files(&self, split: Split) -> Vec<PathBuf> {
         match self {
             Source::Folder(folder, is_binary) => {
                 let end = if *is_binary { ".bin" } else { "" };
-                let batches = BATCHES.iter();
+                let batches = batches(split).iter();
                 batches
                     .map(|batch| folder.join(format!("{batch}{end}")))
                     .collect()
@@ -151,7 +157,7 @@ pub fn cache_key(path: &Path, split: Split, protocol: Protocol) -> Result<Key, D
         split,
         options: format!("grey, {protocol}"),
         first_id: 0,
-        sources: Source::locate(path)?.files(),
+        sources: Source::locate(path)?.files(split),
     })
 }
 
@@ -166,15 +172,13 @@ impl Image {
     /// [`DatasetError::BadFile`] names a damaged batch or archive.
     pub fn open(path: &Path, split: Split, protocol: Protocol) -> Result<Self, DatasetError> {
         let source = Source::locate(path)?;
-        let (train, test) = BATCHES.split_at(5);
+        let mut all = Records::default();
+        for batch in source.read(batches(split))? {
+            all.append(batch);
+        }
         let records = if split == Split::Test {
-            let batches = source.read(test)?;
-            batches.into_iter().next().unwrap_or_default()
+            all
         } else {
-            let mut all = Records::default();
-            for batch in source.read(train)? {
-                all.append(batch);
-            }
             let count = all.labels.len();
             let order = match protocol {
                 Protocol::Tfds => tfds_order(count),

@@ -10,6 +10,7 @@ use burn_dataset::Dataset;
 use super::index::{Index, parse_line};
 use super::{TRUNCATION, file_name, find, places};
 use crate::cache::Key;
+use crate::problem::FileProblem;
 use crate::{DatasetError, Documents, Sample, Split};
 
 /// One split of Retrieval. Pairs are read from the file when they are asked for; what is kept in
@@ -98,13 +99,13 @@ impl Retrieval {
     fn read(&self, index: usize) -> Result<Sample, DatasetError> {
         let mut line = vec![0; self.index.lengths[index] as usize];
         let read = read_at(&self.file, &mut line, self.index.starts[index]);
-        read.map_err(DatasetError::io("read", &self.path))?;
-        // Checked when the file was opened: it may have changed since.
-        let pair = parse_line(&line).map_err(|problem| DatasetError::Malformed {
-            path: self.path.clone(),
-            line: index + 1,
-            problem,
+        // Every line was checked when the file was opened.
+        let changed = || DatasetError::bad_file(&self.path)(FileProblem::Changed);
+        read.map_err(|cause| match cause.kind() {
+            io::ErrorKind::UnexpectedEof => changed(),
+            _ => DatasetError::io("read", &self.path)(cause),
         })?;
+        let pair = parse_line(&line).map_err(|_| changed())?;
         let ids = |text: &[u8]| {
             let bytes = text.iter().take(TRUNCATION);
             bytes.map(|&byte| u16::from(byte) + 1).collect()
