@@ -101,6 +101,13 @@ pub enum FileProblem {
         name: String,
     },
 
+    /// A generated file without contents: written before a power cut, and lost in it.
+    #[error(
+        "the generated file is empty: the machine went down before the disk had it. Delete the \
+         folder and generate the data again"
+    )]
+    Lost,
+
     /// The file was changed while it was in use.
     #[error("the file has changed since it was opened: start the run again")]
     Changed,

@@ -131,6 +131,30 @@ fn an_interrupted_run_goes_on_and_ends_with_the_same_files() {
 }
 
 #[test]
+fn images_that_a_power_cut_took_are_noticed() {
+    let dir = TempDir::new().unwrap();
+    run(dir.path(), 1500).unwrap();
+    let whole = contents(dir.path());
+    let folder = dir.path().join("curv_baseline");
+    let lost = folder.join("imgs/0/sample_7.png");
+    fs::write(&lost, b"").unwrap();
+    let error = open(dir.path(), Split::Train).unwrap_err().to_string();
+    let message = "sample_7.png: the generated file is empty: the machine went down";
+    assert!(error.contains(message), "{error}");
+    // A run that goes on draws the batch again.
+    for damage in [&b""[..], b"\x89PNG\r\n\x1a\n\0\0\0\0\0"] {
+        fs::write(&lost, damage).unwrap();
+        fs::rename(
+            folder.join("generated.json"),
+            folder.join("generating.json"),
+        )
+        .unwrap();
+        assert_eq!(run(dir.path(), 1500).unwrap().drawn, 1000);
+        assert!(contents(dir.path()) == whole, "other files");
+    }
+}
+
+#[test]
 fn data_is_never_overwritten() {
     let dir = TempDir::new().unwrap();
     run(dir.path(), 10).unwrap();

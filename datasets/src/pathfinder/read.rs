@@ -71,7 +71,7 @@ impl Pathfinder {
     /// # Errors
     /// [`DatasetError::NotPrepared`] lists where the files were looked for,
     /// [`DatasetError::Malformed`] names a line of the metadata, [`DatasetError::BadFile`] an
-    /// image of another size, or data whose generation was interrupted; [`DatasetError::Io`] an
+    /// image of another size, a generated one that is empty, or data whose generation was interrupted; [`DatasetError::Io`] an
     /// image that is missing.
     pub fn open(
         dir: &Path,
@@ -168,8 +168,10 @@ pub(crate) fn pixels(bytes: &[u8], size: Size) -> Result<Vec<u8>, FileProblem> {
     Ok(image.pixels)
 }
 
-/// All images of a folder but the zero-byte ones, whose number follows.
+/// All images of a folder but the zero-byte ones, whose number follows. Generated images are never
+/// empty: such a one is an error.
 fn entries(place: &Path) -> Result<(Vec<Entry>, usize), DatasetError> {
+    let is_generated = place.join(ORIGIN).exists();
     let batches: Vec<(Vec<Entry>, usize)> = metadata_files(place)?
         .into_par_iter()
         .map(|(_, path)| {
@@ -182,6 +184,8 @@ fn entries(place: &Path) -> Result<(Vec<Entry>, usize), DatasetError> {
                 let file = fs::metadata(&image).map_err(DatasetError::io("read", &image))?;
                 if file.len() > 0 {
                     kept.push(entry);
+                } else if is_generated {
+                    return Err(DatasetError::bad_file(&image)(FileProblem::Lost));
                 }
             }
             let skipped = count - kept.len();

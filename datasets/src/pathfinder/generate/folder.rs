@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::image::Generator;
 use crate::draws::PcgDraws;
 use crate::pathfinder::folder::{IMAGES, METADATA, ORIGIN, UNFINISHED, metadata_files};
-use crate::pathfinder::{Difficulty, Size};
+use crate::pathfinder::{Difficulty, Size, parse_metadata, pixels};
 use crate::staging::{lock, sync_folder};
 use crate::{DatasetError, png};
 
@@ -83,9 +83,13 @@ pub struct Report {
 /// Image `k` is drawn from [`PcgDraws::new(seed, k)`](PcgDraws::new): the files depend on `config`
 /// alone, not on the number of threads (rayon's current pool).
 ///
-/// A batch appears when it is complete and on the disk, its metadata last; the next call with the
-/// same `config` goes on after the last complete batch. Until the last one is there a file
-/// `generating.json` keeps readers off. Complete data is never written to.
+/// A batch appears when it is complete, its metadata last; the next call with the same `config`
+/// goes on after the last complete batch. Until the last one is there a file `generating.json`
+/// keeps readers off. Complete data is never written to.
+///
+/// Waiting for the disk with each of 200000 images would take longer than to draw them. So what a
+/// power cut may have left of the images is looked at when a run goes on, and a batch with a
+/// damaged image drawn again; and readers refuse generated images that are empty.
 ///
 /// `progress` is told how many images of how many there are; `cancelled` is asked several times a
 /// second whether to stop. Both are called on the calling thread.
@@ -111,7 +115,7 @@ pub fn generate(
     }
     let folder = dir.join(config.difficulty.folder());
     let _lock = claim(&folder, config)?;
-    let complete: Vec<u32> = metadata_files(&folder)?.into_iter().map(|f| f.0).collect();
+    let complete = complete_batches(&folder, config.size)?;
     let generator = Generator::new(config.size, config.difficulty);
     let mut report = Report {
         folder: folder.clone(),
@@ -149,6 +153,18 @@ pub fn generate(
     progress(count, count);
     report.elapsed = started.elapsed();
     Ok(report)
+}
+
+/// The batches whose images are all there and can be read.
+fn complete_batches(folder: &Path, size: Size) -> Result<Vec<u32>, DatasetError> {
+    let is_whole = |path: &Path| -> Option<()> {
+        let entries = parse_metadata(&fs::read(path).ok()?, path).ok()?;
+        let mut images = entries.iter().map(|entry| folder.join(&entry.image));
+        images.try_for_each(|image| pixels(&fs::read(image).ok()?, size).ok().map(|_| ()))
+    };
+    let files = metadata_files(folder)?.into_par_iter();
+    let whole = files.filter(|(_, path)| is_whole(path).is_some());
+    Ok(whole.map(|(number, _)| number).collect())
 }
 
 /// Makes the folder this run's own, or that of the run that goes on.
@@ -269,7 +285,7 @@ impl<'a> Batch<'a> {
             let png = png::encode(generator.side(), generator.side(), &drawn.pixels);
             let path = self.hidden.join(format!("sample_{}.png", image % BATCH));
             File::create_new(&path)
-                .and_then(|mut file| file.write_all(&png).and_then(|()| file.sync_data()))
+                .and_then(|mut file| file.write_all(&png))
                 .map_err(DatasetError::io("write", &path))?;
             Ok(drawn)
         };
