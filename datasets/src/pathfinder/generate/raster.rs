@@ -1,8 +1,9 @@
 //! Lines on a canvas of bytes, pixel for pixel as Pillow's `ImageDraw.line` draws them.
 //!
 //! Pillow is what the original generator draws with, so its rounding is part of the data's
-//! definition. The functions here are written from its documented behaviour and are held against
-//! its output by `tests/pathfinder_replay.rs`.
+//! definition: how a wide line becomes a polygon with whole-numbered corners, and how that is
+//! filled, follow `ImageDraw.line` step by step. `tests/pathfinder_replay.rs` holds the result
+//! against images of the original.
 
 /// A square canvas of bytes, black at first.
 #[derive(Clone, Debug)]
