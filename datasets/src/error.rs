@@ -3,7 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cache::PackError;
 use crate::listops::TokenError;
+use crate::problem::FileProblem;
 
 /// Why data could not be read or generated.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,30 @@ pub enum DatasetError {
         dir: PathBuf,
         /// The folders that were looked into.
         looked: Vec<PathBuf>,
+    },
+
+    /// None of the places that were looked into holds the task's data, and it can't be generated.
+    #[error(
+        "no {task} data in {}: none of {} is there. {advice}", .dir.display(), list(.looked)
+    )]
+    NotFound {
+        /// The task.
+        task: &'static str,
+        /// The folder or file that was named.
+        dir: PathBuf,
+        /// What was looked for.
+        looked: Vec<PathBuf>,
+        /// What to do.
+        advice: &'static str,
+    },
+
+    /// A file, or the part of an archive that is named after its path, is not what it should be.
+    #[error("{}: {problem}", .path.display())]
+    BadFile {
+        /// The file; a file in an archive as `archive.tar.gz/path/inside`.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: FileProblem,
     },
 
     /// A line of a data file is not what the format asks for.
@@ -85,6 +111,52 @@ pub enum DatasetError {
     #[error("cancelled: no data was written. Run the same command again to start over")]
     Cancelled,
 
+    /// The caller's cancel check said stop. What is complete was kept.
+    #[error(
+        "stopped: what is complete stays in {}. Run the same command again to go on", .folder.display()
+    )]
+    Stopped {
+        /// The folder.
+        folder: PathBuf,
+    },
+
+    /// Data that was generated in part stands in the way of other data.
+    #[error(
+        "{} holds data of other settings: {found} (asked for: {wanted}). Ask for the same settings \
+         to go on with it, or delete it, or choose another folder with --data",
+        .path.display()
+    )]
+    OtherSettings {
+        /// The file that says so.
+        path: PathBuf,
+        /// The settings there.
+        found: String,
+        /// The settings that were asked for.
+        wanted: String,
+    },
+
+    /// A packed file can't be used.
+    #[error("{}: {problem}. Delete it: it is made again from the data", .path.display())]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: PackError,
+    },
+
+    /// A sample has a token that a packed file can't hold.
+    #[error("token id {id} cannot be packed: ids from {first} to {first} + 255 can")]
+    IdRange {
+        /// The id.
+        id: u16,
+        /// The smallest one that can be.
+        first: u16,
+    },
+
+    /// A sample can't be read.
+    #[error(transparent)]
+    Read(burn_dataset::DatasetError),
+
     /// The operating system refused.
     #[error("cannot {action} {}: {cause}. {}", .path.display(), advice(.cause))]
     Io {
@@ -98,6 +170,14 @@ pub enum DatasetError {
 }
 
 impl DatasetError {
+    /// A [`DatasetError::BadFile`] for use with `map_err`.
+    pub(crate) fn bad_file(path: &Path) -> impl FnOnce(FileProblem) -> Self {
+        move |problem| DatasetError::BadFile {
+            path: path.to_owned(),
+            problem,
+        }
+    }
+
     /// An [`DatasetError::Io`] for use with `map_err`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |cause| DatasetError::Io {
@@ -151,6 +231,43 @@ pub enum LineProblem {
         found: String,
     },
 
+    /// The line has not as many fields as it should.
+    #[error("{found} fields, but a line has {wanted}: {layout}. {}", damaged())]
+    Fields {
+        /// How many there are.
+        found: usize,
+        /// How many there should be.
+        wanted: usize,
+        /// What they are.
+        layout: &'static str,
+    },
+
+    /// The label is no class of the task.
+    #[error("the label is {found:?}, but has to be {wanted}. {}", damaged())]
+    Class {
+        /// What stands there, shortened.
+        found: String,
+        /// The classes.
+        wanted: &'static str,
+    },
+
+    /// A name would lead out of the data's folder.
+    #[error("{found:?} is no name of a file below this folder. {}", damaged())]
+    Name {
+        /// What stands there, shortened.
+        found: String,
+    },
+
+    /// The line is longer than any in the published data.
+    #[error(
+        "the line has more than {most} bytes: this is no file of the task. {}",
+        damaged()
+    )]
+    TooLong {
+        /// How many bytes a line may have.
+        most: usize,
+    },
+
     /// The bytes are no text.
     #[error(
         "byte {byte} of the line is not valid UTF-8: the file is damaged or compressed. Unpack or \
@@ -176,6 +293,10 @@ pub enum LineProblem {
         /// The number of `]`.
         closed: usize,
     },
+}
+
+fn damaged() -> &'static str {
+    "The file is damaged or of another task: copy it again from the archive"
 }
 
 fn list(paths: &[PathBuf]) -> String {

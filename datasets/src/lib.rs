@@ -3,6 +3,20 @@
 //!
 //! No tensors and no models: a [`Sample`] is token ids and a class.
 //!
+//! | task | module | data |
+//! |---|---|---|
+//! | ListOps | [`listops`] | generated, or published files |
+//! | Text | [`text`] | `aclImdb`, a folder or its archive |
+//! | Retrieval | [`retrieval`] | `new_aan_pairs.*.tsv`, larger than memory |
+//! | Image | [`image`] | CIFAR-10, binary or Python version, a folder or its archive |
+//! | Pathfinder, Path-X | [`pathfinder`] | generated (the original's images from the same draws), or published folders |
+//!
+//! * [`check`] says what is missing or wrong in a task's data;
+//! * [`fetch`] downloads what has a public address;
+//! * [`cache`] packs samples into one file that is mapped into memory;
+//! * [`splits`] are the published ones, rebuilt exactly;
+//! * [`pixels`] become numbers where a model does not take ids.
+//!
 //! ```no_run
 //! use std::path::Path;
 //! use burn_dataset::Dataset;
@@ -21,11 +35,25 @@
 //! ```
 #![warn(missing_docs)]
 
+mod archive;
+pub mod cache;
+pub mod check;
 pub mod draws;
 mod error;
+pub mod fetch;
+pub mod image;
 pub mod listops;
+mod npy;
+pub mod pathfinder;
+pub mod pixels;
+pub mod png;
+mod problem;
+pub mod retrieval;
 mod sample;
+pub mod splits;
 mod staging;
+pub mod text;
 
 pub use error::{DatasetError, LineProblem};
+pub use problem::FileProblem;
 pub use sample::{Documents, Sample, Split, UnknownSplit};

@@ -14,7 +14,9 @@ pub struct Sample {
     pub label: u8,
 }
 
-/// The token ids of a sample: ids start at 1, for 0 is the padding that a batch adds.
+/// The token ids of a sample. Ids of text start at 1, for 0 is the padding that a batch adds. Ids
+/// of pixels are their brightness from 0 on: the published token protocol takes black for padding,
+/// and protocols that take numbers (see [`Normalization`](crate::pixels::Normalization)) do not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Documents {
     /// One document.

@@ -166,7 +166,7 @@ fn or_here(path: &Path) -> &Path {
 }
 
 /// The lock, or `None` where another process holds it.
-fn lock(path: &Path) -> io::Result<Option<File>> {
+pub(crate) fn lock(path: &Path) -> io::Result<Option<File>> {
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -184,7 +184,7 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// Makes renames in a folder outlast a power cut, where the platform can.
-fn sync_folder(folder: &Path) {
+pub(crate) fn sync_folder(folder: &Path) {
     // A folder can't be opened everywhere, and the files themselves are safe without this.
     if let Ok(folder) = File::open(or_here(folder)) {
         let _ = folder.sync_all();

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use evaluate::{ExpressionError, evaluate};
 pub use expression::Operator;
+pub(crate) use expression::shorten;
 pub use read::ListOps;
 pub use tokens::{TokenError, Tokenizer, UnknownTokenizer};
 pub use tree::Tree;

@@ -1,0 +1,213 @@
+//! Samples packed into one file that is mapped into memory: a second start takes no reading, and
+//! the samples take none of the process' own memory.
+//!
+//! [`cached`] wraps any task's reader. A packed file names what made it ([`Key`]): when a source
+//! changes, or this crate's way of packing, it is made again.
+
+mod format;
+mod write;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use burn_dataset::Dataset;
+use memmap2::Mmap;
+use sha2::{Digest, Sha256};
+
+use crate::{DatasetError, Sample, Split};
+use format::Layout;
+pub use format::PackError;
+
+/// What made a packed file: everything that decides what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The task.
+    pub task: String,
+    /// The split.
+    pub split: Split,
+    /// How samples were made of the sources: tokenizer, protocol, …
+    pub options: String,
+    /// The smallest id of a token: 0 for pixels, 1 where 0 is padding. Of the ids from there on
+    /// 256 can be packed.
+    pub first_id: u16,
+    /// The files that were read, or those whose change tells of any other's.
+    pub sources: Vec<PathBuf>,
+}
+
+impl Key {
+    /// What is the same when the sources have changed: the file's name is made of it.
+    fn identity(&self) -> String {
+        let Self {
+            task,
+            split,
+            options,
+            first_id,
+            sources,
+        } = self;
+        let mut text = format!("{task}\n{split}\n{options}\n{first_id}\n");
+        for source in sources {
+            let path = fs::canonicalize(source).unwrap_or_else(|_| source.clone());
+            text += &format!("{}\n", path.display());
+        }
+        text
+    }
+
+    /// The identity and the state of the sources.
+    fn state(&self) -> Result<String, DatasetError> {
+        let mut text = self.identity();
+        for source in &self.sources {
+            let file = fs::metadata(source).map_err(DatasetError::io("read", source))?;
+            let changed = file
+                .modified()
+                .ok()
+                .and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+            let nanoseconds = changed.map_or(0, |since| since.as_nanos());
+            text += &format!("{} {nanoseconds}\n", file.len());
+        }
+        Ok(text)
+    }
+
+    /// The file in a cache folder.
+    pub fn path(&self, folder: &Path) -> PathBuf {
+        let digest = Sha256::digest(self.identity());
+        let hex: String = digest[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        folder.join(format!("{}-{}-{hex}.samples", self.task, self.split))
+    }
+}
+
+/// Samples in a packed file.
+pub struct Packed {
+    bytes: Bytes,
+    layout: Layout,
+}
+
+enum Bytes {
+    Mapped(Mmap),
+    Owned(Vec<u8>),
+}
+
+impl Bytes {
+    fn get(&self) -> &[u8] {
+        match self {
+            Bytes::Mapped(map) => map,
+            Bytes::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl Packed {
+    /// Maps a packed file.
+    ///
+    /// # Errors
+    /// [`DatasetError::Packed`] if it is damaged or of another version; [`DatasetError::Io`].
+    pub fn open(path: &Path) -> Result<Self, DatasetError> {
+        let file = File::open(path).map_err(DatasetError::io("open", path))?;
+        // SAFETY: packed files are never written to under their final names, only replaced by a
+        // rename, which leaves a mapped one as it is. Were somebody else to cut one short, a
+        // read beyond its end would end the process; no way of mapping a file is without that.
+        let map = unsafe { Mmap::map(&file) }.map_err(DatasetError::io("map", path))?;
+        let layout = Layout::parse(&map).map_err(|problem| DatasetError::Packed {
+            path: path.to_owned(),
+            problem,
+        })?;
+        Ok(Self {
+            bytes: Bytes::Mapped(map),
+            layout,
+        })
+    }
+
+    /// Samples from the bytes of a packed file.
+    ///
+    /// # Errors
+    /// If they are damaged or of another version.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, PackError> {
+        let layout = Layout::parse(&bytes)?;
+        Ok(Self {
+            bytes: Bytes::Owned(bytes),
+            layout,
+        })
+    }
+
+    /// What made the file.
+    pub fn key(&self) -> &str {
+        let key = self.layout.key.clone();
+        std::str::from_utf8(&self.bytes.get()[key]).unwrap_or_default()
+    }
+
+    /// The class of each sample.
+    pub fn labels(&self) -> &[u8] {
+        &self.bytes.get()[self.layout.labels.clone()]
+    }
+
+    /// The number of tokens of each sample, of both documents where there are two.
+    pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
+        (0..self.layout.samples).map(|index| {
+            let tokens = self.layout.tokens(self.bytes.get(), index);
+            tokens.iter().map(|range| range.len()).sum()
+        })
+    }
+}
+
+impl Dataset<Sample> for Packed {
+    /// # Panics
+    /// If `index` is not below the number of samples, as Burn asks for.
+    fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
+        assert!(index < self.layout.samples, "there is no sample {index}");
+        Ok(self.layout.sample(self.bytes.get(), index))
+    }
+
+    fn len(&self) -> usize {
+        self.layout.samples
+    }
+}
+
+impl std::fmt::Debug for Packed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Packed")
+            .field("key", &self.key())
+            .field("samples", &self.layout.samples)
+            .finish()
+    }
+}
+
+/// The samples of a data set from its packed file in `folder`, which is made first where there is
+/// none, or one that is damaged or out of date.
+///
+/// The file appears when it is complete and on the disk. `progress` is told how many samples of
+/// how many are packed; `cancelled` is asked now and then whether to give up.
+///
+/// # Errors
+/// What `open` returns, [`DatasetError::Read`] if a sample can't be read,
+/// [`DatasetError::Cancelled`], [`DatasetError::Io`].
+pub fn cached<D: Dataset<Sample>>(
+    folder: &Path,
+    key: &Key,
+    open: impl FnOnce() -> Result<D, DatasetError>,
+    progress: &dyn Fn(usize, usize),
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Packed, DatasetError> {
+    let path = key.path(folder);
+    let state = key.state()?;
+    match Packed::open(&path) {
+        Ok(packed) if packed.key() == state => return Ok(packed),
+        // Out of date, or damaged: made again.
+        Ok(_) | Err(DatasetError::Packed { .. }) => {}
+        Err(DatasetError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
+        Err(other) => return Err(other),
+    }
+    let data = open()?;
+    write::write(
+        &path,
+        &state,
+        key.first_id.min(1),
+        &data,
+        progress,
+        cancelled,
+    )?;
+    Packed::open(&path)
+}

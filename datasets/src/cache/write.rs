@@ -1,0 +1,138 @@
+//! Packing samples, some at a time, so that never all are in memory.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Seek, Write};
+use std::path::Path;
+
+use burn_dataset::Dataset;
+use rayon::prelude::*;
+
+use super::format::{HEADER, MAGIC};
+use crate::staging::sync_folder;
+use crate::{DatasetError, Sample};
+
+/// Samples that are read, in parallel, before they are written.
+const BLOCK: usize = 512;
+
+pub(super) fn write<D: Dataset<Sample>>(
+    path: &Path,
+    key: &str,
+    first_id: u16,
+    data: &D,
+    progress: &dyn Fn(usize, usize),
+    cancelled: &dyn Fn() -> bool,
+) -> Result<(), DatasetError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(DatasetError::io("create", folder))?;
+    // Of this process alone: of two that pack the same, the later one's file stays.
+    let hidden = path.with_extension(format!("{}.partial", std::process::id()));
+    let written = Writer::new(&hidden, key, first_id).and_then(|mut writer| {
+        let count = data.len();
+        for start in (0..count).step_by(BLOCK) {
+            if cancelled() {
+                return Err(DatasetError::Cancelled);
+            }
+            progress(start, count);
+            let block = (start..(start + BLOCK).min(count)).into_par_iter();
+            let samples = block
+                .map(|index| data.get(index))
+                .collect::<Result<Vec<_>, _>>();
+            for sample in samples.map_err(DatasetError::Read)? {
+                writer.push(&sample)?;
+            }
+        }
+        progress(count, count);
+        writer.finish()
+    });
+    let renamed = written.and_then(|()| {
+        fs::rename(&hidden, path).map_err(DatasetError::io("create", path))?;
+        sync_folder(folder);
+        Ok(())
+    });
+    if renamed.is_err() {
+        let _ = fs::remove_file(&hidden);
+    }
+    renamed
+}
+
+struct Writer<'a> {
+    path: &'a Path,
+    file: BufWriter<File>,
+    key: &'a str,
+    first_id: u16,
+    documents: usize,
+    labels: Vec<u8>,
+    ends: Vec<u64>,
+    tokens: u64,
+}
+
+impl<'a> Writer<'a> {
+    fn new(path: &'a Path, key: &'a str, first_id: u16) -> Result<Self, DatasetError> {
+        let file = File::create(path).map_err(DatasetError::io("create", path))?;
+        let mut writer = Self {
+            path,
+            file: BufWriter::with_capacity(1 << 20, file),
+            key,
+            first_id,
+            documents: 1,
+            labels: Vec::new(),
+            ends: Vec::new(),
+            tokens: 0,
+        };
+        // The header follows when everything is known.
+        writer.put(&[0; HEADER])?;
+        writer.put(key.as_bytes())?;
+        Ok(writer)
+    }
+
+    fn push(&mut self, sample: &Sample) -> Result<(), DatasetError> {
+        self.documents = sample.documents.count();
+        let mut stored = Vec::with_capacity(sample.documents.token_count());
+        for document in sample.documents.iter() {
+            for &id in document {
+                stored.push(self.stored(id)?);
+            }
+            self.tokens += document.len() as u64;
+            self.ends.push(self.tokens);
+        }
+        self.labels.push(sample.label);
+        self.put(&stored)
+    }
+
+    /// The byte of an id: 256 ids can be stored.
+    fn stored(&self, id: u16) -> Result<u8, DatasetError> {
+        let above = id.checked_sub(self.first_id);
+        let byte = above.and_then(|id| u8::try_from(id).ok());
+        byte.ok_or(DatasetError::IdRange {
+            id,
+            first: self.first_id,
+        })
+    }
+
+    fn finish(mut self) -> Result<(), DatasetError> {
+        let labels = std::mem::take(&mut self.labels);
+        self.put(&labels)?;
+        let ends: Vec<u8> = self.ends.iter().flat_map(|end| end.to_le_bytes()).collect();
+        self.put(&ends)?;
+        let mut header = MAGIC.to_vec();
+        let numbers = [
+            self.key.len() as u64,
+            labels.len() as u64,
+            self.documents as u64,
+            u64::from(self.first_id),
+            self.tokens,
+        ];
+        header.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        let failed = || DatasetError::io("write", self.path);
+        self.file.rewind().map_err(failed())?;
+        self.file.write_all(&header).map_err(failed())?;
+        self.file.flush().map_err(failed())?;
+        self.file.get_ref().sync_all().map_err(failed())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), DatasetError> {
+        self.file
+            .write_all(bytes)
+            .map_err(DatasetError::io("write", self.path))
+    }
+}

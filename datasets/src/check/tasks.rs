@@ -1,0 +1,192 @@
+//! The checks of ListOps, Text, Retrieval and Image.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use burn_dataset::Dataset;
+
+use super::Report;
+use crate::image::{Image, Protocol};
+use crate::listops::{self, ListOps, Tokenizer};
+use crate::retrieval::Retrieval;
+use crate::text::Text;
+use crate::{DatasetError, Split};
+
+/// Counts of samples in training, dev and test.
+type Counts = [usize; 3];
+
+pub(super) fn listops(path: &Path, report: &mut Report) {
+    const PUBLISHED: Counts = [96_000, 2_000, 2_000];
+    for (split, published) in Split::ALL.into_iter().zip(PUBLISHED) {
+        let data = match ListOps::open(path, split, Tokenizer::Brackets) {
+            Ok(data) => data,
+            Err(error) => {
+                report.error(error);
+                continue;
+            }
+        };
+        report.place = data.path().parent().map(Path::to_owned);
+        summarise(
+            report,
+            split,
+            data.labels(),
+            data.lengths(),
+            listops::CLASSES,
+        );
+        count(report, split, data.len(), published);
+        if let Err(error) = listops_values(data.path(), report) {
+            report.error(error);
+        }
+    }
+}
+
+/// Works every expression out, and compares with the label.
+fn listops_values(path: &Path, report: &mut Report) -> Result<(), DatasetError> {
+    let file = File::open(path).map_err(DatasetError::io("open", path))?;
+    // The file was read: its lines are text, with a tab and a digit. The first is the header.
+    let lines = BufReader::with_capacity(1 << 20, file)
+        .lines()
+        .enumerate()
+        .skip(1);
+    for (number, line) in lines {
+        let line = line.map_err(DatasetError::io("read", path))?;
+        let Some((expression, label)) = line.trim_end().split_once('\t') else {
+            continue;
+        };
+        let value = listops::evaluate(expression).map(|value| value.to_string());
+        match value {
+            Ok(value) if value == label => continue,
+            Ok(value) => report.error(format!(
+                "{}:{}: the label is {label}, but the expression's value is {value}: copy the \
+                 file again, or delete the data and generate it",
+                path.display(),
+                number + 1
+            )),
+            Err(problem) => {
+                report.error(format!("{}:{}: {problem}", path.display(), number + 1));
+            }
+        }
+        return Ok(());
+    }
+    Ok(())
+}
+
+pub(super) fn text(path: &Path, report: &mut Report) {
+    for split in [Split::Train, Split::Test] {
+        match Text::open(path, split) {
+            Ok(data) => {
+                report.place = Some(data.path().to_owned());
+                summarise(
+                    report,
+                    split,
+                    data.labels(),
+                    data.lengths(),
+                    crate::text::CLASSES,
+                );
+                count(report, split, data.len(), 25_000);
+                balance(report, split, data.labels(), 12_500);
+            }
+            Err(error) => report.error(error),
+        }
+    }
+    if report.place.is_some() {
+        report.fact("dev: the test split, as in the published protocols");
+    }
+}
+
+pub(super) fn retrieval(path: &Path, report: &mut Report) {
+    const PUBLISHED: Counts = [147_086, 18_090, 17_437];
+    for (split, published) in Split::ALL.into_iter().zip(PUBLISHED) {
+        match Retrieval::open(path, split) {
+            Ok(data) => {
+                report.place = data.path().parent().map(Path::to_owned);
+                summarise(report, split, data.labels(), data.line_lengths(), 2);
+                count(report, split, data.len() + data.skipped(), published);
+                if data.skipped() > 0 {
+                    report.warning(format!(
+                        "{}: {} pairs have an empty document and are left out",
+                        data.path().display(),
+                        data.skipped()
+                    ));
+                }
+            }
+            Err(error) => report.error(error),
+        }
+    }
+}
+
+pub(super) fn image(path: &Path, report: &mut Report) {
+    const PUBLISHED: Counts = [45_000, 5_000, 10_000];
+    for (split, published) in Split::ALL.into_iter().zip(PUBLISHED) {
+        match Image::open(path, split, Protocol::Tfds) {
+            Ok(data) => {
+                report.place = Some(data.path().to_owned());
+                let lengths = (0..data.len()).map(|_| crate::image::TOKENS);
+                summarise(report, split, data.labels(), lengths, crate::image::CLASSES);
+                count(report, split, data.len(), published);
+                if split == Split::Test {
+                    balance(report, split, data.labels(), 1000);
+                }
+            }
+            Err(error) => report.error(error),
+        }
+    }
+}
+
+/// States how many samples, of which classes and lengths, there are.
+pub(super) fn summarise(
+    report: &mut Report,
+    split: Split,
+    labels: &[u8],
+    lengths: impl Iterator<Item = usize>,
+    classes: usize,
+) {
+    let (mut least, mut most, mut sum) = (usize::MAX, 0, 0);
+    for length in lengths {
+        (least, most, sum) = (least.min(length), most.max(length), sum + length);
+    }
+    let shares: Vec<String> = tally(labels, classes)
+        .iter()
+        .map(usize::to_string)
+        .collect();
+    let count = labels.len();
+    let unit = match report.task {
+        super::Task::Retrieval => "bytes a pair",
+        _ => "tokens",
+    };
+    report.fact(format!(
+        "{split}: {count} samples, classes {}, {least} to {most} {unit} (mean {})",
+        shares.join(" / "),
+        sum / count.max(1)
+    ));
+}
+
+fn tally(labels: &[u8], classes: usize) -> Vec<usize> {
+    let mut counts = vec![0; classes];
+    for &label in labels {
+        counts[usize::from(label)] += 1;
+    }
+    counts
+}
+
+pub(super) fn count(report: &mut Report, split: Split, found: usize, published: usize) {
+    if found != published {
+        report.warning(format!(
+            "{split} has {found} samples, the published data {published}: results are not \
+             comparable. If this is meant to be the published data, unpack or copy it again"
+        ));
+    }
+}
+
+fn balance(report: &mut Report, split: Split, labels: &[u8], each: usize) {
+    let classes = labels.iter().max().map_or(0, |&most| usize::from(most) + 1);
+    let counts = tally(labels, classes);
+    let total: usize = counts.iter().sum();
+    // A count that is off altogether has been reported.
+    if total == each * classes && counts.iter().any(|&count| count != each) {
+        report.warning(format!(
+            "{split} has {counts:?} samples of its classes, the published data {each} of each"
+        ));
+    }
+}

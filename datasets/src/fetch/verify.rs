@@ -1,0 +1,52 @@
+//! Whether a file is the published one.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+use sha2::{Digest, Sha256};
+
+use super::{Source, size};
+use crate::DatasetError;
+
+/// What is wrong with a file, if anything is.
+pub(super) fn verify(path: &Path, source: &Source) -> Result<Option<String>, DatasetError> {
+    let found = size(path)?;
+    if let Some(wanted) = source.bytes.filter(|&wanted| wanted != found) {
+        return Ok(Some(format!("it has {found} bytes, not {wanted}")));
+    }
+    let file = File::open(path).map_err(DatasetError::io("open", path))?;
+    let mut file = BufReader::with_capacity(1 << 20, file);
+    if let Some(wanted) = &source.sha256 {
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match file
+                .read(&mut buffer)
+                .map_err(DatasetError::io("read", path))?
+            {
+                0 => break,
+                read => hasher.update(&buffer[..read]),
+            }
+        }
+        let hex = hasher
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
+        return Ok((hex != wanted.to_lowercase())
+            .then(|| format!("its SHA-256 is {hex}, but {wanted} was published")));
+    }
+    if source.file_name.ends_with(".gz") {
+        let whole = io::copy(&mut MultiGzDecoder::new(file), &mut io::sink());
+        return match whole {
+            Ok(_) => Ok(None),
+            Err(cause) if cause.raw_os_error().is_some() => {
+                Err(DatasetError::io("read", path)(cause))
+            }
+            Err(cause) => Ok(Some(format!("it is no whole gzip archive ({cause})"))),
+        };
+    }
+    Ok(None)
+}

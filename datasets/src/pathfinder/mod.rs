@@ -1,0 +1,148 @@
+//! Pathfinder: does a dashed contour connect the two marked ends? (Linsley et al. 2018; Kim et al.
+//! 2020; the Long Range Arena's Pathfinder and Path-X, Tay et al. 2021.)
+//!
+//! * [`generate`](generate::generate) makes the data, the original's images to the bit: nothing
+//!   has to be downloaded, not even for Path-X;
+//! * [`Pathfinder`] reads it, generated or published, as a Burn data set.
+//!
+//! The Long Range Arena's Pathfinder is 32 pixels a side and [`Difficulty::Hard`], its Path-X 128
+//! pixels and hard.
+
+pub(crate) mod folder;
+pub mod generate;
+mod metadata;
+mod read;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use folder::{is_prepared, places};
+pub use metadata::{Entry, parse_metadata};
+pub(crate) use read::pixels;
+pub use read::{Pathfinder, cache_key};
+
+/// The number of classes: the markers are the ends of two contours (0) or of one (1).
+pub const CLASSES: usize = 2;
+
+/// The number of ids: the brightness of a pixel, 0 to 255.
+pub const VOCAB_SIZE: usize = 256;
+
+/// The side of a Pathfinder image, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Size {
+    /// 1024 pixels: the Long Range Arena's Pathfinder.
+    N32,
+    /// 4096 pixels.
+    N64,
+    /// 16384 pixels: the Long Range Arena's Path-X.
+    N128,
+    /// 65536 pixels.
+    N256,
+}
+
+impl Size {
+    /// All sizes.
+    pub const ALL: [Size; 4] = [Size::N32, Size::N64, Size::N128, Size::N256];
+
+    /// The number of rows, and of columns.
+    pub const fn side(self) -> usize {
+        match self {
+            Size::N32 => 32,
+            Size::N64 => 64,
+            Size::N128 => 128,
+            Size::N256 => 256,
+        }
+    }
+
+    /// The number of pixels, which are the model's tokens.
+    pub const fn tokens(self) -> usize {
+        self.side() * self.side()
+    }
+
+    /// The name of the task, as the command line has it: `pathfinder32`, …, `path-x` for 128.
+    pub const fn task(self) -> &'static str {
+        match self {
+            Size::N128 => "path-x",
+            _ => self.folder(),
+        }
+    }
+
+    /// The name of the published folder: `pathfinder32`, …, `pathfinder128`, …
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Size::N32 => "pathfinder32",
+            Size::N64 => "pathfinder64",
+            Size::N128 => "pathfinder128",
+            Size::N256 => "pathfinder256",
+        }
+    }
+
+    /// The size whose images have a side.
+    pub fn of_side(side: usize) -> Option<Size> {
+        Size::ALL.into_iter().find(|size| size.side() == side)
+    }
+}
+
+/// How long the target contours are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Difficulty {
+    /// 6 paddles (`curv_baseline`).
+    Easy,
+    /// 9 paddles (`curv_contour_length_9`).
+    Medium,
+    /// 14 paddles (`curv_contour_length_14`): the Long Range Arena's.
+    #[default]
+    Hard,
+}
+
+impl Difficulty {
+    /// All difficulties.
+    pub const ALL: [Difficulty; 3] = [Difficulty::Easy, Difficulty::Medium, Difficulty::Hard];
+
+    /// The number of paddles in a target contour.
+    pub const fn contour_length(self) -> usize {
+        match self {
+            Difficulty::Easy => 6,
+            Difficulty::Medium => 9,
+            Difficulty::Hard => 14,
+        }
+    }
+
+    /// The name of the published folder.
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Difficulty::Easy => "curv_baseline",
+            Difficulty::Medium => "curv_contour_length_9",
+            Difficulty::Hard => "curv_contour_length_14",
+        }
+    }
+}
+
+impl fmt::Display for Difficulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Difficulty::Easy => "easy",
+            Difficulty::Medium => "medium",
+            Difficulty::Hard => "hard",
+        })
+    }
+}
+
+/// The text names no [`Difficulty`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no difficulty {0:?}: use easy, medium or hard")]
+pub struct UnknownDifficulty(pub String);
+
+impl FromStr for Difficulty {
+    type Err = UnknownDifficulty;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Difficulty::ALL
+            .into_iter()
+            .find(|difficulty| difficulty.to_string() == text)
+            .ok_or_else(|| UnknownDifficulty(text.to_owned()))
+    }
+}

@@ -1,0 +1,213 @@
+//! Reading Pathfinder's images, generated and published alike.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn_dataset::Dataset;
+use rayon::prelude::*;
+
+use super::folder::{self, ORIGIN, UNFINISHED, metadata_files};
+use super::metadata::{Entry, parse_metadata};
+use super::{Difficulty, Size};
+use crate::cache::Key;
+use crate::problem::FileProblem;
+use crate::splits::torch_permutation;
+use crate::{DatasetError, Documents, Sample, Split, png};
+
+/// The seed of S4's and Mega's split.
+const SPLIT_SEED: u32 = 42;
+
+/// One split of Pathfinder. Images are read when they are asked for.
+///
+/// The split is S4's and Mega's: images in the order of the metadata files' numbers and of their
+/// lines, zero-byte images left out, permuted by `torch.randperm` with seed 42, and cut in
+/// training, dev and test, a tenth each for the last two.
+#[derive(Clone, Debug)]
+pub struct Pathfinder {
+    place: PathBuf,
+    size: Size,
+    split: Split,
+    entries: Vec<Entry>,
+    skipped: usize,
+}
+
+fn locate(dir: &Path, size: Size, difficulty: Difficulty) -> Result<PathBuf, DatasetError> {
+    folder::find(dir, size, difficulty).ok_or_else(|| DatasetError::NotPrepared {
+        task: size.task(),
+        file: "metadata/0.npy",
+        dir: dir.to_owned(),
+        looked: folder::places(dir, size, difficulty),
+    })
+}
+
+/// What names a packed copy of a split, see [`cached`](crate::cache::cached). It is out of date
+/// when the metadata has changed; images alone are never changed.
+///
+/// # Errors
+/// [`DatasetError::NotPrepared`], and [`DatasetError::Io`] if the file system refuses.
+pub fn cache_key(
+    dir: &Path,
+    size: Size,
+    difficulty: Difficulty,
+    split: Split,
+) -> Result<Key, DatasetError> {
+    let place = locate(dir, size, difficulty)?;
+    let files = metadata_files(&place)?.into_iter().map(|(_, path)| path);
+    let origins = [ORIGIN, UNFINISHED].map(|name| place.join(name));
+    let origins = origins.into_iter().filter(|path| path.exists());
+    Ok(Key {
+        task: size.task().to_owned(),
+        split,
+        options: format!("torch permutation {SPLIT_SEED}"),
+        first_id: 0,
+        sources: files.chain(origins).collect(),
+    })
+}
+
+impl Pathfinder {
+    /// Opens a split of the images in `dir`: the folder that holds `imgs` and `metadata`, one
+    /// above it, or an unpacked `lra_release` (see [`places`](super::places)).
+    ///
+    /// # Errors
+    /// [`DatasetError::NotPrepared`] lists where the files were looked for,
+    /// [`DatasetError::Malformed`] names a line of the metadata, [`DatasetError::BadFile`] an
+    /// image of another size, a generated one that is empty, or data whose generation was interrupted; [`DatasetError::Io`] an
+    /// image that is missing.
+    pub fn open(
+        dir: &Path,
+        size: Size,
+        difficulty: Difficulty,
+        split: Split,
+    ) -> Result<Self, DatasetError> {
+        let place = locate(dir, size, difficulty)?;
+        let unfinished = place.join(UNFINISHED);
+        if unfinished.exists() {
+            return Err(DatasetError::bad_file(&unfinished)(FileProblem::Unfinished));
+        }
+        let (all, skipped) = entries(&place)?;
+        let place_of = |split| {
+            let held_out = all.len() / 10;
+            let train = all.len() - 2 * held_out;
+            match split {
+                Split::Train => 0..train,
+                Split::Dev => train..train + held_out,
+                Split::Test => train + held_out..all.len(),
+            }
+        };
+        let order = torch_permutation(all.len(), SPLIT_SEED);
+        let entries: Vec<Entry> = order[place_of(split)]
+            .iter()
+            .map(|&at| all[at as usize].clone())
+            .collect();
+        if entries.is_empty() {
+            return Err(DatasetError::NoSamples {
+                path: place.join(folder::METADATA),
+            });
+        }
+        let data = Self {
+            place,
+            size,
+            split,
+            entries,
+            skipped,
+        };
+        // One look now says whether the folder holds another size.
+        data.read(0)?;
+        Ok(data)
+    }
+
+    /// The folder that holds `imgs` and `metadata`.
+    pub fn path(&self) -> &Path {
+        &self.place
+    }
+
+    /// The size of the images.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// The split that was opened.
+    pub fn split(&self) -> Split {
+        self.split
+    }
+
+    /// The number of zero-byte images in all splits, which were left out. The published
+    /// `pathfinder32/curv_baseline` has one.
+    pub fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    /// The class of each image.
+    pub fn labels(&self) -> impl ExactSizeIterator<Item = u8> {
+        self.entries.iter().map(|entry| entry.label)
+    }
+
+    fn read(&self, index: usize) -> Result<Sample, DatasetError> {
+        let entry = &self.entries[index];
+        let path = self.place.join(&entry.image);
+        let bytes = fs::read(&path).map_err(DatasetError::io("read", &path))?;
+        let pixels = pixels(&bytes, self.size).map_err(DatasetError::bad_file(&path))?;
+        Ok(Sample {
+            documents: Documents::One(pixels.into_iter().map(u16::from).collect()),
+            label: entry.label,
+        })
+    }
+}
+
+/// The pixels of a PNG of a size.
+pub(crate) fn pixels(bytes: &[u8], size: Size) -> Result<Vec<u8>, FileProblem> {
+    let image = png::decode(bytes)?;
+    let side = size.side();
+    if (image.width, image.height) != (side, side) {
+        return Err(FileProblem::Side {
+            width: image.width,
+            height: image.height,
+            side,
+        });
+    }
+    Ok(image.pixels)
+}
+
+/// All images of a folder but the zero-byte ones, whose number follows. Generated images are never
+/// empty: such a one is an error.
+fn entries(place: &Path) -> Result<(Vec<Entry>, usize), DatasetError> {
+    let is_generated = place.join(ORIGIN).exists();
+    let batches: Vec<(Vec<Entry>, usize)> = metadata_files(place)?
+        .into_par_iter()
+        .map(|(_, path)| {
+            let bytes = fs::read(&path).map_err(DatasetError::io("read", &path))?;
+            let all = parse_metadata(&bytes, &path)?;
+            let count = all.len();
+            let mut kept = Vec::with_capacity(count);
+            for entry in all {
+                let image = place.join(&entry.image);
+                let file = fs::metadata(&image).map_err(DatasetError::io("read", &image))?;
+                if file.len() > 0 {
+                    kept.push(entry);
+                } else if is_generated {
+                    return Err(DatasetError::bad_file(&image)(FileProblem::Lost));
+                }
+            }
+            let skipped = count - kept.len();
+            Ok((kept, skipped))
+        })
+        .collect::<Result<_, DatasetError>>()?;
+    let skipped = batches.iter().map(|(_, skipped)| skipped).sum();
+    let entries = batches.into_iter().flat_map(|(entries, _)| entries);
+    Ok((entries.collect(), skipped))
+}
+
+impl Dataset<Sample> for Pathfinder {
+    /// # Errors
+    /// If the image can't be read; the message names it.
+    ///
+    /// # Panics
+    /// If `index` is not below the number of samples, as Burn asks for.
+    fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
+        self.read(index).map_err(burn_dataset::DatasetError::new)
+    }
+
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+}

@@ -1,0 +1,121 @@
+//! What can be wrong with a file as a whole, and what to do about it.
+
+/// Why a file, or a file in an archive, can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileProblem {
+    /// A gzip or tar file ends too early or is damaged.
+    #[error("the archive is damaged or was not downloaded completely ({cause}). Download it again")]
+    Archive {
+        /// What the decoder says.
+        cause: String,
+    },
+
+    /// The file has the wrong length.
+    #[error("{found} bytes, but {wanted}: it was not copied or unpacked completely. Copy it again")]
+    Length {
+        /// How many bytes there are.
+        found: u64,
+        /// What there should be.
+        wanted: String,
+    },
+
+    /// A record's label is no class of the task.
+    #[error(
+        "record {record} has label {label}, but labels are {wanted}: the file is damaged or of \
+         another task. Copy it again"
+    )]
+    Label {
+        /// The record, counted from 1.
+        record: usize,
+        /// What stands there.
+        label: i64,
+        /// The classes.
+        wanted: &'static str,
+    },
+
+    /// The bytes are no text.
+    #[error("byte {byte} is not valid UTF-8: the file is damaged. Unpack or copy it again")]
+    NotUtf8 {
+        /// The offending byte, counted from 1.
+        byte: usize,
+    },
+
+    /// The document has no text.
+    #[error("there is no text in it: it was not unpacked completely. Unpack it again")]
+    NoText,
+
+    /// The file is empty where it must not be.
+    #[error("the file is empty: it was not unpacked completely. Unpack it again")]
+    Empty,
+
+    /// No picture, or one of another kind.
+    #[error("not a readable PNG ({cause}). Unpack it again, or delete the data and generate it")]
+    Png {
+        /// What the decoder says.
+        cause: String,
+    },
+
+    /// A picture of another size.
+    #[error(
+        "the image is {width} × {height}, but has to be {side} × {side}: this folder holds \
+         images of another size. Name the folder of the right size"
+    )]
+    Side {
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// Columns and rows that were asked for.
+        side: usize,
+    },
+
+    /// A Python pickle of another making, or a damaged one.
+    #[error(
+        "not one of CIFAR-10's Python batches ({cause}). Download it again, or take the binary \
+         version (cifar-10-binary.tar.gz)"
+    )]
+    Pickle {
+        /// What the reader tripped over.
+        cause: String,
+    },
+
+    /// A NumPy file of another making, or a damaged one.
+    #[error("not a readable NumPy file of text ({cause}). Copy it again from the archive")]
+    Npy {
+        /// What the reader tripped over.
+        cause: String,
+    },
+
+    /// A folder of a class is missing, in a folder or in an archive.
+    #[error("{folder} is missing or holds no documents: unpack the archive again, completely")]
+    NoClass {
+        /// The folder.
+        folder: String,
+    },
+
+    /// A file of an archive or folder is missing.
+    #[error("{name} is missing: unpack or download it again, completely")]
+    Missing {
+        /// The file.
+        name: String,
+    },
+
+    /// A generated file without contents: written before a power cut, and lost in it.
+    #[error(
+        "the generated file is empty: the machine went down before the disk had it. Delete the \
+         folder and generate the data again"
+    )]
+    Lost,
+
+    /// The file was changed while it was in use.
+    #[error("the file has changed since it was opened: start the run again")]
+    Changed,
+
+    /// Generated data that is not complete.
+    #[error(
+        "the images are still being generated, or that was interrupted: run the same `ls-train \
+         generate` command again to complete them"
+    )]
+    Unfinished,
+}

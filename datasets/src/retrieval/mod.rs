@@ -1,0 +1,55 @@
+//! Retrieval: does one paper cite the other? (Radev et al. 2009's ACL Anthology Network, byte by
+//! byte as in the Long Range Arena.)
+
+mod index;
+mod read;
+
+use std::path::{Path, PathBuf};
+
+pub use index::{Pair, parse_line};
+pub use read::{Retrieval, cache_key};
+
+use crate::Split;
+
+/// The number of classes: unrelated, or one cites the other.
+pub const CLASSES: usize = 2;
+/// The number of ids: 256 bytes and padding.
+pub const VOCAB_SIZE: usize = 257;
+/// Bytes after which each document is cut off, in every published protocol.
+pub const TRUNCATION: usize = 4000;
+
+/// The name of the file that holds a split, as published.
+pub const fn file_name(split: Split) -> &'static str {
+    match split {
+        Split::Train => "new_aan_pairs.train.tsv",
+        Split::Dev => "new_aan_pairs.eval.tsv",
+        Split::Test => "new_aan_pairs.test.tsv",
+    }
+}
+
+/// The folders in which the files may lie, the likelier first.
+pub fn places(dir: &Path) -> Vec<PathBuf> {
+    let below = [
+        "tsv_data",
+        "lra_release/lra_release/tsv_data",
+        "lra_release/tsv_data",
+    ];
+    let below = below.iter().map(|name| dir.join(name));
+    std::iter::once(dir.to_owned()).chain(below).collect()
+}
+
+/// Whether all three splits can be opened from `dir`.
+pub fn is_prepared(dir: &Path) -> bool {
+    Split::ALL
+        .into_iter()
+        .all(|split| find(dir, split).is_some())
+}
+
+/// The file that holds `split`; all splits come from the first place that holds any.
+pub(crate) fn find(dir: &Path, split: Split) -> Option<PathBuf> {
+    let place = places(dir).into_iter().find(|place| {
+        let mut splits = Split::ALL.into_iter();
+        splits.any(|split| place.join(file_name(split)).is_file())
+    })?;
+    Some(place.join(file_name(split))).filter(|path| path.is_file())
+}

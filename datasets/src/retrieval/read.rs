@@ -1,0 +1,162 @@
+//! Reading pairs of papers, one at a time, from files that are larger than memory.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn_dataset::Dataset;
+
+use super::index::{Index, parse_line};
+use super::{TRUNCATION, file_name, find, places};
+use crate::cache::Key;
+use crate::problem::FileProblem;
+use crate::{DatasetError, Documents, Sample, Split};
+
+/// One split of Retrieval. Pairs are read from the file when they are asked for; what is kept in
+/// memory is where each line begins, 13 bytes a pair.
+#[derive(Clone)]
+pub struct Retrieval {
+    path: PathBuf,
+    file: Arc<File>,
+    split: Split,
+    index: Index,
+}
+
+fn locate(dir: &Path, split: Split) -> Result<PathBuf, DatasetError> {
+    find(dir, split).ok_or_else(|| DatasetError::NotFound {
+        task: "retrieval",
+        dir: dir.to_owned(),
+        looked: places(dir)
+            .iter()
+            .map(|place| place.join(file_name(split)))
+            .collect(),
+        advice: "The pairs are part of lra_release.gz of the Long Range Arena \
+                 (google-research/long-range-arena): unpack it, and name the folder with --data",
+    })
+}
+
+/// What names a packed copy of a split, see [`cached`](crate::cache::cached).
+///
+/// # Errors
+/// [`DatasetError::NotFound`].
+pub fn cache_key(dir: &Path, split: Split) -> Result<Key, DatasetError> {
+    Ok(Key {
+        task: "retrieval".to_owned(),
+        split,
+        options: format!("bytes {TRUNCATION}"),
+        first_id: 1,
+        sources: vec![locate(dir, split)?],
+    })
+}
+
+impl Retrieval {
+    /// Opens a split in `dir`: a folder with the files, or an unpacked `lra_release` (see
+    /// [`places`]). The file is read through once, and every line checked.
+    ///
+    /// Pairs with an empty document are left out: there is nothing to compare.
+    ///
+    /// # Errors
+    /// [`DatasetError::NotFound`] lists where the file was looked for,
+    /// [`DatasetError::Malformed`] names file and line, [`DatasetError::NoSamples`] an empty file.
+    pub fn open(dir: &Path, split: Split) -> Result<Self, DatasetError> {
+        let path = locate(dir, split)?;
+        let index = Index::of(&path)?;
+        let file = File::open(&path).map_err(DatasetError::io("open", &path))?;
+        Ok(Self {
+            path,
+            file: Arc::new(file),
+            split,
+            index,
+        })
+    }
+
+    /// The file that is read.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The split that was opened.
+    pub fn split(&self) -> Split {
+        self.split
+    }
+
+    /// The number of pairs that were left out because a document of theirs is empty.
+    pub fn skipped(&self) -> usize {
+        self.index.skipped
+    }
+
+    /// The class of each pair.
+    pub fn labels(&self) -> &[u8] {
+        &self.index.labels
+    }
+
+    /// The number of bytes of each pair's line.
+    pub(crate) fn line_lengths(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.index.lengths.iter().map(|&length| length as usize)
+    }
+
+    fn read(&self, index: usize) -> Result<Sample, DatasetError> {
+        let mut line = vec![0; self.index.lengths[index] as usize];
+        let read = read_at(&self.file, &mut line, self.index.starts[index]);
+        // Every line was checked when the file was opened.
+        let changed = || DatasetError::bad_file(&self.path)(FileProblem::Changed);
+        read.map_err(|cause| match cause.kind() {
+            io::ErrorKind::UnexpectedEof => changed(),
+            _ => DatasetError::io("read", &self.path)(cause),
+        })?;
+        let pair = parse_line(&line).map_err(|_| changed())?;
+        let ids = |text: &[u8]| {
+            let bytes = text.iter().take(TRUNCATION);
+            bytes.map(|&byte| u16::from(byte) + 1).collect()
+        };
+        Ok(Sample {
+            documents: Documents::Two(ids(pair.first), ids(pair.second)),
+            label: pair.label,
+        })
+    }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, at)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, mut buffer: &mut [u8], mut at: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, buffer, at)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                buffer = &mut buffer[read..];
+                at += read as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Dataset<Sample> for Retrieval {
+    /// # Errors
+    /// If the file can't be read any more, or was changed.
+    ///
+    /// # Panics
+    /// If `index` is not below the number of samples, as Burn asks for.
+    fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
+        self.read(index).map_err(burn_dataset::DatasetError::new)
+    }
+
+    fn len(&self) -> usize {
+        self.index.labels.len()
+    }
+}
+
+impl std::fmt::Debug for Retrieval {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Retrieval")
+            .field("path", &self.path)
+            .field("split", &self.split)
+            .field("samples", &self.index.labels.len())
+            .finish()
+    }
+}

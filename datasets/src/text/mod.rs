@@ -1,0 +1,37 @@
+//! Text: is a film review positive? (Maas et al. 2011, byte by byte as in the Long Range Arena.)
+
+mod read;
+
+use std::path::{Path, PathBuf};
+
+use read::Source;
+pub use read::{Text, cache_key, trimmed};
+
+/// The number of classes: negative and positive.
+pub const CLASSES: usize = 2;
+/// The number of ids: 256 bytes and padding.
+pub const VOCAB_SIZE: usize = 257;
+/// Bytes after which a document is cut off, in every published protocol.
+pub const TRUNCATION: usize = 4000;
+
+/// The ids of a text's bytes: byte + 1, for 0 is padding; at most [`TRUNCATION`].
+///
+/// ```
+/// assert_eq!(transformer_ls_datasets::text::encode(b"Oh"), [80, 105]);
+/// ```
+pub fn encode(text: &[u8]) -> Vec<u16> {
+    let bytes = text.iter().take(TRUNCATION);
+    bytes.map(|&byte| u16::from(byte) + 1).collect()
+}
+
+/// Where the reviews may lie: `path` itself, a folder or an archive, or below it.
+pub fn places(path: &Path) -> Vec<PathBuf> {
+    let below = ["aclImdb", "aclImdb_v1.tar.gz"];
+    let below = below.iter().map(|name| path.join(name));
+    std::iter::once(path.to_owned()).chain(below).collect()
+}
+
+/// Whether the reviews can be opened from `path`.
+pub fn is_prepared(path: &Path) -> bool {
+    Source::find(path).is_some()
+}

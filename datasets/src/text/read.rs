@@ -1,0 +1,271 @@
+//! Reading the reviews, as a folder or an archive.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use burn_dataset::Dataset;
+use rayon::prelude::*;
+
+use super::{TRUNCATION, encode, places};
+use crate::archive::{each_file, inside, is_archive};
+use crate::cache::Key;
+use crate::problem::FileProblem;
+use crate::{DatasetError, Documents, Sample, Split};
+
+/// The folder of each class.
+pub(crate) const CLASS_FOLDERS: [&str; 2] = ["neg", "pos"];
+
+/// One split of the reviews in memory, as bytes: about 33 MB.
+///
+/// Reviews are in the order of their class and of the number that their file name starts with.
+/// There is no dev split: the published protocols choose by the test split, and so does
+/// [`Split::Dev`] here.
+#[derive(Clone)]
+pub struct Text {
+    source: Source,
+    split: Split,
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    labels: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A folder with `train` and `test`.
+    Folder(PathBuf),
+    /// An archive of such a folder.
+    Archive(PathBuf),
+}
+
+impl Source {
+    pub(crate) fn find(path: &Path) -> Option<Source> {
+        places(path).into_iter().find_map(|place| {
+            if is_archive(&place) {
+                return Some(Source::Archive(place));
+            }
+            let is_there = ["train", "test"].iter().any(|s| place.join(s).is_dir());
+            is_there.then_some(Source::Folder(place))
+        })
+    }
+
+    /// The same, with an error that says where was looked.
+    fn locate(path: &Path) -> Result<Source, DatasetError> {
+        Source::find(path).ok_or_else(|| DatasetError::NotFound {
+            task: "text",
+            dir: path.to_owned(),
+            looked: places(path),
+            advice: "Fetch it with `ls-train fetch text`, or name the folder aclImdb or its \
+                     archive with --data",
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Source::Folder(path) | Source::Archive(path) => path,
+        }
+    }
+
+    fn files(&self, split: Split) -> Vec<PathBuf> {
+        match self {
+            Source::Folder(path) => {
+                let folder = path.join(split_folder(split));
+                CLASS_FOLDERS.map(|class| folder.join(class)).to_vec()
+            }
+            Source::Archive(path) => vec![path.clone()],
+        }
+    }
+}
+
+fn split_folder(split: Split) -> &'static str {
+    match split {
+        Split::Train => "train",
+        Split::Dev | Split::Test => "test",
+    }
+}
+
+/// A review's text: what is not white space at its ends, at most what a model reads.
+///
+/// # Errors
+/// [`FileProblem::NotUtf8`], and [`FileProblem::NoText`] if nothing is left.
+pub fn trimmed(bytes: &[u8]) -> Result<&[u8], FileProblem> {
+    let text = std::str::from_utf8(bytes).map_err(|error| FileProblem::NotUtf8 {
+        byte: error.valid_up_to() + 1,
+    })?;
+    let text = text.trim().as_bytes();
+    if text.is_empty() {
+        return Err(FileProblem::NoText);
+    }
+    Ok(&text[..text.len().min(TRUNCATION)])
+}
+
+/// The place of a review in the order: its class, its number, its name.
+type Place = (u8, u64, String);
+
+/// What names a packed copy of a split, see [`cached`](crate::cache::cached).
+///
+/// # Errors
+/// [`DatasetError::NotFound`].
+pub fn cache_key(path: &Path, split: Split) -> Result<Key, DatasetError> {
+    Ok(Key {
+        task: "text".to_owned(),
+        split,
+        options: format!("bytes {TRUNCATION}"),
+        first_id: 1,
+        sources: Source::locate(path)?.files(split),
+    })
+}
+
+impl Text {
+    /// Reads a split from `path`: the folder `aclImdb`, its `.tar.gz`, or a folder that holds
+    /// either (see [`places`]). Archives are read where they lie.
+    ///
+    /// # Errors
+    /// [`DatasetError::NotFound`] lists where the reviews were looked for;
+    /// [`DatasetError::BadFile`] names a damaged review or archive, or a class without reviews.
+    pub fn open(path: &Path, split: Split) -> Result<Self, DatasetError> {
+        let source = Source::locate(path)?;
+        let folder = split_folder(split);
+        let mut reviews = match &source {
+            Source::Folder(root) => from_folder(root, folder)?,
+            Source::Archive(archive) => from_archive(archive, folder)?,
+        };
+        reviews.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        for (class, name) in CLASS_FOLDERS.iter().enumerate() {
+            if !reviews
+                .iter()
+                .any(|review| usize::from(review.0.0) == class)
+            {
+                let folder = format!("{folder}/{name}");
+                return Err(DatasetError::bad_file(source.path())(
+                    FileProblem::NoClass { folder },
+                ));
+            }
+        }
+        let mut data = Self {
+            source,
+            split,
+            bytes: Vec::with_capacity(reviews.iter().map(|review| review.1.len()).sum()),
+            ends: Vec::with_capacity(reviews.len()),
+            labels: Vec::with_capacity(reviews.len()),
+        };
+        for ((label, _, _), text) in reviews {
+            data.bytes.extend(text);
+            data.ends.push(data.bytes.len());
+            data.labels.push(label);
+        }
+        Ok(data)
+    }
+
+    /// The folder or archive that was read.
+    pub fn path(&self) -> &Path {
+        self.source.path()
+    }
+
+    /// The split that was asked for.
+    pub fn split(&self) -> Split {
+        self.split
+    }
+
+    /// The class of each review.
+    pub fn labels(&self) -> &[u8] {
+        &self.labels
+    }
+
+    /// The number of tokens of each review, to batch those of similar length.
+    pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
+        (0..self.labels.len()).map(|index| self.text(index).len())
+    }
+
+    fn text(&self, index: usize) -> &[u8] {
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..self.ends[index]]
+    }
+}
+
+/// The number that a file name such as `7004_3.txt` starts with.
+fn number(name: &str) -> u64 {
+    let digits = name.split(|c: char| !c.is_ascii_digit()).next();
+    digits
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(u64::MAX)
+}
+
+fn from_folder(root: &Path, split: &str) -> Result<Vec<(Place, Vec<u8>)>, DatasetError> {
+    let mut files = Vec::new();
+    for (class, name) in (0..).zip(CLASS_FOLDERS) {
+        let folder = root.join(split).join(name);
+        if !folder.is_dir() {
+            let folder = format!("{split}/{name}");
+            return Err(DatasetError::bad_file(root)(FileProblem::NoClass {
+                folder,
+            }));
+        }
+        for entry in fs::read_dir(&folder).map_err(DatasetError::io("read", &folder))? {
+            let path = entry.map_err(DatasetError::io("read", &folder))?.path();
+            if path.extension() == Some(OsStr::new("txt")) {
+                files.push((class, path));
+            }
+        }
+    }
+    let read = |(class, path): (u8, PathBuf)| {
+        let bytes = fs::read(&path).map_err(DatasetError::io("read", &path))?;
+        let text = trimmed(&bytes)
+            .map_err(DatasetError::bad_file(&path))?
+            .to_vec();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        Ok(((class, number(&name), name), text))
+    };
+    files.into_par_iter().map(read).collect()
+}
+
+fn from_archive(archive: &Path, split: &str) -> Result<Vec<(Place, Vec<u8>)>, DatasetError> {
+    let place = |path: &str| -> Option<Place> {
+        let mut parts = path.rsplit('/');
+        let (name, class, folder) = (parts.next()?, parts.next()?, parts.next()?);
+        let class = CLASS_FOLDERS.iter().position(|folder| *folder == class)?;
+        let is_wanted = folder == split && name.ends_with(".txt");
+        is_wanted.then(|| (class as u8, number(name), name.to_owned()))
+    };
+    let mut reviews = Vec::new();
+    each_file(
+        archive,
+        |path| place(path).is_some(),
+        |path, bytes| {
+            let text = trimmed(&bytes).map_err(DatasetError::bad_file(&inside(archive, path)))?;
+            reviews.extend(place(path).map(|place| (place, text.to_vec())));
+            Ok(ControlFlow::Continue(()))
+        },
+    )?;
+    Ok(reviews)
+}
+
+impl Dataset<Sample> for Text {
+    /// # Panics
+    /// If `index` is not below the number of samples, as Burn asks for.
+    fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
+        Ok(Sample {
+            documents: Documents::One(encode(self.text(index))),
+            label: self.labels[index],
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+}
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Text")
+            .field("source", &self.source)
+            .field("split", &self.split)
+            .field("samples", &self.labels.len())
+            .finish()
+    }
+}

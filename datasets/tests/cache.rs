@@ -1,0 +1,221 @@
+//! Packed files: the same samples, made once, made again when what made them has changed.
+
+mod common;
+
+use std::cell::Cell;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use burn_dataset::Dataset;
+use proptest::prelude::*;
+use tempfile::TempDir;
+use transformer_ls_datasets::cache::{Key, Packed, cached};
+use transformer_ls_datasets::image::{self, Image, Protocol};
+use transformer_ls_datasets::pathfinder::generate::{GenerateConfig, generate};
+use transformer_ls_datasets::pathfinder::{self, Difficulty, Pathfinder, Size};
+use transformer_ls_datasets::retrieval::{self, Retrieval};
+use transformer_ls_datasets::text::{self, Text};
+use transformer_ls_datasets::{DatasetError, Documents, Sample, Split};
+
+fn all(data: &impl Dataset<Sample>) -> Vec<Sample> {
+    data.iter().map(Result::unwrap).collect()
+}
+
+/// Packs, and says whether that took reading the sources.
+fn pack<D: Dataset<Sample>>(
+    folder: &Path,
+    key: &Key,
+    open: impl FnOnce() -> Result<D, DatasetError>,
+) -> (Packed, bool) {
+    let read = Cell::new(false);
+    let open = || {
+        read.set(true);
+        open()
+    };
+    let packed = cached(folder, key, open, &|_, _| {}, &|| false).unwrap();
+    (packed, read.get())
+}
+
+#[test]
+fn every_task_is_packed_once_and_comes_out_the_same() {
+    let dir = TempDir::new().unwrap();
+    let (data, folder) = (dir.path().join("data"), dir.path().join("cache/below"));
+    common::write_folder(&data, &common::reviews());
+    common::write_archive(
+        &data.join("cifar-10-python.tar.gz"),
+        &common::python_batches(3),
+    );
+    for split in Split::ALL {
+        fs::write(data.join(retrieval::file_name(split)), common::pairs(5)).unwrap();
+    }
+    let config = GenerateConfig {
+        difficulty: Difficulty::Easy,
+        count: 50,
+        ..GenerateConfig::new(Size::N32)
+    };
+    generate(&data, &config, &|_, _| {}, &|| false).unwrap();
+    let (size, easy) = (Size::N32, Difficulty::Easy);
+    for round in 0..2 {
+        for split in Split::ALL {
+            let check = |(packed, was_read): (Packed, bool), expected: Vec<Sample>| {
+                assert_eq!(all(&packed), expected);
+                assert_eq!(was_read, round == 0);
+                let labels: Vec<u8> = expected.iter().map(|sample| sample.label).collect();
+                assert_eq!(packed.labels(), labels);
+                let lengths = expected.iter().map(|sample| sample.documents.token_count());
+                assert!(packed.lengths().eq(lengths));
+            };
+            let key = text::cache_key(&data, split).unwrap();
+            let open = || Text::open(&data, split);
+            check(pack(&folder, &key, open), all(&open().unwrap()));
+            let key = image::cache_key(&data, split, Protocol::S4).unwrap();
+            let open = || Image::open(&data, split, Protocol::S4);
+            check(pack(&folder, &key, open), all(&open().unwrap()));
+            let key = retrieval::cache_key(&data, split).unwrap();
+            let open = || Retrieval::open(&data, split);
+            check(pack(&folder, &key, open), all(&open().unwrap()));
+            let key = pathfinder::cache_key(&data, size, easy, split).unwrap();
+            let open = || Pathfinder::open(&data, size, easy, split);
+            check(pack(&folder, &key, open), all(&open().unwrap()));
+        }
+    }
+    // A file a task and split, and nothing that was not finished.
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 12);
+}
+
+#[test]
+fn what_has_changed_is_packed_again() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("new_aan_pairs.train.tsv");
+    fs::write(&path, common::pairs(4)).unwrap();
+    let key = || retrieval::cache_key(dir.path(), Split::Train).unwrap();
+    let open = || Retrieval::open(dir.path(), Split::Train);
+    let folder = dir.path().join("cache");
+    let run = || {
+        let (packed, was_read) = pack(&folder, &key(), open);
+        (packed.len(), was_read)
+    };
+    assert_eq!(run(), (4, true));
+    assert_eq!(run(), (4, false));
+    // Another length; the same length at another time; other options.
+    fs::write(&path, common::pairs(5)).unwrap();
+    assert_eq!(run(), (5, true));
+    assert_eq!(run(), (5, false));
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_secs(9))
+        .unwrap();
+    assert_eq!(run(), (5, true));
+    let other = Key {
+        options: "others".into(),
+        ..key()
+    };
+    assert!(pack(&folder, &other, open).1);
+    assert_eq!(run(), (5, false));
+    // A damaged file, one of another version, an empty one.
+    let packed = key().path(&folder);
+    let good = fs::read(&packed).unwrap();
+    let mut other_version = good.clone();
+    other_version[7] = 99;
+    for bad in [&good[..good.len() - 1], &other_version, b""] {
+        fs::write(&packed, bad).unwrap();
+        assert_eq!(run(), (5, true));
+        assert_eq!(fs::read(&packed).unwrap(), good);
+    }
+}
+
+#[test]
+fn giving_up_leaves_nothing() {
+    let dir = TempDir::new().unwrap();
+    fs::write(
+        dir.path().join("new_aan_pairs.train.tsv"),
+        common::pairs(3000),
+    )
+    .unwrap();
+    let key = retrieval::cache_key(dir.path(), Split::Train).unwrap();
+    let folder = dir.path().join("cache");
+    let asked = Cell::new(0);
+    let cancelled = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 3
+    };
+    let open = || Retrieval::open(dir.path(), Split::Train);
+    let error = cached(&folder, &key, open, &|_, _| {}, &cancelled).unwrap_err();
+    assert!(matches!(error, DatasetError::Cancelled));
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    // An id that is no byte above the first one.
+    let wrong = Key { first_id: 0, ..key };
+    let dir = TempDir::new().unwrap();
+    fs::create_dir_all(dir.path().join("train/neg")).unwrap();
+    let one = burn_dataset::InMemDataset::new(vec![Sample {
+        documents: Documents::One(vec![256]),
+        label: 0,
+    }]);
+    let error = cached(&folder, &wrong, || Ok(one), &|_, _| {}, &|| false).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "token id 256 cannot be packed: ids from 0 to 0 + 255 can"
+    );
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+/// What a mapped file takes is the system's cache, not the process' own memory.
+#[cfg(target_os = "linux")]
+#[test]
+fn own_memory_stays_flat() {
+    let own = || {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("RssAnon:"))
+            .unwrap();
+        line.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            >> 10
+    };
+    let dir = TempDir::new().unwrap();
+    let text = "flat ".repeat(800);
+    let line = format!("1\ta\tb\t{text}\t{text}\n");
+    fs::write(
+        dir.path().join("new_aan_pairs.train.tsv"),
+        line.repeat(25_000),
+    )
+    .unwrap();
+    let before = own();
+    let key = retrieval::cache_key(dir.path(), Split::Train).unwrap();
+    let open = || Retrieval::open(dir.path(), Split::Train);
+    let (packed, _) = pack(&dir.path().join("cache"), &key, open);
+    let tokens: usize = packed
+        .iter()
+        .map(|s| s.unwrap().documents.token_count())
+        .sum();
+    assert_eq!(tokens, 25_000 * 8000);
+    let grown = own().saturating_sub(before);
+    println!("{grown} MB more, of 200 MB of tokens");
+    assert!(grown < 64, "{grown} MB");
+}
+
+proptest! {
+    #[test]
+    fn damaged_files_are_refused_or_read(at in 0usize..200, byte: u8, cut in 0usize..200) {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join("new_aan_pairs.train.tsv"), common::pairs(2)).unwrap();
+        let key = retrieval::cache_key(dir.path(), Split::Train).unwrap();
+        let open = || Retrieval::open(dir.path(), Split::Train);
+        let (packed, _) = pack(dir.path(), &key, open);
+        drop(packed);
+        let good = fs::read(key.path(dir.path())).unwrap();
+        let mut bytes = good.clone();
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        if let Ok(packed) = Packed::from_bytes(bytes) {
+            for sample in packed.iter() {
+                sample.unwrap();
+            }
+        }
+        prop_assert!(Packed::from_bytes(good[..cut.min(good.len() - 1)].to_vec()).is_err());
+    }
+}

@@ -1,0 +1,151 @@
+//! Small data in the real formats.
+#![allow(dead_code)]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+/// Files below a folder.
+pub type Files = Vec<(String, Vec<u8>)>;
+
+pub fn write_folder(dir: &Path, files: &Files) {
+    for (name, bytes) in files {
+        let path = dir.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+pub fn tar(files: &Files) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        builder
+            .append_data(&mut header, name, bytes.as_slice())
+            .unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub fn write_archive(path: &Path, files: &Files) {
+    std::fs::write(path, gzip(&tar(files))).unwrap();
+}
+
+/// Film reviews: three of each class, the numbers in another order than the names.
+pub fn reviews() -> Files {
+    let mut files = vec![("aclImdb/README".to_owned(), b"read me".to_vec())];
+    for split in ["train", "test"] {
+        for class in ["pos", "neg"] {
+            for (number, rating) in [(10, 9), (2, 7), (0, 8)] {
+                let text = format!(" {split} {class} {number}: <br />a film\n");
+                let name = format!("aclImdb/{split}/{class}/{number}_{rating}.txt");
+                files.push((name, text.into_bytes()));
+            }
+        }
+        files.push((
+            format!("aclImdb/{split}/unsup/5_0.txt"),
+            b"unlabelled".to_vec(),
+        ));
+        files.push((format!("aclImdb/{split}/urls_pos.txt"), b"http".to_vec()));
+    }
+    files
+}
+
+/// A label, and planes of red, green and blue.
+pub type Colours = (u8, Vec<u8>);
+
+/// CIFAR-10 batches of some images each: image `i` of batch `b` has label `(b + i) % 10` and red,
+/// green and blue of its own.
+pub fn batches(images: usize) -> Vec<(&'static str, Vec<Colours>)> {
+    let names = [
+        "data_batch_1",
+        "data_batch_2",
+        "data_batch_3",
+        "data_batch_4",
+        "data_batch_5",
+        "test_batch",
+    ];
+    let batch = |(batch, name)| {
+        let image = |image: usize| {
+            let label = ((batch + image) % 10) as u8;
+            let plane = |salt: usize| {
+                (0..1024).map(move |at| ((at * salt + 31 * image + 7 * batch) % 256) as u8)
+            };
+            (label, plane(1).chain(plane(3)).chain(plane(5)).collect())
+        };
+        (name, (0..images).map(image).collect())
+    };
+    names.into_iter().enumerate().map(batch).collect()
+}
+
+pub fn binary_batches(images: usize) -> Files {
+    let files = batches(images).into_iter().map(|(name, images)| {
+        let record = |(label, planes): Colours| [vec![label], planes].concat();
+        let bytes = images.into_iter().flat_map(record).collect();
+        (format!("cifar-10-batches-bin/{name}.bin"), bytes)
+    });
+    files.collect()
+}
+
+/// The batches as Python 2 pickled them (protocol 2), operation by operation.
+pub fn python_batches(images: usize) -> Files {
+    let files = batches(images).into_iter().map(|(name, images)| {
+        let (labels, planes): (Vec<u8>, Vec<Vec<u8>>) = images.into_iter().unzip();
+        let bytes = pickle(&labels, &planes.concat());
+        (format!("cifar-10-batches-py/{name}"), bytes)
+    });
+    files.collect()
+}
+
+pub fn pickle(labels: &[u8], planes: &[u8]) -> Vec<u8> {
+    let mut p = b"\x80\x02}q\x01(U\x0bbatch_labelq\x02U\x15training batch 1 of 5q\x03".to_vec();
+    p.extend(b"U\x06labelsq\x04]q\x05(");
+    for &label in labels {
+        p.extend([b'K', label]);
+    }
+    p.extend(b"eU\x04dataq\x06cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08");
+    p.extend(b"K\x00\x85q\x09U\x01bq\x0a\x87q\x0bRq\x0c(K\x01M");
+    p.extend((labels.len() as u16).to_le_bytes());
+    p.extend(
+        b"M\x00\x0c\x86q\x0dcnumpy\ndtype\nq\x0eU\x02u1q\x0fK\x00K\x01\x87q\x10Rq\x11(K\x03U\x01|",
+    );
+    p.extend(b"q\x12NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tq\x13b\x89T");
+    p.extend((planes.len() as u32).to_le_bytes());
+    p.extend(planes);
+    p.extend(b"q\x14tq\x15bU\x09filenamesq\x16]q\x17(U\x05a.pngq\x18eu.");
+    p
+}
+
+/// Lines of Retrieval.
+pub fn pairs(count: usize) -> Vec<u8> {
+    let line = |i: usize| {
+        format!(
+            "{}.0\tid{i}\tid{}\tfirst “text” {i}\tsecond text \"of {i}\n",
+            i % 2,
+            i + 1
+        )
+    };
+    (0..count).map(line).collect::<String>().into_bytes()
+}
+
+/// A message without the folder of this run.
+pub fn without(dir: &Path, message: impl ToString) -> String {
+    message
+        .to_string()
+        .replace(&dir.display().to_string(), "DIR")
+}
+
+pub fn file(dir: &Path, name: &str) -> PathBuf {
+    dir.join(name)
+}

@@ -1,0 +1,143 @@
+//! No reader panics, whatever it is given: random bytes, and real files with random damage.
+//! `fuzz/` has targets for the same readers.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use burn_dataset::Dataset;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tempfile::TempDir;
+use transformer_ls_datasets::cache::Packed;
+use transformer_ls_datasets::check::{Task, check};
+use transformer_ls_datasets::image::{Image, Protocol, parse_binary, parse_pickle};
+use transformer_ls_datasets::listops::{self, ListOps, Tokenizer, evaluate};
+use transformer_ls_datasets::pathfinder::{Difficulty, Pathfinder, Size, parse_metadata};
+use transformer_ls_datasets::retrieval::{self, Retrieval};
+use transformer_ls_datasets::text::{Text, trimmed};
+use transformer_ls_datasets::{Sample, Split, png};
+
+/// Reads all there is, with an error or without.
+fn drain<E: std::fmt::Display>(data: Result<impl Dataset<Sample>, E>) -> Result<usize, String> {
+    let data = data.map_err(|error| error.to_string())?;
+    for sample in data.iter() {
+        sample.map_err(|error| error.to_string())?;
+    }
+    Ok(data.len())
+}
+
+/// Gives the bytes to every reader of bytes and of files.
+fn read_all(bytes: &[u8], dir: &Path) {
+    let _ = png::decode(bytes);
+    let _ = parse_metadata(bytes, Path::new("0.npy"));
+    let _ = parse_binary(bytes);
+    let _ = parse_pickle(bytes);
+    let _ = trimmed(bytes);
+    let _ = retrieval::parse_line(bytes);
+    let _ = Packed::from_bytes(bytes.to_vec());
+    let _ = evaluate(&String::from_utf8_lossy(bytes));
+
+    for folder in ["metadata", "imgs/0", "train/neg", "train/pos"] {
+        fs::create_dir_all(dir.join(folder)).unwrap();
+    }
+    let files = [
+        "archive.tar.gz",
+        "data_batch_1",
+        "test_batch",
+        "metadata/0.npy",
+        "imgs/0/sample_0.png",
+        "train/neg/0_1.txt",
+        "train/pos/0_9.txt",
+        listops::file_name(Split::Train),
+        retrieval::file_name(Split::Train),
+    ];
+    for file in files {
+        fs::write(dir.join(file), bytes).unwrap();
+    }
+    let archive = dir.join("archive.tar.gz");
+    for path in [dir, &archive] {
+        let _ = drain(Text::open(path, Split::Train));
+        let _ = drain(Image::open(path, Split::Train, Protocol::Tfds));
+        let _ = drain(Image::open(path, Split::Test, Protocol::S4));
+    }
+    let _ = drain(ListOps::open(dir, Split::Train, Tokenizer::Legacy));
+    let _ = drain(Retrieval::open(dir, Split::Train));
+    let _ = drain(Pathfinder::open(
+        dir,
+        Size::N32,
+        Difficulty::Easy,
+        Split::Test,
+    ));
+    for task in Task::ALL {
+        let _ = check(task, dir).to_string();
+    }
+}
+
+/// Real files, small.
+fn real() -> Vec<Vec<u8>> {
+    let pixels: Vec<u8> = (0..1024).map(|i| (i * i / 3) as u8).collect();
+    let line = "imgs/0 sample_0.png 0 1 1.0 14 4 2 0.5 1 1\n";
+    vec![
+        png::encode(32, 32, &pixels),
+        line.repeat(3).into_bytes(),
+        common::binary_batches(1).remove(0).1,
+        common::python_batches(1).remove(0).1,
+        common::pairs(3),
+        b"Source\tTarget\n[MAX 1 2 [MIN 3 4 ] ]\t3\n".to_vec(),
+        common::gzip(&common::tar(&common::reviews())),
+        common::tar(&common::python_batches(1)),
+        b"\x93NUMPY\x01\x00\x3f\x00{'descr': '|S1', 'fortran_order': False, 'shape': (1, 4), }    \n0101".to_vec(),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn random_bytes_are_refused_or_read(bytes in vec(any::<u8>(), 0..600)) {
+        let dir = TempDir::new().unwrap();
+        read_all(&bytes, dir.path());
+    }
+
+    #[test]
+    fn damaged_files_are_refused_or_read(
+        which in 0usize..9,
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in any::<prop::sample::Index>(),
+        is_cut: bool,
+    ) {
+        let dir = TempDir::new().unwrap();
+        let mut bytes = real().swap_remove(which);
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if is_cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        read_all(&bytes, dir.path());
+    }
+}
+
+proptest! {
+    /// Operations of pickles, at random: the machine has to survive any program.
+    #[test]
+    fn random_pickles_are_refused_or_read(
+        steps in vec(prop::sample::select(&b"(NKMJIU]})aetslud\x85\x86\x87\x88\x89Rb0q\x94hcTXC\x8c\x93"[..]), 0..4000),
+        fill in any::<u8>(),
+    ) {
+        let mut program = Vec::new();
+        for step in steps {
+            program.push(step);
+            // Arguments that many operations take; the others are operations that fail.
+            if b"KqhUC\x8c".contains(&step) {
+                program.push(fill % 4);
+                program.extend(vec![b'x'; usize::from(fill % 4) * usize::from(b"UC\x8c".contains(&step))]);
+            }
+        }
+        program.push(b'.');
+        let _ = parse_pickle(&program);
+    }
+}
