@@ -52,8 +52,9 @@ pub fn run() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| "warn,wgpu_hal=off,wgpu_core=error".into()),
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+                "warn,wgpu_hal=off,wgpu_core=error,cubecl_runtime=error".into()
+            }),
         )
         .init();
     // Nothing is left half-done: files appear complete or not at all.

@@ -254,8 +254,9 @@ fn command_line() -> String {
 /// `RUST_LOG` chooses what is logged.
 fn log_to(display: Display, run: &Path) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,wgpu_core=error,wgpu_hal=error,naga=error"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new("warn,wgpu_core=error,wgpu_hal=error,naga=error,cubecl_runtime=error")
+    });
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     let file = match display {
         Display::Dashboard => File::options()

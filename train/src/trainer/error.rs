@@ -33,9 +33,8 @@ pub enum TrainError {
     },
     /// The device could not hand back a result.
     #[error(
-        "{device} failed while training near step {step}: {cause}. The last checkpoint is intact: \
-         continue with --resume, with a smaller batch if memory ran out (a new run with \
-         --set batch_size=16), or on --device flex"
+        "{device} failed while training near step {step}: {cause}. The last checkpoint, if there is \
+         one, is intact: continue with --resume, or on --device flex"
     )]
     Device {
         /// The device.
@@ -44,6 +43,17 @@ pub enum TrainError {
         step: usize,
         /// What the device said.
         cause: String,
+    },
+    /// The device has too little memory.
+    #[error(
+        "{device} ran out of memory near step {step}: start a new run with a smaller batch \
+         (--set batch_size=…), or take --device flex"
+    )]
+    OutOfMemory {
+        /// The device.
+        device: String,
+        /// The step.
+        step: usize,
     },
     /// The loss left the numbers.
     #[error(
@@ -97,10 +107,54 @@ pub enum TrainError {
 
 impl TrainError {
     pub(crate) fn device(device: &str, step: usize) -> impl FnOnce(TensorReadError) -> Self + '_ {
-        move |cause| TrainError::Device {
-            device: device.to_owned(),
-            step,
-            cause: cause.to_string(),
+        move |cause| Self::of_device(device, step, &cause.to_string())
+    }
+
+    /// Drivers give causes of many lines, of which a sentence is wanted.
+    fn of_device(device: &str, step: usize, cause: &str) -> Self {
+        let device = device.to_owned();
+        let lower = cause.to_ascii_lowercase();
+        let memory = [
+            "can't allocate",
+            "out of memory",
+            "out_of_memory",
+            "outofmemory",
+        ];
+        if memory.iter().any(|sign| lower.contains(sign)) {
+            return Self::OutOfMemory { device, step };
         }
+        let cause = cause.lines().next().unwrap_or_default();
+        let cause = cause.trim_end_matches([':', '.']).to_owned();
+        Self::Device {
+            device,
+            step,
+            cause,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Burn 0.22.1 reports a buffer that llvmpipe has no room for.
+    const NO_ROOM: &str = "An IO error happened\nCaused by:\n  An IO error happened\nCaused by:\n  \
+        can't allocate buffer of size: 838860800\nNo backtrace available";
+
+    #[test]
+    fn a_device_without_memory_gives_one_sentence() {
+        let sentence = TrainError::of_device("wgpu", 3, NO_ROOM).to_string();
+        assert!(
+            sentence.starts_with("wgpu ran out of memory near step 3: start"),
+            "{sentence}"
+        );
+        assert!(!sentence.contains('\n'), "{sentence}");
+        let sentence =
+            TrainError::of_device("wgpu", 3, "The device was lost:\n  at a\n").to_string();
+        assert!(
+            sentence.starts_with("wgpu failed while training near step 3: The device was lost. "),
+            "{sentence}"
+        );
+        assert!(!sentence.contains('\n'), "{sentence}");
     }
 }
