@@ -22,6 +22,13 @@ pub(super) trait CpuBackend: Backend {
     /// Memory of a tensor that is ready; its rank must be 4.
     fn view(tensor: &FloatTensor<Self>) -> View<'_, f32>;
 
+    /// The tensor itself if its values lie in logical order without gaps, else a copy of which that
+    /// is true.
+    fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Memory of a tensor that is [`contiguous`](Self::contiguous).
+    fn slice(tensor: &FloatTensor<Self>) -> &[f32];
+
     /// The values in logical order.
     fn values(tensor: FloatTensor<Self>) -> Vec<f32>;
 
@@ -66,9 +73,43 @@ impl Held {
     }
 }
 
+/// A tensor in the making, in memory that nobody has cleared beforehand: the kernels write all of
+/// it, and clearing it costs as much as a pass of theirs.
+pub(super) struct Unwritten {
+    /// Of the capacity wanted, and of length 0 until it is written.
+    data: Vec<f32>,
+    shape: Vec<usize>,
+}
+
+impl Unwritten {
+    pub(super) fn new(shape: &[usize]) -> Self {
+        Self {
+            data: Vec::with_capacity(shape.iter().product()),
+            shape: shape.to_vec(),
+        }
+    }
+
+    /// The memory, for a kernel that writes all of it and reads none.
+    pub(super) fn slice(&mut self) -> &mut [f32] {
+        let len = self.shape.iter().product();
+        debug_assert!(len <= self.data.capacity());
+        // SAFETY: that much was allocated, every pattern of bits is a number, and the kernels read
+        // no entry before they have written it (their tests fill outputs with NaN).
+        unsafe { std::slice::from_raw_parts_mut(self.data.as_mut_ptr(), len) }
+    }
+
+    /// Takes over the memory, which a kernel has written.
+    pub(super) fn finish<B: CpuBackend>(mut self) -> FloatTensor<B> {
+        let len = self.shape.iter().product();
+        // SAFETY: that much was allocated, and the kernel has written all of it.
+        unsafe { self.data.set_len(len) };
+        B::own(self.data, &self.shape)
+    }
+}
+
 /// An output in the making: memory in one order of dimensions, seen in another.
 struct Output {
-    data: Vec<f32>,
+    data: Unwritten,
     memory: [usize; 4],
     /// Which dimension of the memory each logical one is.
     axes: [usize; 4],
@@ -91,7 +132,7 @@ impl Output {
 
     fn new(memory: [usize; 4], axes: [usize; 4]) -> Self {
         Self {
-            data: vec![0.0; memory.iter().product()],
+            data: Unwritten::new(&memory),
             memory,
             axes,
         }
@@ -101,11 +142,15 @@ impl Output {
         let [_, b, c, d] = self.memory;
         let strides = [b * c * d, c * d, d, 1];
         let shape = self.axes.map(|axis| self.memory[axis]);
-        ViewMut::new(&mut self.data, shape, self.axes.map(|axis| strides[axis]))
+        ViewMut::new(
+            self.data.slice(),
+            shape,
+            self.axes.map(|axis| strides[axis]),
+        )
     }
 
     fn finish<B: CpuBackend>(self) -> FloatTensor<B> {
-        B::float_permute(B::own(self.data, &self.memory), &self.axes)
+        B::float_permute(self.data.finish::<B>(), &self.axes)
     }
 }
 
@@ -262,9 +307,9 @@ pub(super) fn attend<B: CpuBackend>(
     let inputs = inputs.as_kernel();
     let [b, h, n, d] = inputs.query.shape();
     let mut output = Output::tokens([b, h, n, d]);
-    let mut log_sum_exp = vec![0.0; b * h * n];
-    kernels::attend(&inputs, &mut output.view(), &mut log_sum_exp);
-    (output.finish::<B>(), B::own(log_sum_exp, &[b, h, n]))
+    let mut log_sum_exp = Unwritten::new(&[b, h, n]);
+    kernels::attend(&inputs, &mut output.view(), log_sum_exp.slice());
+    (output.finish::<B>(), log_sum_exp.finish::<B>())
 }
 
 pub(super) fn attend_backward<B: CpuBackend>(
@@ -281,7 +326,7 @@ pub(super) fn attend_backward<B: CpuBackend>(
     dropout: AttentionDropout,
 ) -> AttendGradients<B> {
     let d_output = B::ready(d_output, false);
-    let log_sum_exp = B::values(log_sum_exp);
+    let log_sum_exp = B::contiguous(log_sum_exp);
     let held = AttendInputs::<B>::new(
         query, key, value, landmarks, bias, documents, window, scale, dropout,
     );
@@ -303,7 +348,12 @@ pub(super) fn attend_backward<B: CpuBackend>(
         landmark_value: d_landmark_value.view(),
         bias: d_bias.as_deref_mut(),
     };
-    kernels::attend_backward(&inputs, B::view(&d_output), &log_sum_exp, &mut gradients);
+    kernels::attend_backward(
+        &inputs,
+        B::view(&d_output),
+        B::slice(&log_sum_exp),
+        &mut gradients,
+    );
     AttendGradients {
         query: d_query.finish::<B>(),
         key: d_key.finish::<B>(),

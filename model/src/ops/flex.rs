@@ -32,6 +32,16 @@ impl CpuBackend for Flex {
         )
     }
 
+    fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
+        tensor.to_contiguous()
+    }
+
+    fn slice(tensor: &FloatTensor<Self>) -> &[f32] {
+        let layout = tensor.layout();
+        let values = &tensor.storage::<f32>()[layout.start_offset()..];
+        &values[..layout.shape().num_elements()]
+    }
+
     fn values(tensor: FloatTensor<Self>) -> Vec<f32> {
         let tensor = tensor.to_contiguous();
         let layout = tensor.layout();

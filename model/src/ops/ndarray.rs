@@ -51,6 +51,20 @@ impl CpuBackend for NdArray {
         View::new(data, shape, strides)
     }
 
+    fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
+        let array = array!(&tensor);
+        match array.is_standard_layout() {
+            true => tensor,
+            false => array.as_standard_layout().into_owned().into_shared().into(),
+        }
+    }
+
+    fn slice(tensor: &FloatTensor<Self>) -> &[f32] {
+        let array = array!(tensor);
+        // SAFETY: the array is in standard layout (`contiguous`), and `tensor` keeps it alive.
+        unsafe { std::slice::from_raw_parts(array.as_ptr(), array.len()) }
+    }
+
     fn values(tensor: FloatTensor<Self>) -> Vec<f32> {
         array!(&tensor).iter().copied().collect()
     }
