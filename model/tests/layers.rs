@@ -2,12 +2,13 @@
 //! backward passes, against the plain bodies with Burn's autodiff.
 
 use burn::backend::Dispatch;
-use burn::tensor::{Device, Tensor, TensorData};
-use transformer_ls_burn::ops::AttentionDropout;
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use transformer_ls_burn::ops::layers::{
     AfterAttentionLayers, Gradient, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend,
     LinearLayer, NormLayer, plain,
 };
+use transformer_ls_burn::ops::{AttentionDropout, Documents};
+use transformer_ls_burn::{Boundaries, ops};
 
 mod common;
 
@@ -295,6 +296,112 @@ fn after_attention_agrees_with_the_plain_body() {
             for (i, d) in [(0, d_context), (1, d_residual), (8, d_in)] {
                 assert_near(&format!("{name}, plain {i}"), &d, &exact_gradients[i], 1e-5);
             }
+        }
+    }
+}
+
+#[test]
+fn embeddings_agree_with_the_plain_body() {
+    const VOCABULARY: usize = 9;
+    const POSITIONS: usize = 80;
+    let packed = Boundaries::from_lengths(&[50, 0, 70, 20]);
+    for (name, device) in common::devices() {
+        for packed in [None, Some(packed.clone())] {
+            let [b, n] = if packed.is_some() { [1, B * N] } else { [B, N] };
+            let ids: Vec<i32> = (0..b * n).map(|i| ((i * i + i) % 7) as i32).collect();
+            let autodiff = device.clone().autodiff();
+            let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [b, n]), &autodiff);
+            let inputs = Inputs::new(&autodiff, 0, &[], &[[VOCABULARY, D], [POSITIONS, D]]);
+            let run = |plain: bool| {
+                let body = match plain {
+                    true => plain::embed::<Dispatch>,
+                    false => <Dispatch as LayersBackend>::embed,
+                };
+                let [token, position] = [0, 1].map(|i| inputs.matrices[i].clone().into_dispatch());
+                let output = body(token, position, ids.clone().into_dispatch(), packed.clone());
+                let output = Tensor::<3>::from_dispatch(output);
+                let loss = (output.clone() * weights([b, n, D], 90, &autodiff)).sum();
+                (host(output), inputs.gradients(loss))
+            };
+            let ((found, gradients), (exact, exact_gradients)) = (run(false), run(true));
+            assert_near(&format!("{name}, embeddings"), &found, &exact, 1e-6);
+            assert_all_near(&format!("{name}, tables"), &gradients, &exact_gradients);
+        }
+    }
+}
+
+#[test]
+fn class_rows_agree_with_the_plain_body() {
+    const WIDTH: usize = 6;
+    let packed = Boundaries::from_lengths(&[50, 0, 70, 20]);
+    let mask = |device: &Device| {
+        let real: Vec<bool> = (0..B * N).map(|i| i < N && i % 3 != 1).collect();
+        Tensor::<2, Bool>::from_data(TensorData::new(real, [B, N]), device)
+    };
+    for (name, device) in common::devices() {
+        for layout in 0..3 {
+            let autodiff = device.clone().autodiff();
+            let documents = || match layout {
+                0 => Documents::<Dispatch>::Full,
+                1 => Documents::Padded(mask(&autodiff).into_dispatch()),
+                _ => Documents::Packed(packed.clone()),
+            };
+            let ([b, n], count) = match layout {
+                2 => ([1, B * N], packed.count()),
+                _ => ([B, N], B),
+            };
+            let own = [count, HEADS, 1, WIDTH];
+            let leaf = |shape: [usize; 4], seed| weights(shape, seed, &autodiff).require_grad();
+            let rows = [1, 2, 3].map(|seed| leaf(own, seed));
+            // A view of memory `[b, n, h, d]`, as attention gives it.
+            let memory = leaf([b, n, HEADS, WIDTH], 4);
+            let run = |plain: bool| {
+                let body = match plain {
+                    true => ops::plain::class_row::<Dispatch>,
+                    false => <Dispatch as LayersBackend>::class_row,
+                };
+                let [query, key, value] = rows.each_ref().map(|row| row.clone().into_dispatch());
+                let context = memory.clone().swap_dims(1, 2).into_dispatch();
+                let output = body(query, key, value, context, documents());
+                let output = Tensor::<4>::from_dispatch(output);
+                let loss = (output.clone() * weights(own, 90, &autodiff)).sum();
+                let gradients = loss.backward();
+                let mut all: Vec<_> = rows.iter().collect();
+                all.push(&memory);
+                let gradients = all
+                    .into_iter()
+                    .map(|x| host(x.grad(&gradients).expect("one")));
+                (host(output), gradients.collect::<Vec<_>>())
+            };
+            let ((found, gradients), (exact, exact_gradients)) = (run(false), run(true));
+            assert_near(&format!("{name}, {layout}"), &found, &exact, 1e-5);
+            assert_all_near(&format!("{name}, {layout}"), &gradients, &exact_gradients);
+
+            // The plain backward pass.
+            let plain = ops::plain::class_row_backward::<Dispatch>(
+                weights(own, 90, &device).into_dispatch(),
+                weights(own, 1, &device).into_dispatch(),
+                weights(own, 2, &device).into_dispatch(),
+                weights(own, 3, &device).into_dispatch(),
+                weights([b, n, HEADS, WIDTH], 4, &device)
+                    .swap_dims(1, 2)
+                    .into_dispatch(),
+                match layout {
+                    0 => Documents::Full,
+                    1 => Documents::Padded(mask(&device).into_dispatch()),
+                    _ => Documents::Packed(packed.clone()),
+                },
+            );
+            let four = [plain.query, plain.key, plain.value];
+            let mut found: Vec<_> = four.map(|x| host(Tensor::<4>::from_dispatch(x))).into();
+            found.push(host(
+                Tensor::<4>::from_dispatch(plain.context).swap_dims(1, 2),
+            ));
+            assert_all_near(
+                &format!("{name}, {layout}, plain"),
+                &found,
+                &exact_gradients,
+            );
         }
     }
 }

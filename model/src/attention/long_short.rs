@@ -449,6 +449,10 @@ fn merge(x: Tensor<4>) -> Tensor<3> {
 ///
 /// The sum over tokens is a projection of rank 1, whose log-sum-exp gives `p_0`.
 fn read_outputs(row: ClassRow, context: Tensor<4>, layout: &Layout) -> Tensor<4> {
+    if fused_layers(&context) {
+        let ClassRow { query, key, value } = row;
+        return layers::class_row(query, key, value, context, layout.clone());
+    }
     // Elementwise rather than a product with one row, for which see burn#5122.
     let query = match layout {
         Layout::Full | Layout::Padded(_) => row.query.clone(),

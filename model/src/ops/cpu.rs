@@ -5,7 +5,7 @@
 //! the plain path.
 
 use burn::backend::Backend;
-use burn::backend::tensor::{BoolTensor, FloatTensor};
+use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use transformer_ls_kernels_cpu as kernels;
 use transformer_ls_kernels_cpu::{View, ViewMut};
 
@@ -35,19 +35,22 @@ pub(super) trait CpuBackend: Backend {
     /// Takes over contiguous memory.
     fn own(data: Vec<f32>, shape: &[usize]) -> FloatTensor<Self>;
 
+    /// Token ids, in logical order.
+    fn ids(ids: IntTensor<Self>) -> Vec<u32>;
+
     /// Not 0 = true, in logical order.
     fn mask(mask: BoolTensor<Self>) -> Vec<u8>;
 }
 
 /// [`Documents`] with their data on the host.
-enum Held {
+pub(super) enum Held {
     Full,
     Padded(Vec<u8>),
     Packed(Boundaries),
 }
 
 impl Held {
-    fn new<B: CpuBackend>(documents: Documents<B>) -> Self {
+    pub(super) fn new<B: CpuBackend>(documents: Documents<B>) -> Self {
         match documents {
             Documents::Full => Self::Full,
             Documents::Padded(mask) => Self::Padded(B::mask(mask)),
@@ -55,7 +58,7 @@ impl Held {
         }
     }
 
-    fn as_kernel(&self) -> kernels::Documents<'_> {
+    pub(super) fn as_kernel(&self) -> kernels::Documents<'_> {
         match self {
             Self::Full => kernels::Documents::Rows { mask: None },
             Self::Padded(mask) => kernels::Documents::Rows { mask: Some(mask) },
@@ -108,7 +111,7 @@ impl Unwritten {
 }
 
 /// An output in the making: memory in one order of dimensions, seen in another.
-struct Output {
+pub(super) struct Output {
     data: Unwritten,
     memory: [usize; 4],
     /// Which dimension of the memory each logical one is.
@@ -117,7 +120,7 @@ struct Output {
 
 impl Output {
     /// `[b, h, n, d]` in memory `[b, n, h, d]`.
-    fn tokens([b, h, n, d]: [usize; 4]) -> Self {
+    pub(super) fn tokens([b, h, n, d]: [usize; 4]) -> Self {
         Self::new([b, n, h, d], [0, 2, 1, 3])
     }
 
@@ -126,7 +129,7 @@ impl Output {
         Self::new([b, n, h, r], [0, 2, 3, 1])
     }
 
-    fn contiguous(shape: [usize; 4]) -> Self {
+    pub(super) fn contiguous(shape: [usize; 4]) -> Self {
         Self::new(shape, [0, 1, 2, 3])
     }
 
@@ -138,7 +141,7 @@ impl Output {
         }
     }
 
-    fn view(&mut self) -> ViewMut<'_, f32> {
+    pub(super) fn view(&mut self) -> ViewMut<'_, f32> {
         let [_, b, c, d] = self.memory;
         let strides = [b * c * d, c * d, d, 1];
         let shape = self.axes.map(|axis| self.memory[axis]);
@@ -149,7 +152,7 @@ impl Output {
         )
     }
 
-    fn finish<B: CpuBackend>(self) -> FloatTensor<B> {
+    pub(super) fn finish<B: CpuBackend>(self) -> FloatTensor<B> {
         B::float_permute(self.data.finish::<B>(), &self.axes)
     }
 }

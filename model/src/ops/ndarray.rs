@@ -1,7 +1,7 @@
 //! NdArray, the CPU backend that Burn 0.23 drops: the CPU kernels over its tensors' memory.
 
 use burn::backend::TensorMetadata;
-use burn::backend::tensor::{BoolTensor, FloatTensor};
+use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::tensor::{DType, Shape, TensorData};
 use burn_ndarray::{NdArray, NdArrayTensor};
 use transformer_ls_kernels_cpu::View;
@@ -71,6 +71,14 @@ impl CpuBackend for NdArray {
 
     fn own(data: Vec<f32>, shape: &[usize]) -> FloatTensor<Self> {
         NdArrayTensor::from_data(TensorData::new(data, Shape::from(shape.to_vec())))
+    }
+
+    fn ids(ids: IntTensor<Self>) -> Vec<u32> {
+        match ids {
+            NdArrayTensor::I64(storage) => storage.view().iter().map(|&id| id as u32).collect(),
+            NdArrayTensor::I32(storage) => storage.view().iter().map(|&id| id as u32).collect(),
+            other => unreachable!("ids are int32 or int64, not {:?}", other.dtype()),
+        }
     }
 
     fn mask(mask: BoolTensor<Self>) -> Vec<u8> {

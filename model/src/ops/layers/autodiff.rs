@@ -13,7 +13,7 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::autodiff::{Autodiff, NodeId};
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::Shape;
 
@@ -21,7 +21,8 @@ use super::{
     AfterAttentionLayers, Gradient, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend,
     LinearLayer, NormLayer,
 };
-use crate::ops::AttentionDropout;
+use crate::ops::autodiff::inner_documents;
+use crate::ops::{AttentionDropout, Boundaries, Documents};
 
 /// Outputs of `heads`.
 const OUTPUTS: usize = 7;
@@ -116,6 +117,62 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
                 prepared.finish((nodes, dropout), run(inputs))
             }
             OpsKind::UnTracked(prepared) => prepared.finish(run(inputs)),
+        }
+    }
+
+    fn embed(
+        token: FloatTensor<Self>,
+        position: FloatTensor<Self>,
+        ids: IntTensor<Self>,
+        packed: Option<Boundaries>,
+    ) -> FloatTensor<Self> {
+        let prepared = EmbedRule
+            .prepare::<C>([token.node(), position.node()])
+            .compute_bound()
+            .stateful();
+        match prepared {
+            OpsKind::Tracked(mut prepared) => {
+                let saved = EmbedSaved {
+                    tables: [&token, &position].map(|table| prepared.checkpoint(table)),
+                    ids: ids.clone(),
+                    packed: packed.clone(),
+                };
+                let (token, position) = (token.into_primitive(), position.into_primitive());
+                prepared.finish(saved, B::embed(token, position, ids, packed))
+            }
+            OpsKind::UnTracked(prepared) => {
+                let (token, position) = (token.into_primitive(), position.into_primitive());
+                prepared.finish(B::embed(token, position, ids, packed))
+            }
+        }
+    }
+
+    fn class_row(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        context: FloatTensor<Self>,
+        documents: Documents<Self>,
+    ) -> FloatTensor<Self> {
+        let documents = inner_documents::<B, C>(documents);
+        let inputs = [query, key, value, context];
+        let prepared = ClassRowRule
+            .prepare::<C>(inputs.each_ref().map(|tensor| tensor.node()))
+            .compute_bound()
+            .stateful();
+        let run = |inputs: [FloatTensor<Self>; 4], documents| {
+            let [query, key, value, context] = inputs.map(|tensor| tensor.into_primitive());
+            B::class_row(query, key, value, context, documents)
+        };
+        match prepared {
+            OpsKind::Tracked(mut prepared) => {
+                let saved = ClassRowSaved {
+                    inputs: inputs.each_ref().map(|tensor| prepared.checkpoint(tensor)),
+                    documents: documents.clone(),
+                };
+                prepared.finish(saved, run(inputs, documents))
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(run(inputs, documents)),
         }
     }
 
@@ -223,6 +280,79 @@ impl<B: LayersBackend> Backward<B, AFTER_ATTENTION_INPUTS> for AfterAttentionRul
         let gradients = B::after_attention_backward(d_output, context, residual, layers, dropout);
         let gradients =
             after_attention_tensors::<B>(gradients.context, gradients.residual, gradients.layers);
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(node) = parent {
+                grads.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct EmbedRule;
+
+#[derive(Clone, Debug)]
+struct EmbedSaved<B: Backend> {
+    tables: [NodeId; 2],
+    ids: IntTensor<B>,
+    packed: Option<Boundaries>,
+}
+
+impl<B: LayersBackend> Backward<B, 2> for EmbedRule {
+    type State = EmbedSaved<B>;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let d_output = grads.consume::<B>(&ops.node);
+        let saved = ops.state;
+        let [token, position] = saved
+            .tables
+            .map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let gradients = B::embed_backward(d_output, token, position, saved.ids, saved.packed);
+        let gradients = [gradients.token, gradients.position];
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(node) = parent {
+                grads.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ClassRowRule;
+
+#[derive(Clone, Debug)]
+struct ClassRowSaved<B: Backend> {
+    inputs: [NodeId; 4],
+    documents: Documents<B>,
+}
+
+impl<B: LayersBackend> Backward<B, 4> for ClassRowRule {
+    type State = ClassRowSaved<B>;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 4>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let d_output = grads.consume::<B>(&ops.node);
+        let saved = ops.state;
+        let [query, key, value, context] = saved
+            .inputs
+            .map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let gradients =
+            B::class_row_backward(d_output, query, key, value, context, saved.documents);
+        let gradients = [
+            gradients.query,
+            gradients.key,
+            gradients.value,
+            gradients.context,
+        ];
         for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
             if let Some(node) = parent {
                 grads.register::<B>(node.id, gradient);

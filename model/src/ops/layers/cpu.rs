@@ -2,16 +2,18 @@
 //! take the plain bodies.
 
 use burn::backend::TensorMetadata;
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::DType;
 use transformer_ls_kernels_cpu as kernels;
 
 use super::{
-    AfterAttentionGradients, AfterAttentionLayers, EPSILON, Gradient, HeadsGradients, HeadsLayers,
-    HeadsOutput, HeadsOutputGradients, LayersBackend, LinearLayer, NormLayer, plain,
+    AfterAttentionGradients, AfterAttentionLayers, ClassRowGradients, EPSILON, EmbedGradients,
+    Gradient, HeadsGradients, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend,
+    LinearLayer, NormLayer, plain,
 };
-use crate::ops::AttentionDropout;
-use crate::ops::cpu::{CpuBackend, Unwritten};
+use crate::ops::cpu::{CpuBackend, Held, Output, Unwritten};
+use crate::ops::plain as whole;
+use crate::ops::{AttentionDropout, Boundaries, Documents};
 
 /// Contiguous tensors of a linear layer.
 struct Linear<B: CpuBackend>(FloatTensor<B>, FloatTensor<B>);
@@ -324,6 +326,160 @@ pub(super) fn after_attention_backward<B: CpuBackend>(
     }
 }
 
+/// The inputs of `embed`, ready for the kernels.
+struct Embed<B: CpuBackend> {
+    token: FloatTensor<B>,
+    position: FloatTensor<B>,
+    ids: Vec<u32>,
+    /// `[b, n, D]`
+    shape: [usize; 3],
+    packed: Option<Boundaries>,
+}
+
+impl<B: CpuBackend> Embed<B> {
+    fn new(
+        token: FloatTensor<B>,
+        position: FloatTensor<B>,
+        ids: IntTensor<B>,
+        packed: Option<Boundaries>,
+    ) -> Self {
+        let [b, n] = ids.shape().dims();
+        let [_, width] = token.shape().dims();
+        Self {
+            token: B::contiguous(token),
+            position: B::contiguous(position),
+            ids: B::ids(ids),
+            shape: [b, n, width],
+            packed,
+        }
+    }
+
+    fn as_kernel(&self) -> kernels::Embed<'_, f32> {
+        let [batch, _, width] = self.shape;
+        kernels::Embed {
+            token: B::slice(&self.token),
+            position: B::slice(&self.position),
+            width,
+            ids: &self.ids,
+            documents: match &self.packed {
+                Some(boundaries) => kernels::Documents::Packed {
+                    offsets: boundaries.offsets(),
+                },
+                None => kernels::Documents::Rows { mask: None },
+            },
+            batch,
+        }
+    }
+}
+
+pub(super) fn embed<B: CpuBackend>(
+    token: FloatTensor<B>,
+    position: FloatTensor<B>,
+    ids: IntTensor<B>,
+    packed: Option<Boundaries>,
+) -> FloatTensor<B> {
+    let inputs = Embed::<B>::new(token, position, ids, packed);
+    let mut output = Unwritten::new(&inputs.shape);
+    kernels::embed(&inputs.as_kernel(), output.slice());
+    output.finish::<B>()
+}
+
+pub(super) fn embed_backward<B: CpuBackend>(
+    d_output: FloatTensor<B>,
+    token: FloatTensor<B>,
+    position: FloatTensor<B>,
+    ids: IntTensor<B>,
+    packed: Option<Boundaries>,
+) -> EmbedGradients<B> {
+    let d_output = B::contiguous(d_output);
+    let inputs = Embed::<B>::new(token, position, ids, packed);
+    let mut d_token = Unwritten::new(inputs.token.shape().as_slice());
+    let mut d_position = Unwritten::new(inputs.position.shape().as_slice());
+    kernels::embed_backward(
+        &inputs.as_kernel(),
+        B::slice(&d_output),
+        [d_token.slice(), d_position.slice()],
+    );
+    EmbedGradients {
+        token: d_token.finish::<B>(),
+        position: d_position.finish::<B>(),
+    }
+}
+
+/// The inputs of `class_row`, ready for the kernels.
+struct ClassRow<B: CpuBackend> {
+    rows: [FloatTensor<B>; 3],
+    context: FloatTensor<B>,
+    documents: Held,
+}
+
+impl<B: CpuBackend> ClassRow<B> {
+    fn new(rows: [FloatTensor<B>; 3], context: FloatTensor<B>, documents: Documents<B>) -> Self {
+        Self {
+            rows: rows.map(|row| B::ready(row, false)),
+            context: B::ready(context, false),
+            documents: Held::new::<B>(documents),
+        }
+    }
+
+    fn as_kernel(&self) -> kernels::ClassRow<'_, f32> {
+        let [query, key, value] = self.rows.each_ref().map(|row| B::view(row));
+        kernels::ClassRow {
+            query,
+            key,
+            value,
+            context: B::view(&self.context),
+            documents: self.documents.as_kernel(),
+        }
+    }
+}
+
+pub(super) fn class_row<B: CpuBackend>(
+    query: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    context: FloatTensor<B>,
+    documents: Documents<B>,
+) -> FloatTensor<B> {
+    let inputs = ClassRow::<B>::new([query, key, value], context, documents);
+    let inputs = inputs.as_kernel();
+    let mut output = Output::contiguous(inputs.query.shape());
+    kernels::class_row(&inputs, &mut output.view());
+    output.finish::<B>()
+}
+
+pub(super) fn class_row_backward<B: CpuBackend>(
+    d_output: FloatTensor<B>,
+    query: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    context: FloatTensor<B>,
+    documents: Documents<B>,
+) -> ClassRowGradients<B> {
+    let d_output = B::ready(d_output, false);
+    let inputs = ClassRow::<B>::new([query, key, value], context, documents);
+    let inputs = inputs.as_kernel();
+    let row = || Output::contiguous(inputs.query.shape());
+    let (mut query, mut key, mut value) = (row(), row(), row());
+    let mut context = Output::tokens(inputs.context.shape());
+    kernels::class_row_backward(
+        &inputs,
+        B::view(&d_output),
+        &mut kernels::ClassRowGradients {
+            query: query.view(),
+            key: key.view(),
+            value: value.view(),
+            context: context.view(),
+        },
+    );
+    ClassRowGradients {
+        query: query.finish::<B>(),
+        key: key.finish::<B>(),
+        value: value.finish::<B>(),
+        context: context.finish::<B>(),
+    }
+}
+
 /// Implements the operations for a [`CpuBackend`]: its kernels for float32, the plain bodies else.
 macro_rules! layers_on_cpu {
     ($backend:ty) => {
@@ -375,6 +531,60 @@ macro_rules! layers_on_cpu {
                     _ => plain::after_attention_backward,
                 };
                 body(d_output, context, residual, layers, dropout)
+            }
+
+            fn embed(
+                token: FloatTensor<Self>,
+                position: FloatTensor<Self>,
+                ids: IntTensor<Self>,
+                packed: Option<Boundaries>,
+            ) -> FloatTensor<Self> {
+                match token.dtype() {
+                    DType::F32 => embed::<Self>(token, position, ids, packed),
+                    _ => plain::embed::<Self>(token, position, ids, packed),
+                }
+            }
+
+            fn embed_backward(
+                d_output: FloatTensor<Self>,
+                token: FloatTensor<Self>,
+                position: FloatTensor<Self>,
+                ids: IntTensor<Self>,
+                packed: Option<Boundaries>,
+            ) -> EmbedGradients<Self> {
+                match token.dtype() {
+                    DType::F32 => embed_backward::<Self>(d_output, token, position, ids, packed),
+                    _ => plain::embed_backward::<Self>(d_output, token, position, ids, packed),
+                }
+            }
+
+            fn class_row(
+                query: FloatTensor<Self>,
+                key: FloatTensor<Self>,
+                value: FloatTensor<Self>,
+                context: FloatTensor<Self>,
+                documents: Documents<Self>,
+            ) -> FloatTensor<Self> {
+                let body = match context.dtype() {
+                    DType::F32 => class_row,
+                    _ => whole::class_row,
+                };
+                body(query, key, value, context, documents)
+            }
+
+            fn class_row_backward(
+                d_output: FloatTensor<Self>,
+                query: FloatTensor<Self>,
+                key: FloatTensor<Self>,
+                value: FloatTensor<Self>,
+                context: FloatTensor<Self>,
+                documents: Documents<Self>,
+            ) -> ClassRowGradients<Self> {
+                let body = match context.dtype() {
+                    DType::F32 => class_row_backward,
+                    _ => whole::class_row_backward,
+                };
+                body(d_output, query, key, value, context, documents)
             }
         }
     };

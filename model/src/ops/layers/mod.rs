@@ -1,5 +1,6 @@
-//! The layers around attention as operations: what is read of a token before it (`heads`), and
-//! what follows it in a block (`after_attention`).
+//! The layers around attention as operations: embeddings (`embed`), what is read of a token before
+//! attention (`heads`), what follows it in a block (`after_attention`), and the class row's reading
+//! of the outputs (`class_row`).
 //!
 //! Composed of a backend's own operations, these layers cost a CPU more than its arithmetic: each
 //! operation makes and reads whole tensors. The CPU kernels compute them tile by tile, in one pass
@@ -21,13 +22,14 @@ pub mod plain;
 mod tensor;
 
 pub use tensor::{
-    AfterAttentionModules, Heads, HeadsModules, after_attention, fused_layers, heads,
+    AfterAttentionModules, Heads, HeadsModules, after_attention, class_row, embed, fused_layers,
+    heads,
 };
 
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};
 
-use super::AttentionDropout;
+use super::{AttentionDropout, Boundaries, Documents};
 
 /// ε of every LayerNorm of the model.
 pub(crate) const EPSILON: f64 = 1e-5;
@@ -177,6 +179,30 @@ pub struct AfterAttentionGradients<B: Backend> {
     pub layers: AfterAttentionLayers<B>,
 }
 
+/// What [`LayersBackend::embed_backward`] gives.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub struct EmbedGradients<B: Backend> {
+    /// `[vocabulary, D]`
+    pub token: FloatTensor<B>,
+    /// `[positions, D]`
+    pub position: FloatTensor<B>,
+}
+
+/// What [`LayersBackend::class_row_backward`] gives.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub struct ClassRowGradients<B: Backend> {
+    /// `[documents, h, 1, d]`
+    pub query: FloatTensor<B>,
+    /// `[documents, h, 1, d]`
+    pub key: FloatTensor<B>,
+    /// `[documents, h, 1, d]`
+    pub value: FloatTensor<B>,
+    /// `[b, h, n, d]`
+    pub context: FloatTensor<B>,
+}
+
 /// The layers around attention, and their backward passes.
 #[backend_extension(
     Cube: cfg(feature = "cube"),
@@ -258,6 +284,73 @@ pub trait LayersBackend: Backend {
         dropout: AttentionDropout,
     ) -> AfterAttentionGradients<Self> {
         plain::after_attention_backward::<Self>(d_output, context, residual, layers, dropout)
+    }
+
+    /// The sum of the embeddings of each token and of its position, counted from the start of its
+    /// row, or of its document in a `packed` batch.
+    ///
+    /// # Shapes
+    ///
+    /// - token: `[vocabulary, D]`; position: `[positions, D]`; ids: `[b, n]`
+    /// - output: `[b, n, D]`
+    #[fusion(default)]
+    fn embed(
+        token: FloatTensor<Self>,
+        position: FloatTensor<Self>,
+        ids: IntTensor<Self>,
+        packed: Option<Boundaries>,
+    ) -> FloatTensor<Self> {
+        plain::embed::<Self>(token, position, ids, packed)
+    }
+
+    /// Gradients of [`embed`](Self::embed).
+    ///
+    /// # Shapes
+    ///
+    /// As there.
+    #[fusion(default)]
+    fn embed_backward(
+        d_output: FloatTensor<Self>,
+        token: FloatTensor<Self>,
+        position: FloatTensor<Self>,
+        ids: IntTensor<Self>,
+        packed: Option<Boundaries>,
+    ) -> EmbedGradients<Self> {
+        plain::embed_backward::<Self>(d_output, token, position, ids, packed)
+    }
+
+    /// Class rows read the outputs of their documents: with `p = softmax([q·k, q·C_1 … q·C_n])` over
+    /// the real tokens, `p_0 v + Σ p_i C_i`; 0 for a document without a real token.
+    ///
+    /// # Shapes
+    ///
+    /// - query, key, value, output: `[documents, h, 1, d]`; context: `[b, h, n, d]`
+    #[fusion(default)]
+    fn class_row(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        context: FloatTensor<Self>,
+        #[extension_type] documents: Documents<Self>,
+    ) -> FloatTensor<Self> {
+        super::plain::class_row::<Self>(query, key, value, context, documents)
+    }
+
+    /// Gradients of [`class_row`](Self::class_row).
+    ///
+    /// # Shapes
+    ///
+    /// As there.
+    #[fusion(default)]
+    fn class_row_backward(
+        d_output: FloatTensor<Self>,
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        context: FloatTensor<Self>,
+        #[extension_type] documents: Documents<Self>,
+    ) -> ClassRowGradients<Self> {
+        super::plain::class_row_backward::<Self>(d_output, query, key, value, context, documents)
     }
 }
 

@@ -2,17 +2,17 @@
 //! [`Dispatch`](burn::backend::Dispatch) or with `Autodiff<B>` the forward passes are
 //! differentiable by Burn's own rules, which tests the backward passes.
 
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Scalar, TensorMetadata};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, Scalar, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::{Shape, TensorData};
 use transformer_ls_kernels_cpu::dropout;
 
 use super::{
-    AfterAttentionGradients, AfterAttentionLayers, EPSILON, Gradient, HeadsGradients, HeadsLayers,
-    HeadsOutput, HeadsOutputGradients, LinearLayer, NormLayer,
+    AfterAttentionGradients, AfterAttentionLayers, EPSILON, EmbedGradients, Gradient,
+    HeadsGradients, HeadsLayers, HeadsOutput, HeadsOutputGradients, LinearLayer, NormLayer,
 };
-use crate::ops::AttentionDropout;
 use crate::ops::plain::{exact_gelu, exact_gelu_backward};
+use crate::ops::{AttentionDropout, Boundaries};
 
 /// See [`LayersBackend::heads`](super::LayersBackend::heads).
 pub fn heads<B: Backend>(
@@ -168,6 +168,45 @@ pub fn after_attention_backward<B: Backend>(
             ff_out,
         },
     }
+}
+
+/// See [`LayersBackend::embed`](super::LayersBackend::embed).
+pub fn embed<B: Backend>(
+    token: FloatTensor<B>,
+    position: FloatTensor<B>,
+    ids: IntTensor<B>,
+    packed: Option<Boundaries>,
+) -> FloatTensor<B> {
+    let places = positions::<B>(&ids, packed);
+    B::float_add(B::embedding(token, ids), B::embedding(position, places))
+}
+
+/// See [`LayersBackend::embed_backward`](super::LayersBackend::embed_backward).
+pub fn embed_backward<B: Backend>(
+    d_output: FloatTensor<B>,
+    token: FloatTensor<B>,
+    position: FloatTensor<B>,
+    ids: IntTensor<B>,
+    packed: Option<Boundaries>,
+) -> EmbedGradients<B> {
+    let places = positions::<B>(&ids, packed);
+    EmbedGradients {
+        token: B::embedding_backward(token, d_output.clone(), ids),
+        position: B::embedding_backward(position, d_output, places),
+    }
+}
+
+/// Each token's position, `[b, n]`.
+fn positions<B: Backend>(ids: &IntTensor<B>, packed: Option<Boundaries>) -> IntTensor<B> {
+    let [b, n] = ids.shape().dims();
+    let positions: Vec<i32> = match packed {
+        Some(boundaries) => boundaries.positions().iter().map(|&p| p as i32).collect(),
+        None => (0..b).flat_map(|_| 0..n as i32).collect(),
+    };
+    let device = ids.device();
+    let dtype = get_or_init_device_settings::<B>(&device).int_dtype;
+    let data = TensorData::new(positions, [b, n]).convert_dtype(dtype.into());
+    B::int_from_data(data, &device)
 }
 
 /// `[b, n, width]` → `[b · n, width]`

@@ -3,10 +3,10 @@
 use burn::backend::Dispatch;
 use burn::module::Param;
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::{DType, Tensor, assert_shape};
+use burn::tensor::{DType, Int, Tensor, assert_shape};
 
 use super::{AfterAttentionLayers, HeadsLayers, LayersBackend, LinearLayer, NormLayer};
-use crate::ops::{AttentionDropout, attention_path};
+use crate::ops::{AttentionDropout, Layout, attention_path};
 
 /// Whether modules on this tensor's device should take these operations rather than compose the
 /// layers: where a kernel computes them.
@@ -135,6 +135,69 @@ pub fn after_attention(
             ff_out: linear(modules.ff_out),
         },
         dropout,
+    ))
+}
+
+/// Embeddings of tokens and their positions: [`LayersBackend::embed`].
+///
+/// # Shapes
+///
+/// - token: `[vocabulary, D]`; position: `[positions, D]`; ids: `[b, n]`
+/// - output: `[b, n, D]`
+///
+/// # Panics
+///
+/// Panics if the shapes do not fit each other or the layout, or if an id or a position has no row.
+pub fn embed(
+    token: Tensor<2>,
+    position: Tensor<2>,
+    ids: Tensor<2, Int>,
+    layout: &Layout,
+) -> Tensor<3> {
+    let [_, width] = token.dims();
+    assert_shape!(position, [_, width]);
+    let [b, n] = ids.dims();
+    layout.check(b, n);
+    let packed = match layout {
+        Layout::Full | Layout::Padded(_) => None,
+        Layout::Packed(boundaries) => Some(boundaries.clone()),
+    };
+    Tensor::from_dispatch(<Dispatch as LayersBackend>::embed(
+        token.into_dispatch(),
+        position.into_dispatch(),
+        ids.into_dispatch(),
+        packed,
+    ))
+}
+
+/// Class rows read the outputs of their documents: [`LayersBackend::class_row`].
+///
+/// # Shapes
+///
+/// - query, key, value, output: `[documents, h, 1, d]`; context: `[b, h, n, d]`
+///
+/// # Panics
+///
+/// Panics if the shapes do not fit each other or the layout.
+pub fn class_row(
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    context: Tensor<4>,
+    layout: Layout,
+) -> Tensor<4> {
+    let [b, h, n, d] = context.dims();
+    layout.check(b, n);
+    let documents = layout.documents(b);
+    for row in [&query, &key, &value] {
+        assert_shape!(row, [documents, h, 1, d]);
+    }
+    Tensor::from_dispatch(<Dispatch as LayersBackend>::class_row(
+        query.into_dispatch(),
+        key.into_dispatch(),
+        value.into_dispatch(),
+        context.into_dispatch(),
+        layout.into_dispatch(),
     ))
 }
 
