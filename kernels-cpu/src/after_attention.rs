@@ -157,8 +157,8 @@ fn part<S: Simd, T: Real>(
         let count = context.len() / width;
         let own = tile * ROWS * width..tile * ROWS * width + count * width;
         let tile_rows = first + tile * ROWS..first + tile * ROWS + count;
-        pad(context, width, padded_context, x_step);
-        pad(&residual[own.clone()], width, rows, x_step);
+        pad(simd, context, width, padded_context, x_step);
+        pad(simd, &residual[own.clone()], width, rows, x_step);
         let inverse = &mut inverse[..count];
         let from = Matrix::padded(padded_context, width);
         layers.add_branch(simd, 0, from, tile_rows.clone(), rows, branch);
@@ -190,7 +190,7 @@ fn part<S: Simd, T: Real>(
         layers.drop(simd, 1, tile_rows.clone(), hidden_width, hidden, h_step);
         let from = Matrix::padded(hidden, hidden_width);
         layers.add_branch(simd, 2, from, tile_rows, rows, branch);
-        unpad(Matrix::padded(rows, width), width, &mut to[own]);
+        unpad(simd, Matrix::padded(rows, width), width, &mut to[own]);
     }
 }
 

@@ -153,9 +153,9 @@ fn part<S: Simd, T: Real>(
         let inverse = &mut inverse[..count];
 
         // The forward pass again.
-        pad(x, width, context, x_step);
-        pad(&work.given[1][own.clone()], width, rows, x_step);
-        pad(&work.given[2][own.clone()], width, d_rows, x_step);
+        pad(simd, x, width, context, x_step);
+        pad(simd, &work.given[1][own.clone()], width, rows, x_step);
+        pad(simd, &work.given[2][own.clone()], width, d_rows, x_step);
         let from = Matrix::padded(context, width);
         layers.add_branch(simd, 0, from, tile_rows.clone(), rows, branch);
         standardized.copy_from_slice(rows);
@@ -239,6 +239,7 @@ fn part<S: Simd, T: Real>(
             },
         );
         unpad(
+            simd,
             Matrix::padded(d_rows, width),
             width,
             &mut d_residual[own.clone()],
@@ -255,7 +256,12 @@ fn part<S: Simd, T: Real>(
             of_output,
             d_normed,
         );
-        unpad(Matrix::padded(d_normed, width), width, &mut d_context[own]);
+        unpad(
+            simd,
+            Matrix::padded(d_normed, width),
+            width,
+            &mut d_context[own],
+        );
     }
 }
 

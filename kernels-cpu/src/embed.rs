@@ -6,6 +6,7 @@ use fearless_simd::prelude::*;
 use rayon::prelude::*;
 
 use crate::documents::Documents;
+use crate::layers::add;
 use crate::real::Real;
 
 /// Rows that a thread takes at once.
@@ -138,7 +139,10 @@ fn position_gradients<T: Real>(inputs: &Embed<'_, T>, d_output: &[T], d_position
             for document in documents.iter().filter(|document| document.len > first) {
                 let len = (document.len - first).min(to.len() / width) * width;
                 let from = &d_output[(document.row + first) * width..][..len];
-                dispatch!(level, simd => add(simd, from, &mut to[..len]));
+                dispatch!(level, simd => simd.vectorize(
+                    #[inline(always)]
+                    || add(simd, from, &mut to[..len])
+                ));
             }
         });
 }
@@ -171,11 +175,14 @@ fn token_gradients<T: Real>(inputs: &Embed<'_, T>, d_output: &[T], d_token: &mut
     sums.par_chunks_exact_mut(width)
         .zip(&pieces)
         .for_each(|(sum, (_, rows))| {
-            dispatch!(level, simd => {
-                for &row in *rows {
-                    add(simd, &d_output[row as usize * width..][..width], sum);
+            dispatch!(level, simd => simd.vectorize(
+                #[inline(always)]
+                || {
+                    for &row in *rows {
+                        add(simd, &d_output[row as usize * width..][..width], sum);
+                    }
                 }
-            });
+            ));
         });
     d_token.fill(T::ZERO);
     for ((id, _), sum) in pieces.iter().zip(sums.chunks_exact(width)) {
@@ -183,16 +190,4 @@ fn token_gradients<T: Real>(inputs: &Embed<'_, T>, d_output: &[T], d_token: &mut
             *to += *from;
         }
     }
-}
-
-#[inline(always)]
-fn add<S: Simd, T: Real>(simd: S, from: &[T], to: &mut [T]) {
-    simd.vectorize(
-        #[inline(always)]
-        || {
-            for (to, from) in to.iter_mut().zip(from) {
-                *to += *from;
-            }
-        },
-    );
 }

@@ -129,7 +129,7 @@ fn part<S: Simd, T: Real>(
     for (tile, x) in x.chunks(ROWS * width).enumerate() {
         let count = x.len() / width;
         let inverse = &mut inverse[..count];
-        pad(x, width, normed, x_step);
+        pad(simd, x, width, normed, x_step);
         simd.vectorize(
             #[inline(always)]
             || norm.normalize(simd, normed, x_step, inverse),
@@ -154,6 +154,7 @@ fn part<S: Simd, T: Real>(
             let (first, width) = stack.place(layer);
             let to = &mut output[tile * ROWS * width..][..count * width];
             unpad(
+                simd,
                 Matrix::padded(y, stack.columns).from_column(first),
                 width,
                 to,

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::heads::Heads;
 use crate::layers::{
-    LinearGradients, ROWS, Stack, add_up, pad, parts, parts_mut, rows_of_part, unpad,
+    LinearGradients, ROWS, Stack, add, add_up, pad, pad_sum, parts, parts_mut, rows_of_part, unpad,
 };
 use crate::matrix::{Matrix, Sizes, Start, add_columns, product, step};
 use crate::norm::{NormGradients, PaddedNorm};
@@ -187,7 +187,7 @@ fn part<S: Simd, T: Real>(
         let count = x.len() / width;
         let [inverse, key_inverse, value_inverse] =
             inverse.each_mut().map(|values| &mut values[..count]);
-        pad(x, width, standardized, x_step);
+        pad(simd, x, width, standardized, x_step);
         simd.vectorize(
             #[inline(always)]
             || {
@@ -213,7 +213,9 @@ fn part<S: Simd, T: Real>(
         );
         for (layer, lists) in work.given[..4].iter().enumerate() {
             let (first, width) = stack.place(layer);
-            gather(lists, tile, count, width, &mut d_y[first..], y_step);
+            let own = tile * ROWS * width..tile * ROWS * width + count * width;
+            let lists: Vec<_> = lists.iter().map(|list| &list[own.clone()]).collect();
+            pad_sum(simd, &lists, width, count, &mut d_y[first..], y_step);
         }
         simd.vectorize(
             #[inline(always)]
@@ -254,39 +256,13 @@ fn part<S: Simd, T: Real>(
             },
         );
         let d_x = &mut d_x[tile * ROWS * width..][..count * width];
-        unpad(Matrix::padded(d_normed, width), width, d_x);
+        unpad(simd, Matrix::padded(d_normed, width), width, d_x);
         for list in &work.given[4] {
             let from = &list[tile * ROWS * width..][..count * width];
-            for (to, value) in d_x.iter_mut().zip(from) {
-                *to += *value;
-            }
-        }
-    }
-}
-
-/// Writes the sum of a list of gradients to padded rows.
-#[inline(always)]
-fn gather<T: Real>(
-    lists: &[&[T]],
-    tile: usize,
-    count: usize,
-    width: usize,
-    to: &mut [T],
-    step: usize,
-) {
-    for i in 0..count {
-        let to = &mut to[i * step..][..width];
-        match lists {
-            [] => to.fill(T::ZERO),
-            [first, rest @ ..] => {
-                to.copy_from_slice(&first[(tile * ROWS + i) * width..][..width]);
-                for list in rest {
-                    let from = &list[(tile * ROWS + i) * width..][..width];
-                    for (to, value) in to.iter_mut().zip(from) {
-                        *to += *value;
-                    }
-                }
-            }
+            simd.vectorize(
+                #[inline(always)]
+                || add(simd, from, d_x),
+            );
         }
     }
 }

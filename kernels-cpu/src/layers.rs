@@ -4,16 +4,17 @@
 //! Rows are cut into parts by their number alone. Each part sums the gradients of the parameters in
 //! memory of its own, and the parts are added in order: the same bits for any number of threads.
 
+use fearless_simd::prelude::*;
 use rayon::prelude::*;
 
 use crate::matrix::{Matrix, step};
-use crate::real::Real;
+use crate::real::{Lanes, Real, load, store};
 
 /// Rows that are worked on at once: all of a tile's matrices stay in a core's second cache.
 pub(crate) const ROWS: usize = 64;
 
 /// The most parts, each of which has sums of its own.
-const PARTS: usize = 64;
+const PARTS: usize = 32;
 
 /// Rows of a part, of `rows` altogether.
 pub(crate) fn rows_of_part(rows: usize) -> usize {
@@ -157,19 +158,88 @@ pub(crate) fn parts_mut<T>(values: &mut [T], width: usize, rows: usize) -> Vec<&
 
 /// Copies rows `[count, width]` into padded memory, zeros beside them.
 #[inline(always)]
-pub(crate) fn pad<T: Real>(rows: &[T], width: usize, to: &mut [T], step: usize) {
-    for (row, to) in rows.chunks_exact(width).zip(to.chunks_exact_mut(step)) {
-        let (to, rest) = to.split_at_mut(width);
-        to.copy_from_slice(row);
-        rest.fill(T::ZERO);
-    }
+pub(crate) fn pad<S: Simd, T: Real>(simd: S, rows: &[T], width: usize, to: &mut [T], step: usize) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            for (row, to) in rows.chunks_exact(width).zip(to.chunks_exact_mut(step)) {
+                let (to, rest) = to.split_at_mut(width);
+                copy(simd, row, to);
+                rest.fill(T::ZERO);
+            }
+        },
+    );
 }
 
 /// Copies the real part of padded rows.
 #[inline(always)]
-pub(crate) fn unpad<T: Real>(rows: Matrix<'_, T>, width: usize, to: &mut [T]) {
-    for (i, to) in to.chunks_exact_mut(width.max(1)).enumerate() {
-        to.copy_from_slice(&rows.data[i * rows.step..][..width]);
+pub(crate) fn unpad<S: Simd, T: Real>(simd: S, rows: Matrix<'_, T>, width: usize, to: &mut [T]) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            for (i, to) in to.chunks_exact_mut(width.max(1)).enumerate() {
+                copy(simd, &rows.data[i * rows.step..][..width], to);
+            }
+        },
+    );
+}
+
+/// Writes the sum of several `[count, width]` to padded rows; zeros if there are none. What lies
+/// beside the rows stays.
+#[inline(always)]
+pub(crate) fn pad_sum<S: Simd, T: Real>(
+    simd: S,
+    lists: &[&[T]],
+    width: usize,
+    count: usize,
+    to: &mut [T],
+    step: usize,
+) {
+    simd.vectorize(
+        #[inline(always)]
+        || {
+            for i in 0..count {
+                let to = &mut to[i * step..][..width];
+                let own = i * width..(i + 1) * width;
+                match lists {
+                    [] => to.fill(T::ZERO),
+                    [first, rest @ ..] => {
+                        copy(simd, &first[own.clone()], to);
+                        for list in rest {
+                            add(simd, &list[own.clone()], to);
+                        }
+                    }
+                }
+            }
+        },
+    );
+}
+
+/// A copy of a row, which is too short for a call of the library's to pay.
+#[inline(always)]
+fn copy<S: Simd, T: Real>(simd: S, from: &[T], to: &mut [T]) {
+    let lanes = Lanes::<S, T>::LEN;
+    let mut from = from.chunks_exact(lanes);
+    let mut to = to.chunks_exact_mut(lanes);
+    for (from, to) in from.by_ref().zip(to.by_ref()) {
+        store::<S, T>(load::<S, T>(simd, from), to);
+    }
+    for (from, to) in from.remainder().iter().zip(to.into_remainder()) {
+        *to = *from;
+    }
+}
+
+/// `to += from`
+#[inline(always)]
+pub(crate) fn add<S: Simd, T: Real>(simd: S, from: &[T], to: &mut [T]) {
+    let lanes = Lanes::<S, T>::LEN;
+    let mut from = from.chunks_exact(lanes);
+    let mut to = to.chunks_exact_mut(lanes);
+    for (from, to) in from.by_ref().zip(to.by_ref()) {
+        store::<S, T>(load::<S, T>(simd, from) + load::<S, T>(simd, to), to);
+    }
+    for (from, to) in from.remainder().iter().zip(to.into_remainder()) {
+        *to += *from;
     }
 }
 

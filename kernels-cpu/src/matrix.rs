@@ -87,19 +87,28 @@ pub(crate) fn product<S: Simd, T: Real, const TURNED: bool>(
             let columns = sizes.columns.next_multiple_of(64 / size_of::<T>());
             let mut column = 0;
             while column < columns {
-                let two = column + 2 * lanes <= columns;
+                // As many sums as leave a register for each vector and one for a number.
+                let vectors = (columns - column) / lanes;
                 let mut row = 0;
                 while row < sizes.rows {
                     let left = sizes.rows - row;
-                    row += match (two, left) {
-                        (true, 8..) if many => work.block::<S, TURNED, 8, 2>(simd, row, column),
-                        (true, 4..) => work.block::<S, TURNED, 4, 2>(simd, row, column),
-                        (true, _) => work.block::<S, TURNED, 1, 2>(simd, row, column),
-                        (false, 8..) => work.block::<S, TURNED, 8, 1>(simd, row, column),
-                        (false, _) => work.block::<S, TURNED, 1, 1>(simd, row, column),
+                    row += match (vectors, left) {
+                        (4.., 6..) if many => work.block::<S, TURNED, 6, 4>(simd, row, column),
+                        (4.., 4..) if many => work.block::<S, TURNED, 4, 4>(simd, row, column),
+                        (4.., _) if many => work.block::<S, TURNED, 1, 4>(simd, row, column),
+                        (2.., 8..) if many => work.block::<S, TURNED, 8, 2>(simd, row, column),
+                        (2.., 4..) => work.block::<S, TURNED, 4, 2>(simd, row, column),
+                        (2.., _) => work.block::<S, TURNED, 1, 2>(simd, row, column),
+                        (_, 8..) => work.block::<S, TURNED, 8, 1>(simd, row, column),
+                        (_, _) => work.block::<S, TURNED, 1, 1>(simd, row, column),
                     };
                 }
-                column += if two { 2 * lanes } else { lanes };
+                column += lanes
+                    * match vectors {
+                        4.. if many => 4,
+                        2.. => 2,
+                        _ => 1,
+                    };
             }
         },
     );
