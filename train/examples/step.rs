@@ -29,6 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const WARM_UP: usize = 2;
 
 fn main() -> Result<()> {
+    transformer_ls_infer::memory::keep();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [preset, pass, steps, lengths] = arguments.as_slice() else {
         bail!("usage: step PRESET train_step|forward STEPS LENGTHS_FILE");
