@@ -255,7 +255,7 @@ impl<T: Real> Layers<T> {
                     let of_row = dropout::step(of_site, row as u32);
                     for (column, value) in values[..width].iter_mut().enumerate() {
                         let kept = dropout::step(of_row, column as u32) >= threshold;
-                        *value = *value * if kept { scale } else { T::ZERO };
+                        *value *= if kept { scale } else { T::ZERO };
                     }
                 }
             },

@@ -211,7 +211,7 @@ fn part<S: Simd, T: Real>(
             || {
                 let derivative = &hidden[..count * h_step];
                 for (d, derivative) in d_hidden.iter_mut().zip(derivative) {
-                    *d = *d * *derivative;
+                    *d *= *derivative;
                 }
             },
         );

@@ -102,8 +102,9 @@ pub fn class_row_backward<T: Real>(
         || (Vec::new(), Vec::new()),
         |(shares, slopes), (document, head)| {
             let d_output = d_output.rows(document.number, *head, 0).row(0);
+            let place = (document, *head);
             dispatch!(level, simd => {
-                read_backward(simd, inputs, document, *head, d_output, gradients, shares, slopes)
+                read_backward(simd, inputs, place, d_output, gradients, shares, slopes)
             });
         },
     );
@@ -173,7 +174,7 @@ fn shares<S: Simd, T: Real>(
     let own = (own - largest).exp();
     let scale = T::ONE / (sums.reduce_sum() + own);
     for share in shares.iter_mut() {
-        *share = *share * scale;
+        *share *= scale;
     }
     own * scale
 }
@@ -210,8 +211,7 @@ fn read<S: Simd, T: Real>(
 fn read_backward<S: Simd, T: Real>(
     simd: S,
     inputs: &ClassRow<'_, T>,
-    document: &Document<'_>,
-    head: usize,
+    (document, head): (&Document<'_>, usize),
     d_output: &[T],
     gradients: &ClassRowGradients<'_, T>,
     of_tokens: &mut Vec<T>,

@@ -20,6 +20,7 @@ pub struct ErfcConstants<T: 'static> {
 }
 
 /// Relative error 9e-9, before rounding.
+#[allow(clippy::excessive_precision, reason = "digits as they were computed")]
 pub const F32: ErfcConstants<f32> = ErfcConstants {
     p: 0.4,
     q: &[
@@ -38,6 +39,7 @@ pub const F32: ErfcConstants<f32> = ErfcConstants {
 };
 
 /// Relative error 3e-15, before rounding.
+#[allow(clippy::excessive_precision, reason = "digits as they were computed")]
 pub const F64: ErfcConstants<f64> = ErfcConstants {
     p: 0.5,
     q: &[

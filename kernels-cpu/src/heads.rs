@@ -155,7 +155,7 @@ fn part<S: Simd, T: Real>(
             let to = &mut output[tile * ROWS * width..][..count * width];
             unpad(
                 simd,
-                Matrix::padded(y, stack.columns).from_column(first),
+                Matrix::padded(y, stack.columns).skip_columns(first),
                 width,
                 to,
             );

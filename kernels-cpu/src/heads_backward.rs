@@ -205,7 +205,7 @@ fn part<S: Simd, T: Real>(
         product::<S, T, false>(
             simd,
             Matrix::padded(normed, width),
-            stack.weight().from_column(first_key),
+            stack.weight().skip_columns(first_key),
             Start::Row(&stack.bias[first_key..]),
             window,
             window_step,
@@ -223,7 +223,7 @@ fn part<S: Simd, T: Real>(
                 for (first, inverse) in [(first_key, key_inverse), (first_value, value_inverse)] {
                     let own = first - first_key;
                     window_norm.standardize(simd, &mut window[own..], window_step, inverse);
-                    let from = Matrix::padded(window, window_columns).from_column(own);
+                    let from = Matrix::padded(window, window_columns).skip_columns(own);
                     let [d_gain, d_offset] = halves(d_window_norm);
                     let d_rows = &mut d_y[first..];
                     window_norm.backward(simd, d_rows, y_step, from, inverse, [d_gain, d_offset]);

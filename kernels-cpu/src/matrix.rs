@@ -31,7 +31,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 
     /// The columns from `first` on.
-    pub fn from_column(self, first: usize) -> Self {
+    pub fn skip_columns(self, first: usize) -> Self {
         Self {
             data: &self.data[first..],
             ..self

@@ -87,10 +87,13 @@ fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + erf(x / 2.0_f64.sqrt()))
 }
 
+/// From inputs to outputs.
+type Function = Box<dyn Fn(&[Vec<f64>]) -> Vec<Vec<f64>> + Sync>;
+
 /// A list of tensors, the parameters of a function, and the function.
 struct Case {
     inputs: Vec<Vec<f64>>,
-    function: Box<dyn Fn(&[Vec<f64>]) -> Vec<Vec<f64>> + Sync>,
+    function: Function,
     /// The gradients of its outputs.
     d_outputs: Vec<Vec<f64>>,
 }
