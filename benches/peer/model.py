@@ -33,7 +33,7 @@ def layer_norm(weights, name, x):
     return F.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"])
 
 
-def attention(weights, name, x, mask, heads, window, class_row=None):
+def attention(weights, name, x, mask, heads, window, class_row=None, dropout=0.0):
     """Outputs of all tokens [b, n, D] and of the class row [b, 1, D], if there is one."""
     b, n, width = x.shape
     d = width // heads
@@ -67,7 +67,7 @@ def attention(weights, name, x, mask, heads, window, class_row=None):
     in_window = query @ windows(key).transpose(3, 4)
     in_window = in_window.masked_fill(~visible[:, None, :, None], HIDDEN)
     to_landmarks = query @ landmark_key[:, :, None].transpose(3, 4)
-    joined = torch.cat([to_landmarks, in_window], -1).softmax(-1)
+    joined = F.dropout(torch.cat([to_landmarks, in_window], -1).softmax(-1), dropout)
     rank = landmark_key.shape[2]
     context = joined[..., :rank] @ landmark_value[:, :, None] + joined[..., rank:] @ windows(value)
     context = context.reshape(b, heads, segments * window, d)[:, :, :n] * mask[:, None, :, None]
@@ -82,16 +82,19 @@ def attention(weights, name, x, mask, heads, window, class_row=None):
     return output, linear(weights, f"{name}.W_o", merge(class_context))
 
 
-def feed_forward(weights, name, x):
-    hidden = F.gelu(linear(weights, f"{name}.mlpblock.0", x))
-    return linear(weights, f"{name}.mlpblock.3", hidden)
+def feed_forward(weights, name, x, dropout):
+    hidden = F.dropout(F.gelu(linear(weights, f"{name}.mlpblock.0", x)), dropout)
+    return F.dropout(linear(weights, f"{name}.mlpblock.3", hidden), dropout)
 
 
-def logits(weights, ids, mask, heads, window, layers):
-    """Logits [b, classes] with a class row in the last block; mask [b, n], true = a real token."""
+def encode(weights, ids, mask, heads, window, layers, dropout=0.0):
+    """A vector for each document, [b, D]: the class row of the last block.
+
+    mask [b, n], true = a real token. `dropout` is that of training, of attention too.
+    """
     n = ids.shape[1]
     tokens = weights["model.embeddings.word_embeddings.weight"][ids]
-    x = tokens + weights["model.embeddings.position_embeddings.weight"][:n]
+    x = F.dropout(tokens + weights["model.embeddings.position_embeddings.weight"][:n], dropout)
     class_row = None
     for layer in range(layers):
         name = f"model.transformer_{layer}"
@@ -99,14 +102,30 @@ def logits(weights, ids, mask, heads, window, layers):
             class_row = weights["model.cls_embed"].expand(len(ids), 1, -1)
         normed = layer_norm(weights, f"{name}.norm1", x)
         attended, class_attended = attention(
-            weights, f"{name}.mha", normed, mask, heads, window, class_row
+            weights, f"{name}.mha", normed, mask, heads, window, class_row, dropout
         )
-        x = x + attended
-        x = x + feed_forward(weights, name, layer_norm(weights, f"{name}.norm2", x))
+        x = x + F.dropout(attended, dropout)
+        x = x + feed_forward(weights, name, layer_norm(weights, f"{name}.norm2", x), dropout)
         if class_row is not None:
-            class_row = class_row + class_attended
+            class_row = class_row + F.dropout(class_attended, dropout)
             normed = layer_norm(weights, f"{name}.norm2", class_row)
-            class_row = class_row + feed_forward(weights, name, normed)
-    pooled = layer_norm(weights, "model.norm", class_row)[:, 0]
+            class_row = class_row + feed_forward(weights, name, normed, dropout)
+    return layer_norm(weights, "model.norm", class_row)[:, 0]
+
+
+def classify(weights, pooled):
     hidden = F.relu(linear(weights, "seq_classifer.mlpblock.0", pooled))
     return linear(weights, "seq_classifer.mlpblock.2", hidden)
+
+
+def logits(weights, ids, mask, heads, window, layers, dropout=0.0):
+    """Logits [b, classes] of single documents with a class row in the last block."""
+    return classify(weights, encode(weights, ids, mask, heads, window, layers, dropout))
+
+
+def pair_logits(weights, ids, mask, heads, window, layers, dropout=0.0):
+    """Logits [b, classes] of pairs; ids and mask [2, b, n]."""
+    a, b = (
+        encode(weights, ids[side], mask[side], heads, window, layers, dropout) for side in (0, 1)
+    )
+    return classify(weights, torch.cat([a, b, a * b, a - b], 1))

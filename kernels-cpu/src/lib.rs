@@ -53,14 +53,24 @@
     reason = "loops over lanes and registers run through several arrays at once"
 )]
 
+mod after_attention;
+mod after_attention_backward;
 mod attend;
 mod attend_backward;
 mod attend_gradients;
 mod attend_merge;
 mod attend_tile;
+mod class_row;
 mod documents;
 pub mod dropout;
+mod embed;
 mod exp;
+mod gelu;
+mod heads;
+mod heads_backward;
+mod layers;
+mod matrix;
+mod norm;
 mod padded_bias;
 mod products;
 mod project;
@@ -71,10 +81,18 @@ mod tile_dropout;
 mod view;
 mod window;
 
+pub use after_attention::{AfterAttention, after_attention};
+pub use after_attention_backward::{AfterAttentionGradients, after_attention_backward};
 pub use attend::{Attend, attend};
 pub use attend_backward::{AttendGradients, attend_backward};
+pub use class_row::{ClassRow, ClassRowGradients, class_row, class_row_backward};
 pub use documents::Documents;
 pub use dropout::Dropout;
+pub use embed::{Embed, embed, embed_backward};
+pub use heads::{Heads, HeadsOutput, heads};
+pub use heads_backward::{HeadsGradients, HeadsOutputGradients, heads_backward};
+pub use layers::{Linear, LinearGradients};
+pub use norm::{Norm, NormGradients};
 pub use project::{Project, project};
 pub use project_backward::{ProjectGradients, project_backward};
 pub use real::Real;

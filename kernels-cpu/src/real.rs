@@ -39,6 +39,7 @@ impl Real for f64 {
 
 pub(crate) mod sealed {
     use crate::exp::ExpConstants;
+    use crate::gelu::ErfcConstants;
 
     /// What the kernels need to know of an element type, and what keeps others from being one.
     pub trait Sealed: Sized + 'static {
@@ -48,23 +49,28 @@ pub(crate) mod sealed {
         const NEG_INFINITY: Self;
         /// Of the vector exponential.
         const EXP: ExpConstants<Self>;
+        /// Of the vector GELU.
+        const ERFC: ErfcConstants<Self>;
 
         fn ln(self) -> Self;
 
         fn exp(self) -> Self;
+
+        fn sqrt(self) -> Self;
 
         /// A small whole number.
         fn from_index(value: isize) -> Self;
     }
 
     macro_rules! sealed {
-        ($type:ident, $exp:expr) => {
+        ($type:ident, $exp:expr, $erfc:expr) => {
             impl Sealed for $type {
                 const ZERO: Self = 0.0;
                 const ONE: Self = 1.0;
                 const INFINITY: Self = $type::INFINITY;
                 const NEG_INFINITY: Self = $type::NEG_INFINITY;
                 const EXP: ExpConstants<Self> = $exp;
+                const ERFC: ErfcConstants<Self> = $erfc;
 
                 #[inline(always)]
                 fn ln(self) -> Self {
@@ -76,14 +82,19 @@ pub(crate) mod sealed {
                 }
 
                 #[inline(always)]
+                fn sqrt(self) -> Self {
+                    self.sqrt()
+                }
+
+                #[inline(always)]
                 fn from_index(value: isize) -> Self {
                     value as $type
                 }
             }
         };
     }
-    sealed!(f32, crate::exp::F32);
-    sealed!(f64, crate::exp::F64);
+    sealed!(f32, crate::exp::F32, crate::gelu::F32);
+    sealed!(f64, crate::exp::F64, crate::gelu::F64);
 }
 
 /// A vector of one value.

@@ -5,7 +5,9 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, Linea
 use burn::tensor::{Device, Tensor};
 
 use crate::attention::{LongShortAttention, LongShortAttentionConfig, LongShortInput};
+use crate::ops::layers::{AfterAttentionModules, after_attention, fused_layers};
 use crate::ops::{Layout, exact_gelu};
+use crate::seed::{hash_dropout, mix};
 
 /// Pre-norm attention and feed-forward layers with residuals:
 /// `X ← drop(attention(LN(X))) + X`, `X ← FFN(LN(X)) + X`.
@@ -65,15 +67,17 @@ impl Block {
     ///
     /// Panics if the rows do not fit the module or the layout.
     pub fn forward(&self, rows: Rows, layout: &Layout, dropout_seed: Option<u64>) -> Rows {
-        let attended = self
+        let contexts = self
             .attention
-            .forward(self.attention_input(&rows, layout, dropout_seed));
+            .contexts(self.attention_input(&rows, layout, dropout_seed));
+        let class_row = contexts.class_row.zip(rows.class_row);
         Rows {
-            tokens: self.after_attention(attended.tokens, rows.tokens),
-            class_row: attended
-                .class_row
-                .zip(rows.class_row)
-                .map(|(attended, residual)| self.after_attention(attended, residual)),
+            tokens: self.after_attention(contexts.tokens, contexts.residual, dropout_seed),
+            class_row: class_row.map(|(context, residual)| {
+                // The same seed would drop the same entries as the first tokens'.
+                let seed = dropout_seed.map(|seed| mix(!seed));
+                self.after_attention(context, residual, seed)
+            }),
         }
     }
 
@@ -89,11 +93,12 @@ impl Block {
         layout: &Layout,
         dropout_seed: Option<u64>,
     ) -> Tensor<3> {
-        let attended =
-            self.attention
-                .forward_class_row(self.attention_input(&rows, layout, dropout_seed));
+        let contexts = self
+            .attention
+            .contexts(self.attention_input(&rows, layout, dropout_seed));
+        let context = contexts.class_row.expect("an input with a class row");
         let residual = rows.class_row.expect("rows with a class row");
-        self.after_attention(attended, residual)
+        self.after_attention(context, residual, dropout_seed.map(|seed| mix(!seed)))
     }
 
     fn attention_input(
@@ -102,7 +107,8 @@ impl Block {
         layout: &Layout,
         dropout_seed: Option<u64>,
     ) -> LongShortInput {
-        let mut input = LongShortInput::new(self.attention_norm.forward(rows.tokens.clone()))
+        let mut input = LongShortInput::new(rows.tokens.clone())
+            .norm(&self.attention_norm)
             .layout(layout.clone());
         if let Some(class_row) = &rows.class_row {
             input = input.class_row(class_row.clone());
@@ -113,8 +119,27 @@ impl Block {
         }
     }
 
-    fn after_attention(&self, attended: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-        let x = self.dropout.forward(attended) + residual;
+    /// What follows attention, given what the heads read.
+    fn after_attention(
+        &self,
+        context: Tensor<3>,
+        residual: Tensor<3>,
+        dropout_seed: Option<u64>,
+    ) -> Tensor<3> {
+        let output = &self.attention.output;
+        if fused_layers(&residual) {
+            let modules = AfterAttentionModules {
+                output,
+                norm: &self.ff_norm,
+                ff_in: &self.ff_in,
+                ff_out: &self.ff_out,
+            };
+            // Attention's own dropout has the seed itself.
+            let seed = dropout_seed.map(|seed| mix(seed ^ 1));
+            let dropout = hash_dropout(&self.dropout, &residual.device(), seed);
+            return after_attention(context, residual, modules, dropout);
+        }
+        let x = self.dropout.forward(output.forward(context)) + residual;
         let hidden = exact_gelu(self.ff_in.forward(self.ff_norm.forward(x.clone())));
         let hidden = self.dropout.forward(hidden);
         self.dropout.forward(self.ff_out.forward(hidden)) + x

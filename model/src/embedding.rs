@@ -5,6 +5,7 @@ use burn::nn::{Embedding, EmbeddingConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::ops::Layout;
+use crate::ops::layers::{embed, fused_layers};
 use crate::tokens::Tokens;
 
 /// Standard deviation of both tables at the start (the release's `lra/model.py`).
@@ -62,6 +63,11 @@ impl TokenEmbedding {
             longest <= max_length,
             "a document of {longest} tokens exceeds the model's {max_length} positions"
         );
+        let table = self.token.weight.val();
+        if fused_layers(&table) {
+            let (position, ids) = (self.position.weight.val(), tokens.ids.clone());
+            return embed(table, position, ids, &tokens.layout);
+        }
         let positions = match &tokens.layout {
             Layout::Full | Layout::Padded(_) => self
                 .position

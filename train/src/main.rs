@@ -10,5 +10,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // SAFETY: the first thing that the program does, with one thread.
     unsafe { transformer_ls_infer::device::hush_graphics_drivers() };
+    transformer_ls_infer::memory::keep();
     transformer_ls_train::cli::run()
 }

@@ -1,8 +1,6 @@
 //! Long-short attention (Zhu et al. 2021, arXiv 2107.02192): a sliding window joined with a dynamic
 //! low-rank projection of the whole sequence, under one softmax, at a cost linear in the sequence.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
@@ -13,8 +11,9 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData, assert_shape};
 
 use super::rotary::rotate;
 use crate::error::ConfigError;
-use crate::ops::{self, AttentionDropout, Boundaries, Layout, Window};
-use crate::seed::mix;
+use crate::ops::layers::{self, HeadsModules, fused_layers};
+use crate::ops::{self, Boundaries, Layout, Window};
+use crate::seed::hash_dropout;
 
 /// Configuration of [`LongShortAttention`].
 #[derive(Config, Debug, PartialEq)]
@@ -167,6 +166,8 @@ pub struct LongShortInput {
     layout: Layout,
     class_row: Option<Tensor<3>>,
     dropout_seed: Option<u64>,
+    /// Applied to the tokens first.
+    norm: Option<LayerNorm>,
 }
 
 impl LongShortInput {
@@ -177,7 +178,15 @@ impl LongShortInput {
             layout: Layout::Full,
             class_row: None,
             dropout_seed: None,
+            norm: None,
         }
+    }
+
+    /// A LayerNorm of the tokens before anything else, which attention can compute in the same pass
+    /// as its own layers. The class row stays as it is.
+    pub(crate) fn norm(mut self, norm: &LayerNorm) -> Self {
+        self.norm = Some(norm.clone());
+        self
     }
 
     /// Marks padding: mask `[b, n]`, true = a real token.
@@ -228,6 +237,33 @@ struct ClassRow {
     value: Tensor<4>,
 }
 
+/// What the heads read of each row, side by side, before the output layer.
+pub(crate) struct Contexts {
+    /// `[b, n, D]`
+    pub tokens: Tensor<3>,
+    /// `[documents, 1, D]` where there was a class row.
+    pub class_row: Option<Tensor<3>>,
+    /// The tokens as they came in, `[b, n, D]`.
+    pub residual: Tensor<3>,
+}
+
+/// Queries, keys and values of the tokens, `[b, h, n, d]`.
+struct TokenHeads {
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    projected: Option<Projection>,
+    /// The tokens as they came in, `[b, n, D]`.
+    residual: Tensor<3>,
+}
+
+/// What `project` takes: scores `[b, h, r, n]`, keys and values `[b, h, n, d]`.
+struct Projection {
+    scores: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+}
+
 impl LongShortAttention {
     /// Attends over the sequence.
     ///
@@ -243,10 +279,11 @@ impl LongShortAttention {
     ///
     /// Panics if the input's shapes do not fit the module or each other.
     pub fn forward(&self, input: LongShortInput) -> LongShortOutput {
-        let (tokens, class_row) = self.contexts(input);
+        let contexts = self.contexts(input);
+        let class_row = contexts.class_row;
         LongShortOutput {
-            tokens: self.output.forward(merge(tokens)),
-            class_row: class_row.map(|row| self.output.forward(merge(row))),
+            tokens: self.output.forward(contexts.tokens),
+            class_row: class_row.map(|row| self.output.forward(row)),
         }
     }
 
@@ -257,18 +294,19 @@ impl LongShortAttention {
     ///
     /// As [`forward`](Self::forward), and if there is no class row.
     pub fn forward_class_row(&self, input: LongShortInput) -> Tensor<3> {
-        let (_, class_row) = self.contexts(input);
+        let class_row = self.contexts(input).class_row;
         self.output
-            .forward(merge(class_row.expect("an input with a class row")))
+            .forward(class_row.expect("an input with a class row"))
     }
 
-    /// What the heads read: tokens `[b, h, n, d]` and class rows `[documents, h, 1, d]`.
-    fn contexts(&self, input: LongShortInput) -> (Tensor<4>, Option<Tensor<4>>) {
+    /// What the heads read, before the output layer.
+    pub(crate) fn contexts(&self, input: LongShortInput) -> Contexts {
         let LongShortInput {
             tokens: x,
             layout,
             class_row,
             dropout_seed,
+            norm,
         } = input;
         let [b, n, d_model] = x.dims();
         let [d_weight, _] = self.query.weight.dims();
@@ -279,13 +317,15 @@ impl LongShortAttention {
             assert_shape!(row, [documents, 1, d_model]);
         }
         let d = d_model / self.heads;
-        let mut query = self.split(self.query.forward(x.clone()));
-        let mut key = self.split(self.window_norm.forward(self.key.forward(x.clone())));
-        let value = self.split(self.window_norm.forward(self.value.forward(x.clone())));
+        let device = x.device();
+        let mut tokens = self.read(x, norm.as_ref());
         if self.rotary {
             let positions = layout.positions(n);
-            query = rotate(query, &positions);
-            key = rotate(key, &positions);
+            tokens.query = rotate(tokens.query, &positions);
+            tokens.key = rotate(tokens.key, &positions);
+            if let Some(projected) = &mut tokens.projected {
+                projected.key = tokens.key.clone();
+            }
         }
         let scale = (d as f64).powf(-0.5);
         let class_row = class_row.map(|row| ClassRow {
@@ -293,39 +333,88 @@ impl LongShortAttention {
             key: self.split(self.key.forward(row.clone())),
             value: self.split(self.value.forward(row)),
         });
-        let landmarks = self.landmarks(x.clone(), &key, &value, class_row.as_ref(), &layout);
+        let landmarks = self.landmarks(tokens.projected, class_row.as_ref(), &layout);
+        let value = self.conv.as_ref().map(|_| tokens.value.clone());
         let attended = ops::attend(
-            query,
-            key,
-            value.clone(),
+            tokens.query,
+            tokens.key,
+            tokens.value,
             landmarks,
             self.offset_bias.as_ref().map(|table| table.val()),
             layout.clone(),
             Window::segments(self.window),
             scale,
-            self.attention_dropout(&x.device(), dropout_seed),
+            hash_dropout(&self.dropout, &device, dropout_seed),
         );
         let context = attended.output;
         let class_row = class_row.map(|row| read_outputs(row, context.clone(), &layout));
-        let context = match &self.conv {
-            Some(kernel) => context + convolve(value, kernel.val(), &layout),
-            None => context,
+        let context = match (&self.conv, value) {
+            (Some(kernel), Some(value)) => context + convolve(value, kernel.val(), &layout),
+            _ => context,
         };
-        (context, class_row)
+        Contexts {
+            tokens: merge(context),
+            class_row: class_row.map(merge),
+            residual: tokens.residual,
+        }
+    }
+
+    /// Queries, keys and values of the tokens, and what the projection takes.
+    fn read(&self, x: Tensor<3>, norm: Option<&LayerNorm>) -> TokenHeads {
+        if let (Some(norm), Some(projection)) = (norm, &self.projection)
+            && fused_layers(&x)
+        {
+            let modules = HeadsModules {
+                norm,
+                query: &self.query,
+                key: &self.key,
+                value: &self.value,
+                window_norm: &self.window_norm,
+                projection,
+            };
+            let heads = layers::heads(x, modules, self.heads);
+            return TokenHeads {
+                query: heads.query,
+                key: heads.key,
+                value: heads.value,
+                projected: Some(Projection {
+                    scores: heads.scores,
+                    key: heads.projected_key,
+                    value: heads.projected_value,
+                }),
+                residual: heads.residual,
+            };
+        }
+        let residual = x.clone();
+        let x = match norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        };
+        let windowed = |rows| self.split(self.window_norm.forward(rows));
+        let key = windowed(self.key.forward(x.clone()));
+        let value = windowed(self.value.forward(x.clone()));
+        TokenHeads {
+            query: self.split(self.query.forward(x.clone())),
+            projected: self.projection.as_ref().map(|projection| Projection {
+                scores: self.split(projection.forward(x)).swap_dims(2, 3),
+                key: key.clone(),
+                value: value.clone(),
+            }),
+            key,
+            value,
+            residual,
+        }
     }
 
     /// Landmark keys and values after `LN_lm`, `[documents, h, r (+ 1), d]`, the class row first.
     fn landmarks(
         &self,
-        x: Tensor<3>,
-        key: &Tensor<4>,
-        value: &Tensor<4>,
+        projection: Option<Projection>,
         class_row: Option<&ClassRow>,
         layout: &Layout,
     ) -> Option<(Tensor<4>, Tensor<4>)> {
-        let projected = self.projection.as_ref().map(|projection| {
-            let scores = self.split(projection.forward(x)).swap_dims(2, 3);
-            let projected = ops::project(scores, key.clone(), value.clone(), layout.clone());
+        let projected = projection.map(|Projection { scores, key, value }| {
+            let projected = ops::project(scores, key, value, layout.clone());
             (projected.key, projected.value)
         });
         let (key, value) = match (class_row, projected) {
@@ -347,22 +436,7 @@ impl LongShortAttention {
         x.reshape([b, n, self.heads, features / self.heads])
             .swap_dims(1, 2)
     }
-
-    fn attention_dropout(&self, device: &Device, seed: Option<u64>) -> AttentionDropout {
-        let trains = self.dropout.training.is_enabled() && device.is_autodiff();
-        if !trains || self.dropout.prob == 0.0 {
-            return AttentionDropout::OFF;
-        }
-        let seed = seed.unwrap_or_else(|| SEEDS.fetch_add(1, Ordering::Relaxed));
-        AttentionDropout {
-            probability: self.dropout.prob,
-            seed: mix(seed) as u32,
-        }
-    }
 }
-
-/// Seeds for callers that bring none.
-static SEEDS: AtomicU64 = AtomicU64::new(0);
 
 /// `[b, h, n, d]` → `[b, n, h·d]`
 fn merge(x: Tensor<4>) -> Tensor<3> {
@@ -375,6 +449,10 @@ fn merge(x: Tensor<4>) -> Tensor<3> {
 ///
 /// The sum over tokens is a projection of rank 1, whose log-sum-exp gives `p_0`.
 fn read_outputs(row: ClassRow, context: Tensor<4>, layout: &Layout) -> Tensor<4> {
+    if fused_layers(&context) {
+        let ClassRow { query, key, value } = row;
+        return layers::class_row(query, key, value, context, layout.clone());
+    }
     // Elementwise rather than a product with one row, for which see burn#5122.
     let query = match layout {
         Layout::Full | Layout::Padded(_) => row.query.clone(),

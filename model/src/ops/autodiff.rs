@@ -99,7 +99,7 @@ impl<B: LongShortBackend, C: CheckpointStrategy> LongShortBackend for Autodiff<B
 }
 
 /// Int and bool primitives of `Autodiff<B>` are those of `B`.
-fn inner_documents<B: Backend, C: CheckpointStrategy>(
+pub(super) fn inner_documents<B: Backend, C: CheckpointStrategy>(
     documents: Documents<Autodiff<B, C>>,
 ) -> Documents<B> {
     match documents {

@@ -5,7 +5,7 @@
 //! the plain path.
 
 use burn::backend::Backend;
-use burn::backend::tensor::{BoolTensor, FloatTensor};
+use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use transformer_ls_kernels_cpu as kernels;
 use transformer_ls_kernels_cpu::{View, ViewMut};
 
@@ -22,25 +22,35 @@ pub(super) trait CpuBackend: Backend {
     /// Memory of a tensor that is ready; its rank must be 4.
     fn view(tensor: &FloatTensor<Self>) -> View<'_, f32>;
 
+    /// The tensor itself if its values lie in logical order without gaps, else a copy of which that
+    /// is true.
+    fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Memory of a tensor that is [`contiguous`](Self::contiguous).
+    fn slice(tensor: &FloatTensor<Self>) -> &[f32];
+
     /// The values in logical order.
     fn values(tensor: FloatTensor<Self>) -> Vec<f32>;
 
     /// Takes over contiguous memory.
     fn own(data: Vec<f32>, shape: &[usize]) -> FloatTensor<Self>;
 
+    /// Token ids, in logical order.
+    fn ids(ids: IntTensor<Self>) -> Vec<u32>;
+
     /// Not 0 = true, in logical order.
     fn mask(mask: BoolTensor<Self>) -> Vec<u8>;
 }
 
 /// [`Documents`] with their data on the host.
-enum Held {
+pub(super) enum Held {
     Full,
     Padded(Vec<u8>),
     Packed(Boundaries),
 }
 
 impl Held {
-    fn new<B: CpuBackend>(documents: Documents<B>) -> Self {
+    pub(super) fn new<B: CpuBackend>(documents: Documents<B>) -> Self {
         match documents {
             Documents::Full => Self::Full,
             Documents::Padded(mask) => Self::Padded(B::mask(mask)),
@@ -48,7 +58,7 @@ impl Held {
         }
     }
 
-    fn as_kernel(&self) -> kernels::Documents<'_> {
+    pub(super) fn as_kernel(&self) -> kernels::Documents<'_> {
         match self {
             Self::Full => kernels::Documents::Rows { mask: None },
             Self::Padded(mask) => kernels::Documents::Rows { mask: Some(mask) },
@@ -66,9 +76,43 @@ impl Held {
     }
 }
 
-/// An output in the making: memory in one order of dimensions, seen in another.
-struct Output {
+/// A tensor in the making, in memory that nobody has cleared beforehand: the kernels write all of
+/// it, and clearing it costs as much as a pass of theirs.
+pub(super) struct Unwritten {
+    /// Of the capacity wanted, and of length 0 until it is written.
     data: Vec<f32>,
+    shape: Vec<usize>,
+}
+
+impl Unwritten {
+    pub(super) fn new(shape: &[usize]) -> Self {
+        Self {
+            data: Vec::with_capacity(shape.iter().product()),
+            shape: shape.to_vec(),
+        }
+    }
+
+    /// The memory, for a kernel that writes all of it and reads none.
+    pub(super) fn slice(&mut self) -> &mut [f32] {
+        let len = self.shape.iter().product();
+        debug_assert!(len <= self.data.capacity());
+        // SAFETY: that much was allocated, every pattern of bits is a number, and the kernels read
+        // no entry before they have written it (their tests fill outputs with NaN).
+        unsafe { std::slice::from_raw_parts_mut(self.data.as_mut_ptr(), len) }
+    }
+
+    /// Takes over the memory, which a kernel has written.
+    pub(super) fn finish<B: CpuBackend>(mut self) -> FloatTensor<B> {
+        let len = self.shape.iter().product();
+        // SAFETY: that much was allocated, and the kernel has written all of it.
+        unsafe { self.data.set_len(len) };
+        B::own(self.data, &self.shape)
+    }
+}
+
+/// An output in the making: memory in one order of dimensions, seen in another.
+pub(super) struct Output {
+    data: Unwritten,
     memory: [usize; 4],
     /// Which dimension of the memory each logical one is.
     axes: [usize; 4],
@@ -76,7 +120,7 @@ struct Output {
 
 impl Output {
     /// `[b, h, n, d]` in memory `[b, n, h, d]`.
-    fn tokens([b, h, n, d]: [usize; 4]) -> Self {
+    pub(super) fn tokens([b, h, n, d]: [usize; 4]) -> Self {
         Self::new([b, n, h, d], [0, 2, 1, 3])
     }
 
@@ -85,27 +129,31 @@ impl Output {
         Self::new([b, n, h, r], [0, 2, 3, 1])
     }
 
-    fn contiguous(shape: [usize; 4]) -> Self {
+    pub(super) fn contiguous(shape: [usize; 4]) -> Self {
         Self::new(shape, [0, 1, 2, 3])
     }
 
     fn new(memory: [usize; 4], axes: [usize; 4]) -> Self {
         Self {
-            data: vec![0.0; memory.iter().product()],
+            data: Unwritten::new(&memory),
             memory,
             axes,
         }
     }
 
-    fn view(&mut self) -> ViewMut<'_, f32> {
+    pub(super) fn view(&mut self) -> ViewMut<'_, f32> {
         let [_, b, c, d] = self.memory;
         let strides = [b * c * d, c * d, d, 1];
         let shape = self.axes.map(|axis| self.memory[axis]);
-        ViewMut::new(&mut self.data, shape, self.axes.map(|axis| strides[axis]))
+        ViewMut::new(
+            self.data.slice(),
+            shape,
+            self.axes.map(|axis| strides[axis]),
+        )
     }
 
-    fn finish<B: CpuBackend>(self) -> FloatTensor<B> {
-        B::float_permute(B::own(self.data, &self.memory), &self.axes)
+    pub(super) fn finish<B: CpuBackend>(self) -> FloatTensor<B> {
+        B::float_permute(self.data.finish::<B>(), &self.axes)
     }
 }
 
@@ -262,9 +310,9 @@ pub(super) fn attend<B: CpuBackend>(
     let inputs = inputs.as_kernel();
     let [b, h, n, d] = inputs.query.shape();
     let mut output = Output::tokens([b, h, n, d]);
-    let mut log_sum_exp = vec![0.0; b * h * n];
-    kernels::attend(&inputs, &mut output.view(), &mut log_sum_exp);
-    (output.finish::<B>(), B::own(log_sum_exp, &[b, h, n]))
+    let mut log_sum_exp = Unwritten::new(&[b, h, n]);
+    kernels::attend(&inputs, &mut output.view(), log_sum_exp.slice());
+    (output.finish::<B>(), log_sum_exp.finish::<B>())
 }
 
 pub(super) fn attend_backward<B: CpuBackend>(
@@ -281,7 +329,7 @@ pub(super) fn attend_backward<B: CpuBackend>(
     dropout: AttentionDropout,
 ) -> AttendGradients<B> {
     let d_output = B::ready(d_output, false);
-    let log_sum_exp = B::values(log_sum_exp);
+    let log_sum_exp = B::contiguous(log_sum_exp);
     let held = AttendInputs::<B>::new(
         query, key, value, landmarks, bias, documents, window, scale, dropout,
     );
@@ -303,7 +351,12 @@ pub(super) fn attend_backward<B: CpuBackend>(
         landmark_value: d_landmark_value.view(),
         bias: d_bias.as_deref_mut(),
     };
-    kernels::attend_backward(&inputs, B::view(&d_output), &log_sum_exp, &mut gradients);
+    kernels::attend_backward(
+        &inputs,
+        B::view(&d_output),
+        B::slice(&log_sum_exp),
+        &mut gradients,
+    );
     AttendGradients {
         query: d_query.finish::<B>(),
         key: d_key.finish::<B>(),

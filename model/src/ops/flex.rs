@@ -3,7 +3,7 @@
 use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::ops::ActivationOps;
-use burn::backend::tensor::{BoolTensor, FloatTensor};
+use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::tensor::{Bytes, DType, Shape};
 use transformer_ls_kernels_cpu::View;
 
@@ -32,6 +32,16 @@ impl CpuBackend for Flex {
         )
     }
 
+    fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
+        tensor.to_contiguous()
+    }
+
+    fn slice(tensor: &FloatTensor<Self>) -> &[f32] {
+        let layout = tensor.layout();
+        let values = &tensor.storage::<f32>()[layout.start_offset()..];
+        &values[..layout.shape().num_elements()]
+    }
+
     fn values(tensor: FloatTensor<Self>) -> Vec<f32> {
         let tensor = tensor.to_contiguous();
         let layout = tensor.layout();
@@ -42,6 +52,23 @@ impl CpuBackend for Flex {
     fn own(data: Vec<f32>, shape: &[usize]) -> FloatTensor<Self> {
         let layout = Layout::contiguous(Shape::from(shape.to_vec()));
         FlexTensor::new(Bytes::from_elems(data), layout, DType::F32)
+    }
+
+    fn ids(ids: IntTensor<Self>) -> Vec<u32> {
+        let ids = ids.to_contiguous();
+        let layout = ids.layout();
+        let own = layout.start_offset()..layout.start_offset() + layout.shape().num_elements();
+        match ids.dtype() {
+            DType::I32 => ids.storage::<i32>()[own]
+                .iter()
+                .map(|&id| id as u32)
+                .collect(),
+            DType::I64 => ids.storage::<i64>()[own]
+                .iter()
+                .map(|&id| id as u32)
+                .collect(),
+            other => unreachable!("ids are int32 or int64, not {other:?}"),
+        }
     }
 
     fn mask(mask: BoolTensor<Self>) -> Vec<u8> {

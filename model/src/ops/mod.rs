@@ -41,6 +41,7 @@ mod cpu;
 mod cube;
 #[cfg(feature = "flex")]
 mod flex;
+pub mod layers;
 #[cfg(feature = "fusion")]
 mod meta;
 #[cfg(feature = "ndarray")]

@@ -1,7 +1,7 @@
 //! NdArray, the CPU backend that Burn 0.23 drops: the CPU kernels over its tensors' memory.
 
 use burn::backend::TensorMetadata;
-use burn::backend::tensor::{BoolTensor, FloatTensor};
+use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::tensor::{DType, Shape, TensorData};
 use burn_ndarray::{NdArray, NdArrayTensor};
 use transformer_ls_kernels_cpu::View;
@@ -51,12 +51,34 @@ impl CpuBackend for NdArray {
         View::new(data, shape, strides)
     }
 
+    fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
+        let array = array!(&tensor);
+        match array.is_standard_layout() {
+            true => tensor,
+            false => array.as_standard_layout().into_owned().into_shared().into(),
+        }
+    }
+
+    fn slice(tensor: &FloatTensor<Self>) -> &[f32] {
+        let array = array!(tensor);
+        // SAFETY: the array is in standard layout (`contiguous`), and `tensor` keeps it alive.
+        unsafe { std::slice::from_raw_parts(array.as_ptr(), array.len()) }
+    }
+
     fn values(tensor: FloatTensor<Self>) -> Vec<f32> {
         array!(&tensor).iter().copied().collect()
     }
 
     fn own(data: Vec<f32>, shape: &[usize]) -> FloatTensor<Self> {
         NdArrayTensor::from_data(TensorData::new(data, Shape::from(shape.to_vec())))
+    }
+
+    fn ids(ids: IntTensor<Self>) -> Vec<u32> {
+        match ids {
+            NdArrayTensor::I64(storage) => storage.view().iter().map(|&id| id as u32).collect(),
+            NdArrayTensor::I32(storage) => storage.view().iter().map(|&id| id as u32).collect(),
+            other => unreachable!("ids are int32 or int64, not {:?}", other.dtype()),
+        }
     }
 
     fn mask(mask: BoolTensor<Self>) -> Vec<u8> {

@@ -21,7 +21,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    fn into_dispatch(self) -> super::Documents<Dispatch> {
+    pub(super) fn into_dispatch(self) -> super::Documents<Dispatch> {
         match self {
             Self::Full => super::Documents::Full,
             Self::Padded(mask) => super::Documents::Padded(mask.into_dispatch()),

@@ -40,7 +40,7 @@ use transformer_ls_infer::run::{MetricLine, RunFolder, Summary, TrainingConfig, 
 
 pub use checkpoint::{Best, State};
 pub use error::TrainError;
-pub use figures::{Figure, Sums};
+pub use figures::{Figure, StepOutput, Sums};
 pub use loader::{Order, StepLoader};
 pub(crate) use model::take_step;
 pub use model::{TrainingModel, cross_entropy};

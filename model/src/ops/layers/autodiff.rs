@@ -1,0 +1,447 @@
+//! The rules that tie the layers to Burn's autodiff.
+//!
+//! An operation of Burn's autodiff has one differentiable output. `heads` has seven, so it is made
+//! of eight nodes: a gate, whose rule is `heads`' own, and for each output a node whose parent is
+//! the gate. An output's rule leaves its gradient in memory that all share; when all outputs have
+//! been visited, the gate is, and finds the gradients there. (Burn visits a node after all that
+//! came of it.) The gate's own tensor is a number that nobody reads.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::{Autodiff, NodeId};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::Shape;
+
+use super::{
+    AfterAttentionLayers, Gradient, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend,
+    LinearLayer, NormLayer,
+};
+use crate::ops::autodiff::inner_documents;
+use crate::ops::{AttentionDropout, Boundaries, Documents};
+
+/// Outputs of `heads`.
+const OUTPUTS: usize = 7;
+
+/// Inputs of `heads`: x and the parameters, in the order of [`heads_tensors`].
+const HEADS_INPUTS: usize = 13;
+
+/// Inputs of `after_attention`, in the order of [`after_attention_tensors`].
+const AFTER_ATTENTION_INPUTS: usize = 10;
+
+impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
+    fn heads(x: FloatTensor<Self>, layers: HeadsLayers<Self>, heads: usize) -> HeadsOutput<Self> {
+        let inputs = heads_tensors::<Self>(x, layers);
+        let prepared = HeadsRule
+            .prepare::<C>(inputs.each_ref().map(|tensor| tensor.node()))
+            .compute_bound()
+            .stateful();
+        let run = |inputs: [FloatTensor<Self>; HEADS_INPUTS]| {
+            let (x, layers) = heads_layers::<B>(inputs.map(|tensor| tensor.into_primitive()));
+            outputs::<B>(B::heads(x, layers, heads))
+        };
+        let shared = Shared::<B>::default();
+        let (gate, outputs) = match prepared {
+            OpsKind::Tracked(mut prepared) => {
+                let nodes = inputs.each_ref().map(|tensor| prepared.checkpoint(tensor));
+                let saved = HeadsSaved {
+                    inputs: nodes,
+                    shared: shared.clone(),
+                };
+                let outputs = run(inputs);
+                (prepared.finish(saved, nothing::<B>(&outputs[0])), outputs)
+            }
+            OpsKind::UnTracked(prepared) => {
+                let outputs = run(inputs);
+                (prepared.finish(nothing::<B>(&outputs[0])), outputs)
+            }
+        };
+        let mut number = 0;
+        let [
+            query,
+            key,
+            value,
+            scores,
+            projected_key,
+            projected_value,
+            residual,
+        ] = outputs.map(|output| {
+            let prepared = OutputRule
+                .prepare::<C>([gate.node()])
+                .compute_bound()
+                .stateful();
+            let saved = OutputSaved {
+                number,
+                shared: shared.clone(),
+            };
+            number += 1;
+            match prepared {
+                OpsKind::Tracked(prepared) => prepared.finish(saved, output),
+                OpsKind::UnTracked(prepared) => prepared.finish(output),
+            }
+        });
+        HeadsOutput {
+            query,
+            key,
+            value,
+            scores,
+            projected_key,
+            projected_value,
+            residual,
+        }
+    }
+
+    fn after_attention(
+        context: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        layers: AfterAttentionLayers<Self>,
+        dropout: AttentionDropout,
+    ) -> FloatTensor<Self> {
+        let inputs = after_attention_tensors::<Self>(context, residual, layers);
+        let prepared = AfterAttentionRule
+            .prepare::<C>(inputs.each_ref().map(|tensor| tensor.node()))
+            .compute_bound()
+            .stateful();
+        let run = |inputs: [FloatTensor<Self>; AFTER_ATTENTION_INPUTS]| {
+            let inputs = inputs.map(|tensor| tensor.into_primitive());
+            let (context, residual, layers) = after_attention_layers::<B>(inputs);
+            B::after_attention(context, residual, layers, dropout)
+        };
+        match prepared {
+            OpsKind::Tracked(mut prepared) => {
+                let nodes = inputs.each_ref().map(|tensor| prepared.checkpoint(tensor));
+                prepared.finish((nodes, dropout), run(inputs))
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(run(inputs)),
+        }
+    }
+
+    fn embed(
+        token: FloatTensor<Self>,
+        position: FloatTensor<Self>,
+        ids: IntTensor<Self>,
+        packed: Option<Boundaries>,
+    ) -> FloatTensor<Self> {
+        let prepared = EmbedRule
+            .prepare::<C>([token.node(), position.node()])
+            .compute_bound()
+            .stateful();
+        match prepared {
+            OpsKind::Tracked(mut prepared) => {
+                let saved = EmbedSaved {
+                    tables: [&token, &position].map(|table| prepared.checkpoint(table)),
+                    ids: ids.clone(),
+                    packed: packed.clone(),
+                };
+                let (token, position) = (token.into_primitive(), position.into_primitive());
+                prepared.finish(saved, B::embed(token, position, ids, packed))
+            }
+            OpsKind::UnTracked(prepared) => {
+                let (token, position) = (token.into_primitive(), position.into_primitive());
+                prepared.finish(B::embed(token, position, ids, packed))
+            }
+        }
+    }
+
+    fn class_row(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        context: FloatTensor<Self>,
+        documents: Documents<Self>,
+    ) -> FloatTensor<Self> {
+        let documents = inner_documents::<B, C>(documents);
+        let inputs = [query, key, value, context];
+        let prepared = ClassRowRule
+            .prepare::<C>(inputs.each_ref().map(|tensor| tensor.node()))
+            .compute_bound()
+            .stateful();
+        let run = |inputs: [FloatTensor<Self>; 4], documents| {
+            let [query, key, value, context] = inputs.map(|tensor| tensor.into_primitive());
+            B::class_row(query, key, value, context, documents)
+        };
+        match prepared {
+            OpsKind::Tracked(mut prepared) => {
+                let saved = ClassRowSaved {
+                    inputs: inputs.each_ref().map(|tensor| prepared.checkpoint(tensor)),
+                    documents: documents.clone(),
+                };
+                prepared.finish(saved, run(inputs, documents))
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(run(inputs, documents)),
+        }
+    }
+
+    // The backward operations of `Autodiff<B>` are the default bodies.
+}
+
+/// The gradients of the outputs, as far as they have been visited.
+type Shared<B> = Arc<Mutex<[Option<FloatTensor<B>>; OUTPUTS]>>;
+
+/// One number.
+fn nothing<B: Backend>(like: &FloatTensor<B>) -> FloatTensor<B> {
+    B::float_zeros(Shape::new([1]), &like.device(), like.dtype().into())
+}
+
+#[derive(Debug)]
+struct OutputRule;
+
+#[derive(Clone, Debug)]
+struct OutputSaved<B: Backend> {
+    number: usize,
+    shared: Shared<B>,
+}
+
+impl<B: LayersBackend> Backward<B, 1> for OutputRule {
+    type State = OutputSaved<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let d_output = grads.consume::<B>(&ops.node);
+        let [gate] = ops.parents;
+        if let Some(gate) = gate {
+            grads.register::<B>(gate.id, nothing::<B>(&d_output));
+        }
+        let OutputSaved { number, shared } = ops.state;
+        shared.lock().unwrap_or_else(PoisonError::into_inner)[number] = Some(d_output);
+    }
+}
+
+#[derive(Debug)]
+struct HeadsRule;
+
+#[derive(Clone, Debug)]
+struct HeadsSaved<B: Backend> {
+    inputs: [NodeId; HEADS_INPUTS],
+    shared: Shared<B>,
+}
+
+impl<B: LayersBackend> Backward<B, HEADS_INPUTS> for HeadsRule {
+    type State = HeadsSaved<B>;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, HEADS_INPUTS>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let _ = grads.consume::<B>(&ops.node);
+        let HeadsSaved { inputs, shared } = ops.state;
+        let inputs = inputs.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let (x, layers) = heads_layers::<B>(inputs);
+        let given = std::mem::take(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner));
+        let [
+            query,
+            key,
+            value,
+            scores,
+            projected_key,
+            projected_value,
+            residual,
+        ] = given.map(|gradient| gradient.map_or(Gradient::None, Gradient::Some));
+        let d_output = HeadsOutputGradients {
+            query,
+            key,
+            value,
+            scores,
+            projected_key,
+            projected_value,
+            residual,
+        };
+        let gradients = B::heads_backward(d_output, x, layers);
+        let gradients = heads_tensors::<B>(gradients.x, gradients.layers);
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(node) = parent {
+                grads.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct AfterAttentionRule;
+
+impl<B: LayersBackend> Backward<B, AFTER_ATTENTION_INPUTS> for AfterAttentionRule {
+    type State = ([NodeId; AFTER_ATTENTION_INPUTS], AttentionDropout);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, AFTER_ATTENTION_INPUTS>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let d_output = grads.consume::<B>(&ops.node);
+        let (inputs, dropout) = ops.state;
+        let inputs = inputs.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let (context, residual, layers) = after_attention_layers::<B>(inputs);
+        let gradients = B::after_attention_backward(d_output, context, residual, layers, dropout);
+        let gradients =
+            after_attention_tensors::<B>(gradients.context, gradients.residual, gradients.layers);
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(node) = parent {
+                grads.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct EmbedRule;
+
+#[derive(Clone, Debug)]
+struct EmbedSaved<B: Backend> {
+    tables: [NodeId; 2],
+    ids: IntTensor<B>,
+    packed: Option<Boundaries>,
+}
+
+impl<B: LayersBackend> Backward<B, 2> for EmbedRule {
+    type State = EmbedSaved<B>;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let d_output = grads.consume::<B>(&ops.node);
+        let saved = ops.state;
+        let [token, position] = saved
+            .tables
+            .map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let gradients = B::embed_backward(d_output, token, position, saved.ids, saved.packed);
+        let gradients = [gradients.token, gradients.position];
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(node) = parent {
+                grads.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ClassRowRule;
+
+#[derive(Clone, Debug)]
+struct ClassRowSaved<B: Backend> {
+    inputs: [NodeId; 4],
+    documents: Documents<B>,
+}
+
+impl<B: LayersBackend> Backward<B, 4> for ClassRowRule {
+    type State = ClassRowSaved<B>;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 4>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let d_output = grads.consume::<B>(&ops.node);
+        let saved = ops.state;
+        let [query, key, value, context] = saved
+            .inputs
+            .map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let gradients =
+            B::class_row_backward(d_output, query, key, value, context, saved.documents);
+        let gradients = [
+            gradients.query,
+            gradients.key,
+            gradients.value,
+            gradients.context,
+        ];
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(node) = parent {
+                grads.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+fn outputs<B: Backend>(output: HeadsOutput<B>) -> [FloatTensor<B>; OUTPUTS] {
+    [
+        output.query,
+        output.key,
+        output.value,
+        output.scores,
+        output.projected_key,
+        output.projected_value,
+        output.residual,
+    ]
+}
+
+fn heads_tensors<B: Backend>(
+    x: FloatTensor<B>,
+    layers: HeadsLayers<B>,
+) -> [FloatTensor<B>; HEADS_INPUTS] {
+    [
+        x,
+        layers.norm.gain,
+        layers.norm.offset,
+        layers.query.weight,
+        layers.query.bias,
+        layers.key.weight,
+        layers.key.bias,
+        layers.value.weight,
+        layers.value.bias,
+        layers.window_norm.gain,
+        layers.window_norm.offset,
+        layers.projection.weight,
+        layers.projection.bias,
+    ]
+}
+
+/// The inverse of [`heads_tensors`].
+fn heads_layers<B: Backend>(
+    tensors: [FloatTensor<B>; HEADS_INPUTS],
+) -> (FloatTensor<B>, HeadsLayers<B>) {
+    let [x, a, b, c, d, e, f, g, h, i, j, k, l] = tensors;
+    let norm = |gain, offset| NormLayer { gain, offset };
+    let linear = |weight, bias| LinearLayer { weight, bias };
+    let layers = HeadsLayers {
+        norm: norm(a, b),
+        query: linear(c, d),
+        key: linear(e, f),
+        value: linear(g, h),
+        window_norm: norm(i, j),
+        projection: linear(k, l),
+    };
+    (x, layers)
+}
+
+fn after_attention_tensors<B: Backend>(
+    context: FloatTensor<B>,
+    residual: FloatTensor<B>,
+    layers: AfterAttentionLayers<B>,
+) -> [FloatTensor<B>; AFTER_ATTENTION_INPUTS] {
+    [
+        context,
+        residual,
+        layers.output.weight,
+        layers.output.bias,
+        layers.norm.gain,
+        layers.norm.offset,
+        layers.ff_in.weight,
+        layers.ff_in.bias,
+        layers.ff_out.weight,
+        layers.ff_out.bias,
+    ]
+}
+
+/// The inverse of [`after_attention_tensors`].
+fn after_attention_layers<B: Backend>(
+    tensors: [FloatTensor<B>; AFTER_ATTENTION_INPUTS],
+) -> (FloatTensor<B>, FloatTensor<B>, AfterAttentionLayers<B>) {
+    let [context, residual, a, b, c, d, e, f, g, h] = tensors;
+    let linear = |weight, bias| LinearLayer { weight, bias };
+    let layers = AfterAttentionLayers {
+        output: linear(a, b),
+        norm: NormLayer { gain: c, offset: d },
+        ff_in: linear(e, f),
+        ff_out: linear(g, h),
+    };
+    (context, residual, layers)
+}

@@ -1,0 +1,596 @@
+//! The CPU kernels of the layers over the tensors of Flex and NdArray. Types other than float32
+//! take the plain bodies.
+
+use burn::backend::TensorMetadata;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::tensor::DType;
+use transformer_ls_kernels_cpu as kernels;
+
+use super::{
+    AfterAttentionGradients, AfterAttentionLayers, ClassRowGradients, EPSILON, EmbedGradients,
+    Gradient, HeadsGradients, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend,
+    LinearLayer, NormLayer, plain,
+};
+use crate::ops::cpu::{CpuBackend, Held, Output, Unwritten};
+use crate::ops::plain as whole;
+use crate::ops::{AttentionDropout, Boundaries, Documents};
+
+/// Contiguous tensors of a linear layer.
+struct Linear<B: CpuBackend>(FloatTensor<B>, FloatTensor<B>);
+
+impl<B: CpuBackend> Linear<B> {
+    fn new(layer: LinearLayer<B>) -> Self {
+        Self(B::contiguous(layer.weight), B::contiguous(layer.bias))
+    }
+
+    fn as_kernel(&self) -> kernels::Linear<'_, f32> {
+        kernels::Linear {
+            weight: B::slice(&self.0),
+            bias: B::slice(&self.1),
+        }
+    }
+
+    fn unwritten(&self) -> (Unwritten, Unwritten) {
+        (
+            Unwritten::new(self.0.shape().as_slice()),
+            Unwritten::new(self.1.shape().as_slice()),
+        )
+    }
+}
+
+fn linear_gradients(
+    (weight, bias): &mut (Unwritten, Unwritten),
+) -> kernels::LinearGradients<'_, f32> {
+    kernels::LinearGradients {
+        weight: weight.slice(),
+        bias: bias.slice(),
+    }
+}
+
+fn finish_linear<B: CpuBackend>((weight, bias): (Unwritten, Unwritten)) -> LinearLayer<B> {
+    LinearLayer {
+        weight: weight.finish::<B>(),
+        bias: bias.finish::<B>(),
+    }
+}
+
+/// Contiguous tensors of a LayerNorm.
+struct Norm<B: CpuBackend>(FloatTensor<B>, FloatTensor<B>);
+
+impl<B: CpuBackend> Norm<B> {
+    fn new(layer: NormLayer<B>) -> Self {
+        Self(B::contiguous(layer.gain), B::contiguous(layer.offset))
+    }
+
+    fn as_kernel(&self) -> kernels::Norm<'_, f32> {
+        kernels::Norm {
+            gain: B::slice(&self.0),
+            offset: B::slice(&self.1),
+            epsilon: EPSILON,
+        }
+    }
+
+    fn unwritten(&self) -> (Unwritten, Unwritten) {
+        (
+            Unwritten::new(self.0.shape().as_slice()),
+            Unwritten::new(self.1.shape().as_slice()),
+        )
+    }
+}
+
+fn norm_gradients((gain, offset): &mut (Unwritten, Unwritten)) -> kernels::NormGradients<'_, f32> {
+    kernels::NormGradients {
+        gain: gain.slice(),
+        offset: offset.slice(),
+    }
+}
+
+fn finish_norm<B: CpuBackend>((gain, offset): (Unwritten, Unwritten)) -> NormLayer<B> {
+    NormLayer {
+        gain: gain.finish::<B>(),
+        offset: offset.finish::<B>(),
+    }
+}
+
+/// The inputs of `heads`, ready for the kernels.
+struct Heads<B: CpuBackend> {
+    x: FloatTensor<B>,
+    norm: Norm<B>,
+    query: Linear<B>,
+    key: Linear<B>,
+    value: Linear<B>,
+    window_norm: Norm<B>,
+    projection: Linear<B>,
+}
+
+impl<B: CpuBackend> Heads<B> {
+    fn new(x: FloatTensor<B>, layers: HeadsLayers<B>) -> Self {
+        Self {
+            x: B::contiguous(x),
+            norm: Norm::new(layers.norm),
+            query: Linear::new(layers.query),
+            key: Linear::new(layers.key),
+            value: Linear::new(layers.value),
+            window_norm: Norm::new(layers.window_norm),
+            projection: Linear::new(layers.projection),
+        }
+    }
+
+    fn as_kernel(&self) -> kernels::Heads<'_, f32> {
+        kernels::Heads {
+            x: B::slice(&self.x),
+            norm: self.norm.as_kernel(),
+            query: self.query.as_kernel(),
+            key: self.key.as_kernel(),
+            value: self.value.as_kernel(),
+            window_norm: self.window_norm.as_kernel(),
+            projection: Some(self.projection.as_kernel()),
+        }
+    }
+}
+
+pub(super) fn heads<B: CpuBackend>(
+    x: FloatTensor<B>,
+    layers: HeadsLayers<B>,
+    heads: usize,
+) -> HeadsOutput<B> {
+    let inputs = Heads::<B>::new(x, layers);
+    let [b, n, width] = inputs.x.shape().dims();
+    let [scores] = inputs.projection.1.shape().dims();
+    let tokens = || Unwritten::new(&[b, n, heads, width / heads]);
+    let (mut query, mut key, mut value) = (tokens(), tokens(), tokens());
+    let mut scores = Unwritten::new(&[b, n, heads, scores / heads]);
+    kernels::heads(
+        &inputs.as_kernel(),
+        &mut kernels::HeadsOutput {
+            query: query.slice(),
+            key: key.slice(),
+            value: value.slice(),
+            scores: scores.slice(),
+        },
+    );
+    let split = |rows: Unwritten| B::float_swap_dims(rows.finish::<B>(), 1, 2);
+    let (key, value) = (split(key), split(value));
+    HeadsOutput {
+        query: split(query),
+        scores: B::float_permute(scores.finish::<B>(), &[0, 2, 3, 1]),
+        projected_key: key.clone(),
+        projected_value: value.clone(),
+        key,
+        value,
+        residual: inputs.x,
+    }
+}
+
+pub(super) fn heads_backward<B: CpuBackend>(
+    d_output: HeadsOutputGradients<B>,
+    x: FloatTensor<B>,
+    layers: HeadsLayers<B>,
+) -> HeadsGradients<B> {
+    let inputs = Heads::<B>::new(x, layers);
+    // Memory `[b, n, h, ·]`, as the kernels of attention write it: no copy is made.
+    let rows = |gradient: Gradient<B>, axes: [usize; 4]| match gradient {
+        Gradient::None => None,
+        Gradient::Some(d) => Some(B::contiguous(B::float_permute(d, &axes))),
+    };
+    let tokens = [0, 2, 1, 3];
+    let given = [
+        rows(d_output.query, tokens),
+        rows(d_output.key, tokens),
+        rows(d_output.projected_key, tokens),
+        rows(d_output.value, tokens),
+        rows(d_output.projected_value, tokens),
+        rows(d_output.scores, [0, 3, 1, 2]),
+        match d_output.residual {
+            Gradient::None => None,
+            Gradient::Some(d) => Some(B::contiguous(d)),
+        },
+    ];
+    let list = |which: std::ops::Range<usize>| {
+        let present = given[which].iter().flatten();
+        present.map(|tensor| B::slice(tensor)).collect()
+    };
+    let d_output = kernels::HeadsOutputGradients {
+        query: list(0..1),
+        key: list(1..3),
+        value: list(3..5),
+        scores: list(5..6),
+        x: list(6..7),
+    };
+    let mut d_x = Unwritten::new(inputs.x.shape().as_slice());
+    let mut norm = inputs.norm.unwritten();
+    let mut query = inputs.query.unwritten();
+    let mut key = inputs.key.unwritten();
+    let mut value = inputs.value.unwritten();
+    let mut window_norm = inputs.window_norm.unwritten();
+    let mut projection = inputs.projection.unwritten();
+    kernels::heads_backward(
+        &inputs.as_kernel(),
+        &d_output,
+        &mut kernels::HeadsGradients {
+            x: d_x.slice(),
+            norm: norm_gradients(&mut norm),
+            query: linear_gradients(&mut query),
+            key: linear_gradients(&mut key),
+            value: linear_gradients(&mut value),
+            projection: Some(linear_gradients(&mut projection)),
+            window_norm: norm_gradients(&mut window_norm),
+        },
+    );
+    HeadsGradients {
+        x: d_x.finish::<B>(),
+        layers: HeadsLayers {
+            norm: finish_norm::<B>(norm),
+            query: finish_linear::<B>(query),
+            key: finish_linear::<B>(key),
+            value: finish_linear::<B>(value),
+            window_norm: finish_norm::<B>(window_norm),
+            projection: finish_linear::<B>(projection),
+        },
+    }
+}
+
+/// The inputs of `after_attention`, ready for the kernels.
+struct AfterAttention<B: CpuBackend> {
+    context: FloatTensor<B>,
+    residual: FloatTensor<B>,
+    output: Linear<B>,
+    norm: Norm<B>,
+    ff_in: Linear<B>,
+    ff_out: Linear<B>,
+    dropout: Option<kernels::Dropout>,
+}
+
+impl<B: CpuBackend> AfterAttention<B> {
+    fn new(
+        context: FloatTensor<B>,
+        residual: FloatTensor<B>,
+        layers: AfterAttentionLayers<B>,
+        dropout: AttentionDropout,
+    ) -> Self {
+        Self {
+            context: B::contiguous(context),
+            residual: B::contiguous(residual),
+            output: Linear::new(layers.output),
+            norm: Norm::new(layers.norm),
+            ff_in: Linear::new(layers.ff_in),
+            ff_out: Linear::new(layers.ff_out),
+            dropout: (dropout.probability > 0.0).then_some(kernels::Dropout {
+                probability: dropout.probability,
+                seed: dropout.seed,
+            }),
+        }
+    }
+
+    fn as_kernel(&self) -> kernels::AfterAttention<'_, f32> {
+        kernels::AfterAttention {
+            context: B::slice(&self.context),
+            residual: B::slice(&self.residual),
+            output: self.output.as_kernel(),
+            norm: self.norm.as_kernel(),
+            ff_in: self.ff_in.as_kernel(),
+            ff_out: self.ff_out.as_kernel(),
+            dropout: self.dropout,
+        }
+    }
+}
+
+pub(super) fn after_attention<B: CpuBackend>(
+    context: FloatTensor<B>,
+    residual: FloatTensor<B>,
+    layers: AfterAttentionLayers<B>,
+    dropout: AttentionDropout,
+) -> FloatTensor<B> {
+    let inputs = AfterAttention::<B>::new(context, residual, layers, dropout);
+    let mut output = Unwritten::new(inputs.residual.shape().as_slice());
+    kernels::after_attention(&inputs.as_kernel(), output.slice());
+    output.finish::<B>()
+}
+
+pub(super) fn after_attention_backward<B: CpuBackend>(
+    d_output: FloatTensor<B>,
+    context: FloatTensor<B>,
+    residual: FloatTensor<B>,
+    layers: AfterAttentionLayers<B>,
+    dropout: AttentionDropout,
+) -> AfterAttentionGradients<B> {
+    let inputs = AfterAttention::<B>::new(context, residual, layers, dropout);
+    let d_output = B::contiguous(d_output);
+    let rows = || Unwritten::new(inputs.residual.shape().as_slice());
+    let (mut d_context, mut d_residual) = (rows(), rows());
+    let mut output = inputs.output.unwritten();
+    let mut norm = inputs.norm.unwritten();
+    let mut ff_in = inputs.ff_in.unwritten();
+    let mut ff_out = inputs.ff_out.unwritten();
+    kernels::after_attention_backward(
+        &inputs.as_kernel(),
+        B::slice(&d_output),
+        &mut kernels::AfterAttentionGradients {
+            context: d_context.slice(),
+            residual: d_residual.slice(),
+            output: linear_gradients(&mut output),
+            norm: norm_gradients(&mut norm),
+            ff_in: linear_gradients(&mut ff_in),
+            ff_out: linear_gradients(&mut ff_out),
+        },
+    );
+    AfterAttentionGradients {
+        context: d_context.finish::<B>(),
+        residual: d_residual.finish::<B>(),
+        layers: AfterAttentionLayers {
+            output: finish_linear::<B>(output),
+            norm: finish_norm::<B>(norm),
+            ff_in: finish_linear::<B>(ff_in),
+            ff_out: finish_linear::<B>(ff_out),
+        },
+    }
+}
+
+/// The inputs of `embed`, ready for the kernels.
+struct Embed<B: CpuBackend> {
+    token: FloatTensor<B>,
+    position: FloatTensor<B>,
+    ids: Vec<u32>,
+    /// `[b, n, D]`
+    shape: [usize; 3],
+    packed: Option<Boundaries>,
+}
+
+impl<B: CpuBackend> Embed<B> {
+    fn new(
+        token: FloatTensor<B>,
+        position: FloatTensor<B>,
+        ids: IntTensor<B>,
+        packed: Option<Boundaries>,
+    ) -> Self {
+        let [b, n] = ids.shape().dims();
+        let [_, width] = token.shape().dims();
+        Self {
+            token: B::contiguous(token),
+            position: B::contiguous(position),
+            ids: B::ids(ids),
+            shape: [b, n, width],
+            packed,
+        }
+    }
+
+    fn as_kernel(&self) -> kernels::Embed<'_, f32> {
+        let [batch, _, width] = self.shape;
+        kernels::Embed {
+            token: B::slice(&self.token),
+            position: B::slice(&self.position),
+            width,
+            ids: &self.ids,
+            documents: match &self.packed {
+                Some(boundaries) => kernels::Documents::Packed {
+                    offsets: boundaries.offsets(),
+                },
+                None => kernels::Documents::Rows { mask: None },
+            },
+            batch,
+        }
+    }
+}
+
+pub(super) fn embed<B: CpuBackend>(
+    token: FloatTensor<B>,
+    position: FloatTensor<B>,
+    ids: IntTensor<B>,
+    packed: Option<Boundaries>,
+) -> FloatTensor<B> {
+    let inputs = Embed::<B>::new(token, position, ids, packed);
+    let mut output = Unwritten::new(&inputs.shape);
+    kernels::embed(&inputs.as_kernel(), output.slice());
+    output.finish::<B>()
+}
+
+pub(super) fn embed_backward<B: CpuBackend>(
+    d_output: FloatTensor<B>,
+    token: FloatTensor<B>,
+    position: FloatTensor<B>,
+    ids: IntTensor<B>,
+    packed: Option<Boundaries>,
+) -> EmbedGradients<B> {
+    let d_output = B::contiguous(d_output);
+    let inputs = Embed::<B>::new(token, position, ids, packed);
+    let mut d_token = Unwritten::new(inputs.token.shape().as_slice());
+    let mut d_position = Unwritten::new(inputs.position.shape().as_slice());
+    kernels::embed_backward(
+        &inputs.as_kernel(),
+        B::slice(&d_output),
+        [d_token.slice(), d_position.slice()],
+    );
+    EmbedGradients {
+        token: d_token.finish::<B>(),
+        position: d_position.finish::<B>(),
+    }
+}
+
+/// The inputs of `class_row`, ready for the kernels.
+struct ClassRow<B: CpuBackend> {
+    rows: [FloatTensor<B>; 3],
+    context: FloatTensor<B>,
+    documents: Held,
+}
+
+impl<B: CpuBackend> ClassRow<B> {
+    fn new(rows: [FloatTensor<B>; 3], context: FloatTensor<B>, documents: Documents<B>) -> Self {
+        Self {
+            rows: rows.map(|row| B::ready(row, false)),
+            context: B::ready(context, false),
+            documents: Held::new::<B>(documents),
+        }
+    }
+
+    fn as_kernel(&self) -> kernels::ClassRow<'_, f32> {
+        let [query, key, value] = self.rows.each_ref().map(|row| B::view(row));
+        kernels::ClassRow {
+            query,
+            key,
+            value,
+            context: B::view(&self.context),
+            documents: self.documents.as_kernel(),
+        }
+    }
+}
+
+pub(super) fn class_row<B: CpuBackend>(
+    query: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    context: FloatTensor<B>,
+    documents: Documents<B>,
+) -> FloatTensor<B> {
+    let inputs = ClassRow::<B>::new([query, key, value], context, documents);
+    let inputs = inputs.as_kernel();
+    let mut output = Output::contiguous(inputs.query.shape());
+    kernels::class_row(&inputs, &mut output.view());
+    output.finish::<B>()
+}
+
+pub(super) fn class_row_backward<B: CpuBackend>(
+    d_output: FloatTensor<B>,
+    query: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    context: FloatTensor<B>,
+    documents: Documents<B>,
+) -> ClassRowGradients<B> {
+    let d_output = B::ready(d_output, false);
+    let inputs = ClassRow::<B>::new([query, key, value], context, documents);
+    let inputs = inputs.as_kernel();
+    let row = || Output::contiguous(inputs.query.shape());
+    let (mut query, mut key, mut value) = (row(), row(), row());
+    let mut context = Output::tokens(inputs.context.shape());
+    kernels::class_row_backward(
+        &inputs,
+        B::view(&d_output),
+        &mut kernels::ClassRowGradients {
+            query: query.view(),
+            key: key.view(),
+            value: value.view(),
+            context: context.view(),
+        },
+    );
+    ClassRowGradients {
+        query: query.finish::<B>(),
+        key: key.finish::<B>(),
+        value: value.finish::<B>(),
+        context: context.finish::<B>(),
+    }
+}
+
+/// Implements the operations for a [`CpuBackend`]: its kernels for float32, the plain bodies else.
+macro_rules! layers_on_cpu {
+    ($backend:ty) => {
+        impl LayersBackend for $backend {
+            fn heads(
+                x: FloatTensor<Self>,
+                layers: HeadsLayers<Self>,
+                count: usize,
+            ) -> HeadsOutput<Self> {
+                match x.dtype() {
+                    DType::F32 => heads(x, layers, count),
+                    _ => plain::heads(x, layers, count),
+                }
+            }
+
+            fn heads_backward(
+                d_output: HeadsOutputGradients<Self>,
+                x: FloatTensor<Self>,
+                layers: HeadsLayers<Self>,
+            ) -> HeadsGradients<Self> {
+                match x.dtype() {
+                    DType::F32 => heads_backward(d_output, x, layers),
+                    _ => plain::heads_backward(d_output, x, layers),
+                }
+            }
+
+            fn after_attention(
+                context: FloatTensor<Self>,
+                residual: FloatTensor<Self>,
+                layers: AfterAttentionLayers<Self>,
+                dropout: AttentionDropout,
+            ) -> FloatTensor<Self> {
+                let body = match residual.dtype() {
+                    DType::F32 => after_attention,
+                    _ => plain::after_attention,
+                };
+                body(context, residual, layers, dropout)
+            }
+
+            fn after_attention_backward(
+                d_output: FloatTensor<Self>,
+                context: FloatTensor<Self>,
+                residual: FloatTensor<Self>,
+                layers: AfterAttentionLayers<Self>,
+                dropout: AttentionDropout,
+            ) -> AfterAttentionGradients<Self> {
+                let body = match residual.dtype() {
+                    DType::F32 => after_attention_backward,
+                    _ => plain::after_attention_backward,
+                };
+                body(d_output, context, residual, layers, dropout)
+            }
+
+            fn embed(
+                token: FloatTensor<Self>,
+                position: FloatTensor<Self>,
+                ids: IntTensor<Self>,
+                packed: Option<Boundaries>,
+            ) -> FloatTensor<Self> {
+                match token.dtype() {
+                    DType::F32 => embed::<Self>(token, position, ids, packed),
+                    _ => plain::embed::<Self>(token, position, ids, packed),
+                }
+            }
+
+            fn embed_backward(
+                d_output: FloatTensor<Self>,
+                token: FloatTensor<Self>,
+                position: FloatTensor<Self>,
+                ids: IntTensor<Self>,
+                packed: Option<Boundaries>,
+            ) -> EmbedGradients<Self> {
+                match token.dtype() {
+                    DType::F32 => embed_backward::<Self>(d_output, token, position, ids, packed),
+                    _ => plain::embed_backward::<Self>(d_output, token, position, ids, packed),
+                }
+            }
+
+            fn class_row(
+                query: FloatTensor<Self>,
+                key: FloatTensor<Self>,
+                value: FloatTensor<Self>,
+                context: FloatTensor<Self>,
+                documents: Documents<Self>,
+            ) -> FloatTensor<Self> {
+                let body = match context.dtype() {
+                    DType::F32 => class_row,
+                    _ => whole::class_row,
+                };
+                body(query, key, value, context, documents)
+            }
+
+            fn class_row_backward(
+                d_output: FloatTensor<Self>,
+                query: FloatTensor<Self>,
+                key: FloatTensor<Self>,
+                value: FloatTensor<Self>,
+                context: FloatTensor<Self>,
+                documents: Documents<Self>,
+            ) -> ClassRowGradients<Self> {
+                let body = match context.dtype() {
+                    DType::F32 => class_row_backward,
+                    _ => whole::class_row_backward,
+                };
+                body(d_output, query, key, value, context, documents)
+            }
+        }
+    };
+}
+
+#[cfg(feature = "flex")]
+layers_on_cpu!(burn::backend::Flex);
+#[cfg(feature = "ndarray")]
+layers_on_cpu!(burn_ndarray::NdArray);
