@@ -17,10 +17,6 @@ const EXEMPT: &[(&str, &str)] = &[
         "apt-get install gcc g++ libvulkan1 mesa-vulkan-drivers",
         "it changes the machine",
     ),
-    (
-        "cargo run --release --bin ls-train --no-default-features --features flex,ndarray,wgpu -- listops",
-        "it compiles Burn again",
-    ),
 ];
 
 /// Commands that are given more words, so that they end soon.
