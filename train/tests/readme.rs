@@ -34,17 +34,20 @@ const SHORTENED: &[(&str, &str)] = &[
         "ls-train listops --out runs/legacy --resume",
         "--stop-after 3",
     ),
+    ("ls-train bench attention --n 1K,4K", "--repeats 1"),
+    ("ls-train bench step --n 512 --b 2", "--repeats 1"),
 ];
 
 /// Runs first, so that no command makes the task's 100 000 samples.
 const SMALL_DATA: &str = "ls-train generate listops --count 100";
 
 const PROGRAMS: [&str; 2] = ["ls-train", "ls-infer"];
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "NOTICES.md",
+    "docs/benchmarks.md",
     "docs/results.md",
     "infer/weights/listops.md",
 ];
