@@ -21,6 +21,8 @@ const EXEMPT: &[(&str, &str)] = &[
         "cargo run --release --bin ls-train --no-default-features --features flex,ndarray,wgpu -- listops",
         "it compiles Burn again",
     ),
+    ("ls-train fetch text", "it downloads 84 MB"),
+    ("ls-train text", "it needs what was not downloaded"),
 ];
 
 /// Commands that are given more words, so that they end soon.
@@ -33,6 +35,10 @@ const SHORTENED: &[(&str, &str)] = &[
     (
         "ls-train listops --tokenizer legacy --out runs/legacy",
         "--stop-after 2",
+    ),
+    (
+        "ls-train pathfinder32 --out runs/pathfinder32",
+        "--stop-after 1 --set batch_size=4 --set evaluate_every=1",
     ),
     (
         "ls-train listops --out runs/legacy --resume",
