@@ -182,7 +182,7 @@ fn pathfinder_is_generated_and_trains_in_every_size() {
         let report = place.run(&["check-data", task, "data"]);
         assert!(report.status.success(), "{}", stderr(&report));
         assert!(
-            stdout(&report).contains("train: 24 samples"),
+            stdout(&report).contains("30 images in 1 batches, hard"),
             "{}",
             stdout(&report)
         );

@@ -3,6 +3,7 @@
 mod common;
 #[path = "../../datasets/tests/common/mod.rs"]
 mod files;
+#[allow(dead_code)]
 #[path = "../../datasets/tests/common/server.rs"]
 mod server;
 
