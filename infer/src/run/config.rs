@@ -221,9 +221,9 @@ impl RunConfig {
         // could, and is then written as it prints.
         let text = serde_json::to_string_pretty(self).or_else(|_| {
             let mut copy = self.clone();
-            let printed = |path: PathBuf| PathBuf::from(path.to_string_lossy().into_owned());
-            copy.data.dir = printed(copy.data.dir);
-            copy.data.cache = copy.data.cache.map(printed);
+            for path in std::iter::once(&mut copy.data.dir).chain(&mut copy.data.cache) {
+                *path = PathBuf::from(path.to_string_lossy().into_owned());
+            }
             serde_json::to_string_pretty(&copy)
         });
         text.unwrap_or_default() + "\n"
