@@ -17,6 +17,8 @@ const EXEMPT: &[(&str, &str)] = &[
         "apt-get install gcc g++ libvulkan1 mesa-vulkan-drivers",
         "it changes the machine",
     ),
+    ("ls-train fetch text", "it downloads 84 MB"),
+    ("ls-train text", "it needs what was not downloaded"),
 ];
 
 /// Commands that are given more words, so that they end soon.
@@ -29,6 +31,10 @@ const SHORTENED: &[(&str, &str)] = &[
     (
         "ls-train listops --tokenizer legacy --out runs/legacy",
         "--stop-after 2",
+    ),
+    (
+        "ls-train pathfinder32 --out runs/pathfinder32",
+        "--stop-after 1 --set batch_size=4 --set evaluate_every=1",
     ),
     (
         "ls-train listops --out runs/legacy --resume",

@@ -32,7 +32,8 @@ fn locate(dir: &Path, split: Split) -> Result<PathBuf, DatasetError> {
             .map(|place| place.join(file_name(split)))
             .collect(),
         advice: "The pairs are part of lra_release.gz of the Long Range Arena \
-                 (google-research/long-range-arena): unpack it, and name the folder with --data",
+                 (google-research/long-range-arena): fetch it with `ls-train fetch retrieval`, or \
+                 unpack it and name the folder with --data",
     })
 }
 

@@ -13,33 +13,36 @@ use transformer_ls_infer::predict::Predictor;
 use super::options::{DeviceOption, predictor, take_run};
 use super::{note, report};
 
-/// Find the class of expressions
+/// Find the class of expressions, texts or images
 ///
-/// Expressions are taken from the command line, from a file, or from standard input, one a line.
-/// The model is that of a run folder; with no run, the small ListOps model that comes with the
-/// program. It reads the first 2000 tokens of an expression.
+/// Inputs are taken from the command line, from a file, or from standard input, one a line: for a
+/// ListOps model an expression, for Text a text, for Retrieval two texts with a tab between them,
+/// for Image and Pathfinder the path of a grey PNG. The model is that of a run folder; with no run,
+/// the small ListOps model that comes with the program. It reads the first 2000 tokens of an
+/// expression, the first 4000 bytes of a text.
 ///
 /// An answer is a line: the class, then each class with its probability.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   ls-infer classify '[MAX 2 9 [MIN 4 7] 0]'
-  ls-infer classify runs/listops-1 --file expressions.txt --json")]
+  ls-infer classify runs/listops-1 --file expressions.txt --json
+  ls-infer classify runs/text-1 'A film of rare beauty.'")]
 pub struct Classify {
-    /// A run folder (optional), then expressions such as '[MAX 2 9 [MIN 4 7] 0]'
+    /// A run folder (optional), then inputs such as '[MAX 2 9 [MIN 4 7] 0]'
     ///
     /// A folder that exists is taken for the run, if it comes first and there is no --run.
-    #[arg(value_name = "RUN | EXPRESSION")]
+    #[arg(value_name = "RUN | INPUT")]
     inputs: Vec<String>,
     /// The run folder, where the first argument is not to be taken for one
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
-    /// A file with an expression a line (- for standard input)
+    /// A file with an input a line (- for standard input)
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Write a JSON object a line: input, label, probabilities
     #[arg(long)]
     json: bool,
-    /// Expressions that are computed at once
+    /// Inputs that are computed at once
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = batch_size)]
     batch_size: usize,
     #[command(flatten)]
@@ -109,7 +112,7 @@ impl Classify {
                 let interactive = stdin.is_terminal();
                 if interactive {
                     note(format_args!(
-                        "Type an expression a line, such as [MAX 2 9 [MIN 4 7] 0]; Ctrl-D ends."
+                        "Type an input a line, for ListOps such as [MAX 2 9 [MIN 4 7] 0]; Ctrl-D ends."
                     ));
                 }
                 let mut reader = Reader::new(Box::new(stdin.lock()), "standard input".into());

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use transformer_ls_datasets::Split;
 use transformer_ls_infer::evaluate::{Evaluation, Progress, evaluate};
-use transformer_ls_infer::task;
+use transformer_ls_infer::task::{self, Watch};
 
 use super::options::{DeviceOption, predictor};
 
@@ -21,7 +21,7 @@ pub struct Evaluate {
     /// The part of the data: train, dev or test
     #[arg(long, value_name = "SPLIT", default_value_t = Split::Test)]
     split: Split,
-    /// The folder with the data [default: the one that the run was trained on]
+    /// The folder with the data, or an archive of it [default: that which the run was trained on]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Write the result as a JSON object
@@ -51,9 +51,13 @@ impl Evaluate {
         let (predictor, name) = predictor(self.run.as_deref(), &device)?;
         let config = predictor.config();
         let dir = self.data.as_deref().unwrap_or(&config.data.dir);
-        let dataset = task::open_split(config, dir, self.split)?;
-        let batch_size = self.batch_size.unwrap_or(config.training.eval_batch_size);
         let mut live = LiveLine::new();
+        let watch = Watch {
+            progress: &|done, total| live.packing(done, total),
+            ..Watch::nobody()
+        };
+        let dataset = task::open_split_watched(config, dir, self.split, watch)?;
+        let batch_size = self.batch_size.unwrap_or(config.training.eval_batch_size);
         let evaluation = evaluate(
             predictor.model(),
             dataset.as_ref(),
@@ -110,6 +114,13 @@ impl LiveLine {
     fn new() -> Self {
         Self {
             on: io::stderr().is_terminal(),
+        }
+    }
+
+    /// Before the first evaluation on a split its samples are packed.
+    fn packing(&self, done: usize, total: usize) {
+        if self.on {
+            let _ = write!(io::stderr(), "\rpacking: {done} of {total} samples \x1b[K");
         }
     }
 

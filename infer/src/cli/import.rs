@@ -101,6 +101,8 @@ fn from_preset(name: &str) -> anyhow::Result<RunConfig> {
             dir: PathBuf::from("data").join(preset.task),
             // As the release tokenises.
             tokenizer: (preset.task == "listops").then_some(Tokenizer::Legacy),
+            difficulty: None,
+            cache: None,
             packed: Packing::Auto,
         },
         training: TrainingConfig::elsewhere(),

@@ -13,7 +13,8 @@ use clap::{Parser, Subcommand};
 
 /// Asks a trained Long-Short Transformer for answers, and measures how many are right
 ///
-/// It knows the task ListOps. A small model comes with the program; `ls-train` makes others.
+/// A small ListOps model comes with the program; `ls-train` makes others, for every task of the Long
+/// Range Arena.
 #[derive(Debug, Parser)]
 #[command(
     name = "ls-infer",

@@ -6,8 +6,9 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use transformer_ls_burn::ClassifierConfig;
 use transformer_ls_datasets::listops::Tokenizer;
+use transformer_ls_datasets::pathfinder::Difficulty;
 
-use super::set;
+use super::{needs, set};
 use crate::batch::Batcher;
 use crate::device::is_cubecl;
 
@@ -72,7 +73,7 @@ pub enum ConfigError {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
-    /// The task: `listops`.
+    /// The task, as `ls-train` calls it: `listops`, `text`, …
     pub task: String,
     /// The preset that the model's sizes started from.
     pub preset: String,
@@ -92,10 +93,16 @@ pub struct RunConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// The folder with the task's files.
+    /// The folder with the task's files, or an archive of them.
     pub dir: PathBuf,
     /// How ListOps expressions become tokens; `null` for tasks that leave no choice.
     pub tokenizer: Option<Tokenizer>,
+    /// How long Pathfinder's contours are; `null` stands for `hard`, and is what other tasks have.
+    #[serde(default)]
+    pub difficulty: Option<Difficulty>,
+    /// The folder for packed copies of the data; `null`: the folder `packed` beside the data.
+    #[serde(default)]
+    pub cache: Option<PathBuf>,
     /// How documents are put into a batch.
     pub packed: Packing,
 }
@@ -214,7 +221,9 @@ impl RunConfig {
         // could, and is then written as it prints.
         let text = serde_json::to_string_pretty(self).or_else(|_| {
             let mut copy = self.clone();
-            copy.data.dir = PathBuf::from(copy.data.dir.to_string_lossy().into_owned());
+            for path in std::iter::once(&mut copy.data.dir).chain(&mut copy.data.cache) {
+                *path = PathBuf::from(path.to_string_lossy().into_owned());
+            }
             serde_json::to_string_pretty(&copy)
         });
         text.unwrap_or_default() + "\n"
@@ -288,31 +297,7 @@ impl RunConfig {
         if let Err(error) = self.model.validate() {
             problems.push(format!("`model.{}` {}.", error.field, error.problem));
         }
-        match (self.task.as_str(), self.data.tokenizer) {
-            ("listops", None) => problems.push(
-                "`data.tokenizer` must be \"legacy\" or \"brackets\" for the task listops.".into(),
-            ),
-            (_, Some(tokenizer)) if self.model.vocab_size < tokenizer.vocab_size() => {
-                problems.push(format!(
-                    "`model.vocab_size` must be at least {} for the tokenizer {tokenizer}, and is {}.",
-                    tokenizer.vocab_size(),
-                    self.model.vocab_size
-                ));
-            }
-            _ => {}
-        }
-        if self.task == "listops" {
-            let classes = transformer_ls_datasets::listops::CLASSES;
-            if self.model.classes < classes {
-                problems.push(format!(
-                    "`model.classes` must be at least {classes} for the task listops, and is {}.",
-                    self.model.classes
-                ));
-            }
-            if self.model.pair {
-                problems.push("`model.pair` must be false for the task listops.".into());
-            }
-        }
+        problems.extend(needs::problems(self));
         if self.training.eval_batch_size == 0 {
             problems.push("`training.eval_batch_size` must be at least 1.".into());
         }

@@ -18,6 +18,7 @@ mod config;
 mod error;
 mod folder;
 mod metrics;
+mod needs;
 mod set;
 mod summary;
 

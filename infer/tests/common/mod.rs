@@ -35,6 +35,8 @@ pub fn config() -> RunConfig {
         data: DataConfig {
             dir: PathBuf::from("data/listops"),
             tokenizer: Some(Tokenizer::Brackets),
+            difficulty: None,
+            cache: None,
             packed: Packing::Auto,
         },
         training: TrainingConfig {

@@ -1,9 +1,9 @@
 //! `ls-train completions SHELL`
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::{Cli, Done, print};
+use super::{Done, describe, print};
 
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
@@ -13,6 +13,11 @@ pub(super) struct CompletionsArgs {
 
 pub(super) fn run(args: &CompletionsArgs) -> anyhow::Result<Done> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "ls-train", &mut script);
+    clap_complete::generate(
+        args.shell,
+        &mut describe::command(),
+        "ls-train",
+        &mut script,
+    );
     print(&String::from_utf8_lossy(&script))
 }

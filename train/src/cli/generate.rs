@@ -2,28 +2,35 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use transformer_ls_datasets::DatasetError;
+use transformer_ls_datasets::pathfinder::Difficulty;
 
 use super::Done;
+use super::counted::{Counted, Unit};
 use crate::tasks::{self, Generate, Protocol};
-use crate::trainer::interrupt;
-use crate::trainer::progress::{bar, say};
+use crate::trainer::progress::say;
 
 #[derive(Debug, Args)]
 pub(super) struct GenerateArgs {
     /// The task
-    #[arg(value_parser = PossibleValuesParser::new(tasks::all().into_iter().map(|p| p.task)))]
+    #[arg(value_parser = PossibleValuesParser::new(can_be_made()))]
     task: String,
     /// The folder to write to [default: data/TASK]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// How many samples, all splits together [default: 100000, which take 661 MB]
+    /// How many samples, all splits together [default: 100000 for listops, which take 661 MB;
+    /// 200000 images for the others]
     ///
-    /// 96 % are for training, 2 % for dev and 2 % for test.
+    /// Of the expressions of listops 96 % are for training, 2 % for dev and 2 % for test; of images
+    /// 80, 10 and 10 %.
     #[arg(long, value_name = "N")]
     count: Option<usize>,
+    /// How long the contours are: easy, medium or hard (not for listops) [default: hard]
+    #[arg(long, value_name = "NAME")]
+    difficulty: Option<Difficulty>,
     /// The generator's seed: the same seed and count give the same files [default: 0]
     ///
     /// It is not the `--seed` of a run: runs of different seeds learn from the same data.
@@ -31,9 +38,22 @@ pub(super) struct GenerateArgs {
     data_seed: Option<u64>,
 }
 
+/// The tasks whose data can be made.
+fn can_be_made() -> impl Iterator<Item = &'static str> {
+    let protocols = tasks::all().into_iter();
+    let made = protocols.filter(|protocol| protocol.generate.is_some());
+    made.map(|protocol| protocol.task)
+}
+
 pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
     let protocol =
         tasks::find(&args.task).ok_or_else(|| anyhow::anyhow!("there is no task {}", args.task))?;
+    if args.difficulty.is_some() && protocol.difficulty.is_none() {
+        bail!(
+            "{} comes in one difficulty: leave --difficulty out",
+            protocol.task
+        );
+    }
     let dir = args
         .data
         .clone()
@@ -41,31 +61,30 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
     let what = Generate {
         count: args.count,
         seed: args.data_seed,
+        difficulty: args.difficulty,
     };
     generate(&protocol, &dir, &what)
 }
 
-/// Makes a task's data, with a progress bar.
+/// Makes a task's data, with a progress bar. Where it can't be made, opening it will say so.
 pub(super) fn generate(protocol: &Protocol, dir: &Path, what: &Generate) -> anyhow::Result<Done> {
-    let bar = bar(0, &format!("making {} in {}", protocol.task, dir.display()));
-    interrupt::asked(true);
-    let result = (protocol.generate)(
-        dir,
-        what,
-        &|done, total| {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
-        },
-        &interrupt::requested,
-    );
-    interrupt::asked(false);
-    bar.finish_and_clear();
+    let Some(make) = protocol.generate else {
+        return Ok(Done::Completely);
+    };
+    let what_for = format!("making {} in {}", protocol.task, dir.display());
+    let counted = Counted::new(&what_for, Unit::Samples);
+    let result = make(dir, what, &counted.samples(), &Counted::cancelled);
+    drop(counted);
     match result {
         Ok(report) => {
             say(&format!("{}: {report}", dir.display()));
             Ok(Done::Completely)
         }
         Err(DatasetError::Cancelled) => Ok(Done::Interrupted),
+        Err(stopped @ DatasetError::Stopped { .. }) => {
+            say(&stopped.to_string());
+            Ok(Done::Interrupted)
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -1,8 +1,12 @@
 //! The command line of `ls-train`, one subcommand a file.
 
 mod bench;
+mod check_data;
 mod completions;
+mod counted;
+mod describe;
 mod devices;
+mod fetch;
 mod generate;
 mod plot;
 mod presets;
@@ -13,13 +17,14 @@ mod train;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 
 use crate::trainer::interrupt::{self, INTERRUPTED};
+use train::Choices;
 
 /// Makes the data of a Long Range Arena task, trains a Long-Short Transformer on it, and tests it
 ///
-/// This version trains on ListOps. `ls-infer` asks a trained model.
+/// `ls-infer` asks a trained model.
 #[derive(Debug, Parser)]
 #[command(name = "ls-train", version, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
@@ -37,10 +42,28 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train and test on ListOps, making the data first where there is none
-    #[command(after_long_help = settings::fields_help("listops"))]
-    Listops(train::TrainArgs),
+    Listops(train::ListopsArgs),
+    /// Train and test on Text: is a film review positive?
+    Text(train::TrainArgs),
+    /// Train and test on Retrieval: does one paper cite the other?
+    Retrieval(train::TrainArgs),
+    /// Train and test on Image: grey CIFAR-10, a pixel a token
+    Image(train::TrainArgs),
+    /// Train and test on Pathfinder, making the images first where there are none
+    Pathfinder32(train::PathfinderArgs),
+    /// The same with images of 64 × 64 pixels
+    Pathfinder64(train::PathfinderArgs),
+    /// The same with images of 128 × 128 pixels: Path-X
+    #[command(alias = "pathfinder128")]
+    PathX(train::PathfinderArgs),
+    /// The same with images of 256 × 256 pixels
+    Pathfinder256(train::PathfinderArgs),
     /// Make a task's data, without training
     Generate(generate::GenerateArgs),
+    /// Download a task's published data
+    Fetch(fetch::FetchArgs),
+    /// Say what is missing or wrong in a task's data
+    CheckData(check_data::CheckDataArgs),
     /// List the presets: models, their sizes and published accuracies
     Presets(presets::PresetsArgs),
     /// List this machine's devices, and how each would compute attention
@@ -67,11 +90,21 @@ enum Done {
 /// The status is 0 if all went well, 1 if something went wrong (one sentence on the standard
 /// error says what, and what to do), 2 for a wrong command line, 130 after Ctrl-C.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = describe::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     interrupt::listen();
     let done = match cli.command {
-        Command::Listops(args) => train::run("listops", &args),
+        Command::Listops(args) => train::run("listops", &args.train, &args.choices()),
+        Command::Text(args) => train::run("text", &args, &Choices::default()),
+        Command::Retrieval(args) => train::run("retrieval", &args, &Choices::default()),
+        Command::Image(args) => train::run("image", &args, &Choices::default()),
+        Command::Pathfinder32(args) => train::run("pathfinder32", &args.train, &args.choices()),
+        Command::Pathfinder64(args) => train::run("pathfinder64", &args.train, &args.choices()),
+        Command::PathX(args) => train::run("path-x", &args.train, &args.choices()),
+        Command::Pathfinder256(args) => train::run("pathfinder256", &args.train, &args.choices()),
         Command::Generate(args) => generate::run(&args),
+        Command::Fetch(args) => fetch::run(&args),
+        Command::CheckData(args) => check_data::run(&args),
         Command::Presets(args) => presets::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Plot(args) => plot::run(&args),

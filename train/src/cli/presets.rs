@@ -8,7 +8,6 @@ use transformer_ls_burn::presets::{self, Preset};
 
 use super::table::{Side, table};
 use super::{Done, print};
-use crate::tasks;
 use crate::trainer::progress::count;
 
 #[derive(Debug, Args)]
@@ -71,25 +70,19 @@ pub(super) fn run(args: &PresetsArgs) -> anyhow::Result<Done> {
     for (index, source) in sources.iter().enumerate() {
         text += &format!("[{}] {source}\n", index + 1);
     }
-    text += &legend();
+    text += LEGEND;
     print(&text)
 }
 
-/// What the columns mean, and which of the presets can be trained here.
-fn legend() -> String {
-    let tasks: Vec<_> = tasks::all().iter().map(|protocol| protocol.task).collect();
-    format!(
-        "
+/// What the columns mean.
+const LEGEND: &str = "
 w          window: a token attends to its segment of w tokens and w/2 on either side (model.window)
 r          rank: and to the whole document, summarised as r rows (model.rank)
 length     the longest document, in tokens (model.max_length)
 published  test accuracy, in percent of the answers
 
-Tasks that ls-train trains today: {}. Of the others there are the models alone.
-",
-        tasks.join(", ")
-    )
-}
+`ls-train TASK --preset PRESET` trains one.
+";
 
 fn as_json(preset: &Preset) -> anyhow::Result<serde_json::Value> {
     Ok(json!({

@@ -7,11 +7,15 @@ use anyhow::bail;
 use transformer_ls_burn::presets;
 use transformer_ls_infer::run::{DataConfig, Packing, RunConfig};
 
-use super::train::TrainArgs;
+use super::train::{Choices, TrainArgs};
 use crate::tasks::{self, Protocol};
 
 /// The configuration of a new run: the preset or the file, then the options, then each `--set`.
-pub(super) fn new_run(protocol: &Protocol, args: &TrainArgs) -> anyhow::Result<RunConfig> {
+pub(super) fn new_run(
+    protocol: &Protocol,
+    args: &TrainArgs,
+    choices: &Choices,
+) -> anyhow::Result<RunConfig> {
     let mut config = match &args.config {
         Some(path) => from_file(protocol, path)?,
         None => from_preset(protocol, args.preset.as_deref())?,
@@ -25,9 +29,7 @@ pub(super) fn new_run(protocol: &Protocol, args: &TrainArgs) -> anyhow::Result<R
     if let Some(dir) = &args.data {
         config.data.dir.clone_from(dir);
     }
-    if let Some(tokenizer) = args.tokenizer {
-        config.data.tokenizer = Some(tokenizer);
-    }
+    choose(&mut config, choices);
     if let Some(steps) = args.steps {
         // The peak keeps its place in the schedule, unless --set warmup=… moves it below.
         let share = config.training.warmup as f64 / config.training.steps.max(1) as f64;
@@ -62,6 +64,15 @@ pub(super) fn new_run(protocol: &Protocol, args: &TrainArgs) -> anyhow::Result<R
     }
     config.validate()?;
     Ok(config)
+}
+
+fn choose(config: &mut RunConfig, choices: &Choices) {
+    if choices.tokenizer.is_some() {
+        config.data.tokenizer = choices.tokenizer;
+    }
+    if choices.difficulty.is_some() {
+        config.data.difficulty = choices.difficulty;
+    }
 }
 
 fn from_file(protocol: &Protocol, path: &Path) -> anyhow::Result<RunConfig> {
@@ -111,6 +122,8 @@ fn from_preset(protocol: &Protocol, name: Option<&str>) -> anyhow::Result<RunCon
         data: DataConfig {
             dir: Path::new("data").join(protocol.task),
             tokenizer: protocol.tokenizer,
+            difficulty: protocol.difficulty,
+            cache: None,
             packed: Packing::Auto,
         },
         training: protocol.training.clone(),
@@ -130,7 +143,11 @@ pub(super) fn fields_help(task: &str) -> String {
 /// Refuses options that would change a run that is resumed.
 ///
 /// An option that repeats what `config.json` says is harmless.
-pub(super) fn refuse_changes(config: &RunConfig, args: &TrainArgs) -> anyhow::Result<()> {
+pub(super) fn refuse_changes(
+    config: &RunConfig,
+    args: &TrainArgs,
+    choices: &Choices,
+) -> anyhow::Result<()> {
     let mut changed = config.clone();
     let training = &mut changed.training;
     if let Some(steps) = args.steps {
@@ -148,9 +165,7 @@ pub(super) fn refuse_changes(config: &RunConfig, args: &TrainArgs) -> anyhow::Re
     if let Some(dir) = &args.data {
         changed.data.dir.clone_from(dir);
     }
-    if let Some(tokenizer) = args.tokenizer {
-        changed.data.tokenizer = Some(tokenizer);
-    }
+    choose(&mut changed, choices);
     if let Some(preset) = &args.preset {
         changed.preset.clone_from(preset);
     }

@@ -6,23 +6,26 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::bail;
+use burn::data::dataset::Dataset;
 use clap::Args;
-use transformer_ls_datasets::Split;
 use transformer_ls_datasets::listops::Tokenizer;
+use transformer_ls_datasets::pathfinder::Difficulty;
+use transformer_ls_datasets::{DatasetError, Sample, Split};
 use transformer_ls_infer::device;
 use transformer_ls_infer::run::{RunConfig, RunError, RunFolder, Summary};
-use transformer_ls_infer::task::open_split;
+use transformer_ls_infer::task::{TaskError, Watch, open_split_watched};
 
+use super::counted::{Counted, Unit};
 use super::generate::generate;
 use super::{Done, settings};
 use crate::tasks::{self, Generate, Protocol};
 use crate::trainer::progress::{duration, say};
 use crate::trainer::{Display, Ending, Sitting, Splits, train};
 
-// The defaults are the protocol's, which a test compares with these words.
+// What the help says of defaults is each task's own: see `describe.rs`.
 #[derive(Debug, Args)]
 pub(super) struct TrainArgs {
-    /// The model: a name from `ls-train presets` [default: listops]
+    /// The model
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub(super) preset: Option<String>,
     /// Start from this configuration (a run's config.json) instead of a preset
@@ -34,14 +37,10 @@ pub(super) struct TrainArgs {
     /// config.json of every run.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
-    /// The folder with the data, made there if it holds none [default: data/listops]
-    ///
-    /// Making it takes 661 MB. A folder with the published `lra_release` in it serves too.
+    /// The folder with the data
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
-    /// The run folder to make [default: runs/listops-TIME]
-    ///
-    /// One that exists is kept: --resume continues it.
+    /// The run folder to make
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Continue the run in --out (which has to be given) from its last checkpoint
@@ -49,31 +48,67 @@ pub(super) struct TrainArgs {
     /// It keeps its own config.json: options that would change it are refused.
     #[arg(long)]
     resume: bool,
-    /// Seed of weights, data order and dropout [default: 1234]
+    /// Seed of weights, data order and dropout
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u64>,
     /// A name from `ls-train devices`; auto: a GPU if any, else the CPU [default: auto]
     #[arg(long, value_name = "NAME")]
     pub(super) device: Option<String>,
-    /// Length of the schedule in steps; the warmup shrinks or grows with it [default: 5000]
-    ///
-    /// Dev is evaluated every 50 steps and after the last (`--set evaluate_every=N`).
+    /// Length of the schedule in steps
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(super) steps: Option<usize>,
-    /// Stop after step N all the same: evaluate and save, but leave the test for later
-    ///
-    /// `ls-train listops --out DIR --resume` goes on from there, as if it had not stopped.
+    /// Stop after step N all the same
     #[arg(long, value_name = "N", value_parser = positive)]
     stop_after: Option<usize>,
-    /// Steps between checkpoints, what a kill can cost at most [default: each evaluation]
+    /// Steps between checkpoints
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(super) checkpoint_every: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListopsArgs {
+    #[command(flatten)]
+    pub(super) train: TrainArgs,
     /// How expressions become tokens: `brackets` or `legacy` [default: brackets]
     ///
     /// `brackets` keeps the tree. `legacy` loses the tree: about 38 % at most. The published figures
     /// are those of `legacy`; never compare figures across the two.
     #[arg(long, value_name = "NAME")]
+    tokenizer: Option<Tokenizer>,
+}
+
+impl ListopsArgs {
+    pub(super) fn choices(&self) -> Choices {
+        Choices {
+            tokenizer: self.tokenizer,
+            ..Choices::default()
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PathfinderArgs {
+    #[command(flatten)]
+    pub(super) train: TrainArgs,
+    /// How long the contours are: easy, medium or hard [default: hard, as published]
+    #[arg(long, value_name = "NAME")]
+    difficulty: Option<Difficulty>,
+}
+
+impl PathfinderArgs {
+    pub(super) fn choices(&self) -> Choices {
+        Choices {
+            difficulty: self.difficulty,
+            ..Choices::default()
+        }
+    }
+}
+
+/// What the user chose that is one task's alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Choices {
     pub(super) tokenizer: Option<Tokenizer>,
+    pub(super) difficulty: Option<Difficulty>,
 }
 
 pub(super) fn positive(text: &str) -> Result<usize, String> {
@@ -84,12 +119,12 @@ pub(super) fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
-pub(super) fn run(task: &str, args: &TrainArgs) -> anyhow::Result<Done> {
+pub(super) fn run(task: &str, args: &TrainArgs, choices: &Choices) -> anyhow::Result<Done> {
     let protocol = tasks::find(task).ok_or_else(|| anyhow::anyhow!("there is no task {task}"))?;
     let display = Display::detect();
     let folder = match args.resume {
-        true => resume(&protocol, args)?,
-        false => match start(&protocol, args)? {
+        true => resume(&protocol, args, choices)?,
+        false => match start(&protocol, args, choices)? {
             Some(folder) => folder,
             None => return Ok(Done::Interrupted),
         },
@@ -103,7 +138,9 @@ pub(super) fn run(task: &str, args: &TrainArgs) -> anyhow::Result<Done> {
     }
     let config = folder.config();
     let chosen = device::resolve(&config.device)?;
-    let splits = open(config)?;
+    let Some(splits) = open(config)? else {
+        return Ok(Done::Interrupted);
+    };
     let sitting = Sitting {
         stop_after: args.stop_after,
         command: command_line(),
@@ -137,9 +174,13 @@ fn finished(summary: &Summary) -> bool {
 }
 
 /// A new run folder, once everything that can be wrong with the command line has been looked at
-/// and the data is there; `None` if the user stopped the generator.
-fn start(protocol: &Protocol, args: &TrainArgs) -> anyhow::Result<Option<RunFolder>> {
-    let config = settings::new_run(protocol, args)?;
+/// and the data is there; `None` if the user stopped the generator, or the packing.
+fn start(
+    protocol: &Protocol,
+    args: &TrainArgs,
+    choices: &Choices,
+) -> anyhow::Result<Option<RunFolder>> {
+    let config = settings::new_run(protocol, args, choices)?;
     let out = args
         .out
         .clone()
@@ -148,16 +189,22 @@ fn start(protocol: &Protocol, args: &TrainArgs) -> anyhow::Result<Option<RunFold
         return Err(RunError::Exists { path: out }.into());
     }
     device::resolve(&config.device)?;
-    if !(protocol.is_prepared)(&config.data.dir)
-        && generate(protocol, &config.data.dir, &Generate::default())? == Done::Interrupted
+    let what = Generate {
+        difficulty: config.data.difficulty,
+        ..Generate::default()
+    };
+    if !(protocol.is_prepared)(&config.data)
+        && generate(protocol, &config.data.dir, &what)? == Done::Interrupted
     {
         return Ok(None);
     }
-    open(&config)?;
+    if open(&config)?.is_none() {
+        return Ok(None);
+    }
     Ok(Some(RunFolder::create(&out, &config)?))
 }
 
-fn resume(protocol: &Protocol, args: &TrainArgs) -> anyhow::Result<RunFolder> {
+fn resume(protocol: &Protocol, args: &TrainArgs, choices: &Choices) -> anyhow::Result<RunFolder> {
     let Some(out) = &args.out else {
         let newest = newest_run(protocol.task);
         let example = newest.unwrap_or_else(|| Path::new("runs").join("<name>"));
@@ -175,7 +222,7 @@ fn resume(protocol: &Protocol, args: &TrainArgs) -> anyhow::Result<RunFolder> {
             continue_with(&config.task, out)
         );
     }
-    settings::refuse_changes(&config, args)?;
+    settings::refuse_changes(&config, args, choices)?;
     Ok(RunFolder::resume(out)?)
 }
 
@@ -194,15 +241,33 @@ fn newest_run(task: &str) -> Option<PathBuf> {
         .max()
 }
 
-fn open(config: &RunConfig) -> anyhow::Result<Splits> {
-    let split = |split| -> anyhow::Result<_> {
-        Ok(Arc::from(open_split(config, &config.data.dir, split)?))
+/// The samples; `None` if the user stopped while they were packed.
+fn open(config: &RunConfig) -> anyhow::Result<Option<Splits>> {
+    let split = |split| -> anyhow::Result<Option<Arc<dyn Dataset<Sample>>>> {
+        let counted = Counted::new(&format!("packing {} {split}", config.task), Unit::Samples);
+        let watch = Watch {
+            progress: &counted.samples(),
+            cancelled: &Counted::cancelled,
+        };
+        match open_split_watched(config, &config.data.dir, split, watch) {
+            Ok(samples) => Ok(Some(Arc::from(samples))),
+            Err(TaskError::Data(cancelled @ DatasetError::Cancelled)) => {
+                say(&cancelled.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     };
-    Ok(Splits {
-        train: split(Split::Train)?,
-        dev: split(Split::Dev)?,
-        test: split(Split::Test)?,
-    })
+    let Some(train) = split(Split::Train)? else {
+        return Ok(None);
+    };
+    let Some(dev) = split(Split::Dev)? else {
+        return Ok(None);
+    };
+    let Some(test) = split(Split::Test)? else {
+        return Ok(None);
+    };
+    Ok(Some(Splits { train, dev, test }))
 }
 
 fn report(folder: &RunFolder, summary: &Summary) {

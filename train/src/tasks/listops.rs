@@ -36,8 +36,12 @@ pub fn protocol() -> Protocol {
             eval_batch_size: 32,
         },
         tokenizer: Some(Tokenizer::Brackets),
-        is_prepared: listops::is_prepared,
-        generate: make,
+        difficulty: None,
+        about_data: "Making it takes 661 MB. A folder with the published `lra_release` in it \
+                     serves too."
+            .to_owned(),
+        is_prepared: |data| listops::is_prepared(&data.dir),
+        generate: Some(make),
     }
 }
 

@@ -1,21 +1,28 @@
 //! What a task is made of, one file each.
 //!
-//! A [`Protocol`] is plain data and three functions. Another task is another file here, an
+//! A [`Protocol`] is plain data and two functions. Another task is another file here, an
 //! entry in [`all`], a subcommand in `cli/`, and its samples in
 //! `transformer_ls_infer::task`.
 
+pub mod image;
 pub mod listops;
+pub mod pathfinder;
+pub mod retrieval;
+pub mod text;
 
 use std::path::Path;
 
 use transformer_ls_datasets::DatasetError;
 use transformer_ls_datasets::listops::Tokenizer;
-use transformer_ls_infer::run::TrainingConfig;
+use transformer_ls_datasets::pathfinder::Difficulty;
+use transformer_ls_infer::run::{DataConfig, TrainingConfig};
 
 /// Told how many samples are made, and of how many.
 pub type Prepared<'a> = &'a dyn Fn(usize, usize);
 /// Asked whether to give up.
 pub type Cancelled<'a> = &'a dyn Fn() -> bool;
+/// Makes a task's data in a folder that holds none, and says what was made.
+pub type Generator = fn(&Path, &Generate, Prepared, Cancelled) -> Result<String, DatasetError>;
 
 /// How a task is trained and measured.
 #[derive(Clone, Debug)]
@@ -30,10 +37,14 @@ pub struct Protocol {
     pub training: TrainingConfig,
     /// The tokens taken when none are named; `None` where a task leaves no choice.
     pub tokenizer: Option<Tokenizer>,
+    /// The difficulty taken when none is named; `None` where a task leaves no choice.
+    pub difficulty: Option<Difficulty>,
+    /// What the data is and where it comes from, for the help.
+    pub about_data: String,
     /// Whether a folder holds the task's data.
-    pub is_prepared: fn(&Path) -> bool,
-    /// Makes the data in a folder that holds none.
-    pub generate: fn(&Path, &Generate, Prepared, Cancelled) -> Result<String, DatasetError>,
+    pub is_prepared: fn(&DataConfig) -> bool,
+    /// Makes the data; `None` where it can't be made.
+    pub generate: Option<Generator>,
 }
 
 /// What data to make.
@@ -43,11 +54,20 @@ pub struct Generate {
     pub count: Option<usize>,
     /// The generator's seed; the task's own if `None`.
     pub seed: Option<u64>,
+    /// The difficulty, where the task has several; the task's own if `None`.
+    pub difficulty: Option<Difficulty>,
 }
 
 /// Every task's protocol.
 pub fn all() -> Vec<Protocol> {
-    vec![listops::protocol()]
+    let mut all = vec![
+        listops::protocol(),
+        text::protocol(),
+        retrieval::protocol(),
+        image::protocol(),
+    ];
+    all.extend(pathfinder::protocols());
+    all
 }
 
 /// The protocol of the task with this name.

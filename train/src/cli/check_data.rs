@@ -1,0 +1,34 @@
+//! `ls-train check-data TASK PATH`
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use clap::Args;
+use transformer_ls_datasets::check::{Task, check};
+
+use super::{Done, print};
+
+#[derive(Debug, Args)]
+pub(super) struct CheckDataArgs {
+    /// The task
+    task: Task,
+    /// The folder with the data, or an archive of it [default: data/TASK]
+    path: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &CheckDataArgs) -> anyhow::Result<Done> {
+    let task = args.task;
+    let path = args
+        .path
+        .clone()
+        .unwrap_or_else(|| Path::new("data").join(task.to_string()));
+    let report = check(task, &path);
+    let done = print(&format!("{report}\n"))?;
+    if !report.is_usable() {
+        bail!(
+            "{} can't be used for {task}: see the report",
+            path.display()
+        );
+    }
+    Ok(done)
+}

@@ -1,0 +1,99 @@
+//! `ls-train fetch TASK`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use transformer_ls_datasets::DatasetError;
+use transformer_ls_datasets::check::Task;
+use transformer_ls_datasets::fetch::{FetchError, fetch, source, unpack};
+
+use super::Done;
+use super::counted::{Counted, Unit};
+use crate::trainer::progress::say;
+
+#[derive(Debug, Args)]
+pub(super) struct FetchArgs {
+    /// The task
+    ///
+    /// text (84 MB) and image (170 MB) have archives of their own. The others are in the Long Range
+    /// Arena's archive of 8 GB, whose address is often dead: `ls-train generate` makes listops and
+    /// the images of Pathfinder without it.
+    task: Task,
+    /// The folder to download to [default: data/TASK]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Another address of the same file; its size and checksum have to be the published ones
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+pub(super) fn run(args: &FetchArgs) -> anyhow::Result<Done> {
+    let task = args.task;
+    let dir = args
+        .data
+        .clone()
+        .unwrap_or_else(|| Path::new("data").join(task.to_string()));
+    let mut source = source(task);
+    if let Some(url) = &args.url {
+        source.url.clone_from(url);
+    }
+    let counted = Counted::new(&format!("fetching {}", source.file_name), Unit::Bytes);
+    let fetched = fetch(
+        &source,
+        &dir,
+        &|done, total| counted.at(done, total),
+        &Counted::cancelled,
+    );
+    drop(counted);
+    let fetched = match fetched {
+        Ok(fetched) => fetched,
+        Err(stopped @ FetchError::Stopped { .. }) => {
+            say(&stopped.to_string());
+            return Ok(Done::Interrupted);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    let how = match fetched.downloaded {
+        0 => "was there already".to_owned(),
+        bytes => format!("{} downloaded", megabytes(bytes)),
+    };
+    say(&format!(
+        "{}: {}, {how}, whole",
+        fetched.path.display(),
+        megabytes(fetched.bytes)
+    ));
+    let Some(folder) = inside(task) else {
+        return Ok(Done::Completely);
+    };
+    let counted = Counted::new(&format!("unpacking {folder}"), Unit::Bytes);
+    let unpacked = unpack(
+        &fetched.path,
+        folder,
+        &dir,
+        &|bytes| counted.at(bytes, None),
+        &Counted::cancelled,
+    );
+    drop(counted);
+    match unpacked {
+        Ok(files) => say(&format!(
+            "{files} files of {folder} unpacked; the archive is not needed any more"
+        )),
+        Err(stopped @ DatasetError::Stopped { .. }) => {
+            say(&stopped.to_string());
+            return Ok(Done::Interrupted);
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Done::Completely)
+}
+
+/// The folder of the archive that is unpacked; `None` where the archive is read as it is.
+fn inside(task: Task) -> Option<&'static str> {
+    match task {
+        Task::Text | Task::Image => None,
+        Task::ListOps => Some("listops-1000"),
+        Task::Retrieval => Some("tsv_data"),
+        Task::Pathfinder(size) => Some(size.folder()),
+    }
+}

@@ -1,0 +1,39 @@
+//! Text: is a film review positive? Bytes of up to 4000, two classes.
+//!
+//! The protocol is the one of the Transformer-LS release (`lra/`): batches of 32, 20000 steps, the
+//! rate's peak at step 8000, weight decay 0.01, dev every 500 steps. There is no dev split: as in
+//! every published protocol the test split chooses the model, too.
+
+use transformer_ls_datasets::text;
+use transformer_ls_infer::run::TrainingConfig;
+
+use super::Protocol;
+
+/// Text as the Transformer-LS release trains it.
+pub fn protocol() -> Protocol {
+    Protocol {
+        task: "text",
+        preset: "text",
+        seed: 1234,
+        training: TrainingConfig {
+            steps: 20_000,
+            warmup: 8000,
+            learning_rate: 1e-4,
+            weight_decay: 0.01,
+            beta2: 0.999,
+            epsilon: 1e-6,
+            batch_size: 32,
+            evaluate_every: 500,
+            checkpoint_every: 500,
+            eval_batch_size: 32,
+        },
+        tokenizer: None,
+        difficulty: None,
+        about_data:
+            "`ls-train fetch text` downloads it (84 MB). The folder aclImdb and its archive \
+                     serve as they are."
+                .to_owned(),
+        is_prepared: |data| text::is_prepared(&data.dir),
+        generate: None,
+    }
+}

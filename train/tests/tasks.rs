@@ -1,0 +1,297 @@
+//! Every task from its files to its test. The files are small stand-ins in the real formats.
+
+mod common;
+#[path = "../../datasets/tests/common/mod.rs"]
+mod files;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::SystemTime;
+
+use common::{SMALL, Workplace, stderr, stdout};
+
+/// `ls-train TASK` with a small model, into `run`.
+fn train(place: &Workplace, task: &str, data: &str, extra: &[&str]) -> Output {
+    let mut args = vec![task, "--data", data, "--out", "run", "--device", "flex"];
+    args.extend(SMALL);
+    args.extend(["--steps", "3", "--set", "evaluate_every=2"]);
+    args.extend(extra);
+    place.run(&args)
+}
+
+/// Trains, and looks at what is left of the run.
+fn trains(place: &Workplace, task: &str, data: &str, counts: &str) {
+    let run = train(place, task, data, &[]);
+    assert!(run.status.success(), "{task}: {}", stderr(&run));
+    let out = stdout(&run);
+    for words in [
+        format!("{task} (preset {task})").as_str(),
+        counts,
+        "step 3/3 | train loss ",
+        "test accuracy ",
+    ] {
+        assert!(out.contains(words), "{task}: {words:?} is not in {out}");
+    }
+    let seen: Vec<_> = place
+        .metrics("run")
+        .iter()
+        .map(|line| (line.step, line.split.to_string()))
+        .collect();
+    assert_eq!(seen.len(), 5, "{task}: {seen:?}");
+    assert!(
+        place
+            .metrics("run")
+            .iter()
+            .all(|line| line.loss.is_finite())
+    );
+    let test = place.summary("run").test_accuracy.expect("tested");
+    let evaluated = evaluate(place);
+    let again = evaluated["accuracy"].as_f64().expect("a number");
+    assert!((again - test).abs() < 1e-9, "{task}: {again}, {test}");
+}
+
+/// `ls-infer`, which lies beside `ls-train`.
+fn ls_infer(place: &Workplace, args: &[&str]) -> Output {
+    let program = Path::new(assert_cmd::cargo_bin!("ls-train")).with_file_name("ls-infer");
+    assert!(program.exists(), "the whole workspace has to be built");
+    let mut command = Command::new(program);
+    command.args(args).current_dir(place.dir.path());
+    command.output().expect("ls-infer starts")
+}
+
+fn evaluate(place: &Workplace) -> serde_json::Value {
+    let output = ls_infer(place, &["evaluate", "run", "--json", "--device", "flex"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// The class that `ls-infer classify` gives an input.
+fn classify(place: &Workplace, input: &str) -> u64 {
+    let args = ["classify", "run", "--json", "--device", "flex", input];
+    let output = ls_infer(place, &args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    answer["label"].as_u64().expect("a class")
+}
+
+fn refused(output: &Output, words: &[&str]) {
+    let message = stderr(output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.starts_with("error: "), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    for word in words {
+        assert!(message.contains(word), "{word:?} is not in {message:?}");
+    }
+}
+
+/// The packed files of a folder, and when they were written.
+fn packed(folder: &Path) -> Vec<(PathBuf, SystemTime)> {
+    let entries = std::fs::read_dir(folder).expect("a folder of packed samples");
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), path.metadata().unwrap().modified().unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+fn write_pairs(folder: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    for (split, count) in [("train", 12), ("eval", 4), ("test", 5)] {
+        let path = folder.join(format!("new_aan_pairs.{split}.tsv"));
+        std::fs::write(path, files::pairs(count)).unwrap();
+    }
+}
+
+#[test]
+fn text_trains_and_a_second_start_takes_the_packed_samples() {
+    let place = Workplace::empty();
+    files::write_folder(&place.path("data"), &files::reviews());
+    trains(&place, "text", "data", "6 train, 6 dev, 6 test samples");
+    let first = packed(&place.path("data/packed"));
+    assert_eq!(first.len(), 3);
+    std::fs::remove_dir_all(place.path("run")).unwrap();
+    trains(&place, "text", "data", "6 train, 6 dev, 6 test samples");
+    assert_eq!(packed(&place.path("data/packed")), first);
+    assert!(classify(&place, "A film of rare beauty.") < 2);
+    let refusal = ls_infer(&place, &["classify", "run", "--device", "flex", " "]);
+    assert!(stderr(&refusal).contains("there is no text to read"));
+}
+
+#[test]
+fn retrieval_trains_on_pairs() {
+    let place = Workplace::empty();
+    write_pairs(&place.path("data/lra_release/lra_release/tsv_data"));
+    trains(
+        &place,
+        "retrieval",
+        "data",
+        "12 train, 4 dev, 5 test samples",
+    );
+    assert!(classify(&place, "one paper\tanother paper") < 2);
+    let refusal = ls_infer(
+        &place,
+        &["classify", "run", "--device", "flex", "one paper"],
+    );
+    assert!(
+        stderr(&refusal).contains("two texts with a tab between them, and this has 1"),
+        "{}",
+        stderr(&refusal)
+    );
+}
+
+#[test]
+fn image_trains_from_a_folder_and_from_an_archive() {
+    let place = Workplace::empty();
+    let batches = files::binary_batches(4);
+    files::write_folder(&place.path("data"), &batches);
+    trains(&place, "image", "data", "18 train, 2 dev, 4 test samples");
+    let summary = place.summary("run").test_accuracy;
+    std::fs::remove_dir_all(place.path("run")).unwrap();
+    // The packed copies of an archive lie beside it, or where the user wants them.
+    std::fs::create_dir(place.path("archive")).unwrap();
+    let archive = "archive/cifar-10-binary.tar.gz";
+    files::write_archive(&place.path(archive), &batches);
+    trains(&place, "image", archive, "18 train, 2 dev, 4 test samples");
+    assert_eq!(place.summary("run").test_accuracy, summary);
+    assert_eq!(packed(&place.path("archive/packed")).len(), 3);
+    std::fs::remove_dir_all(place.path("run")).unwrap();
+    let elsewhere = train(&place, "image", archive, &["--set", "cache=fast/disk"]);
+    assert!(elsewhere.status.success(), "{}", stderr(&elsewhere));
+    assert_eq!(packed(&place.path("fast/disk")).len(), 3);
+}
+
+#[test]
+fn pathfinder_is_generated_and_trains_in_every_size() {
+    for (task, side) in [
+        ("pathfinder32", 32),
+        ("pathfinder64", 64),
+        ("path-x", 128),
+        ("pathfinder256", 256),
+    ] {
+        let place = Workplace::empty();
+        let args = ["generate", task, "--data", "data", "--count", "30"];
+        let made = place.run(&args);
+        assert!(made.status.success(), "{task}: {}", stderr(&made));
+        assert!(stdout(&made).contains("30 images (hard, seed 0)"));
+        trains(&place, task, "data", "24 train, 3 dev, 3 test samples");
+        let image = place.path("data/curv_contour_length_14/imgs/0/sample_3.png");
+        assert!(classify(&place, &image.display().to_string()) < 2);
+        let png = transformer_ls_datasets::png::decode(&std::fs::read(&image).unwrap());
+        assert_eq!(png.unwrap().width, side);
+        let report = place.run(&["check-data", task, "data"]);
+        assert!(report.status.success(), "{}", stderr(&report));
+        assert!(
+            stdout(&report).contains("30 images in 1 batches, hard"),
+            "{}",
+            stdout(&report)
+        );
+        // Complete data is never written to.
+        refused(&place.run(&args), &["exists already"]);
+    }
+}
+
+#[test]
+fn pathfinder_has_difficulties() {
+    let place = Workplace::empty();
+    for (difficulty, folder) in [
+        ("easy", "curv_baseline"),
+        ("medium", "curv_contour_length_9"),
+    ] {
+        let args = [
+            "--data",
+            "data",
+            "--count",
+            "20",
+            "--difficulty",
+            difficulty,
+        ];
+        let made = place.run(&[&["generate", "pathfinder32"][..], &args].concat());
+        assert!(made.status.success(), "{}", stderr(&made));
+        assert!(place.path("data").join(folder).is_dir());
+    }
+    let run = train(&place, "pathfinder32", "data", &["--difficulty", "easy"]);
+    assert!(run.status.success(), "{}", stderr(&run));
+    let config = place.folder("run").config().clone();
+    assert_eq!(
+        config.data.difficulty.map(|d| d.to_string()).as_deref(),
+        Some("easy")
+    );
+    refused(
+        &place.run(&[
+            "pathfinder32",
+            "--out",
+            "run",
+            "--resume",
+            "--difficulty",
+            "hard",
+        ]),
+        &["data.difficulty is \"easy\" there and \"hard\" here"],
+    );
+    for args in [
+        &["pathfinder32", "--difficulty", "brutal"][..],
+        &["generate", "pathfinder32", "--difficulty", "brutal"],
+    ] {
+        let refusal = place.run(args);
+        assert_eq!(refusal.status.code(), Some(2));
+        let message = stderr(&refusal);
+        assert!(message.contains("there is no difficulty \"brutal\": use easy, medium or hard"));
+    }
+    refused(
+        &place.run(&["generate", "listops", "--difficulty", "easy"]),
+        &["listops comes in one difficulty"],
+    );
+}
+
+#[test]
+fn data_that_is_missing_or_damaged_is_a_sentence() {
+    let place = Workplace::empty();
+    for (task, words) in [
+        ("text", "ls-train fetch text"),
+        ("retrieval", "ls-train fetch retrieval"),
+        ("image", "ls-train fetch image"),
+    ] {
+        let none = train(&place, task, "none", &[]);
+        refused(
+            &none,
+            &[&format!("no {task} data in none"), words, "--data"],
+        );
+        assert!(!place.path("run").exists() && !place.path("none").exists());
+    }
+    let archive = "cifar-10-binary.tar.gz";
+    files::write_archive(&place.path(archive), &files::binary_batches(4));
+    let whole = std::fs::read(place.path(archive)).unwrap();
+    std::fs::write(place.path(archive), &whole[..whole.len() / 2]).unwrap();
+    let truncated = train(&place, "image", archive, &[]);
+    refused(
+        &truncated,
+        &[archive, "not downloaded completely", "Download it again"],
+    );
+    assert!(!place.path("run").exists());
+    // Settings that belong to other tasks.
+    let tokenizer = train(&place, "image", archive, &["--set", "tokenizer=legacy"]);
+    refused(
+        &tokenizer,
+        &["`data.tokenizer` must be null for the task image"],
+    );
+    let vocabulary = train(&place, "text", "none", &["--set", "vocab_size=100"]);
+    refused(
+        &vocabulary,
+        &["`model.vocab_size` must be at least 257 for the task text"],
+    );
+}
+
+#[test]
+fn check_data_says_what_is_there_and_fails_where_it_cannot_be_used() {
+    let place = Workplace::empty();
+    files::write_folder(&place.path("data"), &files::reviews());
+    let report = place.run(&["check-data", "text", "data"]);
+    assert!(report.status.success(), "{}", stderr(&report));
+    for words in ["train: 6 samples", "warning: ", "can be used"] {
+        assert!(stdout(&report).contains(words), "{}", stdout(&report));
+    }
+    let none = place.run(&["check-data", "image", "data"]);
+    refused(&none, &["data can't be used for image"]);
+    assert!(stdout(&none).contains("ls-train fetch image"));
+    assert_eq!(place.run(&["check-data", "chess"]).status.code(), Some(2));
+}
