@@ -6,10 +6,12 @@ use common::{Workplace, stdout};
 use transformer_ls_burn::presets;
 use transformer_ls_train::tasks;
 
+type Row = (&'static str, usize, usize, usize, f64, usize, Option<u64>);
+
 /// Task, batch, steps, warmup, weight decay, dev every, seed. ListOps, Text and Retrieval: the
 /// configurations of the Transformer-LS release (`lra/`). Image and Pathfinder: Nyströmformer's
 /// (`LRA/code/lra_config.py`), which has no seed.
-const PUBLISHED: &[(&str, usize, usize, usize, f64, usize, Option<u64>)] = &[
+const PUBLISHED: &[Row] = &[
     ("listops", 32, 5_000, 1_000, 0.0, 50, Some(1234)),
     ("text", 32, 20_000, 8_000, 0.01, 500, Some(1234)),
     ("retrieval", 32, 30_000, 8_000, 0.01, 300, Some(4096)),
