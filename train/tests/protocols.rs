@@ -1,0 +1,76 @@
+//! The protocols against the published ones, and what each command's help says of them.
+
+mod common;
+
+use common::{Workplace, stdout};
+use transformer_ls_burn::presets;
+use transformer_ls_train::tasks;
+
+type Row = (&'static str, usize, usize, usize, f64, usize, Option<u64>);
+
+/// Task, batch, steps, warmup, weight decay, dev every, seed. ListOps, Text and Retrieval: the
+/// configurations of the Transformer-LS release (`lra/`). Image and Pathfinder: Nyströmformer's
+/// (`LRA/code/lra_config.py`), which has no seed.
+const PUBLISHED: &[Row] = &[
+    ("listops", 32, 5_000, 1_000, 0.0, 50, Some(1234)),
+    ("text", 32, 20_000, 8_000, 0.01, 500, Some(1234)),
+    ("retrieval", 32, 30_000, 8_000, 0.01, 300, Some(4096)),
+    ("image", 256, 35_000, 175, 0.0, 175, None),
+    ("pathfinder32", 256, 62_400, 312, 0.0, 312, None),
+];
+
+#[test]
+fn protocols_are_the_published_ones() {
+    for &(task, batch, steps, warmup, decay, every, seed) in PUBLISHED {
+        let protocol = tasks::find(task).expect(task);
+        let training = &protocol.training;
+        assert_eq!(training.batch_size, batch, "{task}");
+        assert_eq!(training.steps, steps, "{task}");
+        assert_eq!(training.warmup, warmup, "{task}");
+        assert_eq!(training.weight_decay, decay, "{task}");
+        assert_eq!(training.evaluate_every, every, "{task}");
+        assert!(seed.is_none_or(|seed| seed == protocol.seed), "{task}");
+        let rates = (training.learning_rate, training.beta2, training.epsilon);
+        assert_eq!(rates, (1e-4, 0.999, 1e-6), "{task}");
+    }
+}
+
+#[test]
+fn every_task_says_its_own_defaults() {
+    let place = Workplace::empty();
+    let all = tasks::all();
+    assert_eq!(all.len(), 8);
+    for protocol in all {
+        let task = protocol.task;
+        let preset = presets::find(protocol.preset).expect(task);
+        assert_eq!(preset.task, task);
+        let help = place.run(&[task, "--help"]);
+        assert!(help.status.success());
+        let words: Vec<String> = stdout(&help)
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect();
+        let text = words.join(" ");
+        for expected in [
+            format!("[default: {}]", protocol.preset),
+            format!("[default: data/{task}]"),
+            format!("[default: runs/{task}-TIME]"),
+            format!("[default: {}]", protocol.training.steps),
+            format!("every {} steps", protocol.training.evaluate_every),
+            format!("`ls-train {task} --out DIR --resume`"),
+        ] {
+            assert!(
+                text.contains(&expected),
+                "{task}: {expected:?} is not there"
+            );
+        }
+        // Options of other tasks are not offered.
+        assert_eq!(text.contains("--tokenizer"), protocol.tokenizer.is_some());
+        assert_eq!(text.contains("--difficulty"), protocol.difficulty.is_some());
+        // The larger images take as many tokens a step.
+        if task.starts_with("path") {
+            let tokens = protocol.training.batch_size * preset.model.max_length;
+            assert_eq!(tokens, 256 * 1024, "{task}");
+        }
+    }
+}
