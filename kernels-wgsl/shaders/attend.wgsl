@@ -38,13 +38,9 @@ fn drop(g: u32, column: u32, weight: vec4<f32>) -> vec4<f32> {
 }
 
 @compute @workgroup_size({{ invocations }})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) invocation: u32,
-) {
-  let task = workgroup.x + workgroup.y * workgroups.x;
-  if (task >= info.batch.w) { return; }
+fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
+  let task = workgroup_of(grid);
+  if (task >= info.batch.z) { return; }
   let head = task % info.batch.x;
   let place = place_of(task / info.batch.x);
   let first = place.first + invocation * GROUP;

@@ -6,20 +6,16 @@
 @group(0) @binding(6) var<storage, read_write> parts: array<f32>;
 
 @compute @workgroup_size({{ invocations }})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) invocation: u32,
-) {
-  let i = (workgroup.x + workgroup.y * workgroups.x) * INVOCATIONS + invocation;
+fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
+  let i = entry_of(grid, invocation);
   let reach = info.seen.w;
   let offsets = 2u * reach + 1u;
-  if (i >= info.batch.w * offsets) { return; }
+  if (i >= info.batch.z * offsets) { return; }
   let offset = i % offsets;
   let head = i / offsets % info.batch.x;
   let place = place_of(i / offsets / info.batch.x);
   let end = min(place.first + TASK, place.length);
-  let bias = bitcast<f32>(context_word(info.context.y + head * offsets + offset));
+  let bias = bitcast<f32>(context_word(info.context.x + head * offsets + offset));
   var sum = 0.0;
   for (var query = place.first; query < end; query++) {
     let segment = segment_of(query);

@@ -4,13 +4,9 @@
 @group(0) @binding(4) var<storage, read_write> stats: array<vec2<f32>>;
 
 @compute @workgroup_size({{ invocations }})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) invocation: u32,
-) {
-  let i = (workgroup.x + workgroup.y * workgroups.x) * INVOCATIONS + invocation;
-  if (i >= info.batch.w) { return; }
+fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
+  let i = entry_of(grid, invocation);
+  if (i >= info.batch.z) { return; }
   // Neighbours are heads of one token, whose rows usually lie side by side.
   let head = i % info.batch.x;
   let token = i / info.batch.x % info.batch.y;

@@ -19,13 +19,9 @@ var<private> d_weights: array<f32, GROUP>;
 var<private> real: array<bool, GROUP>;
 
 @compute @workgroup_size({{ invocations }})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) invocation: u32,
-) {
-  let task = workgroup.x + workgroup.y * workgroups.x;
-  if (task >= info.batch.w) { return; }
+fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
+  let task = workgroup_of(grid);
+  if (task >= info.batch.z) { return; }
   let head = task % info.batch.x;
   let place = place_of(task / info.batch.x);
   let first = place.first + invocation * GROUP;

@@ -16,21 +16,17 @@ var<private> scores: array<f32, GROUP>;
 var<private> d_weights: array<f32, GROUP>;
 
 @compute @workgroup_size({{ invocations }})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) invocation: u32,
-) {
-  let i = (workgroup.x + workgroup.y * workgroups.x) * INVOCATIONS + invocation;
+fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
+  let i = entry_of(grid, invocation);
   let groups = (info.seen.x + GROUP - 1u) / GROUP;
-  if (i >= info.batch.w * groups) { return; }
+  if (i >= info.batch.z * groups) { return; }
   let first = i % groups * GROUP;
   let head = i / groups % info.batch.x;
   let task = i / groups / info.batch.x;
   let place = place_of(task);
   for (var g = 0u; g < GROUP; g++) {
     let landmark = min(first + g, info.seen.x - 1u);
-    let row = (info.context.x >> 2u) + ((place.document * info.batch.x + head) * info.seen.x + landmark) * 2u * D4;
+    let row = ((place.document * info.batch.x + head) * info.seen.x + landmark) * 2u * D4;
     for (var c = 0u; c < D4; c++) {
       keys[g][c] = context_vector(row + c) * score_scale();
       values[g][c] = context_vector(row + D4 + c);

@@ -15,7 +15,7 @@ var<private> key_vectors: array<vec4<f32>, D4>;
 var<private> scores: array<f32, GROUP>;
 var<private> d_weights: array<f32, GROUP>;
 
-// Takes a column that all queries see but those with `hidden` set, into their gradients.
+// Takes a column into the gradient of query `g`, if it is seen.
 fn take_column(g: u32, column: u32, seen: bool) {
   var d_weight = d_weights[g];
   if (DROPOUT) { d_weight *= kept(hashes[g], column); }
@@ -27,13 +27,9 @@ fn take_column(g: u32, column: u32, seen: bool) {
 }
 
 @compute @workgroup_size({{ invocations }})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) invocation: u32,
-) {
-  let task = workgroup.x + workgroup.y * workgroups.x;
-  if (task >= info.batch.w) { return; }
+fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
+  let task = workgroup_of(grid);
+  if (task >= info.batch.z) { return; }
   let head = task % info.batch.x;
   let place = place_of(task / info.batch.x);
   let first = place.first + invocation * GROUP;

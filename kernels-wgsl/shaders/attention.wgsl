@@ -4,11 +4,6 @@ const LANDMARKS: bool = {{ landmarks }};
 const WINDOW: bool = {{ window }};
 const BIAS: bool = {{ bias }};
 const DROPOUT: bool = {{ dropout }};
-// Landmarks that are staged in workgroup memory at a time.
-const STAGED: u32 = {{ staged }}u;
-
-// Scores that no softmax notices, and no arithmetic turns into infinity.
-const HIDDEN: f32 = -3.0e38;
 
 // First token of the segment that a token lies in.
 fn segment_of(token: u32) -> u32 {
@@ -27,7 +22,7 @@ fn window_end(segment: u32, length: u32) -> u32 {
 fn bias_of(head: u32, query: u32, key: u32) -> f32 {
   let reach = info.seen.w;
   let column = query + reach - key;
-  return bitcast<f32>(context_word(info.context.y + head * (2u * reach + 1u) + column));
+  return bitcast<f32>(context_word(info.context.x + head * (2u * reach + 1u) + column));
 }
 
 // Number of a window key among the columns that a query sees.

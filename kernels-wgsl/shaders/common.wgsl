@@ -8,18 +8,20 @@ const INVOCATIONS: u32 = {{ invocations }}u;
 const GROUP: u32 = {{ group }}u;
 // Tokens of a document that make up a task.
 const TASK: u32 = {{ task }}u;
+// Scores that no softmax notices, and no arithmetic turns into infinity.
+const HIDDEN: f32 = -3.0e38;
 // How documents lie in the batch.
 const PADDED: bool = {{ padded }};
 const PACKED: bool = {{ packed }};
 
 struct Info {
-  // heads, tokens of a row of the batch, documents, tasks
+  // heads, tokens of a row of the batch, tasks or entries
   batch: vec4<u32>,
   // landmarks, window width, halo, reach of the window
   seen: vec4<u32>,
-  // of the context: first word of landmarks, bias, mask, table of documents
+  // first words in the context of the bias, the mask, the table of documents, that of tasks
   context: vec4<u32>,
-  // of the context: first word of the table of tasks; tasks of a document; rows; a free word
+  // tasks of a document; words that are copied
   tasks: vec4<u32>,
   // seed, threshold, and as float32 the factor of kept entries and the scale of scores
   dropout: vec4<u32>,
@@ -28,9 +30,26 @@ struct Info {
 }
 @group(0) @binding({{ info_binding }}) var<uniform> info: Info;
 
-// Everything small that a kernel reads: landmark rows (float32), the bias table (float32), the mask
-// and the tables of packed documents, as words.
+// Everything small that a kernel reads: first landmark rows (float32), then the bias table
+// (float32), the mask and the tables of packed documents, as words.
 @group(0) @binding({{ context_binding }}) var<storage, read_write> context: array<vec4<u32>>;
+
+// Workgroups lie in two dimensions, since one takes no more than 65535 of them. The invocation's own
+// place is not among these: a structure with one such member counts as non-uniform, and barriers
+// may not depend on it.
+struct Grid {
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) workgroups: vec3<u32>,
+}
+
+fn workgroup_of(grid: Grid) -> u32 {
+  return grid.workgroup.x + grid.workgroup.y * grid.workgroups.x;
+}
+
+// The invocation's number among all, for kernels with an invocation an entry.
+fn entry_of(grid: Grid, invocation: u32) -> u32 {
+  return workgroup_of(grid) * INVOCATIONS + invocation;
+}
 
 fn context_word(word: u32) -> u32 {
   return context[word >> 2u][word & 3u];
@@ -53,19 +72,19 @@ struct Place {
 
 fn place_of(task: u32) -> Place {
   if (PACKED) {
-    let document = context_word(info.tasks.x + task);
-    let entry = info.context.w + 4u * document;
+    let document = context_word(info.context.w + task);
+    let entry = info.context.z + 4u * document;
     let first = (task - context_word(entry + {{ first_task_column }}u)) * TASK;
     return Place(document, 0u, context_word(entry), first, context_word(entry + 1u));
   }
-  let document = task / info.tasks.y;
-  return Place(document, document, 0u, (task % info.tasks.y) * TASK, info.batch.y);
+  let document = task / info.tasks.x;
+  return Place(document, document, 0u, (task % info.tasks.x) * TASK, info.batch.y);
 }
 
 // Whether a token of the place's document is real.
 fn is_real(place: Place, token: u32) -> bool {
   if (PADDED) {
-    return context_word(info.context.z + place.row * info.batch.y + token) != 0u;
+    return context_word(info.context.y + place.row * info.batch.y + token) != 0u;
   }
   return true;
 }

@@ -10,13 +10,9 @@ fn bias_at(entry: u32) -> f32 {
 }
 
 @compute @workgroup_size({{ invocations }})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) invocation: u32,
-) {
-  let i = (workgroup.x + workgroup.y * workgroups.x) * INVOCATIONS + invocation;
-  if (i >= info.batch.w) { return; }
+fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
+  let i = entry_of(grid, invocation);
+  if (i >= info.batch.z) { return; }
   let entries = vec4<f32>(bias_at(4u * i), bias_at(4u * i + 1u), bias_at(4u * i + 2u), bias_at(4u * i + 3u));
-  context[(info.context.y >> 2u) + i] = bitcast<vec4<u32>>(entries);
+  context[(info.context.x >> 2u) + i] = bitcast<vec4<u32>>(entries);
 }

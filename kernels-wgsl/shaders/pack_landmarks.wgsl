@@ -1,13 +1,9 @@
 // Copies landmark keys and values side by side into the context: an invocation a vector.
 
 @compute @workgroup_size({{ invocations }})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) invocation: u32,
-) {
-  let i = (workgroup.x + workgroup.y * workgroups.x) * INVOCATIONS + invocation;
-  if (i >= info.batch.w) { return; }
+fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
+  let i = entry_of(grid, invocation);
+  if (i >= info.batch.z) { return; }
   let c = i % (2u * D4);
   let landmark = i / (2u * D4) % info.seen.x;
   let head = i / (2u * D4) / info.seen.x % info.batch.x;
@@ -18,5 +14,5 @@ fn main(
   } else {
     vector = value_at(value_row(document, head, landmark), c - D4);
   }
-  context[(info.context.x >> 2u) + i] = bitcast<vec4<u32>>(vector);
+  context[i] = bitcast<vec4<u32>>(vector);
 }

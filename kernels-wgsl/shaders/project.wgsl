@@ -3,7 +3,6 @@
 //
 // An invocation owns GROUP landmarks of one head and goes through a task's tokens, whose rows its
 // neighbours read at the same time.
-const HIDDEN: f32 = -3.0e38;
 @group(0) @binding(0) var<storage, read_write> scores: array<{{ element }}>;
 @group(0) @binding(4) var<storage, read_write> parts: array<vec4<f32>>;
 
@@ -14,14 +13,10 @@ var<private> largest: array<f32, GROUP>;
 var<private> total: array<f32, GROUP>;
 
 @compute @workgroup_size({{ invocations }})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) invocation: u32,
-) {
-  let i = (workgroup.x + workgroup.y * workgroups.x) * INVOCATIONS + invocation;
+fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
+  let i = entry_of(grid, invocation);
   let groups = (info.seen.x + GROUP - 1u) / GROUP;
-  if (i >= info.batch.w * groups) { return; }
+  if (i >= info.batch.z * groups) { return; }
   let first = i % groups * GROUP;
   let head = i / groups % info.batch.x;
   let task = i / groups / info.batch.x;

@@ -11,15 +11,11 @@ fn channel_of(row: u32, part: u32, channel: u32) -> vec2<f32> {
 }
 
 @compute @workgroup_size({{ invocations }})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) invocation: u32,
-) {
-  let i = (workgroup.x + workgroup.y * workgroups.x) * INVOCATIONS + invocation;
-  if (i >= info.batch.w) { return; }
+fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
+  let i = entry_of(grid, invocation);
+  if (i >= info.batch.z) { return; }
   let row = i * (2u * {{ d }}u + 1u);
-  let to = (info.context.x >> 2u) + i * (2u * D4 + 1u);
+  let to = i * (2u * D4 + 1u);
   var delta = 0.0;
   for (var part = 0u; part < 2u; part++) {
     for (var c = 0u; c < D4; c++) {

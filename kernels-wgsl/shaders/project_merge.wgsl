@@ -1,17 +1,12 @@
 // Landmarks of each document from the parts of its tasks, merged by log-sum-exp: rows
 // [P·K | P·V | log Σ exp score] of 2·d + 1 channels. An invocation a vector of a row.
-const HIDDEN: f32 = -3.0e38;
 @group(0) @binding(0) var<storage, read_write> parts: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> output: array<{{ element }}>;
 
 @compute @workgroup_size({{ invocations }})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) invocation: u32,
-) {
-  let i = (workgroup.x + workgroup.y * workgroups.x) * INVOCATIONS + invocation;
-  if (i >= info.batch.w) { return; }
+fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
+  let i = entry_of(grid, invocation);
+  if (i >= info.batch.z) { return; }
   let vectors = 2u * D4 + 1u;
   let c = i % (2u * D4);
   let landmark = i / (2u * D4);

@@ -3,16 +3,12 @@
 @group(0) @binding(1) var<storage, read_write> d_bias: array<{{ element }}>;
 
 @compute @workgroup_size({{ invocations }})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) invocation: u32,
-) {
-  let i = (workgroup.x + workgroup.y * workgroups.x) * INVOCATIONS + invocation;
+fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
+  let i = entry_of(grid, invocation);
   let entries = info.batch.x * (2u * info.seen.w + 1u);
   if (i >= entries) { return; }
   var sum = 0.0;
-  for (var part = i; part < info.batch.w * entries; part += entries) {
+  for (var part = i; part < info.batch.z * entries; part += entries) {
     sum += parts[part];
   }
   d_bias[i] = {{ element }}(sum);

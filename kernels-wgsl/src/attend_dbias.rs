@@ -1,4 +1,4 @@
-//! Launchers of `attend_dbias.wgsl` and `sum_bias.wgsl`.
+//! Launcher of `attend_dbias.wgsl`.
 
 use burn_backend::DType;
 use burn_cubecl::tensor::CubeTensor;
@@ -7,6 +7,7 @@ use crate::attend_backward::Backward;
 use crate::documents::Division;
 use crate::launch::{dims, empty, launch};
 use crate::shader::Kernel;
+use crate::sum_bias::sum_bias;
 
 /// Gradient for the bias table, `[h, 2·reach + 1]`.
 pub(crate) fn attend_dbias(backward: &Backward, bias: &CubeTensor) -> CubeTensor {
@@ -42,14 +43,5 @@ pub(crate) fn attend_dbias(backward: &Backward, bias: &CubeTensor) -> CubeTensor
             .count(tasks * heads),
     );
 
-    let d_bias = empty(bias, [heads, offsets], bias.dtype);
-    launch(
-        problem
-            .shader(Kernel::SumBias, tile, Division::Splits)
-            .element(bias),
-        (heads * offsets).div_ceil(tile.invocations),
-        &[&parts, &d_bias],
-        &problem.info(context, Division::Splits).count(tasks),
-    );
-    d_bias
+    sum_bias(problem, context, &parts, bias)
 }

@@ -1,12 +1,13 @@
-//! Launchers of `attend_dlandmarks.wgsl` and `sum_parts.wgsl`.
+//! Launcher of `attend_dlandmarks.wgsl`.
 
 use burn_backend::DType;
 use burn_cubecl::tensor::CubeTensor;
 
 use crate::attend_backward::Backward;
 use crate::documents::Division;
-use crate::launch::{dims, empty, empty_rows, launch};
+use crate::launch::{empty, launch};
 use crate::shader::Kernel;
+use crate::sum_parts::sum_parts;
 
 /// Gradients for the landmarks' keys and values, both `[documents, h, r, d]`.
 pub(crate) fn attend_dlandmarks(
@@ -44,21 +45,5 @@ pub(crate) fn attend_dlandmarks(
             .count(tasks * heads),
     );
 
-    let d_key = empty_rows(key, dims(key), key.dtype);
-    let d_value = empty_rows(value, dims(value), value.dtype);
-    let tile = problem.tiles.entries;
-    let tensors = [&d_key, &d_value];
-    let count = problem.documents * heads * landmarks * row;
-    launch(
-        problem
-            .shader(Kernel::SumParts, tile, Division::Splits)
-            .rows(&tensors),
-        count.div_ceil(tile.invocations),
-        &[&parts, &context.buffer, &d_key, &d_value],
-        &problem
-            .info(context, Division::Splits)
-            .strides(&tensors)
-            .count(count),
-    );
-    (d_key, d_value)
+    sum_parts(problem, context, &parts, key, value)
 }

@@ -4,14 +4,15 @@ use burn_backend::DType;
 use burn_cubecl::tensor::CubeTensor;
 
 use crate::launch::empty;
-use crate::pack::{pack_bias, pack_landmarks, pack_mask, pack_tables};
+use crate::pack_bias::pack_bias;
+use crate::pack_landmarks::pack_landmarks;
+use crate::pack_words::{pack_mask, pack_tables};
 use crate::problem::Problem;
 
-/// The context buffer and where its parts begin, in 32-bit words.
+/// The context buffer, landmarks first, and where its other parts begin, in 32-bit words.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub buffer: CubeTensor,
-    pub landmarks_at: usize,
     pub bias_at: usize,
     pub mask_at: usize,
     pub documents_at: usize,
@@ -61,7 +62,6 @@ impl Context {
         let words = (documents_at + part(tables)).max(4);
         let context = Self {
             buffer: empty(like, [words], DType::U32),
-            landmarks_at: 0,
             bias_at,
             mask_at,
             documents_at,

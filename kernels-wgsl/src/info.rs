@@ -30,7 +30,7 @@ impl Info {
 
     /// Sets how many tasks or entries there are.
     pub fn count(mut self, count: usize) -> Self {
-        self.batch[3] = count as u32;
+        self.batch[2] = count as u32;
         self
     }
 

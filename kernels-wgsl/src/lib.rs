@@ -34,11 +34,17 @@ mod device;
 mod documents;
 mod info;
 mod launch;
-mod pack;
+mod pack_bias;
+mod pack_landmarks;
+mod pack_words;
 mod problem;
 mod project;
 mod project_backward;
+mod project_delta;
+mod project_merge;
 pub mod shader;
+mod sum_bias;
+mod sum_parts;
 pub mod testing;
 pub mod tiles;
 

@@ -159,7 +159,7 @@ impl<'a> Problem<'a> {
         };
         let tasks_of_document = self.tokens.div_ceil(division.task(&self.tiles));
         Info {
-            batch: [self.heads, self.tokens, self.documents, 0].map(|word| word as u32),
+            batch: [self.heads, self.tokens, 0, 0].map(|word| word as u32),
             seen: [
                 self.landmarks,
                 self.seen.width,
@@ -168,13 +168,13 @@ impl<'a> Problem<'a> {
             ]
             .map(|word| word as u32),
             context: [
-                context.landmarks_at,
                 context.bias_at,
                 context.mask_at,
                 context.documents_at,
+                tasks_at,
             ]
             .map(|word| word as u32),
-            tasks: [tasks_at, tasks_of_document, 0, 0].map(|word| word as u32),
+            tasks: [tasks_of_document as u32, 0, 0, 0],
             dropout: [
                 dropout.seed,
                 dropout.threshold,

@@ -1,4 +1,4 @@
-//! Launchers of `project.wgsl` and `project_merge.wgsl`.
+//! `project` and its launcher.
 
 use burn_backend::DType;
 use burn_cubecl::tensor::CubeTensor;
@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::documents::{Division, Documents};
 use crate::launch::{dims, empty, launch};
 use crate::problem::{Problem, Seen};
+use crate::project_merge::project_merge;
 use crate::shader::Kernel;
 
 /// Landmarks of every document, `[P·key | P·value | log Σ exp scores]` with `P` = softmax over the
@@ -49,17 +50,5 @@ pub fn project(
             .count(tasks * heads),
     );
 
-    let shape = [problem.documents, heads, landmarks, 2 * problem.width + 1];
-    let output = empty(key, shape, key.dtype);
-    let tile = problem.tiles.entries;
-    let count = problem.documents * heads * landmarks * (row - 1);
-    launch(
-        problem
-            .shader(Kernel::ProjectMerge, tile, Division::Splits)
-            .element(key),
-        count.div_ceil(tile.invocations),
-        &[&parts, &context.buffer, &output],
-        &problem.info(&context, Division::Splits).count(count),
-    );
-    output
+    project_merge(&problem, &context, &parts, key.dtype)
 }

@@ -1,12 +1,12 @@
-//! Launchers of `project_delta.wgsl` and `project_backward.wgsl`.
+//! The backward pass of `project`, and the launcher of `project_backward.wgsl`.
 
-use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
 use crate::context::Context;
 use crate::documents::{Division, Documents};
 use crate::launch::{dims, empty_rows, launch, swap};
 use crate::problem::{Problem, Seen};
+use crate::project_delta::project_delta;
 use crate::shader::Kernel;
 
 /// Gradients of [`project`](crate::project) for scores, key and value, each of its input's shape
@@ -26,20 +26,7 @@ pub fn project_backward(
     let [rows, heads, landmarks, tokens] = dims(scores);
     let problem = Problem::new(key, landmarks, documents, Seen::NOTHING);
     let context = Context::new(&problem, key, 2 * problem.vectors() + 1);
-    let (d_output, output) = (
-        into_contiguous(d_output.clone()),
-        into_contiguous(output.clone()),
-    );
-    let tile = problem.tiles.entries;
-    let count = problem.documents * heads * landmarks;
-    launch(
-        problem
-            .shader(Kernel::ProjectDelta, tile, Division::Blocks)
-            .element(&output),
-        count.div_ceil(tile.invocations),
-        &[&d_output, &output, &context.buffer],
-        &problem.info(&context, Division::Blocks).count(count),
-    );
+    project_delta(&problem, &context, d_output, output);
 
     // A token's scores are a row: `[b, h, n, r]`, in memory `[b, n, h, r]`, as the layer that makes
     // scores has them.

@@ -1,7 +1,7 @@
 //! Switches of this process for tests: they show faults that one device would hide.
 
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 use crate::tiles::Limits;
 
@@ -16,7 +16,7 @@ pub fn poison_memory(poison: bool) {
 
 /// Has kernels keep within these limits instead of their device's; `None` ends it.
 pub fn force_limits(limits: Option<Limits>) {
-    *LIMITS.write().expect("no panic while it is held") = limits;
+    *LIMITS.write().unwrap_or_else(PoisonError::into_inner) = limits;
 }
 
 pub(crate) fn memory_is_poisoned() -> bool {
@@ -24,5 +24,5 @@ pub(crate) fn memory_is_poisoned() -> bool {
 }
 
 pub(crate) fn forced_limits() -> Option<Limits> {
-    *LIMITS.read().expect("no panic while it is held")
+    *LIMITS.read().unwrap_or_else(PoisonError::into_inner)
 }

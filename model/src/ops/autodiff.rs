@@ -109,6 +109,27 @@ pub(super) fn inner_documents<B: Backend, C: CheckpointStrategy>(
     }
 }
 
+/// An operation's inputs, which are kept by node.
+pub(super) fn retrieve<B: Backend, const N: usize>(
+    checkpointer: &mut Checkpointer,
+    nodes: [NodeId; N],
+) -> [FloatTensor<B>; N] {
+    nodes.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node))
+}
+
+/// Hands its gradient to each parent that is tracked.
+pub(super) fn register<B: Backend, const N: usize>(
+    grads: &mut Gradients,
+    parents: [Option<NodeId>; N],
+    gradients: impl IntoIterator<Item = FloatTensor<B>>,
+) {
+    for (parent, gradient) in parents.into_iter().zip(gradients) {
+        if let Some(node) = parent {
+            grads.register::<B>(node, gradient);
+        }
+    }
+}
+
 #[derive(Debug)]
 struct GeluRule;
 
@@ -151,16 +172,11 @@ impl<B: LongShortBackend> Backward<B, 3> for ProjectRule {
     ) {
         let d_output = grads.consume::<B>(&ops.node);
         let saved = ops.state;
-        let [scores, key, value] = saved
-            .inputs
-            .map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let [scores, key, value] = retrieve::<B, _>(checkpointer, saved.inputs);
         let (d_scores, d_key, d_value) =
             B::project_backward(d_output, scores, key, value, saved.output, saved.documents);
-        for (parent, gradient) in ops.parents.into_iter().zip([d_scores, d_key, d_value]) {
-            if let Some(node) = parent {
-                grads.register::<B>(node.id, gradient);
-            }
-        }
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        register::<B, _>(grads, parents, [d_scores, d_key, d_value]);
     }
 }
 
@@ -245,11 +261,7 @@ impl<B: LongShortBackend, const N: usize> Backward<B, N> for AttendRule<N> {
     ) {
         let d_output = grads.consume::<B>(&ops.node);
         let saved = ops.state;
-        let inputs = Self::inputs::<B>(
-            saved
-                .inputs
-                .map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node)),
-        );
+        let inputs = Self::inputs::<B>(retrieve::<B, _>(checkpointer, saved.inputs));
         let gradients = B::attend_backward(
             d_output,
             inputs.query,
@@ -264,11 +276,8 @@ impl<B: LongShortBackend, const N: usize> Backward<B, N> for AttendRule<N> {
             saved.setting.scale,
             saved.setting.dropout,
         );
-        for (parent, gradient) in ops.parents.into_iter().zip(Self::gradients(gradients)) {
-            if let Some(node) = parent {
-                grads.register::<B>(node.id, gradient);
-            }
-        }
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        register::<B, _>(grads, parents, Self::gradients(gradients));
     }
 }
 

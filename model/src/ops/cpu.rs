@@ -4,13 +4,14 @@
 //! `[b, n, h, ·]`, so that merging heads afterwards costs nothing. Types other than float32 take
 //! the plain path.
 
-use burn::backend::Backend;
 use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
+use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::DType;
 use transformer_ls_kernels_cpu as kernels;
 use transformer_ls_kernels_cpu::{View, ViewMut};
 
 use super::{
-    AttendGradients, AttentionDropout, Boundaries, Documents, Landmarks, OffsetBias, Window,
+    AttendGradients, AttentionDropout, Boundaries, Documents, Landmarks, OffsetBias, Window, path,
 };
 
 /// What the kernels need to know of a CPU backend's float32 tensors.
@@ -378,6 +379,11 @@ pub(super) fn attend_backward<B: CpuBackend>(
     }
 }
 
+/// Whether the kernels take this tensor and those that come with it.
+pub(super) fn takes<B: CpuBackend>(tensor: &FloatTensor<B>) -> bool {
+    tensor.dtype() == DType::F32 && !path::plain_is_asked_for()
+}
+
 /// Implements the operations for a [`CpuBackend`]: its kernels for float32, the plain path else.
 macro_rules! on_cpu {
     ($backend:ty; $($more:item)*) => {
@@ -390,9 +396,9 @@ macro_rules! on_cpu {
                 value: FloatTensor<Self>,
                 documents: Documents<Self>,
             ) -> FloatTensor<Self> {
-                match key.dtype() {
-                    DType::F32 if !crate::ops::path::plain_is_asked_for() => cpu::project(scores, key, value, documents),
-                    _ => plain::project(scores, key, value, documents),
+                match cpu::takes::<Self>(&key) {
+                    true => cpu::project(scores, key, value, documents),
+                    false => plain::project(scores, key, value, documents),
                 }
             }
 
@@ -404,11 +410,11 @@ macro_rules! on_cpu {
                 output: FloatTensor<Self>,
                 documents: Documents<Self>,
             ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-                match key.dtype() {
-                    DType::F32 if !crate::ops::path::plain_is_asked_for() => {
+                match cpu::takes::<Self>(&key) {
+                    true => {
                         cpu::project_backward(d_output, scores, key, value, output, documents)
                     }
-                    _ => plain::project_backward(d_output, scores, key, value, output, documents),
+                    false => plain::project_backward(d_output, scores, key, value, output, documents),
                 }
             }
 
@@ -423,9 +429,9 @@ macro_rules! on_cpu {
                 scale: f64,
                 dropout: AttentionDropout,
             ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-                let body = match query.dtype() {
-                    DType::F32 if !crate::ops::path::plain_is_asked_for() => cpu::attend,
-                    _ => plain::attend,
+                let body = match cpu::takes::<Self>(&query) {
+                    true => cpu::attend,
+                    false => plain::attend,
                 };
                 body(
                     query, key, value, landmarks, bias, documents, window, scale, dropout,
@@ -446,8 +452,8 @@ macro_rules! on_cpu {
                 scale: f64,
                 dropout: AttentionDropout,
             ) -> AttendGradients<Self> {
-                match query.dtype() {
-                    DType::F32 if !crate::ops::path::plain_is_asked_for() => cpu::attend_backward(
+                match cpu::takes::<Self>(&query) {
+                    true => cpu::attend_backward(
                         d_output,
                         query,
                         key,
@@ -460,7 +466,7 @@ macro_rules! on_cpu {
                         scale,
                         dropout,
                     ),
-                    _ => plain::attend_backward(
+                    false => plain::attend_backward(
                         d_output,
                         query,
                         key,

@@ -21,27 +21,21 @@ const WARMUP: usize = 312;
 
 /// Pathfinder of every size.
 pub fn protocols() -> [Protocol; 4] {
+    // A protocol holds functions, which cannot hold a size.
+    macro_rules! of {
+        ($size:expr) => {
+            protocol(
+                $size,
+                |data| is_prepared(data, $size),
+                |dir, what, prepared, cancelled| make($size, dir, what, prepared, cancelled),
+            )
+        };
+    }
     [
-        protocol(
-            Size::N32,
-            |data| is_prepared(data, Size::N32),
-            |dir, what, prepared, cancelled| make(Size::N32, dir, what, prepared, cancelled),
-        ),
-        protocol(
-            Size::N64,
-            |data| is_prepared(data, Size::N64),
-            |dir, what, prepared, cancelled| make(Size::N64, dir, what, prepared, cancelled),
-        ),
-        protocol(
-            Size::N128,
-            |data| is_prepared(data, Size::N128),
-            |dir, what, prepared, cancelled| make(Size::N128, dir, what, prepared, cancelled),
-        ),
-        protocol(
-            Size::N256,
-            |data| is_prepared(data, Size::N256),
-            |dir, what, prepared, cancelled| make(Size::N256, dir, what, prepared, cancelled),
-        ),
+        of!(Size::N32),
+        of!(Size::N64),
+        of!(Size::N128),
+        of!(Size::N256),
     ]
 }
 

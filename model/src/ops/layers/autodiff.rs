@@ -21,7 +21,7 @@ use super::{
     AfterAttentionLayers, Gradient, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend,
     LinearLayer, NormLayer,
 };
-use crate::ops::autodiff::inner_documents;
+use crate::ops::autodiff::{inner_documents, register, retrieve};
 use crate::ops::{AttentionDropout, Boundaries, Documents};
 
 /// Outputs of `heads`.
@@ -230,7 +230,7 @@ impl<B: LayersBackend> Backward<B, HEADS_INPUTS> for HeadsRule {
     ) {
         let _ = grads.consume::<B>(&ops.node);
         let HeadsSaved { inputs, shared } = ops.state;
-        let inputs = inputs.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let inputs = retrieve::<B, _>(checkpointer, inputs);
         let (x, layers) = heads_layers::<B>(inputs);
         let given = std::mem::take(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner));
         let [
@@ -253,11 +253,8 @@ impl<B: LayersBackend> Backward<B, HEADS_INPUTS> for HeadsRule {
         };
         let gradients = B::heads_backward(d_output, x, layers);
         let gradients = heads_tensors::<B>(gradients.x, gradients.layers);
-        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let Some(node) = parent {
-                grads.register::<B>(node.id, gradient);
-            }
-        }
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        register::<B, _>(grads, parents, gradients);
     }
 }
 
@@ -275,16 +272,13 @@ impl<B: LayersBackend> Backward<B, AFTER_ATTENTION_INPUTS> for AfterAttentionRul
     ) {
         let d_output = grads.consume::<B>(&ops.node);
         let (inputs, dropout) = ops.state;
-        let inputs = inputs.map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let inputs = retrieve::<B, _>(checkpointer, inputs);
         let (context, residual, layers) = after_attention_layers::<B>(inputs);
         let gradients = B::after_attention_backward(d_output, context, residual, layers, dropout);
         let gradients =
             after_attention_tensors::<B>(gradients.context, gradients.residual, gradients.layers);
-        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let Some(node) = parent {
-                grads.register::<B>(node.id, gradient);
-            }
-        }
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        register::<B, _>(grads, parents, gradients);
     }
 }
 
@@ -309,16 +303,11 @@ impl<B: LayersBackend> Backward<B, 2> for EmbedRule {
     ) {
         let d_output = grads.consume::<B>(&ops.node);
         let saved = ops.state;
-        let [token, position] = saved
-            .tables
-            .map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let [token, position] = retrieve::<B, _>(checkpointer, saved.tables);
         let gradients = B::embed_backward(d_output, token, position, saved.ids, saved.packed);
         let gradients = [gradients.token, gradients.position];
-        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let Some(node) = parent {
-                grads.register::<B>(node.id, gradient);
-            }
-        }
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        register::<B, _>(grads, parents, gradients);
     }
 }
 
@@ -342,9 +331,7 @@ impl<B: LayersBackend> Backward<B, 4> for ClassRowRule {
     ) {
         let d_output = grads.consume::<B>(&ops.node);
         let saved = ops.state;
-        let [query, key, value, context] = saved
-            .inputs
-            .map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let [query, key, value, context] = retrieve::<B, _>(checkpointer, saved.inputs);
         let gradients =
             B::class_row_backward(d_output, query, key, value, context, saved.documents);
         let gradients = [
@@ -353,11 +340,8 @@ impl<B: LayersBackend> Backward<B, 4> for ClassRowRule {
             gradients.value,
             gradients.context,
         ];
-        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let Some(node) = parent {
-                grads.register::<B>(node.id, gradient);
-            }
-        }
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        register::<B, _>(grads, parents, gradients);
     }
 }
 

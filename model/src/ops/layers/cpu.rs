@@ -3,7 +3,6 @@
 
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::tensor::DType;
 use transformer_ls_kernels_cpu as kernels;
 
 use super::{
@@ -11,7 +10,7 @@ use super::{
     Gradient, HeadsGradients, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend,
     LinearLayer, NormLayer, plain,
 };
-use crate::ops::cpu::{CpuBackend, Held, Output, Unwritten};
+use crate::ops::cpu::{CpuBackend, Held, Output, Unwritten, takes};
 use crate::ops::plain as whole;
 use crate::ops::{AttentionDropout, Boundaries, Documents};
 
@@ -489,9 +488,9 @@ macro_rules! layers_on_cpu {
                 layers: HeadsLayers<Self>,
                 count: usize,
             ) -> HeadsOutput<Self> {
-                match x.dtype() {
-                    DType::F32 => heads(x, layers, count),
-                    _ => plain::heads(x, layers, count),
+                match takes::<Self>(&x) {
+                    true => heads(x, layers, count),
+                    false => plain::heads(x, layers, count),
                 }
             }
 
@@ -500,9 +499,9 @@ macro_rules! layers_on_cpu {
                 x: FloatTensor<Self>,
                 layers: HeadsLayers<Self>,
             ) -> HeadsGradients<Self> {
-                match x.dtype() {
-                    DType::F32 => heads_backward(d_output, x, layers),
-                    _ => plain::heads_backward(d_output, x, layers),
+                match takes::<Self>(&x) {
+                    true => heads_backward(d_output, x, layers),
+                    false => plain::heads_backward(d_output, x, layers),
                 }
             }
 
@@ -512,9 +511,9 @@ macro_rules! layers_on_cpu {
                 layers: AfterAttentionLayers<Self>,
                 dropout: AttentionDropout,
             ) -> FloatTensor<Self> {
-                let body = match residual.dtype() {
-                    DType::F32 => after_attention,
-                    _ => plain::after_attention,
+                let body = match takes::<Self>(&residual) {
+                    true => after_attention,
+                    false => plain::after_attention,
                 };
                 body(context, residual, layers, dropout)
             }
@@ -526,9 +525,9 @@ macro_rules! layers_on_cpu {
                 layers: AfterAttentionLayers<Self>,
                 dropout: AttentionDropout,
             ) -> AfterAttentionGradients<Self> {
-                let body = match residual.dtype() {
-                    DType::F32 => after_attention_backward,
-                    _ => plain::after_attention_backward,
+                let body = match takes::<Self>(&residual) {
+                    true => after_attention_backward,
+                    false => plain::after_attention_backward,
                 };
                 body(d_output, context, residual, layers, dropout)
             }
@@ -539,9 +538,9 @@ macro_rules! layers_on_cpu {
                 ids: IntTensor<Self>,
                 packed: Option<Boundaries>,
             ) -> FloatTensor<Self> {
-                match token.dtype() {
-                    DType::F32 => embed::<Self>(token, position, ids, packed),
-                    _ => plain::embed::<Self>(token, position, ids, packed),
+                match takes::<Self>(&token) {
+                    true => embed::<Self>(token, position, ids, packed),
+                    false => plain::embed::<Self>(token, position, ids, packed),
                 }
             }
 
@@ -552,9 +551,9 @@ macro_rules! layers_on_cpu {
                 ids: IntTensor<Self>,
                 packed: Option<Boundaries>,
             ) -> EmbedGradients<Self> {
-                match token.dtype() {
-                    DType::F32 => embed_backward::<Self>(d_output, token, position, ids, packed),
-                    _ => plain::embed_backward::<Self>(d_output, token, position, ids, packed),
+                match takes::<Self>(&token) {
+                    true => embed_backward::<Self>(d_output, token, position, ids, packed),
+                    false => plain::embed_backward::<Self>(d_output, token, position, ids, packed),
                 }
             }
 
@@ -565,9 +564,9 @@ macro_rules! layers_on_cpu {
                 context: FloatTensor<Self>,
                 documents: Documents<Self>,
             ) -> FloatTensor<Self> {
-                let body = match context.dtype() {
-                    DType::F32 => class_row,
-                    _ => whole::class_row,
+                let body = match takes::<Self>(&context) {
+                    true => class_row,
+                    false => whole::class_row,
                 };
                 body(query, key, value, context, documents)
             }
@@ -580,9 +579,9 @@ macro_rules! layers_on_cpu {
                 context: FloatTensor<Self>,
                 documents: Documents<Self>,
             ) -> ClassRowGradients<Self> {
-                let body = match context.dtype() {
-                    DType::F32 => class_row_backward,
-                    _ => whole::class_row_backward,
+                let body = match takes::<Self>(&context) {
+                    true => class_row_backward,
+                    false => whole::class_row_backward,
                 };
                 body(d_output, query, key, value, context, documents)
             }

@@ -1,4 +1,4 @@
-//! Launchers of `pack_*.wgsl`, which fill the context.
+//! Launcher of `pack_words.wgsl`, for masks and for the tables of packed documents.
 
 use burn_backend::DType;
 use burn_cubecl::kernel::into_contiguous;
@@ -9,51 +9,6 @@ use crate::documents::{Division, Tables};
 use crate::launch::launch;
 use crate::problem::Problem;
 use crate::shader::Kernel;
-
-/// Landmark keys and values, both `[documents, h, r, d]`.
-pub(crate) fn pack_landmarks(
-    problem: &Problem,
-    context: &Context,
-    key: &CubeTensor,
-    value: &CubeTensor,
-) {
-    let tile = problem.tiles.entries;
-    let count = problem.documents * problem.heads * problem.landmarks * 2 * problem.vectors();
-    let tensors = [key, value];
-    let shader = problem
-        .shader(Kernel::PackLandmarks, tile, Division::Blocks)
-        .rows(&tensors);
-    let info = problem
-        .info(context, Division::Blocks)
-        .strides(&tensors)
-        .count(count);
-    launch(
-        shader,
-        count.div_ceil(tile.invocations),
-        &[key, value, &context.buffer],
-        &info,
-    );
-}
-
-/// The bias table `[h, offsets]`.
-pub(crate) fn pack_bias(problem: &Problem, context: &Context, bias: &CubeTensor) {
-    let tile = problem.tiles.entries;
-    let entries = problem.heads * (2 * problem.seen.reach() + 1);
-    let count = entries.div_ceil(4);
-    let shader = problem
-        .shader(Kernel::PackBias, tile, Division::Blocks)
-        .element(bias);
-    let info = problem
-        .info(context, Division::Blocks)
-        .strides(&[bias])
-        .count(count);
-    launch(
-        shader,
-        count.div_ceil(tile.invocations),
-        &[bias, &context.buffer],
-        &info,
-    );
-}
 
 /// The mask `[b, n]`.
 pub(crate) fn pack_mask(problem: &Problem, context: &Context, mask: &CubeTensor) {
@@ -92,8 +47,8 @@ fn pack_words(problem: &Problem, context: &Context, words: &CubeTensor, length: 
     let tile = problem.tiles.entries;
     let count = length.div_ceil(4);
     let mut info = problem.info(context, Division::Blocks).count(count);
-    info.context[2] = to as u32;
-    info.tasks[2] = length as u32;
+    info.context[1] = to as u32;
+    info.tasks[1] = length as u32;
     launch(
         problem.shader(Kernel::PackWords, tile, Division::Blocks),
         count.div_ceil(tile.invocations),

@@ -1,0 +1,33 @@
+//! Launcher of `project_delta.wgsl`.
+
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+
+use crate::context::Context;
+use crate::documents::Division;
+use crate::launch::launch;
+use crate::problem::Problem;
+use crate::shader::Kernel;
+
+/// Writes the landmarks' gradients, and what goes with them, into the context.
+pub(crate) fn project_delta(
+    problem: &Problem,
+    context: &Context,
+    d_output: &CubeTensor,
+    output: &CubeTensor,
+) {
+    let (d_output, output) = (
+        into_contiguous(d_output.clone()),
+        into_contiguous(output.clone()),
+    );
+    let tile = problem.tiles.entries;
+    let count = problem.documents * problem.heads * problem.landmarks;
+    launch(
+        problem
+            .shader(Kernel::ProjectDelta, tile, Division::Blocks)
+            .element(&output),
+        count.div_ceil(tile.invocations),
+        &[&d_output, &output, &context.buffer],
+        &problem.info(context, Division::Blocks).count(count),
+    );
+}

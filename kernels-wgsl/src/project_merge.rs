@@ -1,0 +1,33 @@
+//! Launcher of `project_merge.wgsl`.
+
+use burn_backend::DType;
+use burn_cubecl::tensor::CubeTensor;
+
+use crate::context::Context;
+use crate::documents::Division;
+use crate::launch::{empty, launch};
+use crate::problem::Problem;
+use crate::shader::Kernel;
+
+/// Landmarks `[documents, h, r, 2·d + 1]` from the parts that `project` left.
+pub(crate) fn project_merge(
+    problem: &Problem,
+    context: &Context,
+    parts: &CubeTensor,
+    dtype: DType,
+) -> CubeTensor {
+    let (heads, landmarks) = (problem.heads, problem.landmarks);
+    let shape = [problem.documents, heads, landmarks, 2 * problem.width + 1];
+    let output = empty(parts, shape, dtype);
+    let tile = problem.tiles.entries;
+    let count = problem.documents * heads * landmarks * 2 * problem.vectors();
+    launch(
+        problem
+            .shader(Kernel::ProjectMerge, tile, Division::Splits)
+            .element(&output),
+        count.div_ceil(tile.invocations),
+        &[parts, &context.buffer, &output],
+        &problem.info(context, Division::Splits).count(count),
+    );
+    output
+}

@@ -1,0 +1,32 @@
+//! Launcher of `sum_bias.wgsl`.
+
+use burn_cubecl::tensor::CubeTensor;
+
+use crate::context::Context;
+use crate::documents::Division;
+use crate::launch::{dims, empty, launch};
+use crate::problem::Problem;
+use crate::shader::Kernel;
+
+/// The gradient like `bias` `[h, 2·reach + 1]`, from the parts that `attend_dbias` left.
+pub(crate) fn sum_bias(
+    problem: &Problem,
+    context: &Context,
+    parts: &CubeTensor,
+    bias: &CubeTensor,
+) -> CubeTensor {
+    let tile = problem.tiles.entries;
+    let [heads, offsets] = dims(bias);
+    let d_bias = empty(bias, [heads, offsets], bias.dtype);
+    launch(
+        problem
+            .shader(Kernel::SumBias, tile, Division::Splits)
+            .element(bias),
+        (heads * offsets).div_ceil(tile.invocations),
+        &[parts, &d_bias],
+        &problem
+            .info(context, Division::Splits)
+            .count(problem.tasks(Division::Splits)),
+    );
+    d_bias
+}
