@@ -23,7 +23,8 @@ struct Info {
   context: vec4<u32>,
   // tasks of a document; words that are copied
   tasks: vec4<u32>,
-  // seed, threshold, and as float32 the factor of kept entries and the scale of scores
+  // seed, threshold, and as float32 the factor of kept entries and the scale of scores (of a
+  // LayerNorm its ε)
   dropout: vec4<u32>,
   // strides of tensors, in elements: batch row, head, token, channel
   strides: array<vec4<u32>, 8>,

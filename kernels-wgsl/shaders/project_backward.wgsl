@@ -1,5 +1,6 @@
 // Gradients of the projection, with P = exp(score − L) recomputed:
-// dS = P ∘ (dK̄·K + dV̄·V − D + dL), dK = Σ P dK̄, dV = Σ P dV̄.
+// dS = P ∘ (dK̄·K + dV̄·V − D + dL), dK = Σ P dK̄, dV = Σ P dV̄, the last two added to what is there
+// where attention has left its own.
 //
 // Token-major: a workgroup takes one task of one head, an invocation GROUP neighbouring tokens. All
 // go through the document's landmarks, which are staged in workgroup memory.
@@ -85,8 +86,8 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
       let dk_row = d_key_row(place.row, head, place.start + token);
       let dv_row = d_value_row(place.row, head, place.start + token);
       for (var c = 0u; c < D4; c++) {
-        d_key_put(dk_row, c, d_keys[g][c]);
-        d_value_put(dv_row, c, d_values[g][c]);
+        d_key_put(dk_row, c, d_keys[g][c]{{ added_key }});
+        d_value_put(dv_row, c, d_values[g][c]{{ added_value }});
       }
     }
   }

@@ -10,6 +10,9 @@ use crate::tiles::Limits;
 /// Widest head that the kernels take, in channels.
 pub const MAX_WIDTH: usize = 256;
 
+/// Widest row of a LayerNorm that the kernels take, in channels.
+pub const MAX_LAYER_WIDTH: usize = 4096;
+
 /// Whether this device's runtime compiles WGSL; SPIR-V, MSL, CUDA and HIP ones refuse its text.
 pub fn runs_wgsl(device: &CubeDevice) -> bool {
     device.client().name() == "wgpu<wgsl>"

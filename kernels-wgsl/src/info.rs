@@ -34,6 +34,12 @@ impl Info {
         self
     }
 
+    /// Sets the ε of a LayerNorm, in the place of the scale of scores.
+    pub fn epsilon(mut self, epsilon: f32) -> Self {
+        self.dropout[3] = epsilon.to_bits();
+        self
+    }
+
     pub fn binding(&self) -> MetadataBindingInfo {
         let head = [
             self.batch,

@@ -7,6 +7,8 @@
 //! * [`attend`], the short path joined with the landmarks: one softmax over `[landmarks | window]`
 //!   for every query.
 //!
+//! And of the layers around it what Burn composes of several passes: [`layer_norm`], [`gelu`].
+//!
 //! Their backward passes recompute probabilities from the log-sum-exp: nothing of size
 //! `n × (r + 2w)` is ever stored, and loops end where the window ends instead of masking what lies
 //! beyond. No kernel uses atomics, so the same launch gives the same bits.
@@ -32,8 +34,11 @@ mod attend_dq;
 mod context;
 mod device;
 mod documents;
+mod gelu;
 mod info;
 mod launch;
+mod layer_norm;
+mod layer_norm_backward;
 mod pack_bias;
 mod pack_landmarks;
 mod pack_words;
@@ -50,8 +55,11 @@ pub mod tiles;
 
 pub use attend::{Attend, attend};
 pub use attend_backward::{AttendGradients, attend_backward};
-pub use device::{MAX_WIDTH, refusal, runs_wgsl};
+pub use device::{MAX_LAYER_WIDTH, MAX_WIDTH, refusal, runs_wgsl};
 pub use documents::Documents;
+pub use gelu::{gelu, gelu_backward};
+pub use layer_norm::layer_norm;
+pub use layer_norm_backward::layer_norm_backward;
 pub use project::project;
 pub use project_backward::project_backward;
 

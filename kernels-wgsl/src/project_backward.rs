@@ -1,5 +1,6 @@
 //! The backward pass of `project`, and the launcher of `project_backward.wgsl`.
 
+use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
 use crate::context::Context;
@@ -12,11 +13,15 @@ use crate::shader::Kernel;
 /// Gradients of [`project`](crate::project) for scores, key and value, each of its input's shape
 /// and type.
 ///
+/// Those of key and value are added to `added`, in its memory unless something else reads that.
+///
 /// # Shapes
 ///
-/// - d_output, output: `[documents, h, r, 2·d + 1]`; the others as in [`project`](crate::project)
+/// - d_output, output: `[documents, h, r, 2·d + 1]`; added: `[b, h, n, d]` twice; the others as in
+///   [`project`](crate::project)
 pub fn project_backward(
     d_output: &CubeTensor,
+    added: Option<(CubeTensor, CubeTensor)>,
     scores: &CubeTensor,
     key: &CubeTensor,
     value: &CubeTensor,
@@ -32,13 +37,19 @@ pub fn project_backward(
     // scores has them.
     let scores = &swap(scores.clone(), 2, 3);
     let d_scores = empty_rows(scores, [rows, heads, tokens, landmarks], scores.dtype);
-    let d_key = empty_rows(key, dims(key), key.dtype);
-    let d_value = empty_rows(value, dims(value), value.dtype);
+    let adds = added.is_some();
+    let (d_key, d_value) = match added {
+        Some((key, value)) => (writable(key), writable(value)),
+        None => (
+            empty_rows(key, dims(key), key.dtype),
+            empty_rows(value, dims(value), value.dtype),
+        ),
+    };
     let count = problem.tasks(Division::Blocks) * heads;
     launch(
         problem
             .shader(
-                Kernel::ProjectBackward,
+                Kernel::ProjectBackward { adds },
                 problem.tiles.project_backward,
                 Division::Blocks,
             )
@@ -59,4 +70,13 @@ pub fn project_backward(
             .count(count),
     );
     (swap(d_scores, 2, 3), d_key, d_value)
+}
+
+/// The tensor itself if it may be written to, else a copy.
+fn writable(tensor: CubeTensor) -> CubeTensor {
+    match (tensor.is_nonoverlapping(), tensor.can_mut()) {
+        (true, true) => tensor,
+        (true, false) => tensor.copy(),
+        (false, _) => into_contiguous(tensor),
+    }
 }

@@ -34,7 +34,20 @@ pub enum Kernel {
     /// `project_delta.wgsl`
     ProjectDelta,
     /// `project_backward.wgsl`
-    ProjectBackward,
+    ProjectBackward {
+        /// Whether the gradients of keys and values are added to what is there.
+        adds: bool,
+    },
+    /// `layer_norm.wgsl`
+    LayerNorm,
+    /// `layer_norm_backward.wgsl`
+    LayerNormBackward,
+    /// `sum_norm.wgsl`
+    SumNorm,
+    /// `gelu.wgsl`
+    Gelu,
+    /// `gelu_backward.wgsl`
+    GeluBackward,
 }
 
 /// Which gradients a launch of `attend_dkv` writes.
@@ -117,9 +130,17 @@ pub struct Shader {
     pub element: Element,
 }
 
-/// A tensor with rows of a kernel: its name, its binding, the slot of its strides, and whether it
-/// is written.
-type Listed = (&'static str, usize, usize, bool);
+/// A tensor with rows of a kernel: its name, its binding, the slot of its strides, and what is done
+/// with it.
+type Listed = (&'static str, usize, usize, Access);
+
+/// What a kernel does with a tensor's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Load,
+    Store,
+    LoadStore,
+}
 
 impl Kernel {
     /// The text of the kernel's own file, and what it shares.
@@ -147,69 +168,90 @@ impl Kernel {
             Self::Project => parts!["project.wgsl"],
             Self::ProjectMerge => parts!["tasks_of.wgsl", "project_merge.wgsl"],
             Self::ProjectDelta => parts!["project_delta.wgsl"],
-            Self::ProjectBackward => parts!["stage.wgsl", "project_backward.wgsl"],
+            Self::ProjectBackward { .. } => parts!["stage.wgsl", "project_backward.wgsl"],
+            Self::LayerNorm => parts!["norm.wgsl", "layer_norm.wgsl"],
+            Self::LayerNormBackward => parts!["norm.wgsl", "layer_norm_backward.wgsl"],
+            Self::SumNorm => parts!["sum_norm.wgsl"],
+            Self::Gelu => parts!["normal.wgsl", "gelu.wgsl"],
+            Self::GeluBackward => parts!["normal.wgsl", "gelu_backward.wgsl"],
         }
     }
 
     /// The tensors with rows.
     fn rows(self) -> &'static [Listed] {
+        use Access::{Load, LoadStore, Store};
         match self {
-            Self::PackLandmarks => &[("key", 0, 0, false), ("value", 1, 1, false)],
+            Self::PackLandmarks => &[("key", 0, 0, Load), ("value", 1, 1, Load)],
             Self::Attend => &[
-                ("query", 0, 0, false),
-                ("key", 1, 1, false),
-                ("value", 2, 2, false),
-                ("output", 4, 3, true),
+                ("query", 0, 0, Load),
+                ("key", 1, 1, Load),
+                ("value", 2, 2, Load),
+                ("output", 4, 3, Store),
             ],
-            Self::AttendDelta => &[("d_output", 0, 0, false), ("output", 1, 1, false)],
+            Self::AttendDelta => &[("d_output", 0, 0, Load), ("output", 1, 1, Load)],
             Self::AttendDq => &[
-                ("d_output", 0, 0, false),
-                ("query", 1, 1, false),
-                ("key", 2, 2, false),
-                ("value", 3, 3, false),
-                ("d_query", 6, 4, true),
+                ("d_output", 0, 0, Load),
+                ("query", 1, 1, Load),
+                ("key", 2, 2, Load),
+                ("value", 3, 3, Load),
+                ("d_query", 6, 4, Store),
             ],
             Self::AttendDkv(Gradients::Both) => &[
-                ("d_output", 0, 0, false),
-                ("query", 1, 1, false),
-                ("key", 2, 2, false),
-                ("value", 3, 3, false),
-                ("d_key", 6, 4, true),
-                ("d_value", 7, 5, true),
+                ("d_output", 0, 0, Load),
+                ("query", 1, 1, Load),
+                ("key", 2, 2, Load),
+                ("value", 3, 3, Load),
+                ("d_key", 6, 4, Store),
+                ("d_value", 7, 5, Store),
             ],
             Self::AttendDkv(Gradients::Keys) => &[
-                ("d_output", 0, 0, false),
-                ("query", 1, 1, false),
-                ("key", 2, 2, false),
-                ("value", 3, 3, false),
-                ("d_key", 6, 4, true),
+                ("d_output", 0, 0, Load),
+                ("query", 1, 1, Load),
+                ("key", 2, 2, Load),
+                ("value", 3, 3, Load),
+                ("d_key", 6, 4, Store),
             ],
             Self::AttendDkv(Gradients::Values) => &[
-                ("d_output", 0, 0, false),
-                ("query", 1, 1, false),
-                ("key", 2, 2, false),
-                ("d_value", 5, 3, true),
+                ("d_output", 0, 0, Load),
+                ("query", 1, 1, Load),
+                ("key", 2, 2, Load),
+                ("d_value", 5, 3, Store),
             ],
-            Self::AttendDlandmarks => &[("d_output", 0, 0, false), ("query", 1, 1, false)],
-            Self::SumParts => &[("d_key", 2, 0, true), ("d_value", 3, 1, true)],
+            Self::AttendDlandmarks => &[("d_output", 0, 0, Load), ("query", 1, 1, Load)],
+            Self::SumParts => &[("d_key", 2, 0, Store), ("d_value", 3, 1, Store)],
             Self::AttendDbias => &[
-                ("d_output", 0, 0, false),
-                ("query", 1, 1, false),
-                ("key", 2, 2, false),
-                ("value", 3, 3, false),
+                ("d_output", 0, 0, Load),
+                ("query", 1, 1, Load),
+                ("key", 2, 2, Load),
+                ("value", 3, 3, Load),
             ],
-            Self::Project => &[("key", 1, 1, false), ("value", 2, 2, false)],
-            Self::ProjectBackward => &[
-                ("scores", 0, 0, false),
-                ("key", 1, 1, false),
-                ("value", 2, 2, false),
-                ("d_scores", 4, 3, true),
-                ("d_key", 5, 4, true),
-                ("d_value", 6, 5, true),
+            Self::Project => &[("key", 1, 1, Load), ("value", 2, 2, Load)],
+            Self::ProjectBackward { adds: false } => &[
+                ("scores", 0, 0, Load),
+                ("key", 1, 1, Load),
+                ("value", 2, 2, Load),
+                ("d_scores", 4, 3, Store),
+                ("d_key", 5, 4, Store),
+                ("d_value", 6, 5, Store),
             ],
+            Self::ProjectBackward { adds: true } => &[
+                ("scores", 0, 0, Load),
+                ("key", 1, 1, Load),
+                ("value", 2, 2, Load),
+                ("d_scores", 4, 3, Store),
+                ("d_key", 5, 4, LoadStore),
+                ("d_value", 6, 5, LoadStore),
+            ],
+            Self::LayerNorm => &[("x", 0, 0, Load), ("y", 3, 1, Store)],
+            Self::LayerNormBackward => {
+                &[("d_y", 0, 0, Load), ("x", 1, 1, Load), ("d_x", 3, 2, Store)]
+            }
+            Self::Gelu => &[("x", 0, 0, Load), ("y", 1, 1, Store)],
+            Self::GeluBackward => &[("d_y", 0, 0, Load), ("x", 1, 1, Load), ("d_x", 2, 2, Store)],
             Self::PackBias
             | Self::PackWords
             | Self::SumBias
+            | Self::SumNorm
             | Self::ProjectMerge
             | Self::ProjectDelta => &[],
         }
@@ -229,12 +271,15 @@ impl Kernel {
             Self::AttendDlandmarks => (2, 5),
             Self::SumParts => (1, 4),
             Self::AttendDbias => (4, 7),
-            // It has no use for a context.
-            Self::SumBias => (7, 2),
+            // These have no use for a context.
+            Self::SumBias | Self::Gelu => (7, 2),
+            Self::SumNorm | Self::GeluBackward => (7, 3),
+            Self::LayerNorm => (7, 4),
+            Self::LayerNormBackward => (7, 5),
             Self::Project => (3, 5),
             Self::ProjectMerge => (1, 3),
             Self::ProjectDelta => (2, 3),
-            Self::ProjectBackward => (3, 7),
+            Self::ProjectBackward { .. } => (3, 7),
         }
     }
 
@@ -251,15 +296,26 @@ impl Kernel {
     /// Vectors of a staged row.
     fn row_vectors(self, vectors: usize) -> usize {
         match self {
-            Self::ProjectBackward => 2 * vectors + 1,
+            Self::ProjectBackward { .. } => 2 * vectors + 1,
             _ => 2 * vectors,
         }
     }
 
     /// Values of the placeholders that only this kernel has.
     fn own_values(self) -> Vec<(&'static str, String)> {
-        let Self::AttendDkv(gradients) = self else {
-            return Vec::new();
+        let gradients = match self {
+            Self::AttendDkv(gradients) => gradients,
+            Self::ProjectBackward { adds } => {
+                let added = |text: &str| if adds { text.to_owned() } else { String::new() };
+                return vec![
+                    ("added_key", added(" + d_key_at(dk_row, c)")),
+                    ("added_value", added(" + d_value_at(dv_row, c)")),
+                ];
+            }
+            Self::LayerNorm | Self::LayerNormBackward => {
+                return vec![("gain_binding", (self.rows().len() - 1).to_string())];
+            }
+            _ => return Vec::new(),
         };
         let (keys, values) = match gradients {
             Gradients::Both => (true, true),
@@ -317,6 +373,7 @@ impl Shader {
             ("d", self.width.to_string()),
             ("group", self.tile.group.to_string()),
             ("invocations", self.tile.invocations.to_string()),
+            ("lanes", self.tile.lanes.to_string()),
             ("staged", self.tile.staged.to_string()),
             (
                 "staged_vectors",
@@ -342,24 +399,24 @@ impl Shader {
 
 impl Rows {
     /// The functions by which a kernel reads or writes the tensor's rows.
-    fn render(&self, (name, binding, slot, written): Listed) -> String {
-        let parts = match (self.vectors, written) {
-            (true, false) => [
-                include_str!("../shaders/rows_vector.wgsl"),
-                include_str!("../shaders/rows_vector_load.wgsl"),
-            ],
-            (true, true) => [
-                include_str!("../shaders/rows_vector.wgsl"),
-                include_str!("../shaders/rows_vector_store.wgsl"),
-            ],
-            (false, false) => [
-                include_str!("../shaders/rows_scalar.wgsl"),
-                include_str!("../shaders/rows_scalar_load.wgsl"),
-            ],
-            (false, true) => [
-                include_str!("../shaders/rows_scalar.wgsl"),
-                include_str!("../shaders/rows_scalar_store.wgsl"),
-            ],
+    fn render(&self, (name, binding, slot, access): Listed) -> String {
+        macro_rules! parts {
+            ($rows:literal) => {
+                (
+                    include_str!(concat!("../shaders/rows_", $rows, ".wgsl")),
+                    include_str!(concat!("../shaders/rows_", $rows, "_load.wgsl")),
+                    include_str!(concat!("../shaders/rows_", $rows, "_store.wgsl")),
+                )
+            };
+        }
+        let (rows, load, store) = match self.vectors {
+            true => parts!("vector"),
+            false => parts!("scalar"),
+        };
+        let text = match access {
+            Access::Load => [rows, load].concat(),
+            Access::Store => [rows, store].concat(),
+            Access::LoadStore => [rows, load, store].concat(),
         };
         let values = [
             ("name", name.to_string()),
@@ -368,7 +425,7 @@ impl Rows {
             ("element", self.element.wgsl().to_string()),
             ("channels", self.channels.to_string()),
         ];
-        fill(parts.concat(), &values)
+        fill(text, &values)
     }
 }
 

@@ -48,6 +48,51 @@ pub struct Tile {
     pub invocations: usize,
     /// Landmarks that are staged in workgroup memory at a time; 0 where none are.
     pub staged: usize,
+    /// Invocations that share a row, of which each holds `group` vectors (LayerNorm).
+    pub lanes: usize,
+}
+
+impl Tile {
+    /// An invocation for each entry.
+    pub fn of_entries(limits: &Limits) -> Self {
+        Self {
+            group: 1,
+            invocations: 64.min(limits.invocations),
+            staged: 0,
+            lanes: 1,
+        }
+    }
+
+    /// Rows of `width` channels that are normalised in registers.
+    pub fn of_norm(width: usize, limits: &Limits) -> Self {
+        let vectors = width.div_ceil(4).max(1);
+        // Where a processor plays the GPU, lanes have to wait for each other one by one.
+        let held = if limits.emulated { 16 } else { 4 };
+        let invocations = if limits.emulated { 16 } else { 64 }.min(limits.invocations);
+        let most = 1 << invocations.ilog2();
+        let lanes = vectors.div_ceil(held).next_power_of_two().min(most);
+        Self {
+            group: vectors.div_ceil(lanes),
+            invocations: most,
+            staged: 0,
+            lanes,
+        }
+    }
+
+    /// A workgroup that adds up one vector of many parts.
+    pub fn of_sums(limits: &Limits) -> Self {
+        let invocations = if limits.emulated { 16 } else { 64 }.min(limits.invocations);
+        Self {
+            invocations: 1 << invocations.ilog2(),
+            ..Self::of_entries(limits)
+        }
+    }
+
+    /// How many rows are normalised side by side; each takes every so many-th row.
+    pub fn norm_slots(&self, rows: usize, limits: &Limits) -> usize {
+        let wanted = if limits.emulated { 256 } else { 1 << 13 };
+        rows.clamp(1, wanted)
+    }
 }
 
 /// How the kernels of both operations are tiled.
@@ -107,12 +152,14 @@ impl Tiles {
                 group,
                 invocations: invocations(group),
                 staged: staged(row_vectors),
+                lanes: 1,
             }
         };
         let by_landmark = |arrays: usize| Tile {
             group: group(arrays).min(sizes.landmarks.max(1).next_power_of_two()),
             invocations: 64.min(limits.invocations),
             staged: 0,
+            lanes: 1,
         };
         let project = by_landmark(2);
         let wanted = if limits.emulated { 512 } else { 1 << 16 };
@@ -131,11 +178,7 @@ impl Tiles {
             attend_dlandmarks: by_landmark(4),
             project,
             project_backward: by_block(4, 2 * vectors + 1),
-            entries: Tile {
-                group: 1,
-                invocations: 64.min(limits.invocations),
-                staged: 0,
-            },
+            entries: Tile::of_entries(limits),
         }
     }
 }
@@ -214,6 +257,24 @@ mod tests {
         }
         assert!(tiles.split.is_multiple_of(4) && tiles.split >= 4);
         assert!(!tiles.both_gradients || limits.storage_buffers >= 8);
+    }
+
+    /// A row's vectors are all held, by lanes of one workgroup, in few registers each.
+    #[test]
+    fn rows_of_every_width_are_held() {
+        let software = Limits {
+            emulated: true,
+            ..Limits::PORTABLE
+        };
+        for limits in [Limits::PORTABLE, software] {
+            for width in [1, 3, 64, 65, 128, 512, 768, 1000, 4096] {
+                let tile = Tile::of_norm(width, &limits);
+                assert!(tile.group * tile.lanes >= width.div_ceil(4), "{width}");
+                assert!(tile.lanes.is_power_of_two() && tile.invocations % tile.lanes == 0);
+                assert!(tile.group <= 64 && tile.invocations <= limits.invocations);
+            }
+        }
+        assert_eq!(Tile::of_norm(512, &Limits::PORTABLE).lanes, 32);
     }
 
     #[test]

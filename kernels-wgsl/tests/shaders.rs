@@ -8,7 +8,7 @@ use naga::{AddressSpace, TypeInner};
 use transformer_ls_kernels_wgsl::shader::{Element, Gradients, Kernel, Layout, Rows, Shader};
 use transformer_ls_kernels_wgsl::tiles::{Limits, Sizes, Tile, Tiles};
 
-const KERNELS: [Kernel; 17] = [
+const KERNELS: [Kernel; 23] = [
     Kernel::PackLandmarks,
     Kernel::PackBias,
     Kernel::PackWords,
@@ -25,17 +25,25 @@ const KERNELS: [Kernel; 17] = [
     Kernel::Project,
     Kernel::ProjectMerge,
     Kernel::ProjectDelta,
-    Kernel::ProjectBackward,
+    Kernel::ProjectBackward { adds: false },
+    Kernel::ProjectBackward { adds: true },
+    Kernel::LayerNorm,
+    Kernel::LayerNormBackward,
+    Kernel::SumNorm,
+    Kernel::Gelu,
+    Kernel::GeluBackward,
 ];
 
-fn tile_of(kernel: Kernel, tiles: &Tiles) -> Tile {
+fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile {
     match kernel {
         Kernel::Attend => tiles.attend,
         Kernel::AttendDq => tiles.attend_dq,
         Kernel::AttendDkv(_) => tiles.attend_dkv,
         Kernel::AttendDlandmarks => tiles.attend_dlandmarks,
         Kernel::Project => tiles.project,
-        Kernel::ProjectBackward => tiles.project_backward,
+        Kernel::ProjectBackward { .. } => tiles.project_backward,
+        Kernel::LayerNorm | Kernel::LayerNormBackward => Tile::of_norm(width, limits),
+        Kernel::SumNorm => Tile::of_sums(limits),
         _ => tiles.entries,
     }
 }
@@ -138,7 +146,7 @@ fn for_kernels(limits: &Limits, width: usize, landmarks: usize, mut call: impl F
         };
         call(Shader {
             kernel,
-            tile: tile_of(kernel, &tiles),
+            tile: tile_of(kernel, &tiles, width, limits),
             task: tiles.block,
             first_task_column: 2,
             width,

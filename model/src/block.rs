@@ -5,7 +5,7 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, Linea
 use burn::tensor::{Device, Tensor};
 
 use crate::attention::{LongShortAttention, LongShortAttentionConfig, LongShortInput};
-use crate::ops::layers::{AfterAttentionModules, after_attention, fused_layers};
+use crate::ops::layers::{AfterAttentionModules, after_attention, fused_layers, layer_norm};
 use crate::ops::{Layout, exact_gelu};
 use crate::seed::{hash_dropout, mix};
 
@@ -140,7 +140,7 @@ impl Block {
             return after_attention(context, residual, modules, dropout);
         }
         let x = self.dropout.forward(output.forward(context)) + residual;
-        let hidden = exact_gelu(self.ff_in.forward(self.ff_norm.forward(x.clone())));
+        let hidden = exact_gelu(self.ff_in.forward(layer_norm(x.clone(), &self.ff_norm)));
         let hidden = self.dropout.forward(hidden);
         self.dropout.forward(self.ff_out.forward(hidden)) + x
     }

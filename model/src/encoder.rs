@@ -9,6 +9,7 @@ use crate::attention::LongShortAttentionConfig;
 use crate::block::{Block, Rows};
 use crate::classifier::ClassifierConfig;
 use crate::embedding::TokenEmbedding;
+use crate::ops::layers::layer_norm;
 use crate::ops::{self, Layout};
 use crate::seed::mix;
 use crate::tokens::Tokens;
@@ -118,11 +119,11 @@ impl Encoder {
             if last && rows.class_row.is_some() {
                 let [_, _, d_model] = rows.tokens.dims();
                 let class_row = block.forward_class_row(rows, &layout, seed);
-                return self.norm.forward(class_row).reshape([documents, d_model]);
+                return layer_norm(class_row, &self.norm).reshape([documents, d_model]);
             }
             rows = block.forward(rows, &layout, seed);
         }
-        self.mean(self.norm.forward(rows.tokens), &layout)
+        self.mean(layer_norm(rows.tokens, &self.norm), &layout)
     }
 
     /// The mean over the rows of each document, `[b, n, D]` → `[documents, D]`.

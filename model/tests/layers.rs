@@ -4,10 +4,10 @@
 use burn::backend::Dispatch;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use transformer_ls_burn::ops::layers::{
-    AfterAttentionLayers, Gradient, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend,
+    AfterAttentionLayers, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend,
     LinearLayer, NormLayer, plain,
 };
-use transformer_ls_burn::ops::{AttentionDropout, Documents};
+use transformer_ls_burn::ops::{AttentionDropout, Documents, Gradient};
 use transformer_ls_burn::{Boundaries, ops};
 
 mod common;

@@ -144,12 +144,15 @@ fn project_and_its_gradients() {
                 let out = ops::project(scores, key, value, layout);
                 Tensor::cat(vec![out.key, out.value, out.log_sum_exp], 3)
             }
-            true => Tensor::from_dispatch(plain::project::<Dispatch>(
-                scores.into_dispatch(),
-                key.into_dispatch(),
-                value.into_dispatch(),
-                Documents::Packed(boundaries.clone()),
-            )),
+            true => {
+                let out = plain::project::<Dispatch>(
+                    scores.into_dispatch(),
+                    key.into_dispatch(),
+                    value.into_dispatch(),
+                    Documents::Packed(boundaries.clone()),
+                );
+                Tensor::from_dispatch(out.landmarks)
+            }
         };
         let weights = leaf(&d_output, device, dtype);
         let gradients = (output.clone() * weights).sum().backward();

@@ -16,9 +16,10 @@ use burn::backend::Dispatch;
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 use proptest::prelude::*;
 use transformer_ls_burn::Boundaries;
+use transformer_ls_burn::ops::layers::{LayersBackend, NormLayer, plain as layers};
 use transformer_ls_burn::ops::{
-    AttendGradients, AttentionDropout, Documents, Landmarks, LongShortBackend, OffsetBias, Window,
-    plain,
+    AttendGradients, AttentionDropout, Documents, Gradient, Landmarks, LongShortBackend,
+    OffsetBias, Window, plain,
 };
 use transformer_ls_kernels_wgsl::testing;
 use transformer_ls_kernels_wgsl::tiles::Limits;
@@ -176,23 +177,37 @@ impl Case {
         if self.landmarks > 0 {
             let scores = rows(4).swap_dims(2, 3).into_dispatch();
             let (k, v) = (k.clone(), v.clone());
-            let output = match body {
-                Body::Plain => plain::project(scores.clone(), k.clone(), v.clone(), documents()),
-                Body::Kernels => {
-                    Dispatch::project(scores.clone(), k.clone(), v.clone(), documents())
-                }
+            let project = match body {
+                Body::Plain => plain::project,
+                Body::Kernels => Dispatch::project,
             };
-            results.push(("project", float::<4>(output.clone())));
-            let d_output = tensor(8).into_dispatch();
-            let (d_scores, d_key, d_value) = match body {
-                Body::Plain => plain::project_backward(d_output, scores, k, v, output, documents()),
-                Body::Kernels => {
-                    Dispatch::project_backward(d_output, scores, k, v, output, documents())
-                }
+            let output = project(scores.clone(), k.clone(), v.clone(), documents());
+            results.push(("project", float::<4>(output.landmarks.clone())));
+            let project_backward = match body {
+                Body::Plain => plain::project_backward,
+                Body::Kernels => Dispatch::project_backward,
             };
-            results.push(("d scores", float::<4>(d_scores)));
-            results.push(("d key of project", float::<4>(d_key)));
-            results.push(("d value of project", float::<4>(d_value)));
+            let gradients = |d_key, d_value| {
+                project_backward(
+                    tensor(8).into_dispatch(),
+                    d_key,
+                    d_value,
+                    scores.clone(),
+                    k.clone(),
+                    v.clone(),
+                    output.landmarks.clone(),
+                    documents(),
+                )
+            };
+            let alone = gradients(Gradient::None, Gradient::None);
+            results.push(("d scores", float::<4>(alone.scores)));
+            results.push(("d key of project", float::<4>(alone.key)));
+            results.push(("d value of project", float::<4>(alone.value)));
+            // Added to memory that may be overwritten, and to some that may not.
+            let d_key = Gradient::Some(rows(3).into_dispatch());
+            let added = gradients(d_key, Gradient::Some(q.clone()));
+            results.push(("d key, added to", float::<4>(added.key)));
+            results.push(("d value, added to", float::<4>(added.value)));
         }
         if self.landmarks == 0 && self.window == 0 {
             return results;
@@ -292,30 +307,42 @@ impl Case {
 
     /// Compares the kernels on `device` with the plain bodies.
     fn check(&self, device: &Device, dtype: DType) {
-        let flex = Device::flex();
-        let exact = self.run(&flex, DType::F64, Body::Plain);
-        let plain = self.run(&flex, dtype, Body::Plain);
-        let ours = self.run(device, dtype, Body::Kernels);
-        assert_eq!(ours.len(), exact.len());
-        for (((name, ours), (_, exact)), (_, plain)) in ours.iter().zip(&exact).zip(&plain) {
-            let scale = exact.iter().fold(0.0_f64, |max, x| max.max(x.abs()));
-            let largest = |values: &[f64]| {
-                assert_eq!(values.len(), exact.len());
-                values.iter().zip(exact).fold(0.0_f64, |max, (a, b)| {
-                    // `max` passes over NaN.
-                    assert!(a.is_finite(), "{name}: {a} where {b} is right; {self:?}");
-                    max.max((a - b).abs())
-                })
-            };
-            let (own, allowed) = (largest(ours), largest(plain));
-            let unit = if dtype == DType::F16 { 1e-3 } else { 2.4e-7 };
-            let factor = if name.starts_with("d ") { 3.0 } else { 2.0 };
-            let allowed = (factor * allowed).max(4.0 * unit * scale);
-            assert!(
-                own <= allowed,
-                "{name}: off by {own:.2e} of {scale:.2e}, {allowed:.2e} is allowed; {self:?}"
-            );
-        }
+        let run = |device: &Device, dtype, body| self.run(device, dtype, body);
+        compare(device, dtype, &run, &format!("{self:?}"));
+    }
+}
+
+/// Compares what the kernels on `device` give with the plain bodies in float64, which may be off
+/// by a few times what the plain bodies are in the same type.
+fn compare(
+    device: &Device,
+    dtype: DType,
+    run: &dyn Fn(&Device, DType, Body) -> Results,
+    what: &str,
+) {
+    let flex = Device::flex();
+    let exact = run(&flex, DType::F64, Body::Plain);
+    let plain = run(&flex, dtype, Body::Plain);
+    let ours = run(device, dtype, Body::Kernels);
+    assert_eq!(ours.len(), exact.len());
+    for (((name, ours), (_, exact)), (_, plain)) in ours.iter().zip(&exact).zip(&plain) {
+        let scale = exact.iter().fold(0.0_f64, |max, x| max.max(x.abs()));
+        let largest = |values: &[f64]| {
+            assert_eq!(values.len(), exact.len());
+            values.iter().zip(exact).fold(0.0_f64, |max, (a, b)| {
+                // `max` passes over NaN.
+                assert!(a.is_finite(), "{name}: {a} where {b} is right; {what}");
+                max.max((a - b).abs())
+            })
+        };
+        let (own, allowed) = (largest(ours), largest(plain));
+        let unit = if dtype == DType::F16 { 1e-3 } else { 2.4e-7 };
+        let factor = if name.starts_with("d ") { 3.0 } else { 2.0 };
+        let allowed = (factor * allowed).max(4.0 * unit * scale);
+        assert!(
+            own <= allowed,
+            "{name}: off by {own:.2e} of {scale:.2e}, {allowed:.2e} is allowed; {what}"
+        );
     }
 }
 
@@ -423,6 +450,52 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// LayerNorm and GELU of rows of many widths, and their gradients.
+fn check_layers(device: &Device) {
+    for (rows, width) in [(1, 2), (7, 3), (700, 64), (33, 250), (9, 768), (5, 4096)] {
+        let run = |device: &Device, dtype: DType, body: Body| -> Results {
+            let input = |seed: usize, count: usize| -> TensorData {
+                let value = |i: usize| ((i * 7919 + seed * 104_729) % 2003) as f32 / 250.0 - 3.0;
+                let values: Vec<f32> = (0..count).map(value).collect();
+                TensorData::new(values, [count]).convert_dtype(dtype)
+            };
+            let matrix = |seed| {
+                let x = Tensor::<1>::from_data(input(seed, rows * width), (device, dtype));
+                x.reshape([rows, width]).into_dispatch()
+            };
+            let vector =
+                |seed| Tensor::<1>::from_data(input(seed, width), (device, dtype)).into_dispatch();
+            let layer = || NormLayer::<Dispatch> {
+                gain: vector(3),
+                offset: vector(4),
+            };
+            let (y, gradients, activated, d_activated) = match body {
+                Body::Plain => (
+                    layers::norm(matrix(1), layer()),
+                    layers::norm_backward(matrix(2), matrix(1), layer()),
+                    plain::exact_gelu::<Dispatch>(matrix(1)),
+                    plain::exact_gelu_backward::<Dispatch>(matrix(2), matrix(1)),
+                ),
+                Body::Kernels => (
+                    Dispatch::norm(matrix(1), layer()),
+                    Dispatch::norm_backward(matrix(2), matrix(1), layer()),
+                    Dispatch::activate(matrix(1)),
+                    Dispatch::activate_backward(matrix(2), matrix(1)),
+                ),
+            };
+            vec![
+                ("norm", float::<2>(y)),
+                ("d x", float::<2>(gradients.x)),
+                ("d gain", float::<1>(gradients.layer.gain)),
+                ("d offset", float::<1>(gradients.layer.offset)),
+                ("gelu", float::<2>(activated)),
+                ("d gelu", float::<2>(d_activated)),
+            ]
+        };
+        compare(device, DType::F32, &run, &format!("{rows} rows of {width}"));
+    }
+}
+
 #[test]
 fn kernels_agree_with_the_plain_bodies() {
     let _turn = turn();
@@ -430,6 +503,7 @@ fn kernels_agree_with_the_plain_bodies() {
     for case in cases() {
         case.check(&device, DType::F32);
     }
+    check_layers(&device);
 }
 
 #[test]
@@ -440,6 +514,7 @@ fn every_entry_is_written_and_none_is_read_before() {
     for case in cases() {
         case.check(&device, DType::F32);
     }
+    check_layers(&device);
     testing::poison_memory(false);
 }
 
@@ -455,6 +530,7 @@ fn the_smallest_device_and_a_processor_agree_too() {
         for case in cases() {
             case.check(&device, DType::F32);
         }
+        check_layers(&device);
     }
     testing::force_limits(None);
 }

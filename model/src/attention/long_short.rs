@@ -11,8 +11,8 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData, assert_shape};
 
 use super::rotary::rotate;
 use crate::error::ConfigError;
-use crate::ops::layers::{self, HeadsModules, fused_layers};
-use crate::ops::{self, Boundaries, Layout, Window};
+use crate::ops::layers::{self, HeadsModules, fused_layers, layer_norm};
+use crate::ops::{self, Boundaries, Layout, Projected, Window};
 use crate::seed::hash_dropout;
 
 /// Configuration of [`LongShortAttention`].
@@ -252,16 +252,17 @@ struct TokenHeads {
     query: Tensor<4>,
     key: Tensor<4>,
     value: Tensor<4>,
-    projected: Option<Projection>,
+    projection: Option<Projection>,
     /// The tokens as they came in, `[b, n, D]`.
     residual: Tensor<3>,
 }
 
-/// What `project` takes: scores `[b, h, r, n]`, keys and values `[b, h, n, d]`.
+/// What `project` takes.
 struct Projection {
+    /// `[b, h, r, n]`
     scores: Tensor<4>,
-    key: Tensor<4>,
-    value: Tensor<4>,
+    /// Keys and values, `[b, h, n, d]`, if they are outputs of their own; else the tokens'.
+    own: Option<(Tensor<4>, Tensor<4>)>,
 }
 
 impl LongShortAttention {
@@ -323,8 +324,8 @@ impl LongShortAttention {
             let positions = layout.positions(n);
             tokens.query = rotate(tokens.query, &positions);
             tokens.key = rotate(tokens.key, &positions);
-            if let Some(projected) = &mut tokens.projected {
-                projected.key = tokens.key.clone();
+            if let Some(projection) = &mut tokens.projection {
+                projection.own = None;
             }
         }
         let scale = (d as f64).powf(-0.5);
@@ -333,7 +334,17 @@ impl LongShortAttention {
             key: self.split(self.key.forward(row.clone())),
             value: self.split(self.value.forward(row)),
         });
-        let landmarks = self.landmarks(tokens.projected, class_row.as_ref(), &layout);
+        let projected = tokens.projection.take().map(|Projection { scores, own }| {
+            if let Some((key, value)) = own {
+                return ops::project(scores, key, value, layout.clone());
+            }
+            let (key, value) = (tokens.key.clone(), tokens.value.clone());
+            let projected = ops::project(scores, key, value, layout.clone());
+            tokens.key = projected.tokens_key.clone();
+            tokens.value = projected.tokens_value.clone();
+            projected
+        });
+        let landmarks = self.landmarks(projected, class_row.as_ref());
         let value = self.conv.as_ref().map(|_| tokens.value.clone());
         let attended = ops::attend(
             tokens.query,
@@ -377,28 +388,26 @@ impl LongShortAttention {
                 query: heads.query,
                 key: heads.key,
                 value: heads.value,
-                projected: Some(Projection {
+                projection: Some(Projection {
                     scores: heads.scores,
-                    key: heads.projected_key,
-                    value: heads.projected_value,
+                    own: Some((heads.projected_key, heads.projected_value)),
                 }),
                 residual: heads.residual,
             };
         }
         let residual = x.clone();
         let x = match norm {
-            Some(norm) => norm.forward(x),
+            Some(norm) => layer_norm(x, norm),
             None => x,
         };
-        let windowed = |rows| self.split(self.window_norm.forward(rows));
+        let windowed = |rows| self.split(layer_norm(rows, &self.window_norm));
         let key = windowed(self.key.forward(x.clone()));
         let value = windowed(self.value.forward(x.clone()));
         TokenHeads {
             query: self.split(self.query.forward(x.clone())),
-            projected: self.projection.as_ref().map(|projection| Projection {
+            projection: self.projection.as_ref().map(|projection| Projection {
                 scores: self.split(projection.forward(x)).swap_dims(2, 3),
-                key: key.clone(),
-                value: value.clone(),
+                own: None,
             }),
             key,
             value,
@@ -409,14 +418,10 @@ impl LongShortAttention {
     /// Landmark keys and values after `LN_lm`, `[documents, h, r (+ 1), d]`, the class row first.
     fn landmarks(
         &self,
-        projection: Option<Projection>,
+        projected: Option<Projected>,
         class_row: Option<&ClassRow>,
-        layout: &Layout,
     ) -> Option<(Tensor<4>, Tensor<4>)> {
-        let projected = projection.map(|Projection { scores, key, value }| {
-            let projected = ops::project(scores, key, value, layout.clone());
-            (projected.key, projected.value)
-        });
+        let projected = projected.map(|projected| (projected.key, projected.value));
         let (key, value) = match (class_row, projected) {
             (None, None) => return None,
             (None, Some(projected)) => projected,
@@ -426,7 +431,7 @@ impl LongShortAttention {
                 Tensor::cat(vec![row.value.clone(), value], 2),
             ),
         };
-        let norm = |rows| self.split(self.landmark_norm.forward(merge(rows)));
+        let norm = |rows| self.split(layer_norm(merge(rows), &self.landmark_norm));
         Some((norm(key), norm(value)))
     }
 

@@ -11,8 +11,10 @@ use burn::backend::autodiff::{Autodiff, NodeId};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{AutodiffBackend, Backend};
 
+use super::gate::Gate;
 use super::{
-    AttendGradients, AttentionDropout, Documents, Landmarks, LongShortBackend, OffsetBias, Window,
+    AttendGradients, AttentionDropout, Documents, Gradient, Landmarks, LongShortBackend,
+    OffsetBias, ProjectOutput, Window,
 };
 
 impl<B: LongShortBackend, C: CheckpointStrategy> LongShortBackend for Autodiff<B, C> {
@@ -21,34 +23,43 @@ impl<B: LongShortBackend, C: CheckpointStrategy> LongShortBackend for Autodiff<B
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         documents: Documents<Self>,
-    ) -> FloatTensor<Self> {
+    ) -> ProjectOutput<Self> {
         let documents = inner_documents::<B, C>(documents);
+        let inputs = [scores, key, value];
         let prepared = ProjectRule
-            .prepare::<C>([scores.node(), key.node(), value.node()])
+            .prepare::<C>(inputs.each_ref().map(|input| input.node()))
             .compute_bound()
             .stateful();
-        match prepared {
+        let run = |inputs: [FloatTensor<Self>; 3]| {
+            let [scores, key, value] = inputs.map(|input| input.into_primitive());
+            let output = B::project(scores, key, value, documents.clone());
+            [output.landmarks, output.key, output.value]
+        };
+        let gate = Gate::<B, 3>::new();
+        let (node, outputs) = match prepared {
             OpsKind::Tracked(mut prepared) => {
-                let inputs = [&scores, &key, &value].map(|input| prepared.checkpoint(input));
-                let output = B::project(
-                    scores.into_primitive(),
-                    key.into_primitive(),
-                    value.into_primitive(),
-                    documents.clone(),
-                );
+                let nodes = inputs.each_ref().map(|input| prepared.checkpoint(input));
+                let outputs = run(inputs);
                 let saved = ProjectSaved {
-                    inputs,
-                    output: output.clone(),
-                    documents,
+                    inputs: nodes,
+                    landmarks: outputs[0].clone(),
+                    documents: documents.clone(),
+                    gate: gate.clone(),
                 };
-                prepared.finish(saved, output)
+                let tensor = Gate::<B, 3>::tensor(&outputs[0]);
+                (prepared.finish(saved, tensor), outputs)
             }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::project(
-                scores.into_primitive(),
-                key.into_primitive(),
-                value.into_primitive(),
-                documents,
-            )),
+            OpsKind::UnTracked(prepared) => {
+                let outputs = run(inputs);
+                let tensor = Gate::<B, 3>::tensor(&outputs[0]);
+                (prepared.finish(tensor), outputs)
+            }
+        };
+        let [landmarks, key, value] = gate.outputs::<C>(&node, outputs);
+        ProjectOutput {
+            landmarks,
+            key,
+            value,
         }
     }
 
@@ -157,8 +168,9 @@ struct ProjectRule;
 #[derive(Clone, Debug)]
 struct ProjectSaved<B: Backend> {
     inputs: [NodeId; 3],
-    output: FloatTensor<B>,
+    landmarks: FloatTensor<B>,
     documents: Documents<B>,
+    gate: Gate<B, 3>,
 }
 
 impl<B: LongShortBackend> Backward<B, 3> for ProjectRule {
@@ -170,13 +182,34 @@ impl<B: LongShortBackend> Backward<B, 3> for ProjectRule {
         grads: &mut Gradients,
         checkpointer: &mut Checkpointer,
     ) {
-        let d_output = grads.consume::<B>(&ops.node);
+        let _ = grads.consume::<B>(&ops.node);
         let saved = ops.state;
         let [scores, key, value] = retrieve::<B, _>(checkpointer, saved.inputs);
-        let (d_scores, d_key, d_value) =
-            B::project_backward(d_output, scores, key, value, saved.output, saved.documents);
-        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
-        register::<B, _>(grads, parents, [d_scores, d_key, d_value]);
+        let [d_landmarks, d_key, d_value] = saved.gate.take();
+        let [scores_node, key_node, value_node] =
+            ops.parents.map(|parent| parent.map(|node| node.id));
+        let Gradient::Some(d_landmarks) = d_landmarks else {
+            // Keys and values were handed on, the landmarks not read.
+            for (node, gradient) in [(key_node, d_key), (value_node, d_value)] {
+                if let (Some(node), Gradient::Some(gradient)) = (node, gradient) {
+                    grads.register::<B>(node, gradient);
+                }
+            }
+            return;
+        };
+        let gradients = B::project_backward(
+            d_landmarks,
+            d_key,
+            d_value,
+            scores,
+            key,
+            value,
+            saved.landmarks,
+            saved.documents,
+        );
+        let parents = [scores_node, key_node, value_node];
+        let gradients = [gradients.scores, gradients.key, gradients.value];
+        register::<B, _>(grads, parents, gradients);
     }
 }
 

@@ -11,7 +11,8 @@ use transformer_ls_kernels_cpu as kernels;
 use transformer_ls_kernels_cpu::{View, ViewMut};
 
 use super::{
-    AttendGradients, AttentionDropout, Boundaries, Documents, Landmarks, OffsetBias, Window, path,
+    AttendGradients, AttentionDropout, Boundaries, Documents, Gradient, Landmarks, OffsetBias,
+    ProjectGradients, ProjectOutput, Window, path,
 };
 
 /// What the kernels need to know of a CPU backend's float32 tensors.
@@ -163,7 +164,8 @@ pub(super) fn project<B: CpuBackend>(
     key: FloatTensor<B>,
     value: FloatTensor<B>,
     documents: Documents<B>,
-) -> FloatTensor<B> {
+) -> ProjectOutput<B> {
+    let handed_on = (key.clone(), value.clone());
     let scores = B::ready(scores, true);
     let (key, value) = (B::ready(key, false), B::ready(value, false));
     let held = Held::new(documents);
@@ -177,20 +179,26 @@ pub(super) fn project<B: CpuBackend>(
     let [_, _, _, d] = inputs.key.shape();
     let mut output = Output::contiguous([held.count(b), h, r, 2 * d + 1]);
     kernels::project(&inputs, &mut output.view());
-    output.finish::<B>()
+    ProjectOutput {
+        landmarks: output.finish::<B>(),
+        key: handed_on.0,
+        value: handed_on.1,
+    }
 }
 
 pub(super) fn project_backward<B: CpuBackend>(
-    d_output: FloatTensor<B>,
+    d_landmarks: FloatTensor<B>,
+    given_key: Gradient<B>,
+    given_value: Gradient<B>,
     scores: FloatTensor<B>,
     key: FloatTensor<B>,
     value: FloatTensor<B>,
-    output: FloatTensor<B>,
+    landmarks: FloatTensor<B>,
     documents: Documents<B>,
-) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+) -> ProjectGradients<B> {
     let scores = B::ready(scores, true);
     let (key, value) = (B::ready(key, false), B::ready(value, false));
-    let (output, d_output) = (B::ready(output, false), B::ready(d_output, false));
+    let (landmarks, d_landmarks) = (B::ready(landmarks, false), B::ready(d_landmarks, false));
     let held = Held::new(documents);
     let inputs = kernels::Project {
         scores: B::view(&scores),
@@ -208,15 +216,16 @@ pub(super) fn project_backward<B: CpuBackend>(
     };
     kernels::project_backward(
         &inputs,
-        B::view(&output),
-        B::view(&d_output),
+        B::view(&landmarks),
+        B::view(&d_landmarks),
         &mut gradients,
     );
-    (
-        d_scores.finish::<B>(),
-        d_key.finish::<B>(),
-        d_value.finish::<B>(),
-    )
+    ProjectGradients {
+        scores: d_scores.finish::<B>(),
+        key: d_key.finish::<B>(),
+        value: d_value.finish::<B>(),
+    }
+    .plus(given_key, given_value)
 }
 
 /// Attention's inputs, ready for the kernels.
@@ -395,7 +404,7 @@ macro_rules! on_cpu {
                 key: FloatTensor<Self>,
                 value: FloatTensor<Self>,
                 documents: Documents<Self>,
-            ) -> FloatTensor<Self> {
+            ) -> ProjectOutput<Self> {
                 match cpu::takes::<Self>(&key) {
                     true => cpu::project(scores, key, value, documents),
                     false => plain::project(scores, key, value, documents),
@@ -403,19 +412,29 @@ macro_rules! on_cpu {
             }
 
             fn project_backward(
-                d_output: FloatTensor<Self>,
+                d_landmarks: FloatTensor<Self>,
+                d_key: Gradient<Self>,
+                d_value: Gradient<Self>,
                 scores: FloatTensor<Self>,
                 key: FloatTensor<Self>,
                 value: FloatTensor<Self>,
-                output: FloatTensor<Self>,
+                landmarks: FloatTensor<Self>,
                 documents: Documents<Self>,
-            ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-                match cpu::takes::<Self>(&key) {
-                    true => {
-                        cpu::project_backward(d_output, scores, key, value, output, documents)
-                    }
-                    false => plain::project_backward(d_output, scores, key, value, output, documents),
-                }
+            ) -> ProjectGradients<Self> {
+                let body = match cpu::takes::<Self>(&key) {
+                    true => cpu::project_backward,
+                    false => plain::project_backward,
+                };
+                body(
+                    d_landmarks,
+                    d_key,
+                    d_value,
+                    scores,
+                    key,
+                    value,
+                    landmarks,
+                    documents,
+                )
             }
 
             fn attend(

@@ -13,8 +13,8 @@ use transformer_ls_kernels_cpu::dropout;
 use transformer_ls_kernels_wgsl as wgsl;
 
 use super::{
-    AttendGradients, AttentionDropout, Documents, Landmarks, LongShortBackend, OffsetBias, Window,
-    path, plain,
+    AttendGradients, AttentionDropout, Documents, Gradient, Landmarks, LongShortBackend,
+    OffsetBias, ProjectGradients, ProjectOutput, Window, path, plain,
 };
 
 impl LongShortBackend for CubeBackend {
@@ -23,34 +23,59 @@ impl LongShortBackend for CubeBackend {
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         documents: Documents<Self>,
-    ) -> FloatTensor<Self> {
+    ) -> ProjectOutput<Self> {
         if !takes(&[&scores, &key, &value], &documents) {
             return plain::project::<Self>(scores, key, value, documents);
         }
-        wgsl::project(&scores, &key, &value, &borrow(&documents))
+        ProjectOutput {
+            landmarks: wgsl::project(&scores, &key, &value, &borrow(&documents)),
+            key,
+            value,
+        }
     }
 
     fn project_backward(
-        d_output: FloatTensor<Self>,
+        d_landmarks: FloatTensor<Self>,
+        d_key: Gradient<Self>,
+        d_value: Gradient<Self>,
         scores: FloatTensor<Self>,
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
-        output: FloatTensor<Self>,
+        landmarks: FloatTensor<Self>,
         documents: Documents<Self>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        if !takes(&[&key, &value, &scores, &d_output, &output], &documents) {
+    ) -> ProjectGradients<Self> {
+        if !takes(
+            &[&key, &value, &scores, &d_landmarks, &landmarks],
+            &documents,
+        ) {
             return plain::project_backward::<Self>(
-                d_output, scores, key, value, output, documents,
+                d_landmarks,
+                d_key,
+                d_value,
+                scores,
+                key,
+                value,
+                landmarks,
+                documents,
             );
         }
-        wgsl::project_backward(
-            &d_output,
+        // The kernel adds to both or to none.
+        let (added, d_key, d_value) = match (d_key, d_value) {
+            (Gradient::Some(key), Gradient::Some(value)) => {
+                (Some((key, value)), Gradient::None, Gradient::None)
+            }
+            others => (None, others.0, others.1),
+        };
+        let (scores, key, value) = wgsl::project_backward(
+            &d_landmarks,
+            added,
             &scores,
             &key,
             &value,
-            &output,
+            &landmarks,
             &borrow(&documents),
-        )
+        );
+        ProjectGradients { scores, key, value }.plus(d_key, d_value)
     }
 
     fn attend(

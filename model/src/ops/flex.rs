@@ -8,7 +8,10 @@ use burn::tensor::{Bytes, DType, Shape};
 use transformer_ls_kernels_cpu::View;
 
 use super::cpu::{self, CpuBackend, on_cpu};
-use super::{AttendGradients, AttentionDropout, Documents, Landmarks, OffsetBias, Window, plain};
+use super::{
+    AttendGradients, AttentionDropout, Documents, Gradient, Landmarks, OffsetBias,
+    ProjectGradients, ProjectOutput, Window, plain,
+};
 
 impl CpuBackend for Flex {
     fn ready(tensor: FloatTensor<Self>, any_last: bool) -> FloatTensor<Self> {

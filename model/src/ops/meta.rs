@@ -6,27 +6,44 @@ use burn::backend::fusion::custom::TensorSpec;
 use burn::tensor::{DType, Shape};
 
 use super::{
-    AttendGradientsMetadata, AttentionDropout, DocumentsMetadata, LandmarksMetadata,
-    OffsetBiasMetadata, Window,
+    AttendGradientsMetadata, AttentionDropout, DocumentsMetadata, GradientMetadata,
+    LandmarksMetadata, OffsetBiasMetadata, ProjectGradientsMetadata, ProjectOutputMetadata, Window,
 };
 
-pub(super) fn landmarks(scores: &Shape, key: &Shape, documents: &DocumentsMetadata) -> Shape {
-    let count = match documents {
-        DocumentsMetadata::Packed(boundaries) => boundaries.count(),
-        DocumentsMetadata::Full | DocumentsMetadata::Padded(_) => key[0],
-    };
-    Shape::new([count, key[1], scores[2], 2 * key[3] + 1])
-}
-
-pub(super) fn project_backward(
-    _d_output: &TensorSpec,
+pub(super) fn project(
     scores: &TensorSpec,
     key: &TensorSpec,
     value: &TensorSpec,
-    _output: &TensorSpec,
+    documents: &DocumentsMetadata,
+) -> ProjectOutputMetadata {
+    let [b, h, d] = [0, 1, 3].map(|axis| key.shape[axis]);
+    let documents = match documents {
+        DocumentsMetadata::Packed(boundaries) => boundaries.count(),
+        DocumentsMetadata::Full | DocumentsMetadata::Padded(_) => b,
+    };
+    let landmarks = Shape::new([documents, h, scores.shape[2], 2 * d + 1]);
+    ProjectOutputMetadata {
+        landmarks: TensorSpec::new(landmarks, key.dtype),
+        key: key.clone(),
+        value: value.clone(),
+    }
+}
+
+pub(super) fn project_backward(
+    _d_landmarks: &TensorSpec,
+    _d_key: &GradientMetadata,
+    _d_value: &GradientMetadata,
+    scores: &TensorSpec,
+    key: &TensorSpec,
+    value: &TensorSpec,
+    _landmarks: &TensorSpec,
     _documents: &DocumentsMetadata,
-) -> (TensorSpec, TensorSpec, TensorSpec) {
-    (scores.clone(), key.clone(), value.clone())
+) -> ProjectGradientsMetadata {
+    ProjectGradientsMetadata {
+        scores: scores.clone(),
+        key: key.clone(),
+        value: value.clone(),
+    }
 }
 
 pub(super) fn attend(

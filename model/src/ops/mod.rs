@@ -41,6 +41,7 @@ mod cpu;
 mod cube;
 #[cfg(feature = "flex")]
 mod flex;
+mod gate;
 pub mod layers;
 #[cfg(feature = "fusion")]
 mod meta;
@@ -161,6 +162,55 @@ impl AttentionDropout {
     }
 }
 
+/// A gradient, if there is one.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub enum Gradient<B: Backend> {
+    /// Nobody read the output.
+    None,
+    /// Of the output's shape.
+    Some(FloatTensor<B>),
+}
+
+/// What [`LongShortBackend::project`] returns.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub struct ProjectOutput<B: Backend> {
+    /// `[P·key | P·value | log Σ exp scores]`, `[documents, h, r, 2·d + 1]`
+    pub landmarks: FloatTensor<B>,
+    /// The keys as they came in, `[b, h, n, d]`, for what reads them next.
+    pub key: FloatTensor<B>,
+    /// The values as they came in, `[b, h, n, d]`, for what reads them next.
+    pub value: FloatTensor<B>,
+}
+
+/// Gradients that [`LongShortBackend::project_backward`] returns, each of its input's shape.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub struct ProjectGradients<B: Backend> {
+    /// `[b, h, r, n]`
+    pub scores: FloatTensor<B>,
+    /// `[b, h, n, d]`
+    pub key: FloatTensor<B>,
+    /// `[b, h, n, d]`
+    pub value: FloatTensor<B>,
+}
+
+impl<B: Backend> ProjectGradients<B> {
+    /// Adds what others made of the keys' and the values' gradients.
+    pub(crate) fn plus(self, key: Gradient<B>, value: Gradient<B>) -> Self {
+        let sum = |own, given| match given {
+            Gradient::None => own,
+            Gradient::Some(given) => B::float_add(given, own),
+        };
+        Self {
+            scores: self.scores,
+            key: sum(self.key, key),
+            value: sum(self.value, value),
+        }
+    }
+}
+
 /// Gradients that [`LongShortBackend::attend_backward`] returns, each of its input's shape.
 #[derive(ExtensionType, Clone, Debug)]
 #[cfg_attr(feature = "fusion", extension_type(fusion))]
@@ -193,40 +243,56 @@ pub struct AttendGradients<B: Backend> {
 )]
 pub trait LongShortBackend: Backend {
     /// Landmarks of every document: `P` = softmax over the document's tokens of `scores`, and
-    /// `[P·key | P·value | log Σ exp scores]` in one tensor, since an operation has one
-    /// differentiable output. A document without a real token gives zeros.
+    /// `[P·key | P·value | log Σ exp scores]` in one tensor. A document without a real token gives
+    /// zeros.
+    ///
+    /// Keys and values are handed on to [`attend`](Self::attend), so that its gradients for them
+    /// come back through here and the sum needs no memory of its own.
     ///
     /// # Shapes
     ///
     /// - scores: `[b, h, r, n]`
     /// - key, value: `[b, h, n, d]`
-    /// - output: `[documents, h, r, 2·d + 1]`
-    #[fusion(dtype = key, shape = meta::landmarks(scores, key, documents))]
+    /// - output: landmarks `[documents, h, r, 2·d + 1]`
+    #[fusion(meta = meta::project)]
     fn project(
         scores: FloatTensor<Self>,
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
         #[extension_type] documents: Documents<Self>,
-    ) -> FloatTensor<Self> {
+    ) -> ProjectOutput<Self> {
         plain::project::<Self>(scores, key, value, documents)
     }
 
-    /// Gradients of [`project`](Self::project) for `scores`, `key` and `value`.
+    /// Gradients of [`project`](Self::project) for `scores`, `key` and `value`, given those of its
+    /// outputs.
     ///
     /// # Shapes
     ///
-    /// - d_output, output: `[documents, h, r, 2·d + 1]`
+    /// - d_landmarks, landmarks: `[documents, h, r, 2·d + 1]`
+    /// - d_key, d_value: `[b, h, n, d]`; what reads keys and values next made them
     /// - the others and the results: as in [`project`](Self::project)
     #[fusion(meta = meta::project_backward)]
     fn project_backward(
-        d_output: FloatTensor<Self>,
+        d_landmarks: FloatTensor<Self>,
+        #[extension_type] d_key: Gradient<Self>,
+        #[extension_type] d_value: Gradient<Self>,
         scores: FloatTensor<Self>,
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
-        output: FloatTensor<Self>,
+        landmarks: FloatTensor<Self>,
         #[extension_type] documents: Documents<Self>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        plain::project_backward::<Self>(d_output, scores, key, value, output, documents)
+    ) -> ProjectGradients<Self> {
+        plain::project_backward::<Self>(
+            d_landmarks,
+            d_key,
+            d_value,
+            scores,
+            key,
+            value,
+            landmarks,
+            documents,
+        )
     }
 
     /// Attention of every query over the landmarks of its document and the keys of its window,

@@ -7,7 +7,10 @@ use burn_ndarray::{NdArray, NdArrayTensor};
 use transformer_ls_kernels_cpu::View;
 
 use super::cpu::{self, CpuBackend, on_cpu};
-use super::{AttendGradients, AttentionDropout, Documents, Landmarks, OffsetBias, Window, plain};
+use super::{
+    AttendGradients, AttentionDropout, Documents, Gradient, Landmarks, OffsetBias,
+    ProjectGradients, ProjectOutput, Window, plain,
+};
 
 /// The array of a float32 tensor; its storage type has no public name.
 macro_rules! array {

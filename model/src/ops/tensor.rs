@@ -3,6 +3,7 @@
 use burn::backend::Dispatch;
 use burn::tensor::{Bool, Device, Tensor, TensorData, assert_shape};
 
+use super::layers::{LayersBackend, shader_layers};
 use super::{AttentionDropout, Boundaries, LongShortBackend, Window};
 
 /// How documents lie in a batch: [`Documents`](super::Documents) over tensors.
@@ -94,6 +95,11 @@ pub struct Projected {
     pub value: Tensor<4>,
     /// `log Σ exp` of each landmark's scores `[documents, h, r, 1]`; differentiable.
     pub log_sum_exp: Tensor<4>,
+    /// The keys as they came in `[b, h, n, d]`: give these to [`attend`], whose gradients for them
+    /// then need no memory of their own.
+    pub tokens_key: Tensor<4>,
+    /// The values as they came in `[b, h, n, d]`, likewise.
+    pub tokens_value: Tensor<4>,
 }
 
 /// Landmarks of every document: [`LongShortBackend::project`].
@@ -111,16 +117,19 @@ pub fn project(scores: Tensor<4>, key: Tensor<4>, value: Tensor<4>, layout: Layo
     assert_shape!(scores, [b, h, _, n]);
     assert_shape!(value, [b, h, n, d]);
     layout.check(b, n);
-    let output = Tensor::<4>::from_dispatch(<Dispatch as LongShortBackend>::project(
+    let output = <Dispatch as LongShortBackend>::project(
         scores.into_dispatch(),
         key.into_dispatch(),
         value.into_dispatch(),
         layout.into_dispatch(),
-    ));
+    );
+    let landmarks = Tensor::<4>::from_dispatch(output.landmarks);
     Projected {
-        key: output.clone().narrow(3, 0, d),
-        value: output.clone().narrow(3, d, d),
-        log_sum_exp: output.narrow(3, 2 * d, 1),
+        key: landmarks.clone().narrow(3, 0, d),
+        value: landmarks.clone().narrow(3, d, d),
+        log_sum_exp: landmarks.narrow(3, 2 * d, 1),
+        tokens_key: Tensor::from_dispatch(output.key),
+        tokens_value: Tensor::from_dispatch(output.value),
     }
 }
 
@@ -203,12 +212,16 @@ pub fn attend(
     }
 }
 
-/// The exact GELU with its exact gradient: [`LongShortBackend::exact_gelu`].
+/// The exact GELU with its exact gradient: [`LongShortBackend::exact_gelu`], or one pass of its own
+/// where a shader computes it.
 ///
 /// # Shapes
 ///
 /// Any; the output has the input's.
 pub fn exact_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if shader_layers(&x) {
+        return Tensor::from_dispatch(<Dispatch as LayersBackend>::activate(x.into_dispatch()));
+    }
     Tensor::from_dispatch(<Dispatch as LongShortBackend>::exact_gelu(
         x.into_dispatch(),
     ))

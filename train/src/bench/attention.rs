@@ -122,14 +122,17 @@ impl Inputs {
     }
 
     fn long_short(&self) -> Tensor<4> {
+        let (mut key, mut value) = (self.key.clone(), self.value.clone());
         let landmarks = self.scores.clone().map(|scores| {
-            let landmarks = project(scores, self.key.clone(), self.value.clone(), Layout::Full);
-            (landmarks.key, landmarks.value)
+            let projected = project(scores, key.clone(), value.clone(), Layout::Full);
+            key = projected.tokens_key;
+            value = projected.tokens_value;
+            (projected.key, projected.value)
         });
         let attended = attend(
             self.query.clone(),
-            self.key.clone(),
-            self.value.clone(),
+            key,
+            value,
             landmarks,
             None,
             Layout::Full,

@@ -1,27 +1,19 @@
-//! The rules that tie the layers to Burn's autodiff.
-//!
-//! An operation of Burn's autodiff has one differentiable output. `heads` has seven, so it is made
-//! of eight nodes: a gate, whose rule is `heads`' own, and for each output a node whose parent is
-//! the gate. An output's rule leaves its gradient in memory that all share; when all outputs have
-//! been visited, the gate is, and finds the gradients there. (Burn visits a node after all that
-//! came of it.) The gate's own tensor is a number that nobody reads.
+//! The rules that tie the layers to Burn's autodiff. `heads` has seven outputs, so it is a gate.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
+use burn::backend::Backend;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::autodiff::{Autodiff, NodeId};
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Backend, TensorMetadata};
-use burn::tensor::Shape;
 
 use super::{
-    AfterAttentionLayers, Gradient, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend,
+    AfterAttentionLayers, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend,
     LinearLayer, NormLayer,
 };
 use crate::ops::autodiff::{inner_documents, register, retrieve};
+use crate::ops::gate::Gate;
 use crate::ops::{AttentionDropout, Boundaries, Documents};
 
 /// Outputs of `heads`.
@@ -44,23 +36,28 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
             let (x, layers) = heads_layers::<B>(inputs.map(|tensor| tensor.into_primitive()));
             outputs::<B>(B::heads(x, layers, heads))
         };
-        let shared = Shared::<B>::default();
-        let (gate, outputs) = match prepared {
+        let gate = Gate::<B, OUTPUTS>::new();
+        let (node, outputs) = match prepared {
             OpsKind::Tracked(mut prepared) => {
                 let nodes = inputs.each_ref().map(|tensor| prepared.checkpoint(tensor));
                 let saved = HeadsSaved {
                     inputs: nodes,
-                    shared: shared.clone(),
+                    gate: gate.clone(),
                 };
                 let outputs = run(inputs);
-                (prepared.finish(saved, nothing::<B>(&outputs[0])), outputs)
+                (
+                    prepared.finish(saved, Gate::<B, OUTPUTS>::tensor(&outputs[0])),
+                    outputs,
+                )
             }
             OpsKind::UnTracked(prepared) => {
                 let outputs = run(inputs);
-                (prepared.finish(nothing::<B>(&outputs[0])), outputs)
+                (
+                    prepared.finish(Gate::<B, OUTPUTS>::tensor(&outputs[0])),
+                    outputs,
+                )
             }
         };
-        let mut number = 0;
         let [
             query,
             key,
@@ -69,21 +66,7 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
             projected_key,
             projected_value,
             residual,
-        ] = outputs.map(|output| {
-            let prepared = OutputRule
-                .prepare::<C>([gate.node()])
-                .compute_bound()
-                .stateful();
-            let saved = OutputSaved {
-                number,
-                shared: shared.clone(),
-            };
-            number += 1;
-            match prepared {
-                OpsKind::Tracked(prepared) => prepared.finish(saved, output),
-                OpsKind::UnTracked(prepared) => prepared.finish(output),
-            }
-        });
+        ] = gate.outputs::<C>(&node, outputs);
         HeadsOutput {
             query,
             key,
@@ -176,38 +159,37 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
         }
     }
 
-    // The backward operations of `Autodiff<B>` are the default bodies.
-}
-
-/// The gradients of the outputs, as far as they have been visited.
-type Shared<B> = Arc<Mutex<[Option<FloatTensor<B>>; OUTPUTS]>>;
-
-/// One number.
-fn nothing<B: Backend>(like: &FloatTensor<B>) -> FloatTensor<B> {
-    B::float_zeros(Shape::new([1]), &like.device(), like.dtype().into())
-}
-
-#[derive(Debug)]
-struct OutputRule;
-
-#[derive(Clone, Debug)]
-struct OutputSaved<B: Backend> {
-    number: usize,
-    shared: Shared<B>,
-}
-
-impl<B: LayersBackend> Backward<B, 1> for OutputRule {
-    type State = OutputSaved<B>;
-
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let d_output = grads.consume::<B>(&ops.node);
-        let [gate] = ops.parents;
-        if let Some(gate) = gate {
-            grads.register::<B>(gate.id, nothing::<B>(&d_output));
+    fn norm(x: FloatTensor<Self>, layer: NormLayer<Self>) -> FloatTensor<Self> {
+        let inputs = [x, layer.gain, layer.offset];
+        let prepared = LayerNormRule
+            .prepare::<C>(inputs.each_ref().map(|tensor| tensor.node()))
+            .compute_bound()
+            .stateful();
+        let run = |inputs: [FloatTensor<Self>; 3]| {
+            let [x, gain, offset] = inputs.map(|tensor| tensor.into_primitive());
+            B::norm(x, NormLayer { gain, offset })
+        };
+        match prepared {
+            OpsKind::Tracked(mut prepared) => {
+                let nodes = inputs.each_ref().map(|tensor| prepared.checkpoint(tensor));
+                prepared.finish(nodes, run(inputs))
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(run(inputs)),
         }
-        let OutputSaved { number, shared } = ops.state;
-        shared.lock().unwrap_or_else(PoisonError::into_inner)[number] = Some(d_output);
     }
+
+    fn activate(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let prepared = GeluRule.prepare::<C>([x.node()]).compute_bound().stateful();
+        match prepared {
+            OpsKind::Tracked(mut prepared) => {
+                let input = prepared.checkpoint(&x);
+                prepared.finish(input, B::activate(x.into_primitive()))
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(B::activate(x.into_primitive())),
+        }
+    }
+
+    // The backward operations of `Autodiff<B>` are the default bodies.
 }
 
 #[derive(Debug)]
@@ -216,7 +198,7 @@ struct HeadsRule;
 #[derive(Clone, Debug)]
 struct HeadsSaved<B: Backend> {
     inputs: [NodeId; HEADS_INPUTS],
-    shared: Shared<B>,
+    gate: Gate<B, OUTPUTS>,
 }
 
 impl<B: LayersBackend> Backward<B, HEADS_INPUTS> for HeadsRule {
@@ -229,10 +211,9 @@ impl<B: LayersBackend> Backward<B, HEADS_INPUTS> for HeadsRule {
         checkpointer: &mut Checkpointer,
     ) {
         let _ = grads.consume::<B>(&ops.node);
-        let HeadsSaved { inputs, shared } = ops.state;
+        let HeadsSaved { inputs, gate } = ops.state;
         let inputs = retrieve::<B, _>(checkpointer, inputs);
         let (x, layers) = heads_layers::<B>(inputs);
-        let given = std::mem::take(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner));
         let [
             query,
             key,
@@ -241,7 +222,7 @@ impl<B: LayersBackend> Backward<B, HEADS_INPUTS> for HeadsRule {
             projected_key,
             projected_value,
             residual,
-        ] = given.map(|gradient| gradient.map_or(Gradient::None, Gradient::Some));
+        ] = gate.take();
         let d_output = HeadsOutputGradients {
             query,
             key,
@@ -342,6 +323,47 @@ impl<B: LayersBackend> Backward<B, 4> for ClassRowRule {
         ];
         let parents = ops.parents.map(|parent| parent.map(|node| node.id));
         register::<B, _>(grads, parents, gradients);
+    }
+}
+
+#[derive(Debug)]
+struct LayerNormRule;
+
+impl<B: LayersBackend> Backward<B, 3> for LayerNormRule {
+    type State = [NodeId; 3];
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 3>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let d_output = grads.consume::<B>(&ops.node);
+        let [x, gain, offset] = retrieve::<B, _>(checkpointer, ops.state);
+        let layer = NormLayer { gain, offset };
+        let gradients = B::norm_backward(d_output, x, layer);
+        let layer = gradients.layer;
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        register::<B, _>(grads, parents, [gradients.x, layer.gain, layer.offset]);
+    }
+}
+
+#[derive(Debug)]
+struct GeluRule;
+
+impl<B: LayersBackend> Backward<B, 1> for GeluRule {
+    type State = NodeId;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let d_output = grads.consume::<B>(&ops.node);
+        let [x] = retrieve::<B, _>(checkpointer, [ops.state]);
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        register::<B, _>(grads, parents, [B::activate_backward(d_output, x)]);
     }
 }
 

@@ -7,9 +7,10 @@ use transformer_ls_kernels_cpu as kernels;
 
 use super::{
     AfterAttentionGradients, AfterAttentionLayers, ClassRowGradients, EPSILON, EmbedGradients,
-    Gradient, HeadsGradients, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend,
-    LinearLayer, NormLayer, plain,
+    HeadsGradients, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend, LinearLayer,
+    NormLayer, plain,
 };
+use crate::ops::Gradient;
 use crate::ops::cpu::{CpuBackend, Held, Output, Unwritten, takes};
 use crate::ops::plain as whole;
 use crate::ops::{AttentionDropout, Boundaries, Documents};

@@ -4,13 +4,16 @@
 //!
 //! Composed of a backend's own operations, these layers cost a CPU more than its arithmetic: each
 //! operation makes and reads whole tensors. The CPU kernels compute them tile by tile, in one pass
-//! forward and one backward, and keep nothing but inputs for the backward pass. Elsewhere
-//! (GPUs with Fusion, LibTorch) modules compose them as ever; see [`fused_layers`].
+//! forward and one backward, and keep nothing but inputs for the backward pass; see
+//! [`fused_layers`]. Elsewhere (GPUs with Fusion, LibTorch) modules compose them as ever, but for
+//! LayerNorm and GELU on devices that compile WGSL: shaders compute these in one pass each.
 //!
 //! | file | what |
 //! |---|---|
 //! | `mod.rs` | the trait |
 //! | `plain.rs` | bodies in tensor operations: the default, and the oracle of the tests |
+//! | `cube.rs` | the shaders, where a runtime of CubeCL compiles WGSL |
+//! | `meta.rs` | shapes and types of outputs, for Fusion |
 //! | `cpu.rs` | the CPU kernels over Flex's and NdArray's tensors |
 //! | `autodiff.rs` | the rules that tie them to autodiff |
 //! | `tensor.rs` | the operations over `Tensor`, for modules |
@@ -18,6 +21,10 @@
 mod autodiff;
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 mod cpu;
+#[cfg(feature = "cube")]
+mod cube;
+#[cfg(feature = "fusion")]
+mod meta;
 pub mod plain;
 mod tensor;
 
@@ -25,11 +32,12 @@ pub use tensor::{
     AfterAttentionModules, Heads, HeadsModules, after_attention, class_row, embed, fused_layers,
     heads,
 };
+pub(crate) use tensor::{layer_norm, shader_layers};
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};
 
-use super::{AttentionDropout, Boundaries, Documents};
+use super::{AttentionDropout, Boundaries, Documents, Gradient};
 
 /// ε of every LayerNorm of the model.
 pub(crate) const EPSILON: f64 = 1e-5;
@@ -98,16 +106,6 @@ pub struct HeadsOutput<B: Backend> {
     pub projected_value: FloatTensor<B>,
     /// The input `[b, n, D]`, for the residual.
     pub residual: FloatTensor<B>,
-}
-
-/// A gradient, if there is one.
-#[derive(ExtensionType, Clone, Debug)]
-#[cfg_attr(feature = "fusion", extension_type(fusion))]
-pub enum Gradient<B: Backend> {
-    /// Nobody read the output.
-    None,
-    /// Of the output's shape.
-    Some(FloatTensor<B>),
 }
 
 /// Gradients of a [`HeadsOutput`].
@@ -187,6 +185,17 @@ pub struct EmbedGradients<B: Backend> {
     pub token: FloatTensor<B>,
     /// `[positions, D]`
     pub position: FloatTensor<B>,
+}
+
+/// What [`LayersBackend::norm_backward`] gives.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub struct LayerNormGradients<B: Backend> {
+    /// `[.., D]`
+    pub x: FloatTensor<B>,
+    /// Of the parameters.
+    #[extension_type]
+    pub layer: NormLayer<B>,
 }
 
 /// What [`LayersBackend::class_row_backward`] gives.
@@ -352,10 +361,52 @@ pub trait LayersBackend: Backend {
     ) -> ClassRowGradients<Self> {
         super::plain::class_row_backward::<Self>(d_output, query, key, value, context, documents)
     }
-}
 
-#[cfg(feature = "cube")]
-impl LayersBackend for burn_cubecl::CubeBackend {}
+    /// LayerNorm of every row, `x̂ γ + β`.
+    ///
+    /// # Shapes
+    ///
+    /// - x and output: `[.., D]`
+    #[fusion(meta = meta::norm)]
+    fn norm(x: FloatTensor<Self>, #[extension_type] layer: NormLayer<Self>) -> FloatTensor<Self> {
+        plain::norm::<Self>(x, layer)
+    }
+
+    /// Gradients of [`norm`](Self::norm).
+    ///
+    /// # Shapes
+    ///
+    /// As there.
+    #[fusion(meta = meta::norm_backward)]
+    fn norm_backward(
+        d_output: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        #[extension_type] layer: NormLayer<Self>,
+    ) -> LayerNormGradients<Self> {
+        plain::norm_backward::<Self>(d_output, x, layer)
+    }
+
+    /// The exact GELU as one pass of its own;
+    /// [`exact_gelu`](crate::ops::LongShortBackend::exact_gelu) is the one that Fusion may take apart.
+    ///
+    /// # Shapes
+    ///
+    /// Any; the output has the input's.
+    #[fusion(dtype = x, shape = x.clone())]
+    fn activate(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        super::plain::exact_gelu::<Self>(x)
+    }
+
+    /// Gradient of [`activate`](Self::activate).
+    ///
+    /// # Shapes
+    ///
+    /// All alike.
+    #[fusion(dtype = x, shape = x.clone())]
+    fn activate_backward(d_output: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
+        super::plain::exact_gelu_backward::<Self>(d_output, x)
+    }
+}
 
 #[cfg(feature = "tch")]
 impl LayersBackend for burn_tch::LibTorch {}

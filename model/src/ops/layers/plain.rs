@@ -8,9 +8,10 @@ use burn::tensor::{Shape, TensorData};
 use transformer_ls_kernels_cpu::dropout;
 
 use super::{
-    AfterAttentionGradients, AfterAttentionLayers, EPSILON, EmbedGradients, Gradient,
-    HeadsGradients, HeadsLayers, HeadsOutput, HeadsOutputGradients, LinearLayer, NormLayer,
+    AfterAttentionGradients, AfterAttentionLayers, EPSILON, EmbedGradients, HeadsGradients,
+    HeadsLayers, HeadsOutput, HeadsOutputGradients, LayerNormGradients, LinearLayer, NormLayer,
 };
+use crate::ops::Gradient;
 use crate::ops::plain::{exact_gelu, exact_gelu_backward};
 use crate::ops::{AttentionDropout, Boundaries};
 
@@ -21,14 +22,14 @@ pub fn heads<B: Backend>(
     heads: usize,
 ) -> HeadsOutput<B> {
     let [b, n, width] = x.shape().dims();
-    let normed = norm::<B>(flat::<B>(x.clone()), &layers.norm);
+    let normed = norm_of::<B>(flat::<B>(x.clone()), &layers.norm);
     let split = |rows: FloatTensor<B>| {
         let [_, width] = rows.shape().dims();
         let rows = B::float_reshape(rows, Shape::new([b, n, heads, width / heads]));
         B::float_swap_dims(rows, 1, 2)
     };
     debug_assert_eq!(normed.shape().dims(), [b * n, width]);
-    let windowed = |layer| norm::<B>(linear::<B>(normed.clone(), layer), &layers.window_norm);
+    let windowed = |layer| norm_of::<B>(linear::<B>(normed.clone(), layer), &layers.window_norm);
     let key = split(windowed(&layers.key));
     let value = split(windowed(&layers.value));
     let scores = split(linear::<B>(normed.clone(), &layers.projection));
@@ -51,7 +52,7 @@ pub fn heads_backward<B: Backend>(
 ) -> HeadsGradients<B> {
     let shape = x.shape();
     let x = flat::<B>(x);
-    let normed = norm::<B>(x.clone(), &layers.norm);
+    let normed = norm_of::<B>(x.clone(), &layers.norm);
     let like = |layer: &LinearLayer<B>| {
         let [rows, _] = x.shape().dims();
         let [width] = layer.bias.shape().dims();
@@ -87,7 +88,7 @@ pub fn heads_backward<B: Backend>(
 
     let through_window_norm = |d, layer| {
         let before = linear::<B>(normed.clone(), layer);
-        norm_backward::<B>(d, before, &layers.window_norm)
+        norm_gradients::<B>(d, before, &layers.window_norm)
     };
     let (d_key, from_key) = through_window_norm(d_key, &layers.key);
     let (d_value, from_value) = through_window_norm(d_value, &layers.value);
@@ -100,7 +101,7 @@ pub fn heads_backward<B: Backend>(
     let (c, value) = linear_backward::<B>(d_value, normed.clone(), &layers.value);
     let (d, projection) = linear_backward::<B>(d_scores, normed, &layers.projection);
     let d_normed = B::float_add(B::float_add(a, b), B::float_add(c, d));
-    let (d_x, norm) = norm_backward::<B>(d_normed, x, &layers.norm);
+    let (d_x, norm) = norm_gradients::<B>(d_normed, x, &layers.norm);
     let d_x = B::float_reshape(d_x, shape);
     HeadsGradients {
         x: match d_output.residual {
@@ -128,7 +129,7 @@ pub fn after_attention<B: Backend>(
     let shape = residual.shape();
     let attended = linear::<B>(flat::<B>(context), &layers.output);
     let rows = B::float_add(flat::<B>(residual), drop::<B>(attended, 0, dropout));
-    let normed = norm::<B>(rows.clone(), &layers.norm);
+    let normed = norm_of::<B>(rows.clone(), &layers.norm);
     let hidden = exact_gelu::<B>(linear::<B>(normed, &layers.ff_in));
     let output = linear::<B>(drop::<B>(hidden, 1, dropout), &layers.ff_out);
     B::float_reshape(B::float_add(rows, drop::<B>(output, 2, dropout)), shape)
@@ -146,7 +147,7 @@ pub fn after_attention_backward<B: Backend>(
     let (context, d_output) = (flat::<B>(context), flat::<B>(d_output));
     let attended = linear::<B>(context.clone(), &layers.output);
     let rows = B::float_add(flat::<B>(residual), drop::<B>(attended, 0, dropout));
-    let normed = norm::<B>(rows.clone(), &layers.norm);
+    let normed = norm_of::<B>(rows.clone(), &layers.norm);
     let before = linear::<B>(normed.clone(), &layers.ff_in);
     let hidden = drop::<B>(exact_gelu::<B>(before.clone()), 1, dropout);
 
@@ -154,7 +155,7 @@ pub fn after_attention_backward<B: Backend>(
     let (d_hidden, ff_out) = linear_backward::<B>(d_branch, hidden, &layers.ff_out);
     let d_before = exact_gelu_backward::<B>(drop::<B>(d_hidden, 1, dropout), before);
     let (d_normed, ff_in) = linear_backward::<B>(d_before, normed, &layers.ff_in);
-    let (d_rows, norm) = norm_backward::<B>(d_normed, rows, &layers.norm);
+    let (d_rows, norm) = norm_gradients::<B>(d_normed, rows, &layers.norm);
     let d_rows = B::float_add(d_rows, d_output);
     let d_attended = drop::<B>(d_rows.clone(), 0, dropout);
     let (d_context, output) = linear_backward::<B>(d_attended, context, &layers.output);
@@ -167,6 +168,26 @@ pub fn after_attention_backward<B: Backend>(
             ff_in,
             ff_out,
         },
+    }
+}
+
+/// See [`LayersBackend::norm`](super::LayersBackend::norm).
+pub fn norm<B: Backend>(x: FloatTensor<B>, layer: NormLayer<B>) -> FloatTensor<B> {
+    let shape = x.shape();
+    B::float_reshape(norm_of::<B>(flat::<B>(x), &layer), shape)
+}
+
+/// See [`LayersBackend::norm_backward`](super::LayersBackend::norm_backward).
+pub fn norm_backward<B: Backend>(
+    d_output: FloatTensor<B>,
+    x: FloatTensor<B>,
+    layer: NormLayer<B>,
+) -> LayerNormGradients<B> {
+    let shape = x.shape();
+    let (d_x, layer) = norm_gradients::<B>(flat::<B>(d_output), flat::<B>(x), &layer);
+    LayerNormGradients {
+        x: B::float_reshape(d_x, shape),
+        layer,
     }
 }
 
@@ -209,10 +230,12 @@ fn positions<B: Backend>(ids: &IntTensor<B>, packed: Option<Boundaries>) -> IntT
     B::int_from_data(data, &device)
 }
 
-/// `[b, n, width]` → `[b · n, width]`
+/// `[.., width]` → `[rows, width]`
 fn flat<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-    let [b, n, width] = x.shape().dims();
-    B::float_reshape(x, Shape::new([b * n, width]))
+    let shape = x.shape();
+    let width = shape.iter().last().copied().unwrap_or(1);
+    let rows = shape.num_elements() / width.max(1);
+    B::float_reshape(x, Shape::new([rows, width]))
 }
 
 fn linear<B: Backend>(x: FloatTensor<B>, layer: &LinearLayer<B>) -> FloatTensor<B> {
@@ -233,7 +256,7 @@ fn linear_backward<B: Backend>(
     (d_x, LinearLayer { weight, bias })
 }
 
-fn norm<B: Backend>(x: FloatTensor<B>, layer: &NormLayer<B>) -> FloatTensor<B> {
+fn norm_of<B: Backend>(x: FloatTensor<B>, layer: &NormLayer<B>) -> FloatTensor<B> {
     let (standardized, _) = standardize::<B>(x);
     let scaled = B::float_mul(standardized, row::<B>(layer.gain.clone()));
     B::float_add(scaled, row::<B>(layer.offset.clone()))
@@ -249,7 +272,7 @@ fn standardize<B: Backend>(x: FloatTensor<B>) -> (FloatTensor<B>, FloatTensor<B>
 }
 
 /// Gradients of inputs and parameters.
-fn norm_backward<B: Backend>(
+fn norm_gradients<B: Backend>(
     d: FloatTensor<B>,
     x: FloatTensor<B>,
     layer: &NormLayer<B>,

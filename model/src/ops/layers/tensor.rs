@@ -14,6 +14,36 @@ pub fn fused_layers<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && attention_path(&x.device()).name == "cpu"
 }
 
+/// Whether LayerNorm and GELU are shaders' on this tensor's device.
+pub(crate) fn shader_layers<const D: usize>(x: &Tensor<D>) -> bool {
+    matches!(x.dtype(), DType::F32 | DType::F16) && attention_path(&x.device()).name == "wgsl"
+}
+
+/// LayerNorm as the module computes it, by a kernel where there is one:
+/// [`LayersBackend::norm`].
+///
+/// # Shapes
+///
+/// - x and output: `[.., D]`
+///
+/// # Panics
+///
+/// Panics if the width of `x` is not the module's.
+pub(crate) fn layer_norm<const D: usize>(x: Tensor<D>, module: &LayerNorm) -> Tensor<D> {
+    if !shader_layers(&x) {
+        return module.forward(x);
+    }
+    assert_eq!(
+        x.dims()[D - 1],
+        module.gamma.dims()[0],
+        "the LayerNorm's width"
+    );
+    Tensor::from_dispatch(<Dispatch as LayersBackend>::norm(
+        x.into_dispatch(),
+        norm(module),
+    ))
+}
+
 /// The modules that [`heads`] computes.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadsModules<'a> {

@@ -13,7 +13,7 @@ use burn::backend::tensor::{BoolTensor, FloatTensor};
 use burn::tensor::Shape;
 
 use super::prim::Prim;
-use crate::ops::Documents;
+use crate::ops::{Documents, Gradient, ProjectGradients, ProjectOutput};
 
 /// See [`LongShortBackend::project`](crate::ops::LongShortBackend::project).
 pub fn project<B: Backend>(
@@ -21,8 +21,9 @@ pub fn project<B: Backend>(
     key: FloatTensor<B>,
     value: FloatTensor<B>,
     documents: Documents<B>,
-) -> FloatTensor<B> {
+) -> ProjectOutput<B> {
     let dtype = key.dtype();
+    let handed_on = (key.clone(), value.clone());
     let scores = Prim::<B>::widen(scores);
     let (key, value) = (Prim::widen(key), Prim::widen(value));
     let output = match documents {
@@ -43,22 +44,28 @@ pub fn project<B: Backend>(
             Prim::cat(boundaries.ranges().map(one_document).collect(), 0)
         }
     };
-    output.narrow_to(dtype)
+    ProjectOutput {
+        landmarks: output.narrow_to(dtype),
+        key: handed_on.0,
+        value: handed_on.1,
+    }
 }
 
 /// See [`LongShortBackend::project_backward`](crate::ops::LongShortBackend::project_backward).
 pub fn project_backward<B: Backend>(
-    d_output: FloatTensor<B>,
+    d_landmarks: FloatTensor<B>,
+    given_key: Gradient<B>,
+    given_value: Gradient<B>,
     scores: FloatTensor<B>,
     key: FloatTensor<B>,
     value: FloatTensor<B>,
-    output: FloatTensor<B>,
+    landmarks: FloatTensor<B>,
     documents: Documents<B>,
-) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+) -> ProjectGradients<B> {
     let dtypes = (scores.dtype(), key.dtype(), value.dtype());
     let scores = Prim::<B>::widen(scores);
     let (key, value) = (Prim::widen(key), Prim::widen(value));
-    let (d_output, output) = (Prim::widen(d_output), Prim::widen(output));
+    let (d_output, output) = (Prim::widen(d_landmarks), Prim::widen(landmarks));
     let (d_scores, d_key, d_value) = match documents {
         Documents::Full => landmarks_backward(d_output, scores, key, value, output, None),
         Documents::Padded(mask) => {
@@ -90,11 +97,12 @@ pub fn project_backward<B: Backend>(
             )
         }
     };
-    (
-        d_scores.narrow_to(dtypes.0),
-        d_key.narrow_to(dtypes.1),
-        d_value.narrow_to(dtypes.2),
-    )
+    ProjectGradients {
+        scores: d_scores.narrow_to(dtypes.0),
+        key: d_key.narrow_to(dtypes.1),
+        value: d_value.narrow_to(dtypes.2),
+    }
+    .plus(given_key, given_value)
 }
 
 /// An additive term `[b, 1, 1, n]` that hides padded tokens.

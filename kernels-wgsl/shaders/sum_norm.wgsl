@@ -1,0 +1,31 @@
+// Adds up what `layer_norm_backward` left: a workgroup a vector of γ's gradient, then of β's.
+@group(0) @binding(0) var<storage, read_write> parts: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> d_gain: array<{{ element }}>;
+@group(0) @binding(2) var<storage, read_write> d_offset: array<{{ element }}>;
+
+const D: u32 = {{ d }}u;
+
+var<workgroup> sums: array<vec4<f32>, INVOCATIONS>;
+
+@compute @workgroup_size({{ invocations }})
+fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
+  let vector = min(workgroup_of(grid), 2u * D4 - 1u);
+  var sum = vec4<f32>(0.0);
+  for (var slot = invocation; slot < info.batch.z; slot += INVOCATIONS) {
+    sum += parts[slot * 2u * D4 + vector];
+  }
+  sums[invocation] = sum;
+  for (var half = INVOCATIONS / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (invocation < half) { sums[invocation] += sums[invocation + half]; }
+  }
+  if (invocation > 0u || workgroup_of(grid) >= 2u * D4) { return; }
+  let c = vector % D4;
+  for (var part = 0u; part < 4u; part++) {
+    let channel = 4u * c + part;
+    if (channel < D) {
+      if (vector < D4) { d_gain[channel] = {{ element }}(sums[0][part]); }
+      else { d_offset[channel] = {{ element }}(sums[0][part]); }
+    }
+  }
+}

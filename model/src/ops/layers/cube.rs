@@ -1,0 +1,62 @@
+//! CubeCL runtimes: LayerNorm and GELU by WGSL shaders where the runtime compiles them, the plain
+//! bodies elsewhere.
+
+use burn::backend::TensorMetadata;
+use burn::backend::tensor::FloatTensor;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::tensor::CubeTensor;
+use transformer_ls_kernels_wgsl as wgsl;
+
+use super::{EPSILON, LayerNormGradients, LayersBackend, NormLayer, plain};
+use crate::ops::path;
+use crate::ops::plain::{exact_gelu, exact_gelu_backward};
+
+impl LayersBackend for CubeBackend {
+    fn norm(x: FloatTensor<Self>, layer: NormLayer<Self>) -> FloatTensor<Self> {
+        match fits(&x) && takes(&[&x, &layer.gain, &layer.offset]) {
+            true => wgsl::layer_norm(&x, &layer.gain, &layer.offset, EPSILON as f32),
+            false => plain::norm::<Self>(x, layer),
+        }
+    }
+
+    fn norm_backward(
+        d_output: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        layer: NormLayer<Self>,
+    ) -> LayerNormGradients<Self> {
+        if !fits(&x) || !takes(&[&x, &d_output, &layer.gain]) {
+            return plain::norm_backward::<Self>(d_output, x, layer);
+        }
+        let (x, gain, offset) =
+            wgsl::layer_norm_backward(&d_output, &x, &layer.gain, EPSILON as f32);
+        LayerNormGradients {
+            x,
+            layer: NormLayer { gain, offset },
+        }
+    }
+
+    fn activate(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        match takes(&[&x]) {
+            true => wgsl::gelu(&x),
+            false => exact_gelu::<Self>(x),
+        }
+    }
+
+    fn activate_backward(d_output: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
+        match takes(&[&x, &d_output]) {
+            true => wgsl::gelu_backward(&d_output, &x),
+            false => exact_gelu_backward::<Self>(d_output, x),
+        }
+    }
+}
+
+/// Whether the shaders hold rows as wide as those of `x`.
+fn fits(x: &CubeTensor) -> bool {
+    let width = x.shape().iter().last().copied();
+    width.is_some_and(|width| width <= wgsl::MAX_LAYER_WIDTH)
+}
+
+/// Whether the shaders take these tensors.
+fn takes(tensors: &[&CubeTensor]) -> bool {
+    !path::plain_is_asked_for() && wgsl::refusal(tensors, 0).is_none()
+}
