@@ -185,3 +185,81 @@ fn positions(table: &Embedding, tokens: &Tokens) -> Tensor<3> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Bool, DType};
+
+    use super::*;
+    use crate::ops::Boundaries;
+
+    const LENGTHS: [usize; 2] = [3, 2];
+    const IDS: [i32; 5] = [5, 0, 7, 1, 7];
+    const MASKED: [bool; 5] = [false, true, true, false, true];
+
+    fn host<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+        assert_eq!(x.dtype(), DType::F32);
+        x.into_data().try_into_vec().expect("float32")
+    }
+
+    /// Row by row on the host, with every kind of token and of position: a masked token is the flag
+    /// alone, and the position stays.
+    #[test]
+    fn masked_tokens_are_the_flag() {
+        let device = Device::flex();
+        device.seed(4);
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(IDS.to_vec(), [1, 5]), &device);
+        let masked = TensorData::new(MASKED.to_vec(), [1, 5]);
+        let masked = Tensor::<2, Bool>::from_data(masked, &device);
+        let flag = Tensor::<1>::from_floats([0.5, -1.0, 2.0, 0.25], &device);
+        let layout = Layout::Packed(Boundaries::from_lengths(&LENGTHS));
+        let tokens = Tokens {
+            masked: Some(masked),
+            ..Tokens::new(ids).layout(layout)
+        };
+        for input in [Input::Ids, Input::Floats] {
+            for learned_positions in [false, true] {
+                let config = ClassifierConfig {
+                    vocab_size: 8,
+                    max_length: 3,
+                    d_model: 4,
+                    input,
+                    learned_positions,
+                    input_mean: 0.25,
+                    input_deviation: 0.125,
+                    ..Default::default()
+                };
+                let embedding = TokenEmbedding::init(&config, &device);
+                let positions = embedding.position.as_ref().map(|it| host(it.weight.val()));
+                let masked_rows = host(embedding.embed(&tokens, Some(flag.clone())));
+                let plain_rows = host(embedding.forward(&tokens));
+                let flag = host(flag.clone());
+                for (at, place) in [0, 1, 2, 0, 1].into_iter().enumerate() {
+                    for (k, flag) in flag.iter().enumerate() {
+                        let (value, bias) = match (&embedding.token, &embedding.pixel) {
+                            (Some(token), _) => {
+                                let table = host(token.weight.val());
+                                (table[IDS[at] as usize * 4 + k], 0.0)
+                            }
+                            (_, Some(pixel)) => {
+                                let number = (IDS[at] as f32 / 255.0 - 0.25) / 0.125;
+                                let weight = host(pixel.weight.val());
+                                let bias = host(pixel.bias.as_ref().expect("a bias").val());
+                                (number * weight[k], bias[k])
+                            }
+                            _ => panic!("no embedding"),
+                        };
+                        let position = positions.as_ref().map_or(0.0, |rows| rows[place * 4 + k]);
+                        let entered = if MASKED[at] { *flag } else { value };
+                        let close = |found: f32, wanted: f32| {
+                            let found_at = format!("{config:?}, token {at}: {found}, {wanted}");
+                            assert!((found - wanted).abs() < 1e-5, "{found_at}");
+                        };
+                        close(masked_rows[at * 4 + k], entered + bias + position);
+                        close(plain_rows[at * 4 + k], value + bias + position);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -54,6 +54,13 @@ impl MaskedTokens {
         }
     }
 
+    /// The same batch, of which other places `[m]` are asked for: they need not be hidden.
+    pub fn at(self, places: Tensor<1, Int>) -> Self {
+        let masked = self.tokens.masked.clone();
+        let masked = masked.expect("a masked batch has a mask");
+        Self::new(self.tokens, masked, places)
+    }
+
     /// The ids that are hidden `[m]`.
     pub fn targets(&self) -> Tensor<1, Int> {
         self.targets.clone()

@@ -54,7 +54,7 @@ impl TrainingModel {
     /// # Errors
     ///
     /// A copy of the weights that is missing, damaged or not the one that `config.json` names.
-    pub(super) fn started_from(self, folder: &RunFolder) -> Result<Self, TrainError> {
+    pub fn started_from(self, folder: &RunFolder) -> Result<Self, TrainError> {
         let Some(init) = &folder.config().init else {
             return Ok(self);
         };
