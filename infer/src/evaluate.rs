@@ -90,7 +90,7 @@ pub struct Evaluation {
     pub accuracy: f64,
     /// How many those are.
     pub correct: usize,
-    /// Samples.
+    /// Samples; where tokens are filled in, hidden tokens.
     pub samples: usize,
     /// Tokens, padding left out.
     pub tokens: usize,
@@ -121,12 +121,48 @@ pub fn evaluate(
     device: &Device,
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Evaluation, EvaluateError> {
+    evaluate_by(dataset, batch_size, progress, &mut |_, samples| {
+        let labels: Vec<u8> = samples.iter().map(|sample| sample.label).collect();
+        let batch = batcher.batch(samples, device, None);
+        let tokens = batch.real_tokens;
+        Ok(Judged {
+            score: score(batch.logits(model), &labels)?,
+            answers: samples.len(),
+            tokens,
+        })
+    })
+}
+
+/// What is said of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Judged {
+    /// The sums over all answers.
+    pub score: Score,
+    /// How many answers were judged: one a sample, if a sample is classified.
+    pub answers: usize,
+    /// Tokens, padding left out.
+    pub tokens: usize,
+}
+
+/// Judges every sample of a data set, batch by batch, given the first one's number and the samples.
+///
+/// `progress` is called after every batch, and may ask to stop.
+///
+/// # Errors
+///
+/// As [`evaluate`], and what `judge` says.
+pub fn evaluate_by(
+    dataset: &dyn Dataset<Sample>,
+    batch_size: usize,
+    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    judge: &mut dyn FnMut(usize, &[Sample]) -> Result<Judged, EvaluateError>,
+) -> Result<Evaluation, EvaluateError> {
     let total = dataset.len();
     if total == 0 {
         return Err(EvaluateError::Empty);
     }
     let begin = Instant::now();
-    let (mut score, mut tokens, mut done) = (Score::default(), 0, 0);
+    let (mut sum, mut done) = (Judged::default(), 0);
     while done < total {
         let end = total.min(done + batch_size.max(1));
         let samples: Vec<Sample> = (done..end)
@@ -138,27 +174,28 @@ pub fn evaluate(
                 dataset.get(index).map_err(unreadable)
             })
             .collect::<Result<_, _>>()?;
-        let labels: Vec<u8> = samples.iter().map(|sample| sample.label).collect();
-        let batch = batcher.batch(&samples, device, None);
-        tokens += batch.real_tokens;
-        score += self::score(batch.logits(model), &labels)?;
+        let judged = judge(done, &samples)?;
+        sum.score += judged.score;
+        sum.answers += judged.answers;
+        sum.tokens += judged.tokens;
         done = end;
         let state = Progress {
             done,
             total,
-            tokens,
+            tokens: sum.tokens,
             seconds: begin.elapsed().as_secs_f64(),
         };
         if progress(&state).is_break() && done < total {
             return Err(EvaluateError::Stopped { done, total });
         }
     }
+    let answers = sum.answers.max(1) as f64;
     Ok(Evaluation {
-        loss: score.loss_sum / total as f64,
-        accuracy: score.correct as f64 / total as f64,
-        correct: score.correct,
-        samples: total,
-        tokens,
+        loss: sum.score.loss_sum / answers,
+        accuracy: sum.score.correct as f64 / answers,
+        correct: sum.score.correct,
+        samples: sum.answers,
+        tokens: sum.tokens,
         seconds: begin.elapsed().as_secs_f64(),
     })
 }

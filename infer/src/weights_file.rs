@@ -156,12 +156,43 @@ pub fn save(
     model: &Classifier,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), WeightsFileError> {
-    let bytes =
-        weights::save_safetensors(model, metadata).map_err(|cause| WeightsFileError::Weights {
+    let state = weights::state_dict(model).map_err(|cause| WeightsFileError::Weights {
+        path: path.to_path_buf(),
+        cause,
+    })?;
+    save_state(path, &state, metadata)
+}
+
+/// Writes tensors as safetensors, complete or not at all.
+///
+/// # Errors
+///
+/// As [`save`].
+pub fn save_state(
+    path: &Path,
+    state: &StateDict,
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), WeightsFileError> {
+    let bytes = state
+        .to_safetensors(metadata)
+        .map_err(|cause| WeightsFileError::Weights {
             path: path.to_path_buf(),
             cause,
         })?;
     write_atomically(path, &bytes).map_err(|error| WeightsFileError::Unwritable(Box::new(error)))
+}
+
+/// The tensors of a safetensors file's bytes. `path` is for the sentences.
+///
+/// # Errors
+///
+/// Bytes that are cut short or malformed.
+pub fn read_state(path: &Path, bytes: &[u8]) -> Result<StateDict, WeightsFileError> {
+    check_length(path, bytes)?;
+    StateDict::from_safetensors(bytes).map_err(|cause| WeightsFileError::Weights {
+        path: path.to_path_buf(),
+        cause,
+    })
 }
 
 /// The metadata of a run's weights.

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::attention::LongShortAttentionConfig;
+use crate::embedding::Input;
 use crate::encoder::{Encoder, Pooling};
 use crate::error::ConfigError;
 use crate::seed::mix;
@@ -58,6 +59,26 @@ pub struct ClassifierConfig {
     pub pooling: Pooling,
     /// Classify pairs of documents.
     pub pair: bool,
+    /// What a token is.
+    #[serde(default)]
+    pub input: Input,
+    /// The brightness, of 1, that becomes 0 where tokens are floats.
+    #[serde(default = "half")]
+    pub input_mean: f64,
+    /// The brightness above the mean that becomes 1 where tokens are floats.
+    #[serde(default = "half")]
+    pub input_deviation: f64,
+    /// Add a learned embedding of a token's position.
+    #[serde(default = "yes")]
+    pub learned_positions: bool,
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Default for ClassifierConfig {
@@ -83,6 +104,10 @@ impl Default for ClassifierConfig {
             offset_bias: false,
             pooling: Pooling::ClassLast,
             pair: false,
+            input: Input::Ids,
+            input_mean: half(),
+            input_deviation: half(),
+            learned_positions: true,
         }
     }
 }
@@ -141,6 +166,13 @@ impl ClassifierConfig {
             let problem = format!("must lie in [0, 1), {} does not", self.dropout);
             return Err(ConfigError::new("dropout", problem));
         }
+        if !self.input_mean.is_finite() {
+            return Err(ConfigError::new("input_mean", "must be a number"));
+        }
+        if !(self.input_deviation.is_finite() && self.input_deviation > 0.0) {
+            let problem = format!("must be above 0, and is {}", self.input_deviation);
+            return Err(ConfigError::new("input_deviation", problem));
+        }
         self.attention().validate()
     }
 
@@ -156,6 +188,7 @@ impl ClassifierConfig {
         ]
         .map(|size| size as u128);
         let block = d * (4 * d + 2 * d_ff + self.heads as u128 * rank);
+        let length = if self.learned_positions { length } else { 0 };
         (vocabulary + length) * d + layers * block
     }
 

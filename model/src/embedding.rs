@@ -1,9 +1,11 @@
 //! Token and position embeddings.
 
 use burn::module::{Initializer, Module};
-use burn::nn::{Embedding, EmbeddingConfig};
+use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
+use crate::classifier::ClassifierConfig;
 use crate::ops::Layout;
 use crate::ops::layers::{embed, fused_layers};
 use crate::tokens::Tokens;
@@ -11,22 +13,37 @@ use crate::tokens::Tokens;
 /// Standard deviation of both tables at the start (the release's `lra/model.py`).
 const INITIAL_DEVIATION: f64 = 0.02;
 
-/// The sum of a learned embedding of each token and one of its position in its document.
+/// What a token is to the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// One of `vocab_size` ids with a learned row each: the protocol of the Long Range Arena, in
+    /// which id 0 is padding, black pixels included.
+    #[default]
+    Ids,
+    /// A brightness from 0 to 255, normalised to `(id / 255 − input_mean) / input_deviation` and
+    /// embedded by a linear layer: the protocol of S4 and of Mega. Black is a number like any other.
+    Floats,
+}
+
+/// The sum of an embedding of each token and, where there is a table of them, one of its position
+/// in its document.
 #[derive(Module, Debug)]
 pub struct TokenEmbedding {
-    /// Rows by token id `[vocabulary, D]`.
-    pub token: Embedding,
+    /// Rows by token id `[vocabulary, D]`, for [`Input::Ids`].
+    pub token: Option<Embedding>,
+    /// 1 → `D`, for [`Input::Floats`].
+    pub pixel: Option<Linear>,
     /// Rows by position `[max_length, D]`.
-    pub position: Embedding,
+    pub position: Option<Embedding>,
+    max_length: usize,
+    mean: f64,
+    deviation: f64,
 }
 
 impl TokenEmbedding {
-    pub(crate) fn init(
-        vocab_size: usize,
-        max_length: usize,
-        d_model: usize,
-        device: &Device,
-    ) -> Self {
+    pub(crate) fn init(config: &ClassifierConfig, device: &Device) -> Self {
+        let d_model = config.d_model;
         let table = |rows| {
             EmbeddingConfig::new(rows, d_model)
                 .with_initializer(Initializer::Normal {
@@ -35,9 +52,14 @@ impl TokenEmbedding {
                 })
                 .init(device)
         };
+        let floats = config.input == Input::Floats;
         Self {
-            token: table(vocab_size),
-            position: table(max_length),
+            token: (!floats).then(|| table(config.vocab_size)),
+            pixel: floats.then(|| LinearConfig::new(1, d_model).init(device)),
+            position: config.learned_positions.then(|| table(config.max_length)),
+            max_length: config.max_length,
+            mean: config.input_mean,
+            deviation: config.input_deviation,
         }
     }
 
@@ -50,38 +72,194 @@ impl TokenEmbedding {
     ///
     /// # Panics
     ///
-    /// Panics if a document is longer than the position table.
+    /// Panics if a document is longer than the model's positions.
     pub fn forward(&self, tokens: &Tokens) -> Tensor<3> {
+        self.embed(tokens, None)
+    }
+
+    /// [`forward`](Self::forward), with masked tokens: nothing of the token itself enters, and
+    /// `flag` `[D]` does instead.
+    pub(crate) fn embed(&self, tokens: &Tokens, flag: Option<Tensor<1>>) -> Tensor<3> {
         let [b, n] = tokens.ids.dims();
         tokens.layout.check(b, n);
-        let [max_length, d_model] = self.position.weight.dims();
         let longest = match &tokens.layout {
             Layout::Full | Layout::Padded(_) => n,
             Layout::Packed(boundaries) => boundaries.ranges().map(|r| r.len()).max().unwrap_or(0),
         };
         assert!(
-            longest <= max_length,
-            "a document of {longest} tokens exceeds the model's {max_length} positions"
+            longest <= self.max_length,
+            "a document of {longest} tokens exceeds the model's {} positions",
+            self.max_length
         );
-        let table = self.token.weight.val();
-        if fused_layers(&table) {
-            let (position, ids) = (self.position.weight.val(), tokens.ids.clone());
-            return embed(table, position, ids, &tokens.layout);
-        }
-        let positions = match &tokens.layout {
-            Layout::Full | Layout::Padded(_) => self
-                .position
-                .weight
-                .val()
-                .narrow(0, 0, n)
-                .reshape([1, n, d_model]),
-            Layout::Packed(boundaries) => {
-                let rows: Vec<i32> = boundaries.positions().iter().map(|&p| p as i32).collect();
-                let rows = TensorData::new(rows, [1, n]);
-                let rows = Tensor::<2, Int>::from_data(rows, &tokens.ids.device());
-                self.position.forward(rows)
+        let embedded = match (&self.token, &self.pixel) {
+            (Some(token), _) => {
+                let (table, ids) = with_flag_row(token.weight.val(), tokens, flag);
+                if let Some(position) = &self.position
+                    && fused_layers(&table)
+                {
+                    return embed(table, position.weight.val(), ids, &tokens.layout);
+                }
+                burn::tensor::module::embedding(table, ids)
             }
+            (None, Some(pixel)) => self.pixels(pixel, tokens, flag),
+            (None, None) => unreachable!("built with one of the two"),
         };
-        self.token.forward(tokens.ids.clone()) + positions
+        match &self.position {
+            None => embedded,
+            Some(position) => embedded + positions(position, tokens),
+        }
+    }
+
+    /// `x w + b`, elementwise, for a product with one column can be wrong (burn#5122). A masked
+    /// token is the number 0 and the flag, a second channel.
+    fn pixels(&self, pixel: &Linear, tokens: &Tokens, flag: Option<Tensor<1>>) -> Tensor<3> {
+        let weight = pixel.weight.val();
+        let [_, d_model] = weight.dims();
+        let [b, n] = tokens.ids.dims();
+        let numbers = self
+            .normalised(tokens.ids.clone())
+            .cast(weight.dtype())
+            .reshape([b, n, 1]);
+        let row = |x: Tensor<1>| x.reshape([1, 1, d_model]);
+        let weight = row(weight.reshape([d_model]));
+        let embedded = match (&tokens.masked, flag) {
+            (Some(masked), Some(flag)) => {
+                let masked = masked.clone().reshape([b, n, 1]);
+                let channel = masked.clone().float().cast(numbers.dtype());
+                numbers.mask_fill(masked, 0.0) * weight + channel * row(flag)
+            }
+            _ => numbers * weight,
+        };
+        match &pixel.bias {
+            Some(bias) => embedded + row(bias.val()),
+            None => embedded,
+        }
+    }
+
+    /// `(id / 255 − mean) / deviation`
+    fn normalised<const D: usize>(&self, ids: Tensor<D, Int>) -> Tensor<D> {
+        normalised(ids, self.mean, self.deviation)
+    }
+}
+
+/// `(id / 255 − mean) / deviation`
+pub(crate) fn normalised<const D: usize>(
+    ids: Tensor<D, Int>,
+    mean: f64,
+    deviation: f64,
+) -> Tensor<D> {
+    (ids.float() / 255.0 - mean) / deviation
+}
+
+/// The table with the flag as one more row, and the ids with that row's number where a token is
+/// masked: the same sum as a row of zeros and the flag, without a tensor of the batch's size.
+fn with_flag_row(
+    table: Tensor<2>,
+    tokens: &Tokens,
+    flag: Option<Tensor<1>>,
+) -> (Tensor<2>, Tensor<2, Int>) {
+    match (&tokens.masked, flag) {
+        (Some(masked), Some(flag)) => {
+            let [rows, _] = table.dims();
+            let ids = tokens.ids.clone().mask_fill(masked.clone(), rows as i64);
+            (Tensor::cat(vec![table, flag.unsqueeze_dim(0)], 0), ids)
+        }
+        _ => (table, tokens.ids.clone()),
+    }
+}
+
+/// `[1, n, D]`
+fn positions(table: &Embedding, tokens: &Tokens) -> Tensor<3> {
+    let [_, n] = tokens.ids.dims();
+    match &tokens.layout {
+        Layout::Full | Layout::Padded(_) => {
+            let [_, d_model] = table.weight.dims();
+            let rows = table.weight.val().narrow(0, 0, n);
+            rows.reshape([1, n, d_model])
+        }
+        Layout::Packed(boundaries) => {
+            let rows: Vec<i32> = boundaries.positions().iter().map(|&p| p as i32).collect();
+            let rows = TensorData::new(rows, [1, n]);
+            let rows = Tensor::<2, Int>::from_data(rows, &tokens.ids.device());
+            table.forward(rows)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Bool, DType};
+
+    use super::*;
+    use crate::ops::Boundaries;
+
+    const LENGTHS: [usize; 2] = [3, 2];
+    const IDS: [i32; 5] = [5, 0, 7, 1, 7];
+    const MASKED: [bool; 5] = [false, true, true, false, true];
+
+    fn host<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+        assert_eq!(x.dtype(), DType::F32);
+        x.into_data().try_into_vec().expect("float32")
+    }
+
+    /// Row by row on the host, with every kind of token and of position: a masked token is the flag
+    /// alone, and the position stays.
+    #[test]
+    fn masked_tokens_are_the_flag() {
+        let device = Device::flex();
+        device.seed(4);
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(IDS.to_vec(), [1, 5]), &device);
+        let masked = TensorData::new(MASKED.to_vec(), [1, 5]);
+        let masked = Tensor::<2, Bool>::from_data(masked, &device);
+        let flag = Tensor::<1>::from_floats([0.5, -1.0, 2.0, 0.25], &device);
+        let layout = Layout::Packed(Boundaries::from_lengths(&LENGTHS));
+        let tokens = Tokens {
+            masked: Some(masked),
+            ..Tokens::new(ids).layout(layout)
+        };
+        for input in [Input::Ids, Input::Floats] {
+            for learned_positions in [false, true] {
+                let config = ClassifierConfig {
+                    vocab_size: 8,
+                    max_length: 3,
+                    d_model: 4,
+                    input,
+                    learned_positions,
+                    input_mean: 0.25,
+                    input_deviation: 0.125,
+                    ..Default::default()
+                };
+                let embedding = TokenEmbedding::init(&config, &device);
+                let positions = embedding.position.as_ref().map(|it| host(it.weight.val()));
+                let masked_rows = host(embedding.embed(&tokens, Some(flag.clone())));
+                let plain_rows = host(embedding.forward(&tokens));
+                let flag = host(flag.clone());
+                for (at, place) in [0, 1, 2, 0, 1].into_iter().enumerate() {
+                    for (k, flag) in flag.iter().enumerate() {
+                        let (value, bias) = match (&embedding.token, &embedding.pixel) {
+                            (Some(token), _) => {
+                                let table = host(token.weight.val());
+                                (table[IDS[at] as usize * 4 + k], 0.0)
+                            }
+                            (_, Some(pixel)) => {
+                                let number = (IDS[at] as f32 / 255.0 - 0.25) / 0.125;
+                                let weight = host(pixel.weight.val());
+                                let bias = host(pixel.bias.as_ref().expect("a bias").val());
+                                (number * weight[k], bias[k])
+                            }
+                            _ => panic!("no embedding"),
+                        };
+                        let position = positions.as_ref().map_or(0.0, |rows| rows[place * 4 + k]);
+                        let entered = if MASKED[at] { *flag } else { value };
+                        let close = |found: f32, wanted: f32| {
+                            let found_at = format!("{config:?}, token {at}: {found}, {wanted}");
+                            assert!((found - wanted).abs() < 1e-5, "{found_at}");
+                        };
+                        close(masked_rows[at * 4 + k], entered + bias + position);
+                        close(plain_rows[at * 4 + k], value + bias + position);
+                    }
+                }
+            }
+        }
     }
 }

@@ -31,7 +31,8 @@ pub enum Pooling {
 }
 
 impl Pooling {
-    fn has_class_row(self) -> bool {
+    /// Whether there is a learned class row.
+    pub fn has_class_row(self) -> bool {
         matches!(self, Self::ClassEvery | Self::ClassLast)
     }
 }
@@ -61,12 +62,7 @@ impl Encoder {
         let attention: LongShortAttentionConfig = config.attention();
         let blocks = if config.tied { 1 } else { config.layers };
         Self {
-            embedding: TokenEmbedding::init(
-                config.vocab_size,
-                config.max_length,
-                config.d_model,
-                device,
-            ),
+            embedding: TokenEmbedding::init(config, device),
             blocks: (0..blocks)
                 .map(|_| Block::init(&attention, config.d_ff, config.dropout, device))
                 .collect(),
@@ -99,31 +95,57 @@ impl Encoder {
     /// Panics if a document is longer than the model's positions, or if ids and layout do not fit.
     pub fn forward(&self, tokens: Tokens) -> Tensor<2> {
         let documents = tokens.documents();
+        let (rows, seed) = self.before_last_block(&tokens, None);
+        let layout = tokens.layout;
+        if rows.class_row.is_some() {
+            let [_, _, d_model] = rows.tokens.dims();
+            let class_row = self.last_block().forward_class_row(rows, &layout, seed);
+            return layer_norm(class_row, &self.norm).reshape([documents, d_model]);
+        }
+        let rows = self.last_block().forward(rows, &layout, seed);
+        self.mean(layer_norm(rows.tokens, &self.norm), &layout)
+    }
+
+    /// A vector for each token, `[b, n, D]`, with `flag` `[D]` in the place of masked ones. Class
+    /// rows take part as they do when documents are classified.
+    pub(crate) fn forward_tokens(&self, tokens: Tokens, flag: Option<Tensor<1>>) -> Tensor<3> {
+        let (rows, seed) = self.before_last_block(&tokens, flag);
+        let rows = self.last_block().forward(rows, &tokens.layout, seed);
+        layer_norm(rows.tokens, &self.norm)
+    }
+
+    fn last_block(&self) -> &Block {
+        &self.blocks[(self.layers - 1) % self.blocks.len()]
+    }
+
+    /// The rows that the last block takes, and its dropout's seed.
+    fn before_last_block(&self, tokens: &Tokens, flag: Option<Tensor<1>>) -> (Rows, Option<u64>) {
+        let seed = |layer: usize| {
+            tokens
+                .dropout_seed
+                .map(|seed| mix(seed.wrapping_add(layer as u64)))
+        };
+        let class_row = || {
+            self.class_embedding.as_ref().map(|class_row| {
+                let [_, _, d_model] = class_row.dims();
+                class_row.val().expand([tokens.documents(), 1, d_model])
+            })
+        };
         let mut rows = Rows {
-            tokens: self.dropout.forward(self.embedding.forward(&tokens)),
+            tokens: self.dropout.forward(self.embedding.embed(tokens, flag)),
             class_row: None,
         };
-        let layout = tokens.layout;
-        for layer in 0..self.layers {
-            let seed = tokens
-                .dropout_seed
-                .map(|seed| mix(seed.wrapping_add(layer as u64)));
-            let block = &self.blocks[layer % self.blocks.len()];
-            let last = layer + 1 == self.layers;
-            if rows.class_row.is_none() && (last || self.pooling == Pooling::ClassEvery) {
-                rows.class_row = self.class_embedding.as_ref().map(|class_row| {
-                    let [_, _, d_model] = class_row.dims();
-                    class_row.val().expand([documents, 1, d_model])
-                });
-            }
-            if last && rows.class_row.is_some() {
-                let [_, _, d_model] = rows.tokens.dims();
-                let class_row = block.forward_class_row(rows, &layout, seed);
-                return layer_norm(class_row, &self.norm).reshape([documents, d_model]);
-            }
-            rows = block.forward(rows, &layout, seed);
+        if self.pooling == Pooling::ClassEvery {
+            rows.class_row = class_row();
         }
-        self.mean(layer_norm(rows.tokens, &self.norm), &layout)
+        for layer in 0..self.layers - 1 {
+            let block = &self.blocks[layer % self.blocks.len()];
+            rows = block.forward(rows, &tokens.layout, seed(layer));
+        }
+        if rows.class_row.is_none() {
+            rows.class_row = class_row();
+        }
+        (rows, seed(self.layers - 1))
     }
 
     /// The mean over the rows of each document, `[b, n, D]` → `[documents, D]`.

@@ -33,14 +33,16 @@ mod encoder;
 mod error;
 pub mod ops;
 pub mod presets;
+mod reconstruction;
 mod seed;
 mod tokens;
 pub mod weights;
 
 pub use block::{Block, Rows};
 pub use classifier::{Classifier, ClassifierConfig, Head};
-pub use embedding::TokenEmbedding;
+pub use embedding::{Input, TokenEmbedding};
 pub use encoder::{Encoder, Pooling};
 pub use error::ConfigError;
 pub use ops::{Boundaries, Layout};
+pub use reconstruction::{Decoder, MaskedTokens, Reconstruction};
 pub use tokens::Tokens;

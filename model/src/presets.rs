@@ -1,6 +1,7 @@
-//! Published model sizes by name.
+//! Model sizes by name: the published ones, and a strong one for each task.
 
 use crate::classifier::ClassifierConfig;
+use crate::embedding::Input;
 use crate::encoder::Pooling;
 
 /// A model size with its source.
@@ -22,10 +23,13 @@ const PAPER: &str = "Zhu et al. 2021 (arXiv 2107.02192), table 1, and its releas
 const NYSTROMFORMER: &str =
     "sizes of Xiong et al. 2021 (Nyströmformer) with long-short attention; no published figure";
 
+const STRONG: &str =
+    "Amos et al. 2024 (Never Train from Scratch): sizes; with long-short attention, no figure";
+
 /// Every preset, task by task, the default of a task first.
 ///
-/// All are the 2021 sizes: 2 layers of width 64, 2 heads, feed-forward width 128. ListOps' 16 ids
-/// serve both tokenisations: `legacy` uses 15 of them, `brackets` all.
+/// All but the strong ones are the 2021 sizes: 2 layers of width 64, 2 heads, feed-forward width
+/// 128. ListOps' 16 ids serve both tokenisations: `legacy` uses 15 of them, `brackets` all.
 pub fn all() -> Vec<Preset> {
     let listops = ClassifierConfig {
         vocab_size: 16,
@@ -57,6 +61,12 @@ pub fn all() -> Vec<Preset> {
         max_length: side * side,
         ..image.clone()
     };
+    // S4's normalisation of grey CIFAR-10; Pathfinder's is the default, Mega's.
+    let s4_image = ClassifierConfig {
+        input_mean: 122.6 / 255.0,
+        input_deviation: 61.0 / 255.0,
+        ..image.clone()
+    };
     let sized = |model: &ClassifierConfig, window, rank| ClassifierConfig {
         window,
         rank,
@@ -78,8 +88,40 @@ pub fn all() -> Vec<Preset> {
             PAPER,
             Some(38.36),
         ),
+        preset(
+            "listops-strong",
+            "listops",
+            strong(
+                &listops,
+                Sizes {
+                    layers: 6,
+                    width: 512,
+                    heads: 8,
+                    ff: 4,
+                    window: 64,
+                },
+            ),
+            STRONG,
+            None,
+        ),
         preset("text", "text", text.clone(), PAPER, Some(66.01)),
         preset("text-best", "text", sized(&text, 1, 1), PAPER, Some(68.40)),
+        preset(
+            "text-strong",
+            "text",
+            strong(
+                &text,
+                Sizes {
+                    layers: 6,
+                    width: 512,
+                    heads: 8,
+                    ff: 4,
+                    window: 64,
+                },
+            ),
+            STRONG,
+            None,
+        ),
         preset(
             "retrieval",
             "retrieval",
@@ -94,12 +136,60 @@ pub fn all() -> Vec<Preset> {
             PAPER,
             Some(81.95),
         ),
+        preset(
+            "retrieval-strong",
+            "retrieval",
+            strong(
+                &retrieval,
+                Sizes {
+                    layers: 4,
+                    width: 128,
+                    heads: 4,
+                    ff: 4,
+                    window: 64,
+                },
+            ),
+            STRONG,
+            None,
+        ),
         preset("image", "image", image.clone(), NYSTROMFORMER, None),
+        preset(
+            "image-strong",
+            "image",
+            strong(
+                &s4_image,
+                Sizes {
+                    layers: 3,
+                    width: 64,
+                    heads: 4,
+                    ff: 2,
+                    window: 64,
+                },
+            ),
+            STRONG,
+            None,
+        ),
         preset(
             "pathfinder32",
             "pathfinder32",
             pathfinder(32),
             NYSTROMFORMER,
+            None,
+        ),
+        preset(
+            "pathfinder32-strong",
+            "pathfinder32",
+            strong(
+                &pathfinder(32),
+                Sizes {
+                    layers: 4,
+                    width: 128,
+                    heads: 8,
+                    ff: 1,
+                    window: 64,
+                },
+            ),
+            STRONG,
             None,
         ),
         preset(
@@ -109,7 +199,39 @@ pub fn all() -> Vec<Preset> {
             NYSTROMFORMER,
             None,
         ),
+        preset(
+            "pathfinder64-strong",
+            "pathfinder64",
+            strong(
+                &pathfinder(64),
+                Sizes {
+                    layers: 4,
+                    width: 128,
+                    heads: 8,
+                    ff: 1,
+                    window: 128,
+                },
+            ),
+            STRONG,
+            None,
+        ),
         preset("path-x", "path-x", pathfinder(128), NYSTROMFORMER, None),
+        preset(
+            "path-x-strong",
+            "path-x",
+            strong(
+                &pathfinder(128),
+                Sizes {
+                    layers: 4,
+                    width: 128,
+                    heads: 4,
+                    ff: 1,
+                    window: 512,
+                },
+            ),
+            STRONG,
+            None,
+        ),
         preset(
             "pathfinder256",
             "pathfinder256",
@@ -117,7 +239,58 @@ pub fn all() -> Vec<Preset> {
             NYSTROMFORMER,
             None,
         ),
+        preset(
+            "pathfinder256-strong",
+            "pathfinder256",
+            strong(
+                &pathfinder(256),
+                Sizes {
+                    layers: 4,
+                    width: 128,
+                    heads: 4,
+                    ff: 1,
+                    window: 512,
+                },
+            ),
+            STRONG,
+            None,
+        ),
     ]
+}
+
+/// What a strong preset has of its own.
+struct Sizes {
+    layers: usize,
+    width: usize,
+    heads: usize,
+    /// Width of the feed-forward layers, in widths.
+    ff: usize,
+    window: usize,
+}
+
+/// A task's model at these sizes: rotary positions in the place of learned ones, mean pooling, no
+/// dropout, and pixels as numbers.
+///
+/// The window covers rows of an image (the smallest two, so that a pixel sees two on either side);
+/// the rank is ours.
+fn strong(model: &ClassifierConfig, sizes: Sizes) -> ClassifierConfig {
+    let pixels = model.vocab_size == 256;
+    ClassifierConfig {
+        layers: sizes.layers,
+        d_model: sizes.width,
+        heads: sizes.heads,
+        d_ff: sizes.ff * sizes.width,
+        d_head: sizes.width,
+        window: sizes.window,
+        rank: 64,
+        dropout: 0.0,
+        attention_dropout: 0.0,
+        rotary: true,
+        learned_positions: false,
+        pooling: Pooling::MeanReal,
+        input: if pixels { Input::Floats } else { Input::Ids },
+        ..model.clone()
+    }
 }
 
 /// The preset of this name.

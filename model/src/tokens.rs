@@ -1,6 +1,6 @@
 //! A batch of documents as the models take it.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
 use crate::ops::Layout;
 
@@ -10,6 +10,8 @@ pub struct Tokens {
     pub(crate) ids: Tensor<2, Int>,
     pub(crate) layout: Layout,
     pub(crate) dropout_seed: Option<u64>,
+    /// Where tokens are hidden from the model.
+    pub(crate) masked: Option<Tensor<2, Bool>>,
 }
 
 impl Tokens {
@@ -19,6 +21,7 @@ impl Tokens {
             ids,
             layout: Layout::Full,
             dropout_seed: None,
+            masked: None,
         }
     }
 

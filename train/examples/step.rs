@@ -46,7 +46,7 @@ fn main() -> Result<()> {
 
     let device = Device::flex();
     device.seed(1);
-    let batcher = Batcher::new(preset.model.max_length, true);
+    let batcher = Batcher::for_model(&preset.model, true);
     let batch = |step: usize, device: &Device| {
         batcher.batch(&batches[step % batches.len()], device, Some(step as u64))
     };
@@ -63,17 +63,17 @@ fn main() -> Result<()> {
                 epsilon: 1e-6,
                 weight_decay: 0.0,
             };
-            let model = TrainingModel { classifier };
+            let model = TrainingModel::new(classifier);
             let mut learner = Learner::new(model, optimizer.init()?, schedule.scheduler());
             learner.fork(&device);
             for step in 0..WARM_UP + steps {
                 let start = Instant::now();
-                let output = learner.train_step(batch(step, &device));
+                let output = learner.train_step(batch(step, &device).into());
                 learner.lr_step();
                 learner.optimizer_step(output.grads);
                 seconds.push(start.elapsed().as_secs_f64());
             }
-            let output = TrainStep::step(&learner.model(), batch(0, &device));
+            let output = TrainStep::step(&learner.model(), batch(0, &device).into());
             if let transformer_ls_train::trainer::StepOutput::Pending(figures) = output.item {
                 loss = figures.loss.into_scalar();
             }

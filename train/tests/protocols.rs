@@ -74,3 +74,39 @@ fn every_task_says_its_own_defaults() {
         }
     }
 }
+
+/// Task, probability of a mask, rates to classify and to fill in, and what of the model: layers,
+/// width, heads, feed-forward width. Amos et al. 2024, "Never Train from Scratch", with rotary
+/// positions.
+type Strong = (&'static str, f64, [f64; 2], [usize; 4]);
+const STRONG: &[Strong] = &[
+    ("listops", 0.1, [1e-4, 1e-3], [6, 512, 8, 2048]),
+    ("text", 0.15, [5e-4, 5e-4], [6, 512, 8, 2048]),
+    ("retrieval", 0.15, [5e-4, 5e-3], [4, 128, 4, 512]),
+    ("image", 0.5, [1e-3, 1e-3], [3, 64, 4, 128]),
+    ("pathfinder32", 0.5, [5e-4, 1e-3], [4, 128, 8, 128]),
+    ("path-x", 0.5, [5e-4, 1e-3], [4, 128, 4, 128]),
+];
+
+#[test]
+fn strong_protocols_have_the_published_rates_and_sizes() {
+    for &(task, mask, [classify, fill_in], sizes) in STRONG {
+        let protocol = tasks::find(task).expect(task);
+        let preset = presets::find(&format!("{task}-strong")).expect(task);
+        let model = preset.model;
+        assert_eq!(
+            [model.layers, model.d_model, model.heads, model.d_ff],
+            sizes
+        );
+        assert!(model.rotary && model.dropout == 0.0 && model.attention_dropout == 0.0);
+        let training = protocol.training(preset.name);
+        assert_eq!(training.learning_rate, classify);
+        assert!((2000..=5000).contains(&training.warmup));
+        assert!([8, 32, 128].contains(&training.batch_size));
+        assert_eq!(protocol.pretraining(preset.name).learning_rate, fill_in);
+        assert_eq!(protocol.strong.pretraining.mask, mask);
+        let l1 = protocol.strong.pretraining.compared_by == transformer_ls_burn::Reconstruction::L1;
+        assert_eq!(l1, task == "image");
+        assert_eq!(*protocol.training(protocol.preset), protocol.training);
+    }
+}

@@ -1,7 +1,9 @@
 //! Samples to tensors.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use transformer_ls_burn::{Boundaries, Classifier, Layout, Tokens};
+use transformer_ls_burn::{
+    Boundaries, Classifier, ClassifierConfig, Input, Layout, MaskedTokens, Tokens,
+};
 use transformer_ls_datasets::Sample;
 
 /// The id that fills up a row after a document's end, and that a model never attends to.
@@ -40,21 +42,52 @@ impl Batch {
     }
 }
 
+/// Whether a token is hidden from the model: of document so-and-so of the batch (a sample's two
+/// count apart, one after the other), at this place in it.
+pub type Hides<'a> = &'a dyn Fn(usize, usize) -> bool;
+
+/// A batch with some of its tokens hidden, to be filled in.
+#[derive(Clone, Debug)]
+pub struct MaskedBatch {
+    /// The documents: one entry, or two where the task compares two documents.
+    pub tokens: Vec<MaskedTokens>,
+    /// The number of hidden tokens.
+    pub masked: usize,
+    /// The number of tokens in all documents, padding left out.
+    pub real_tokens: usize,
+}
+
 /// Puts samples into batches, in one of two ways that give the same answers:
 ///
 /// * *padded*: a document a row, each row as long as the model's positions, whatever the documents'
 ///   lengths, so that every batch has one shape (kernels are compiled and tuned for a shape);
 /// * *packed*: the documents end to end in one row, so that no time is spent on padding.
+///
+/// What is padding depends on the model: id 0, or, where ids are pixels that it takes as numbers,
+/// nothing but what a row is filled up with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batcher {
     max_length: usize,
     packed: bool,
+    pixels: bool,
 }
 
 impl Batcher {
     /// A batcher for a model of `max_length` positions.
     pub fn new(max_length: usize, packed: bool) -> Self {
-        Self { max_length, packed }
+        Self {
+            max_length,
+            packed,
+            pixels: false,
+        }
+    }
+
+    /// A batcher for a model of this configuration.
+    pub fn for_model(model: &ClassifierConfig, packed: bool) -> Self {
+        Self {
+            pixels: model.input == Input::Floats,
+            ..Self::new(model.max_length, packed)
+        }
     }
 
     /// Whether documents are put end to end.
@@ -72,6 +105,52 @@ impl Batcher {
     ///
     /// Panics if there is no sample, or if samples of one document are mixed with samples of two.
     pub fn batch(&self, samples: &[Sample], device: &Device, dropout_seed: Option<u64>) -> Batch {
+        let laid: Vec<Laid> = self.lay(samples).collect();
+        let labels: Vec<i32> = samples.iter().map(|sample| sample.label.into()).collect();
+        Batch {
+            real_tokens: laid.iter().map(|laid| laid.document_tokens).sum(),
+            tokens: laid
+                .iter()
+                .map(|laid| laid.tokens(device, dropout_seed))
+                .collect(),
+            labels: Tensor::from_data(TensorData::new(labels, [samples.len()]), device),
+            count: samples.len(),
+        }
+    }
+
+    /// The batch of these samples with some of their tokens hidden. Labels are not looked at, and
+    /// padding is never hidden.
+    ///
+    /// # Panics
+    ///
+    /// As [`batch`](Self::batch).
+    pub fn masked_batch(
+        &self,
+        samples: &[Sample],
+        device: &Device,
+        dropout_seed: Option<u64>,
+        hides: Hides,
+    ) -> MaskedBatch {
+        let mut batch = MaskedBatch {
+            tokens: Vec::new(),
+            masked: 0,
+            real_tokens: 0,
+        };
+        for (which, laid) in self.lay(samples).enumerate() {
+            let (mask, places) = laid.mask(&|document, place| hides(2 * document + which, place));
+            batch.masked += places.len();
+            batch.real_tokens += laid.document_tokens;
+            let mask = Tensor::from_data(TensorData::new(mask, laid.shape), device);
+            let count = places.len();
+            let places = Tensor::from_data(TensorData::new(places, [count]), device);
+            let tokens = laid.tokens(device, dropout_seed);
+            batch.tokens.push(MaskedTokens::new(tokens, mask, places));
+        }
+        batch
+    }
+
+    /// The samples' documents, or their first and their second ones, as they lie in a batch.
+    fn lay(&self, samples: &[Sample]) -> impl Iterator<Item = Laid> {
         assert!(!samples.is_empty(), "a batch needs at least one sample");
         let per_sample = samples[0].documents.count();
         assert!(
@@ -80,61 +159,116 @@ impl Batcher {
                 .all(|sample| sample.documents.count() == per_sample),
             "samples of one document and of two cannot be in one batch"
         );
-        let mut real_tokens = 0;
-        let tokens = (0..per_sample)
-            .map(|which| {
-                let documents: Vec<&[u16]> = samples
-                    .iter()
-                    .filter_map(|sample| sample.documents.iter().nth(which))
-                    .map(|document| &document[..document.len().min(self.max_length)])
-                    .collect();
-                real_tokens += documents
-                    .iter()
-                    .map(|document| document.len())
-                    .sum::<usize>();
-                let holds_padding = documents.iter().any(|document| document.contains(&PADDING));
-                let all_empty = documents.iter().all(|document| document.is_empty());
-                let tokens = if self.packed && !holds_padding && !all_empty {
-                    packed(&documents, device)
-                } else {
-                    padded(&documents, self.max_length, device)
-                };
-                match dropout_seed {
-                    Some(seed) => tokens.dropout_seed(seed),
-                    None => tokens,
+        (0..per_sample).map(move |which| {
+            let documents: Vec<&[u16]> = samples
+                .iter()
+                .filter_map(|sample| sample.documents.iter().nth(which))
+                .map(|document| &document[..document.len().min(self.max_length)])
+                .collect();
+            let holds_padding =
+                !self.pixels && documents.iter().any(|document| document.contains(&PADDING));
+            let all_empty = documents.iter().all(|document| document.is_empty());
+            match self.packed && !holds_padding && !all_empty {
+                true => Laid::packed(&documents),
+                false => Laid::padded(&documents, self.max_length, self.pixels),
+            }
+        })
+    }
+}
+
+/// Documents as they lie in a batch, on the host.
+struct Laid {
+    ids: Vec<i32>,
+    shape: [usize; 2],
+    lengths: Vec<usize>,
+    /// Which ids are tokens, where not all are; none where documents lie end to end.
+    real: Option<Vec<bool>>,
+    packed: bool,
+    /// The documents' tokens, ids of padding among them.
+    document_tokens: usize,
+}
+
+impl Laid {
+    /// Documents a row each, `[b, max_length]`.
+    fn padded(documents: &[&[u16]], max_length: usize, pixels: bool) -> Self {
+        let mut ids = vec![i32::from(PADDING); documents.len() * max_length];
+        let mut real = vec![false; ids.len()];
+        let rows = ids
+            .chunks_exact_mut(max_length)
+            .zip(real.chunks_exact_mut(max_length));
+        for ((row, real), document) in rows.zip(documents) {
+            for ((place, real), &id) in row.iter_mut().zip(real).zip(*document) {
+                *place = id.into();
+                *real = pixels || id != PADDING;
+            }
+        }
+        let lengths: Vec<usize> = documents.iter().map(|document| document.len()).collect();
+        // A mask that hides nothing costs a pass over the batch wherever it is asked.
+        let whole = pixels && lengths.iter().all(|&length| length == max_length);
+        Self {
+            ids,
+            shape: [documents.len(), max_length],
+            document_tokens: lengths.iter().sum(),
+            lengths,
+            real: (!whole).then_some(real),
+            packed: false,
+        }
+    }
+
+    /// Documents end to end, `[1, Σn]`.
+    fn packed(documents: &[&[u16]]) -> Self {
+        let lengths: Vec<usize> = documents.iter().map(|document| document.len()).collect();
+        let ids: Vec<i32> = documents.concat().into_iter().map(i32::from).collect();
+        Self {
+            shape: [1, ids.len()],
+            document_tokens: ids.len(),
+            ids,
+            lengths,
+            real: None,
+            packed: true,
+        }
+    }
+
+    fn tokens(&self, device: &Device, dropout_seed: Option<u64>) -> Tokens {
+        let ids = TensorData::new(self.ids.clone(), self.shape);
+        let tokens = Tokens::new(Tensor::<2, Int>::from_data(ids, device));
+        let tokens = match &self.real {
+            Some(real) => {
+                let real = TensorData::new(real.clone(), self.shape);
+                tokens.layout(Layout::Padded(Tensor::<2, Bool>::from_data(real, device)))
+            }
+            None if self.packed => {
+                tokens.layout(Layout::Packed(Boundaries::from_lengths(&self.lengths)))
+            }
+            None => tokens,
+        };
+        match dropout_seed {
+            Some(seed) => tokens.dropout_seed(seed),
+            None => tokens,
+        }
+    }
+
+    /// Which ids are hidden, and where those are. Where chance hides nothing, the first is hidden:
+    /// a step has to learn from something.
+    fn mask(&self, hides: Hides) -> (Vec<bool>, Vec<i32>) {
+        let mut mask = vec![false; self.ids.len()];
+        let mut places = Vec::new();
+        let mut start = 0;
+        for (document, &length) in self.lengths.iter().enumerate() {
+            for place in 0..length {
+                let at = start + place;
+                let real = self.real.as_ref().is_none_or(|real| real[at]);
+                if real && hides(document, place) {
+                    mask[at] = true;
+                    places.push(at as i32);
                 }
-            })
-            .collect();
-        let labels: Vec<i32> = samples.iter().map(|sample| sample.label.into()).collect();
-        Batch {
-            tokens,
-            labels: Tensor::from_data(TensorData::new(labels, [samples.len()]), device),
-            count: samples.len(),
-            real_tokens,
+            }
+            start += if self.packed { length } else { self.shape[1] };
         }
-    }
-}
-
-/// Documents a row each, `[b, max_length]`.
-fn padded(documents: &[&[u16]], max_length: usize, device: &Device) -> Tokens {
-    let shape = [documents.len(), max_length];
-    let mut ids = vec![i32::from(PADDING); documents.len() * max_length];
-    for (row, document) in ids.chunks_exact_mut(max_length).zip(documents) {
-        for (place, &id) in row.iter_mut().zip(*document) {
-            *place = id.into();
+        if places.is_empty() {
+            mask[0] = true;
+            places.push(0);
         }
+        (mask, places)
     }
-    let real: Vec<bool> = ids.iter().map(|&id| id != i32::from(PADDING)).collect();
-    let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, shape), device);
-    let real = Tensor::<2, Bool>::from_data(TensorData::new(real, shape), device);
-    Tokens::new(ids).layout(Layout::Padded(real))
-}
-
-/// Documents end to end, `[1, Σn]`.
-fn packed(documents: &[&[u16]], device: &Device) -> Tokens {
-    let lengths: Vec<usize> = documents.iter().map(|document| document.len()).collect();
-    let ids: Vec<i32> = documents.concat().into_iter().map(i32::from).collect();
-    let shape = [1, ids.len()];
-    let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, shape), device);
-    Tokens::new(ids).layout(Layout::Packed(Boundaries::from_lengths(&lengths)))
 }

@@ -106,5 +106,7 @@ fn from_preset(name: &str) -> anyhow::Result<RunConfig> {
             packed: Packing::Auto,
         },
         training: TrainingConfig::elsewhere(),
+        pretraining: None,
+        init: None,
     })
 }

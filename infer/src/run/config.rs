@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
-use transformer_ls_burn::ClassifierConfig;
+use transformer_ls_burn::{ClassifierConfig, Reconstruction};
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::pathfinder::Difficulty;
 
@@ -87,6 +87,33 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// How the model is trained.
     pub training: TrainingConfig,
+    /// What tokens the model learns to fill in; `null` for a model that learns to classify.
+    #[serde(default)]
+    pub pretraining: Option<PretrainingConfig>,
+    /// Where the encoder's weights at the start are from; `null`: from the seed.
+    #[serde(default)]
+    pub init: Option<InitConfig>,
+}
+
+/// How tokens are hidden and filled in (Amos et al. 2024, "Never Train from Scratch").
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PretrainingConfig {
+    /// The probability that a token is hidden.
+    pub mask: f64,
+    /// How what is filled in is compared with what was hidden: `cross_entropy` over the ids, or `l1`
+    /// of brightnesses.
+    pub compared_by: Reconstruction,
+}
+
+/// Another run, whose encoder is where this one starts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitConfig {
+    /// The other run's folder.
+    pub run: PathBuf,
+    /// The SHA-256 of its `model.safetensors`, of which this run's folder keeps a copy.
+    pub sha256: String,
 }
 
 /// The data and how it becomes batches.
@@ -221,7 +248,9 @@ impl RunConfig {
         // could, and is then written as it prints.
         let text = serde_json::to_string_pretty(self).or_else(|_| {
             let mut copy = self.clone();
-            for path in std::iter::once(&mut copy.data.dir).chain(&mut copy.data.cache) {
+            let init = copy.init.as_mut().map(|init| &mut init.run);
+            let paths = std::iter::once(&mut copy.data.dir).chain(&mut copy.data.cache);
+            for path in paths.chain(init) {
                 *path = PathBuf::from(path.to_string_lossy().into_owned());
             }
             serde_json::to_string_pretty(&copy)
@@ -282,14 +311,22 @@ impl RunConfig {
     ///
     /// # Errors
     ///
-    /// As [`validate`](Self::validate).
+    /// As [`validate`](Self::validate), and a model that was trained to fill in tokens.
     pub fn validate_for_inference(&self) -> Result<(), ConfigError> {
-        invalid_if_any(self.model_problems())
+        let mut problems = self.model_problems();
+        if self.pretraining.is_some() {
+            problems.push(format!(
+                "this is a pretraining run, whose model fills in tokens and can't classify: train a \
+                 classifier from it with `ls-train {} --init RUN`",
+                self.task
+            ));
+        }
+        invalid_if_any(problems)
     }
 
     /// The batcher of this configuration on a device.
     pub fn batcher(&self, device: &Device) -> Batcher {
-        Batcher::new(self.model.max_length, self.data.packed.packs(device))
+        Batcher::for_model(&self.model, self.data.packed.packs(device))
     }
 
     fn model_problems(&self) -> Vec<String> {
@@ -298,6 +335,13 @@ impl RunConfig {
             problems.push(format!("`model.{}` {}.", error.field, error.problem));
         }
         problems.extend(needs::problems(self));
+        if let Some(PretrainingConfig { mask, .. }) = self.pretraining
+            && !(mask > 0.0 && mask < 1.0)
+        {
+            problems.push(format!(
+                "`pretraining.mask` must lie between 0 and 1, and is {mask}."
+            ));
+        }
         if self.training.eval_batch_size == 0 {
             problems.push("`training.eval_batch_size` must be at least 1.".into());
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use transformer_ls_burn::Classifier;
+use transformer_ls_burn::weights::StateDict;
 
 use super::atomic::{Unfinished, folder_of, remove_unfinished, write_atomically};
 use super::{
@@ -18,6 +19,7 @@ const CONFIG: &str = "config.json";
 const METRICS: &str = "metrics.jsonl";
 const SUMMARY: &str = "summary.json";
 const WEIGHTS: &str = "model.safetensors";
+const INIT: &str = "init.safetensors";
 const CHECKPOINTS: &str = "checkpoint";
 const LOCK: &str = ".lock";
 
@@ -42,6 +44,20 @@ impl RunFolder {
     /// [`RunError::Exists`] if anything is at the path (nothing is ever deleted), or the system's
     /// error.
     pub fn create(path: &Path, config: &RunConfig) -> Result<Self, RunError> {
+        Self::create_from(path, config, None)
+    }
+
+    /// [`create`](Self::create), with the weights of the run that this one starts from, so that a
+    /// resume doesn't need that one.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn create_from(
+        path: &Path,
+        config: &RunConfig,
+        init: Option<&[u8]>,
+    ) -> Result<Self, RunError> {
         let exists = || RunError::Exists {
             path: path.to_path_buf(),
         };
@@ -55,6 +71,9 @@ impl RunFolder {
             .map_err(RunError::io("create the folder", &unfinished.path))?;
         let lock = lock(&unfinished.path)?;
         write_atomically(&unfinished.path.join(CONFIG), config.to_json().as_bytes())?;
+        if let Some(init) = init {
+            write_atomically(&unfinished.path.join(INIT), init)?;
+        }
         // Someone else may have been faster: renaming onto a folder that holds a run is refused by
         // the system.
         match unfinished.rename_to(path) {
@@ -147,6 +166,11 @@ impl RunFolder {
         self.path.join(WEIGHTS)
     }
 
+    /// `init.safetensors`.
+    pub fn init_path(&self) -> PathBuf {
+        self.path.join(INIT)
+    }
+
     /// `checkpoint/`.
     pub fn checkpoints_path(&self) -> PathBuf {
         self.path.join(CHECKPOINTS)
@@ -222,6 +246,23 @@ impl RunFolder {
     ) -> Result<(), RunError> {
         let metadata = weights_file::metadata(&self.config, Some(step), dev_accuracy);
         weights_file::save(&self.weights_path(), model, &metadata)?;
+        Ok(())
+    }
+
+    /// [`save_weights`](Self::save_weights) for what is no classifier: a pretrained encoder with its
+    /// decoder.
+    ///
+    /// # Errors
+    ///
+    /// The system's error.
+    pub fn save_state(
+        &self,
+        state: &StateDict,
+        step: usize,
+        dev_accuracy: Option<f64>,
+    ) -> Result<(), RunError> {
+        let metadata = weights_file::metadata(&self.config, Some(step), dev_accuracy);
+        weights_file::save_state(&self.weights_path(), state, &metadata)?;
         Ok(())
     }
 

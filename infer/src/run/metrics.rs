@@ -19,10 +19,10 @@ pub struct MetricLine {
     pub step: usize,
     /// On which part of the data.
     pub split: Split,
-    /// Mean cross-entropy, in nats a sample.
+    /// Mean cross-entropy, in nats a sample; of a pretraining run a hidden token, or its L1.
     #[serde(deserialize_with = "null_as_nan")]
     pub loss: f64,
-    /// The share of samples whose class was found, from 0 to 1.
+    /// The share of samples whose class was found (of hidden tokens found), from 0 to 1.
     #[serde(deserialize_with = "null_as_nan")]
     pub accuracy: f64,
     /// The learning rate of the step.

@@ -8,6 +8,7 @@
 //! | `metrics.jsonl` | one [`MetricLine`] an evaluation |
 //! | `summary.json` | the [`Summary`], once the run has ended |
 //! | `model.safetensors` | the weights that were best on dev |
+//! | `init.safetensors` | the weights of the run that this one started from, if it did |
 //! | `checkpoint/<step>/` | what a resume needs |
 //!
 //! Every file appears complete or not at all, so that a process may die at any moment.
@@ -24,7 +25,9 @@ mod summary;
 
 pub use atomic::write_atomically;
 pub use checkpoint::{Checkpoint, CheckpointWriter};
-pub use config::{ConfigError, DataConfig, Packing, RunConfig, TrainingConfig};
+pub use config::{
+    ConfigError, DataConfig, InitConfig, Packing, PretrainingConfig, RunConfig, TrainingConfig,
+};
 pub use error::RunError;
 pub use folder::RunFolder;
 pub use metrics::{MetricLine, MetricsLog};

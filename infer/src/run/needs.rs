@@ -1,5 +1,6 @@
 //! What a task needs of a model.
 
+use transformer_ls_burn::{Input, Reconstruction};
 use transformer_ls_datasets::check::Task;
 use transformer_ls_datasets::{image, listops, pathfinder, retrieval, text};
 
@@ -50,6 +51,20 @@ pub(super) fn problems(config: &RunConfig) -> Vec<String> {
     let pair = known == Task::Retrieval;
     if model.pair != pair {
         problems.push(format!("`model.pair` must be {pair} for the task {task}."));
+    }
+    if !matches!(known, Task::Image | Task::Pathfinder(_)) {
+        if model.input == Input::Floats {
+            problems.push(format!(
+                "`model.input` must be \"ids\" for the task {task}, which has no pixels."
+            ));
+        }
+        let compared = config.pretraining.as_ref().map(|it| it.compared_by);
+        if compared == Some(Reconstruction::L1) {
+            problems.push(format!(
+                "`pretraining.compared_by` must be \"cross_entropy\" for the task {task}, which has \
+                 no pixels."
+            ));
+        }
     }
     if config.data.difficulty.is_some() && !matches!(known, Task::Pathfinder(_)) {
         problems.push(format!(

@@ -10,8 +10,12 @@ use serde::{Deserialize, Serialize};
 pub struct Summary {
     /// Accuracy of the best model on the test split; `null` where the run was ended before.
     pub test_accuracy: Option<f64>,
-    /// The best accuracy on the dev split.
+    /// The best accuracy on the dev split; of a pretraining run, the share of hidden tokens found
+    /// where the loss was lowest.
     pub best_dev_accuracy: Option<f64>,
+    /// The loss of that evaluation.
+    #[serde(default)]
+    pub best_dev_loss: Option<f64>,
     /// The step it was reached at.
     pub best_step: Option<usize>,
     /// Optimizer steps taken.

@@ -51,6 +51,8 @@ pub fn config() -> RunConfig {
             checkpoint_every: 10,
             eval_batch_size: 3,
         },
+        pretraining: None,
+        init: None,
     }
 }
 

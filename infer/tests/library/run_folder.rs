@@ -251,6 +251,7 @@ fn the_summary_is_read_as_it_was_written() {
     assert_eq!(folder.read_summary().unwrap(), None);
     let summary = Summary {
         test_accuracy: Some(0.375),
+        best_dev_loss: Some(1.75),
         best_dev_accuracy: Some(0.36),
         best_step: Some(2000),
         steps: 5000,

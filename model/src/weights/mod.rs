@@ -19,7 +19,8 @@ use thiserror::Error;
 pub use state::StateDict;
 
 use crate::classifier::Classifier;
-use names::{module_path, release_name};
+use crate::reconstruction::Decoder;
+use names::{ENCODER, module_path, release_name};
 
 /// Why weights can't be read, written or used.
 #[derive(Debug, Error)]
@@ -91,9 +92,68 @@ fn different(
 ///
 /// A tensor can't be read from its device.
 pub fn state_dict(model: &Classifier) -> Result<StateDict, WeightsError> {
+    let tied = model.is_tied();
+    collect(model, |path| release_name(path, tied))
+}
+
+/// Puts weights into a model of the same configuration.
+///
+/// Tensors without elements (the release stores a projection of rank 0) are passed over.
+///
+/// # Errors
+///
+/// [`WeightsError::OtherModel`] names every tensor that is missing, unknown or of another shape.
+pub fn load(model: Classifier, state: StateDict) -> Result<Classifier, WeightsError> {
+    let tied = model.is_tied();
+    put(model, state, |path| release_name(path, tied), module_path)
+}
+
+/// Puts the encoder of some weights into a model, bit by bit, and leaves the model's head as it is.
+/// What the weights hold besides (another head, a decoder) is passed over.
+///
+/// # Errors
+///
+/// As [`load`], for the tensors of the encoder.
+pub fn load_encoder(model: Classifier, state: StateDict) -> Result<Classifier, WeightsError> {
+    let mut own = state_dict(&model)?;
+    own.tensors.retain(|name, _| !is_encoder(name));
+    load(model, own.with(state.encoder()))
+}
+
+/// A decoder's weights, by its module paths after `decoder.`, in PyTorch's orientation.
+///
+/// # Errors
+///
+/// As [`state_dict`].
+pub fn decoder_state_dict(decoder: &Decoder) -> Result<StateDict, WeightsError> {
+    collect(decoder, |path| format!("{DECODER}{path}"))
+}
+
+/// Puts weights into a decoder of the same configuration.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_decoder(decoder: Decoder, state: StateDict) -> Result<Decoder, WeightsError> {
+    let path = |name: &str| name.strip_prefix(DECODER).unwrap_or(name).to_owned();
+    put(decoder, state, |path| format!("{DECODER}{path}"), path)
+}
+
+/// What the name of every tensor of a decoder begins with.
+const DECODER: &str = "decoder.";
+
+pub(super) fn is_encoder(name: &str) -> bool {
+    name.starts_with(ENCODER)
+}
+
+/// A module's floats, by names made of their paths.
+fn collect<M: ModuleSnapshot>(
+    module: &M,
+    name: impl Fn(&str) -> String,
+) -> Result<StateDict, WeightsError> {
     let mut tensors = BTreeMap::new();
-    for tensor in model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true) {
-        let name = release_name(&tensor.name, model.is_tied());
+    for tensor in module.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true) {
+        let name = name(&tensor.name);
         let data = bridge::into_data(tensor).map_err(|error| WeightsError::Tensor {
             name: name.clone(),
             problem: error.to_string(),
@@ -105,20 +165,18 @@ pub fn state_dict(model: &Classifier) -> Result<StateDict, WeightsError> {
     Ok(StateDict { tensors })
 }
 
-/// Puts weights into a model of the same configuration.
-///
-/// Tensors without elements (the release stores a projection of rank 0) are passed over.
-///
-/// # Errors
-///
-/// [`WeightsError::OtherModel`] names every tensor that is missing, unknown or of another shape.
-pub fn load(mut model: Classifier, state: StateDict) -> Result<Classifier, WeightsError> {
-    let tied = model.is_tied();
-    let wanted: BTreeMap<String, Vec<usize>> = model
+/// Undoes [`collect`]: `path` undoes `name`.
+fn put<M: ModuleSnapshot>(
+    mut module: M,
+    state: StateDict,
+    name: impl Fn(&str) -> String,
+    path: impl Fn(&str) -> String,
+) -> Result<M, WeightsError> {
+    let wanted: BTreeMap<String, Vec<usize>> = module
         .collect(None, Some(Box::new(BurnToPyTorchAdapter)), true)
         .into_iter()
         .filter(|tensor| tensor.dtype.is_float())
-        .map(|tensor| (release_name(&tensor.name, tied), tensor.shape.to_vec()))
+        .map(|tensor| (name(&tensor.name), tensor.shape.to_vec()))
         .collect();
     let mut given = state.tensors;
     given.retain(|_, data| data.num_elements() > 0);
@@ -148,11 +206,11 @@ pub fn load(mut model: Classifier, state: StateDict) -> Result<Classifier, Weigh
     }
     let tensors: Vec<burn_pack::Tensor> = given
         .into_iter()
-        .map(|(name, data)| bridge::from_data(to_f32(data), module_path(&name), None))
+        .map(|(name, data)| bridge::from_data(to_f32(data), path(&name), None))
         .collect();
-    let result = model.apply(tensors, None, Some(Box::new(PyTorchToBurnAdapter)), true);
+    let result = module.apply(tensors, None, Some(Box::new(PyTorchToBurnAdapter)), true);
     match result.errors.first() {
-        None => Ok(model),
+        None => Ok(module),
         Some(error) => Err(WeightsError::Tensor {
             name: "of the file".into(),
             problem: error.to_string(),

@@ -1,7 +1,7 @@
 //! The release's names for this crate's module paths, by prefix.
 
-/// Module path and release name of what does not depend on the layer.
-const OUTSIDE_BLOCKS: [(&str, &str); 6] = [
+/// Module path and release name of what does not depend on the layer. `pixel` is this project's own.
+const OUTSIDE_BLOCKS: [(&str, &str); 7] = [
     (
         "encoder.embedding.token",
         "model.embeddings.word_embeddings",
@@ -9,6 +9,10 @@ const OUTSIDE_BLOCKS: [(&str, &str); 6] = [
     (
         "encoder.embedding.position",
         "model.embeddings.position_embeddings",
+    ),
+    (
+        "encoder.embedding.pixel",
+        "model.embeddings.pixel_embeddings",
     ),
     ("encoder.class_embedding", "model.cls_embed"),
     ("encoder.norm", "model.norm"),
@@ -32,6 +36,9 @@ const INSIDE_BLOCKS: [(&str, &str); 13] = [
     ("ff_in", "mlpblock.0"),
     ("ff_out", "mlpblock.3"),
 ];
+
+/// What the release's name of every tensor of an encoder begins with.
+pub(super) const ENCODER: &str = "model.";
 
 const BLOCKS: &str = "encoder.blocks.";
 const RELEASE_BLOCK: &str = "model.transformer";

@@ -16,6 +16,18 @@ pub struct StateDict {
 }
 
 impl StateDict {
+    /// The tensors of an encoder alone.
+    pub fn encoder(mut self) -> Self {
+        self.tensors.retain(|name, _| super::is_encoder(name));
+        self
+    }
+
+    /// These tensors and `others`, which win where both have one.
+    pub fn with(mut self, others: Self) -> Self {
+        self.tensors.extend(others.tensors);
+        self
+    }
+
     /// Reads a safetensors file's bytes.
     ///
     /// # Errors

@@ -51,18 +51,18 @@ pub fn measure(job: &StepJob) -> Result<Figures, BenchError> {
     let chosen = device::resolve(&job.device)?;
     let config = model(&job.preset, job.n)?;
     let samples: Vec<Sample> = (0..job.b).map(|index| sample(&config, index)).collect();
-    let batcher = Batcher::new(job.n, Packing::Auto.packs(&chosen.device));
+    let batcher = Batcher::for_model(&config, Packing::Auto.packs(&chosen.device));
     let timing = match job.pass {
         StepPass::TrainStep => {
             let device = chosen.device.clone().autodiff();
             let batch = batcher.batch(&samples, &device, Some(SEED));
             let classifier = initial_weights(&config, SEED, &device)?;
-            let (mut learner, _) = learner(TrainingModel { classifier }, &training())?;
+            let (mut learner, _) = learner(TrainingModel::new(classifier), &training())?;
             learner.fork(&device);
             time(
                 &device,
                 &job.budget,
-                || take_step(&mut learner, batch.clone()),
+                || take_step(&mut learner, batch.clone().into()),
                 |figures| match figures.read()?.mean_loss() {
                     loss if loss.is_finite() && loss > 0.0 => Ok(()),
                     loss => Err(BenchError::Nonsense(loss)),

@@ -2,20 +2,38 @@
 
 use clap::{Command, CommandFactory};
 
+use super::train::Goal;
 use super::{Cli, settings};
 use crate::tasks::{self, Protocol};
 
 /// The command line, each task's defaults in its help.
 pub(super) fn command() -> Command {
-    tasks::all()
-        .iter()
-        .fold(Cli::command(), |command, protocol| {
-            command.mut_subcommand(protocol.task, |subcommand| described(subcommand, protocol))
-        })
+    let protocols = tasks::all();
+    let with = |goal: Goal| {
+        let protocols = protocols.clone();
+        move |command: Command| {
+            protocols.iter().fold(command, |command, protocol| {
+                command.mut_subcommand(protocol.task, |task| described(task, protocol, goal))
+            })
+        }
+    };
+    with(Goal::Classify)(Cli::command()).mut_subcommand("pretrain", with(Goal::FillIn))
 }
 
-fn described(command: Command, protocol: &Protocol) -> Command {
+fn described(command: Command, protocol: &Protocol, goal: Goal) -> Command {
     let (task, training) = (protocol.task, &protocol.training);
+    let prefix = goal.prefix();
+    let about = match goal {
+        Goal::Classify => None,
+        Goal::FillIn => Some(format!(
+            "Fill in hidden tokens of {task}'s inputs ({:.0} % of them, `--set mask=…`)",
+            100.0 * protocol.strong.pretraining.mask
+        )),
+    };
+    let command = match about {
+        Some(about) => command.about(about),
+        None => command,
+    };
     let made = match protocol.generate {
         Some(_) => ", made there if it holds none",
         None => ", or an archive of it",
@@ -40,7 +58,10 @@ fn described(command: Command, protocol: &Protocol) -> Command {
         ),
         (
             "out",
-            format!("The run folder to make [default: runs/{task}-TIME]"),
+            format!(
+                "The run folder to make [default: runs/{}{task}-TIME]",
+                goal.prefix().replace(' ', "-")
+            ),
             "One that exists is kept: --resume continues it.",
         ),
         (
@@ -64,10 +85,15 @@ fn described(command: Command, protocol: &Protocol) -> Command {
         ),
         (
             "stop_after",
-            "Stop after step N all the same: evaluate and save, but leave the test for later"
-                .to_owned(),
+            match goal {
+                Goal::Classify => {
+                    "Stop after step N all the same: evaluate and save, but leave the test for later"
+                }
+                Goal::FillIn => "Stop after step N all the same: evaluate and save",
+            }
+            .to_owned(),
             &format!(
-                "`ls-train {task} --out DIR --resume` goes on from there, as if it had not stopped."
+                "`ls-train {prefix}{task} --out DIR --resume` goes on from there, as if it had not stopped."
             ),
         ),
         (
@@ -76,7 +102,7 @@ fn described(command: Command, protocol: &Protocol) -> Command {
             "",
         ),
     ];
-    let fields = settings::fields_help(task);
+    let fields = settings::fields_help(task, goal);
     helps.into_iter().fold(
         command.after_long_help(fields),
         |command, (name, short, more)| {

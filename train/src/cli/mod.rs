@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{FromArgMatches, Parser, Subcommand};
 
 use crate::trainer::interrupt::{self, INTERRUPTED};
-use train::Choices;
+use train::{Choices, Goal, TrainArgs};
 
 /// Makes the data of a Long Range Arena task, trains a Long-Short Transformer on it, and tests it
 ///
@@ -37,10 +37,42 @@ Examples:
   ls-train listops                                Make the data, train, test; all of it in runs/
   ls-train listops --out runs/a --stop-after 200  Stop early, saved
   ls-train listops --out runs/a --resume          Go on with it
-  ls-train plot runs/a --out a.svg                Draw its learning curve";
+  ls-train plot runs/a --out a.svg                Draw its learning curve
+  ls-train pretrain listops --out runs/p          Teach an encoder to fill in tokens
+  ls-train listops --init runs/p                  Start from that encoder";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Train(TaskCommand),
+    /// Teach a model to fill in hidden tokens of a task's inputs, for --init to start from
+    ///
+    /// Some of the tokens of the training inputs are hidden, and a layer that is dropped afterwards
+    /// tells from the encoder's rows what stood there; labels are not looked at. `ls-train TASK --init
+    /// RUN` then starts from that encoder.
+    #[command(subcommand)]
+    Pretrain(TaskCommand),
+    /// Make a task's data, without training
+    Generate(generate::GenerateArgs),
+    /// Download a task's published data
+    Fetch(fetch::FetchArgs),
+    /// Say what is missing or wrong in a task's data
+    CheckData(check_data::CheckDataArgs),
+    /// List the presets: models, their sizes and published accuracies
+    Presets(presets::PresetsArgs),
+    /// List this machine's devices, and how each would compute attention
+    Devices(devices::DevicesArgs),
+    /// Draw the learning curves of runs, side by side
+    Plot(plot::PlotArgs),
+    /// Measure time and memory of attention, or of a training step
+    Bench(bench::BenchArgs),
+    /// Print a shell's completion script
+    Completions(completions::CompletionsArgs),
+}
+
+/// A task, with what is its alone.
+#[derive(Debug, Subcommand)]
+enum TaskCommand {
     /// Train and test on ListOps, making the data first where there is none
     Listops(train::ListopsArgs),
     /// Train and test on Text: is a film review positive?
@@ -58,22 +90,23 @@ enum Command {
     PathX(train::PathfinderArgs),
     /// The same with images of 256 × 256 pixels
     Pathfinder256(train::PathfinderArgs),
-    /// Make a task's data, without training
-    Generate(generate::GenerateArgs),
-    /// Download a task's published data
-    Fetch(fetch::FetchArgs),
-    /// Say what is missing or wrong in a task's data
-    CheckData(check_data::CheckDataArgs),
-    /// List the presets: models, their sizes and published accuracies
-    Presets(presets::PresetsArgs),
-    /// List this machine's devices, and how each would compute attention
-    Devices(devices::DevicesArgs),
-    /// Draw the learning curves of runs, side by side
-    Plot(plot::PlotArgs),
-    /// Measure time and memory of attention, or of a training step
-    Bench(bench::BenchArgs),
-    /// Print a shell's completion script
-    Completions(completions::CompletionsArgs),
+}
+
+impl TaskCommand {
+    /// The task's name, and the options.
+    fn parts(&self) -> (&'static str, &TrainArgs, Choices) {
+        let choices = Choices::default();
+        match self {
+            Self::Listops(args) => ("listops", &args.train, args.choices()),
+            Self::Text(args) => ("text", args, choices),
+            Self::Retrieval(args) => ("retrieval", args, choices),
+            Self::Image(args) => ("image", args, choices),
+            Self::Pathfinder32(args) => ("pathfinder32", &args.train, args.choices()),
+            Self::Pathfinder64(args) => ("pathfinder64", &args.train, args.choices()),
+            Self::PathX(args) => ("path-x", &args.train, args.choices()),
+            Self::Pathfinder256(args) => ("pathfinder256", &args.train, args.choices()),
+        }
+    }
 }
 
 /// How a command ended when nothing went wrong.
@@ -94,14 +127,8 @@ pub fn run() -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     interrupt::listen();
     let done = match cli.command {
-        Command::Listops(args) => train::run("listops", &args.train, &args.choices()),
-        Command::Text(args) => train::run("text", &args, &Choices::default()),
-        Command::Retrieval(args) => train::run("retrieval", &args, &Choices::default()),
-        Command::Image(args) => train::run("image", &args, &Choices::default()),
-        Command::Pathfinder32(args) => train::run("pathfinder32", &args.train, &args.choices()),
-        Command::Pathfinder64(args) => train::run("pathfinder64", &args.train, &args.choices()),
-        Command::PathX(args) => train::run("path-x", &args.train, &args.choices()),
-        Command::Pathfinder256(args) => train::run("pathfinder256", &args.train, &args.choices()),
+        Command::Train(task) => train::run(&task, Goal::Classify),
+        Command::Pretrain(task) => train::run(&task, Goal::FillIn),
         Command::Generate(args) => generate::run(&args),
         Command::Fetch(args) => fetch::run(&args),
         Command::CheckData(args) => check_data::run(&args),

@@ -5,9 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 use transformer_ls_burn::presets;
-use transformer_ls_infer::run::{DataConfig, Packing, RunConfig};
+use transformer_ls_infer::run::{DataConfig, InitConfig, Packing, RunConfig};
 
-use super::train::{Choices, TrainArgs};
+use super::train::{Choices, Goal, TrainArgs};
 use crate::tasks::{self, Protocol};
 
 /// The configuration of a new run: the preset or the file, then the options, then each `--set`.
@@ -15,10 +15,11 @@ pub(super) fn new_run(
     protocol: &Protocol,
     args: &TrainArgs,
     choices: &Choices,
+    goal: Goal,
 ) -> anyhow::Result<RunConfig> {
     let mut config = match &args.config {
-        Some(path) => from_file(protocol, path)?,
-        None => from_preset(protocol, args.preset.as_deref())?,
+        Some(path) => from_file(protocol, path, goal)?,
+        None => from_preset(protocol, args.preset.as_deref(), goal)?,
     };
     if let Some(seed) = args.seed {
         config.seed = seed;
@@ -38,7 +39,15 @@ pub(super) fn new_run(
     }
     let every = config.training.evaluate_every;
     let follows = config.training.checkpoint_every == every;
+    let init = config.init.clone();
     config.set_all(&args.set)?;
+    if config.init != init || Goal::of(&config) != goal {
+        bail!(
+            "where a run starts and what it learns is not for --set: use --init RUN, and `ls-train \
+             pretrain {task}` or `ls-train {task}`",
+            task = protocol.task
+        );
+    }
     let evaluate_every = config.training.evaluate_every;
     if let Some(every) = args.checkpoint_every {
         config.training.checkpoint_every = every;
@@ -75,20 +84,22 @@ fn choose(config: &mut RunConfig, choices: &Choices) {
     }
 }
 
-fn from_file(protocol: &Protocol, path: &Path) -> anyhow::Result<RunConfig> {
+fn from_file(protocol: &Protocol, path: &Path, goal: Goal) -> anyhow::Result<RunConfig> {
     let config = RunConfig::from_file(path)?;
-    if config.task != protocol.task {
+    let of = Goal::of(&config);
+    if config.task != protocol.task || of != goal {
         bail!(
-            "{} is the configuration of a {} run: use `ls-train {}`, or another file",
+            "{} is the configuration of a {prefix}{task} run: use `ls-train {prefix}{task}`, or \
+             another file",
             path.display(),
-            config.task,
-            config.task
+            prefix = of.prefix(),
+            task = config.task,
         );
     }
     Ok(config)
 }
 
-fn from_preset(protocol: &Protocol, name: Option<&str>) -> anyhow::Result<RunConfig> {
+fn from_preset(protocol: &Protocol, name: Option<&str>, goal: Goal) -> anyhow::Result<RunConfig> {
     let name = name.unwrap_or(protocol.preset);
     let fitting = || {
         let names: Vec<_> = presets::all()
@@ -126,14 +137,24 @@ fn from_preset(protocol: &Protocol, name: Option<&str>) -> anyhow::Result<RunCon
             cache: None,
             packed: Packing::Auto,
         },
-        training: protocol.training.clone(),
+        training: match goal {
+            Goal::Classify => protocol.training(name).clone(),
+            Goal::FillIn => protocol.pretraining(name),
+        },
+        pretraining: match goal {
+            Goal::Classify => None,
+            Goal::FillIn => Some(protocol.strong.pretraining.clone()),
+        },
+        init: None,
     })
 }
 
 /// Every name that `--set` takes, for the help.
-pub(super) fn fields_help(task: &str) -> String {
-    let config = tasks::find(task).and_then(|protocol| from_preset(&protocol, None).ok());
-    let keys = config.map_or_else(Vec::new, |config| config.keys());
+pub(super) fn fields_help(task: &str, goal: Goal) -> String {
+    let config = tasks::find(task).and_then(|protocol| from_preset(&protocol, None, goal).ok());
+    let mut keys = config.map_or_else(Vec::new, |config| config.keys());
+    // Options of their own.
+    keys.retain(|key| key != "init" && key != "pretraining");
     format!(
         "Fields for --set (the part after the dot is enough where only one field has it):\n{}",
         keys.join(", ")
@@ -164,6 +185,13 @@ pub(super) fn refuse_changes(
     }
     if let Some(dir) = &args.data {
         changed.data.dir.clone_from(dir);
+    }
+    if let Some(run) = &args.init {
+        let sha256 = config.init.as_ref().map(|init| init.sha256.clone());
+        changed.init = Some(InitConfig {
+            run: run.clone(),
+            sha256: sha256.unwrap_or_default(),
+        });
     }
     choose(&mut changed, choices);
     if let Some(preset) = &args.preset {
@@ -223,12 +251,18 @@ fn flatten(prefix: &str, value: &serde_json::Value, leaves: &mut Vec<(String, St
     }
 }
 
-/// Where a run goes that was given no place: `runs/<task>-<time>`, the time in UTC.
-pub(super) fn default_out(task: &str) -> PathBuf {
+/// What the names of such runs begin with.
+pub(super) fn run_prefix(task: &str, goal: Goal) -> String {
+    format!("{}{task}-", goal.prefix().replace(' ', "-"))
+}
+
+/// Where a run goes that was given no place: `runs/<task>-<time>` or `runs/pretrain-<task>-<time>`,
+/// the time in UTC.
+pub(super) fn default_out(task: &str, goal: Goal) -> PathBuf {
     let seconds = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
-    Path::new("runs").join(format!("{task}-{}", utc(seconds)))
+    Path::new("runs").join(format!("{}{}", run_prefix(task, goal), utc(seconds)))
 }
 
 /// `20261124-105329` for seconds since 1970.

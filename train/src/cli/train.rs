@@ -1,4 +1,5 @@
-//! `ls-train TASK`: train, and test once.
+//! `ls-train TASK`: train, and test once. `ls-train pretrain TASK`: the same to fill in tokens, without
+//! a test.
 
 use std::fs::File;
 use std::io::IsTerminal;
@@ -17,10 +18,10 @@ use transformer_ls_infer::task::{TaskError, Watch, open_split_watched};
 
 use super::counted::{Counted, Unit};
 use super::generate::generate;
-use super::{Done, settings};
+use super::{Done, TaskCommand, settings};
 use crate::tasks::{self, Generate, Protocol};
 use crate::trainer::progress::{duration, say};
-use crate::trainer::{Display, Ending, Sitting, Splits, train};
+use crate::trainer::{Display, Ending, Sitting, Source, Splits, train};
 
 // What the help says of defaults is each task's own: see `describe.rs`.
 #[derive(Debug, Args)]
@@ -37,6 +38,12 @@ pub(super) struct TrainArgs {
     /// config.json of every run.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
+    /// Start from the encoder of this run, pretrained or not, instead of from random weights
+    ///
+    /// What it was trained to do with it is dropped. A copy of its weights is kept, so that a resume
+    /// doesn't need that run.
+    #[arg(long, value_name = "RUN")]
+    pub(super) init: Option<PathBuf>,
     /// The folder with the data
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
@@ -104,6 +111,33 @@ impl PathfinderArgs {
     }
 }
 
+/// What a model learns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// To classify.
+    Classify,
+    /// To fill in hidden tokens.
+    FillIn,
+}
+
+impl Goal {
+    /// What a run's model learns.
+    pub(super) fn of(config: &RunConfig) -> Self {
+        match config.pretraining {
+            None => Self::Classify,
+            Some(_) => Self::FillIn,
+        }
+    }
+
+    /// What stands before the task on the command line.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::Classify => "",
+            Self::FillIn => "pretrain ",
+        }
+    }
+}
+
 /// What the user chose that is one task's alone.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Choices {
@@ -119,19 +153,22 @@ pub(super) fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
-pub(super) fn run(task: &str, args: &TrainArgs, choices: &Choices) -> anyhow::Result<Done> {
+pub(super) fn run(command: &TaskCommand, goal: Goal) -> anyhow::Result<Done> {
+    let (task, args, choices) = command.parts();
+    let choices = &choices;
     let protocol = tasks::find(task).ok_or_else(|| anyhow::anyhow!("there is no task {task}"))?;
     let display = Display::detect();
     let folder = match args.resume {
-        true => resume(&protocol, args, choices)?,
-        false => match start(&protocol, args, choices)? {
+        true => resume(&protocol, args, choices, goal)?,
+        false => match start(&protocol, args, choices, goal)? {
             Some(folder) => folder,
             None => return Ok(Done::Interrupted),
         },
     };
     let folder = Arc::new(folder);
     log_to(display, folder.path());
-    if let Some(summary) = folder.read_summary()?.filter(finished) {
+    let is_finished = |summary: &Summary| finished(folder.config(), summary);
+    if let Some(summary) = folder.read_summary()?.filter(is_finished) {
         say(&format!("{} is finished already", folder.path().display()));
         report(&folder, &summary);
         return Ok(Done::Completely);
@@ -147,30 +184,37 @@ pub(super) fn run(task: &str, args: &TrainArgs, choices: &Choices) -> anyhow::Re
         display,
     };
     match train(folder.clone(), &chosen, &splits, &sitting)? {
-        Ending::Finished(summary) => {
+        Ending::Finished(summary) | Ending::Pretrained(summary) => {
             report(&folder, &summary);
             Ok(Done::Completely)
         }
         Ending::Stopped(summary) => {
             say(&format!(
-                "stopped after step {} as asked, not tested yet: continue with {}",
+                "stopped after step {} as asked{}: continue with {}",
                 summary.steps,
-                continue_with(task, folder.path())
+                match goal {
+                    Goal::Classify => ", not tested yet",
+                    Goal::FillIn => "",
+                },
+                continue_with(folder.config(), folder.path())
             ));
             Ok(Done::Completely)
         }
         Ending::Interrupted { step } => {
             say(&format!(
                 "interrupted and saved at step {step}: continue with {}",
-                continue_with(task, folder.path())
+                continue_with(folder.config(), folder.path())
             ));
             Ok(Done::Interrupted)
         }
     }
 }
 
-fn finished(summary: &Summary) -> bool {
-    summary.test_accuracy.is_some()
+fn finished(config: &RunConfig, summary: &Summary) -> bool {
+    match Goal::of(config) {
+        Goal::Classify => summary.test_accuracy.is_some(),
+        Goal::FillIn => summary.steps >= config.training.steps,
+    }
 }
 
 /// A new run folder, once everything that can be wrong with the command line has been looked at
@@ -179,12 +223,22 @@ fn start(
     protocol: &Protocol,
     args: &TrainArgs,
     choices: &Choices,
+    goal: Goal,
 ) -> anyhow::Result<Option<RunFolder>> {
-    let config = settings::new_run(protocol, args, choices)?;
+    let mut config = settings::new_run(protocol, args, choices, goal)?;
+    let source = match (&args.init, &config.init) {
+        (Some(run), _) => Some(Source::open(run)?),
+        (None, Some(init)) => Some(Source::named(init)?),
+        (None, None) => None,
+    };
+    if let Some(source) = &source {
+        source.fits(&config)?;
+        config.init = Some(source.config());
+    }
     let out = args
         .out
         .clone()
-        .unwrap_or_else(|| settings::default_out(protocol.task));
+        .unwrap_or_else(|| settings::default_out(protocol.task, goal));
     if out.symlink_metadata().is_ok() {
         return Err(RunError::Exists { path: out }.into());
     }
@@ -201,12 +255,18 @@ fn start(
     if open(&config)?.is_none() {
         return Ok(None);
     }
-    Ok(Some(RunFolder::create(&out, &config)?))
+    let weights = source.as_ref().map(Source::bytes);
+    Ok(Some(RunFolder::create_from(&out, &config, weights)?))
 }
 
-fn resume(protocol: &Protocol, args: &TrainArgs, choices: &Choices) -> anyhow::Result<RunFolder> {
+fn resume(
+    protocol: &Protocol,
+    args: &TrainArgs,
+    choices: &Choices,
+    goal: Goal,
+) -> anyhow::Result<RunFolder> {
     let Some(out) = &args.out else {
-        let newest = newest_run(protocol.task);
+        let newest = newest_run(&settings::run_prefix(protocol.task, goal));
         let example = newest.unwrap_or_else(|| Path::new("runs").join("<name>"));
         bail!(
             "--resume needs the run to continue: add --out, for instance --out {}",
@@ -214,21 +274,22 @@ fn resume(protocol: &Protocol, args: &TrainArgs, choices: &Choices) -> anyhow::R
         );
     };
     let config = RunFolder::open(out)?.config().clone();
-    if config.task != protocol.task {
+    let of = Goal::of(&config);
+    if config.task != protocol.task || of != goal {
         bail!(
-            "{} is a {} run: continue it with {}",
+            "{} is a {}{} run: continue it with {}",
             out.display(),
+            of.prefix(),
             config.task,
-            continue_with(&config.task, out)
+            continue_with(&config, out)
         );
     }
     settings::refuse_changes(&config, args, choices)?;
     Ok(RunFolder::resume(out)?)
 }
 
-/// The newest run of a task in `runs/` (their names sort by time).
-fn newest_run(task: &str) -> Option<PathBuf> {
-    let prefix = format!("{task}-");
+/// The newest run in `runs/` whose name begins so (the rest of it sorts by time).
+fn newest_run(prefix: &str) -> Option<PathBuf> {
     std::fs::read_dir("runs")
         .ok()?
         .flatten()
@@ -236,7 +297,7 @@ fn newest_run(task: &str) -> Option<PathBuf> {
         .filter(|path| RunFolder::is_run(path))
         .filter(|path| {
             let name = path.file_name().and_then(|name| name.to_str());
-            name.is_some_and(|name| name.starts_with(&prefix))
+            name.is_some_and(|name| name.starts_with(prefix))
         })
         .max()
 }
@@ -272,14 +333,19 @@ fn open(config: &RunConfig) -> anyhow::Result<Option<Splits>> {
 
 fn report(folder: &RunFolder, summary: &Summary) {
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-    let test = summary.test_accuracy.map_or("-".to_owned(), percent);
-    let best = match (summary.best_step, summary.best_dev_accuracy) {
-        (Some(step), Some(accuracy)) => {
-            format!(" (model of step {step}, dev {})", percent(accuracy))
+    match Goal::of(folder.config()) {
+        Goal::Classify => report_test(summary, percent),
+        Goal::FillIn => {
+            if let (Some(step), Some(loss)) = (summary.best_step, summary.best_dev_loss) {
+                say(&format!("best dev loss {loss:.4} (model of step {step})"));
+            }
+            say(&format!(
+                "start from it with ls-train {} --init {}, and the same --preset and --set model.…",
+                folder.config().task,
+                folder.path().display()
+            ));
         }
-        _ => String::new(),
-    };
-    say(&format!("test accuracy {test}{best}"));
+    }
     say(&format!(
         "{} steps in {}; everything is in {}",
         summary.steps,
@@ -288,8 +354,24 @@ fn report(folder: &RunFolder, summary: &Summary) {
     ));
 }
 
-fn continue_with(task: &str, out: &Path) -> String {
-    format!("ls-train {task} --out {} --resume", out.display())
+fn report_test(summary: &Summary, percent: impl Fn(f64) -> String + Copy) {
+    let test = summary.test_accuracy.map_or("-".to_owned(), percent);
+    let best = match (summary.best_step, summary.best_dev_accuracy) {
+        (Some(step), Some(accuracy)) => {
+            format!(" (model of step {step}, dev {})", percent(accuracy))
+        }
+        _ => String::new(),
+    };
+    say(&format!("test accuracy {test}{best}"));
+}
+
+fn continue_with(config: &RunConfig, out: &Path) -> String {
+    let prefix = Goal::of(config).prefix();
+    format!(
+        "ls-train {prefix}{} --out {} --resume",
+        config.task,
+        out.display()
+    )
 }
 
 /// The command as it was typed, program's folder left out, quoted where a shell would want it.

@@ -7,13 +7,14 @@
 use transformer_ls_datasets::image;
 use transformer_ls_infer::run::TrainingConfig;
 
-use super::Protocol;
+use super::{Protocol, strong};
 
 /// Image as Nyströmformer trains it.
 pub fn protocol() -> Protocol {
     Protocol {
         task: "image",
         preset: "image",
+        strong: strong::of("image"),
         seed: 1234,
         training: TrainingConfig {
             steps: 35_000,

@@ -12,7 +12,7 @@ use transformer_ls_infer::run::TrainingConfig;
 
 use crate::trainer::progress::count;
 
-use super::{Cancelled, Generate, Prepared, Protocol};
+use super::{Cancelled, Generate, Prepared, Protocol, strong};
 
 /// ListOps as the Transformer-LS release trains it.
 ///
@@ -22,6 +22,7 @@ pub fn protocol() -> Protocol {
     Protocol {
         task: "listops",
         preset: "listops",
+        strong: strong::of("listops"),
         seed: 1234,
         training: TrainingConfig {
             steps: 5000,

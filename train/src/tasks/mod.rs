@@ -8,6 +8,7 @@ pub mod image;
 pub mod listops;
 pub mod pathfinder;
 pub mod retrieval;
+pub mod strong;
 pub mod text;
 
 use std::path::Path;
@@ -16,6 +17,8 @@ use transformer_ls_datasets::DatasetError;
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::pathfinder::Difficulty;
 use transformer_ls_infer::run::{DataConfig, TrainingConfig};
+
+use strong::Strong;
 
 /// Told how many samples are made, and of how many.
 pub type Prepared<'a> = &'a dyn Fn(usize, usize);
@@ -33,8 +36,10 @@ pub struct Protocol {
     pub preset: &'static str,
     /// The seed taken when none is named.
     pub seed: u64,
-    /// Batches, rates and intervals.
+    /// Batches, rates and intervals, as published.
     pub training: TrainingConfig,
+    /// Those of the strong preset, and of pretraining.
+    pub strong: Strong,
     /// The tokens taken when none are named; `None` where a task leaves no choice.
     pub tokenizer: Option<Tokenizer>,
     /// The difficulty taken when none is named; `None` where a task leaves no choice.
@@ -45,6 +50,24 @@ pub struct Protocol {
     pub is_prepared: fn(&DataConfig) -> bool,
     /// Makes the data; `None` where it can't be made.
     pub generate: Option<Generator>,
+}
+
+impl Protocol {
+    /// Batches, rates and intervals of a preset of the task.
+    pub fn training(&self, preset: &str) -> &TrainingConfig {
+        match preset.ends_with("-strong") {
+            true => &self.strong.training,
+            false => &self.training,
+        }
+    }
+
+    /// The same where the preset is to fill in tokens.
+    pub fn pretraining(&self, preset: &str) -> TrainingConfig {
+        TrainingConfig {
+            learning_rate: self.strong.pretraining_rate,
+            ..self.training(preset).clone()
+        }
+    }
 }
 
 /// What data to make.

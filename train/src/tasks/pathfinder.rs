@@ -11,7 +11,7 @@ use transformer_ls_datasets::DatasetError;
 use transformer_ls_datasets::pathfinder::{self, Difficulty, Size, generate};
 use transformer_ls_infer::run::{DataConfig, TrainingConfig};
 
-use super::{Cancelled, Generate, Generator, Prepared, Protocol};
+use super::{Cancelled, Generate, Generator, Prepared, Protocol, strong};
 use crate::trainer::progress::count;
 
 /// The tokens of a step: 256 images of 32 × 32.
@@ -44,6 +44,7 @@ fn protocol(size: Size, is_prepared: fn(&DataConfig) -> bool, generate: Generato
     Protocol {
         task: size.task(),
         preset: size.task(),
+        strong: strong::of(size.task()),
         seed: 1234,
         training: TrainingConfig {
             steps: 62_400,

@@ -6,13 +6,14 @@
 use transformer_ls_datasets::retrieval;
 use transformer_ls_infer::run::TrainingConfig;
 
-use super::Protocol;
+use super::{Protocol, strong};
 
 /// Retrieval as the Transformer-LS release trains it.
 pub fn protocol() -> Protocol {
     Protocol {
         task: "retrieval",
         preset: "retrieval",
+        strong: strong::of("retrieval"),
         seed: 4096,
         training: TrainingConfig {
             steps: 30_000,

@@ -7,13 +7,14 @@
 use transformer_ls_datasets::text;
 use transformer_ls_infer::run::TrainingConfig;
 
-use super::Protocol;
+use super::{Protocol, strong};
 
 /// Text as the Transformer-LS release trains it.
 pub fn protocol() -> Protocol {
     Protocol {
         task: "text",
         preset: "text",
+        strong: strong::of("text"),
         seed: 1234,
         training: TrainingConfig {
             steps: 20_000,

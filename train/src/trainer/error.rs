@@ -20,6 +20,9 @@ pub enum TrainError {
     /// The schedule or the optimizer cannot be.
     #[error(transparent)]
     Optim(#[from] crate::optim::OptimError),
+    /// The run can't start from another.
+    #[error(transparent)]
+    Source(#[from] super::initial::SourceError),
     /// An evaluation failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),

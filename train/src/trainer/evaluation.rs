@@ -6,7 +6,7 @@ use burn::data::dataloader::Progress;
 use burn::module::Module;
 use burn::train::{EventProcessorTraining, LearnerEvent, TrainingItem};
 use transformer_ls_datasets::Split;
-use transformer_ls_infer::evaluate::{EvaluateError, Evaluation, evaluate};
+use transformer_ls_infer::evaluate::{EvaluateError, Evaluation};
 use transformer_ls_infer::run::MetricLine;
 
 use super::checkpoint::Best;
@@ -43,16 +43,21 @@ impl Loop {
         self.pace.evaluation(dev.seconds);
         self.event(|events| events.process_train(LearnerEvent::EndEpoch(epoch)))?;
 
+        let pretraining = self.setup.masking.is_some();
         let better = self
             .state
             .best
             .as_ref()
-            .is_none_or(|best| dev.accuracy > best.accuracy);
+            .is_none_or(|best| match pretraining {
+                true => dev.loss < best.loss,
+                false => dev.accuracy > best.accuracy,
+            });
         if better {
-            let model = self.learner.model().valid().classifier;
+            let weights = self.learner.model().valid().state_dict();
+            let weights = weights.map_err(|error| TrainError::Internal(error.to_string()))?;
             self.setup
                 .folder
-                .save_weights(&model, step, Some(dev.accuracy))?;
+                .save_state(&weights, step, Some(dev.accuracy))?;
             self.state.best = Some(Best {
                 step,
                 accuracy: dev.accuracy,
@@ -79,10 +84,10 @@ impl Loop {
                 total_items: total,
             })
         })?;
-        let model = self.learner.model().valid().classifier;
+        let model = self.learner.model().valid();
         let interrupter = self.interrupter.clone();
-        let result = evaluate(
-            &model,
+        let result = model.evaluate(
+            self.setup.masking,
             self.setup.dev.as_ref(),
             &self.setup.batcher,
             self.setup.folder.config().training.eval_batch_size,
@@ -145,7 +150,7 @@ impl Loop {
         if !end.is_multiple_of(every) {
             evaluations += 1;
         }
-        if end == config.training.steps {
+        if end == config.training.steps && self.setup.masking.is_none() {
             evaluations += 1; // the test
         }
         Left {

@@ -18,8 +18,10 @@ use burn::data::dataset::transform::PartialDataset;
 use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::Device;
 use transformer_ls_datasets::Sample;
-use transformer_ls_infer::batch::{Batch, Batcher};
+use transformer_ls_infer::batch::Batcher;
 
+use super::masking::Masking;
+use super::model::Batch;
 use super::order::{Purpose, Schedule, derive};
 
 /// In which order samples are visited.
@@ -43,6 +45,7 @@ pub struct StepLoader {
     order: Order,
     steps: Range<usize>,
     device: Device,
+    masking: Option<Masking>,
 }
 
 impl StepLoader {
@@ -62,6 +65,7 @@ impl StepLoader {
             order: Order::Shuffled { seed },
             steps,
             device,
+            masking: None,
         }
     }
 
@@ -81,7 +85,13 @@ impl StepLoader {
             order: Order::Stored,
             steps,
             device,
+            masking: None,
         }
+    }
+
+    /// Batches with hidden tokens, if any are to be hidden.
+    pub fn masked(self, masking: Option<Masking>) -> Self {
+        Self { masking, ..self }
     }
 }
 
@@ -114,6 +124,7 @@ impl DataLoader<Batch> for StepLoader {
             },
             Order::Stored => {
                 Self::stored(dataset, self.batcher, self.batch_size, self.device.clone())
+                    .masked(self.masking)
             }
         })
     }
@@ -176,9 +187,16 @@ impl Iterator for Ahead<'_> {
                 Order::Shuffled { seed } => Some(derive(seed, Purpose::Dropout, step as u64)),
                 Order::Stored => None,
             };
-            self.loader
-                .batcher
-                .batch(&samples, &self.loader.device, dropout)
+            let (batcher, device) = (&self.loader.batcher, &self.loader.device);
+            let Some(masking) = self.loader.masking else {
+                return batcher.batch(&samples, device, dropout).into();
+            };
+            let mask = match self.loader.order {
+                Order::Shuffled { .. } => masking.step(step),
+                Order::Stored => masking.dev(step * self.loader.batch_size),
+            };
+            let hides = |document, place| mask.hides(document, place);
+            Batch::Masked(batcher.masked_batch(&samples, device, dropout, &hides))
         }))
     }
 }

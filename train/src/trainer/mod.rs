@@ -12,8 +12,10 @@ mod error;
 mod evaluation;
 mod figures;
 mod handover;
+mod initial;
 pub mod interrupt;
 mod loader;
+mod masking;
 pub mod memory;
 mod model;
 pub mod order;
@@ -29,26 +31,26 @@ use std::time::Instant;
 
 use burn::data::dataset::Dataset;
 use burn::module::Module;
-use burn::tensor::Device;
 use burn::train::metric::LearningRateMetric;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
-use transformer_ls_burn::{Classifier, ClassifierConfig, weights};
 use transformer_ls_datasets::{Sample, Split};
-use transformer_ls_infer::device::{ChosenDevice, for_drawing_weights};
+use transformer_ls_infer::device::ChosenDevice;
 use transformer_ls_infer::evaluate::{EvaluateError, evaluate};
 use transformer_ls_infer::run::{MetricLine, RunFolder, Summary, TrainingConfig, versions};
 
 pub use checkpoint::{Best, State};
 pub use error::TrainError;
 pub use figures::{Figure, StepOutput, Sums};
+pub(crate) use initial::initial_weights;
+pub use initial::{Source, SourceError};
 pub use loader::{Order, StepLoader};
+pub use masking::{Mask, Masking};
 pub(crate) use model::take_step;
-pub use model::{TrainingModel, cross_entropy};
+pub use model::{Batch, TrainingModel, cross_entropy};
 pub use progress::Display;
 
 use crate::optim::{AdamWConfig, Beta1, OneCycle};
 use handover::{EveryCall, handovers};
-use order::{Purpose, derive};
 use progress::{duration, say};
 use renderer::{NoTextFiles, renderer};
 use strategy::{Ended, Setup, StepStrategy};
@@ -79,6 +81,8 @@ pub struct Sitting {
 pub enum Ending {
     /// The schedule is done, and the best model was tested.
     Finished(Summary),
+    /// The schedule of a pretraining run is done. The test split was not looked at.
+    Pretrained(Summary),
     /// `--stop-after` was reached: evaluated on dev and saved, but not tested, for the
     /// test split is looked at once, when a run is complete.
     Stopped(Summary),
@@ -87,22 +91,6 @@ pub enum Ending {
         /// Steps taken.
         step: usize,
     },
-}
-
-/// A model with the weights that the seed gives, the same on every device where the build has
-/// Flex to draw them on.
-pub(crate) fn initial_weights(
-    model: &ClassifierConfig,
-    seed: u64,
-    device: &Device,
-) -> Result<Classifier, TrainError> {
-    let drawing = for_drawing_weights().unwrap_or_else(|| device.clone());
-    drawing.seed(derive(seed, Purpose::Weights, 0));
-    let drawn = weights::state_dict(&model.init(&drawing)?);
-    let model = model.init(device)?;
-    drawn
-        .and_then(|drawn| weights::load(model, drawn))
-        .map_err(|cause| TrainError::Internal(cause.to_string()))
 }
 
 /// The model with its optimizer and its schedule, as `training` has them.
@@ -136,9 +124,7 @@ pub fn train(
     let training = &config.training;
     let device = chosen.device.clone().autodiff();
 
-    let model = TrainingModel {
-        classifier: initial_weights(&config.model, config.seed, &device)?,
-    };
+    let model = TrainingModel::init(&config, &device)?;
     let (state, resumed) = match checkpoint::read_latest(&folder, &model)? {
         Some(resumed) => {
             for warning in &resumed.warnings {
@@ -148,9 +134,15 @@ pub fn train(
         }
         None => (State::default(), None),
     };
+    let model = match resumed {
+        Some(_) => model,
+        None => model.started_from(&folder)?,
+    };
     let metrics = folder.metrics(state.metrics_bytes)?;
     announce(&folder, chosen, splits, &model, &state);
 
+    let masking = config.pretraining.as_ref();
+    let masking = masking.map(|pretraining| Masking::new(config.seed, pretraining.mask));
     let batcher = config.batcher(&chosen.device);
     let loader = StepLoader::shuffled(
         splits.train.clone(),
@@ -159,13 +151,15 @@ pub fn train(
         config.seed,
         state.step..training.steps,
         device.clone(),
-    );
+    )
+    .masked(masking);
     let dev_loader = StepLoader::stored(
         splits.dev.clone(),
         batcher,
         training.eval_batch_size,
         chosen.device.clone(),
-    );
+    )
+    .masked(masking);
 
     let intervals = state.step / training.evaluate_every;
     let is_resumed = resumed.is_some();
@@ -178,6 +172,7 @@ pub fn train(
         batcher,
         schedule,
         dev: splits.dev.clone(),
+        masking,
         state,
         metrics,
         collector,
@@ -227,6 +222,11 @@ pub fn train(
             let summary = summary(&folder, chosen, sitting, &state, None);
             folder.write_summary(&summary)?;
             Ok(Ending::Stopped(summary))
+        }
+        Ended::Complete if config.pretraining.is_some() => {
+            let summary = summary(&folder, chosen, sitting, &state, None);
+            folder.write_summary(&summary)?;
+            Ok(Ending::Pretrained(summary))
         }
         Ended::Complete => {
             let learning_rate = |step| schedule.learning_rate(step);
@@ -302,6 +302,7 @@ fn summary(
     Summary {
         test_accuracy,
         best_dev_accuracy: state.best.as_ref().map(|best| best.accuracy),
+        best_dev_loss: state.best.as_ref().map(|best| best.loss),
         best_step: state.best.as_ref().map(|best| best.step),
         steps: state.step,
         wall_seconds: state.seconds,
@@ -337,6 +338,18 @@ fn announce(
         "device {} ({}): {}; attention path {}: {}",
         chosen.name, chosen.adapter, chosen.reason, path.name, path.reason
     ));
+    if let Some(pretraining) = &config.pretraining {
+        say(&format!(
+            "learning to fill in tokens, of which {:.0} % are hidden; loss and accuracy are theirs",
+            100.0 * pretraining.mask
+        ));
+    }
+    if let Some(init) = &config.init {
+        say(&format!(
+            "started from the encoder of {}",
+            init.run.display()
+        ));
+    }
     let training = &config.training;
     let position = match state.step {
         0 => String::new(),

@@ -7,7 +7,7 @@
 /// What a derived number is for; each purpose has numbers of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// The initial weights (number 0).
+    /// The initial weights (number 0; those of a decoder, number 1).
     Weights,
     /// The order of the samples in an epoch.
     Order,
@@ -15,6 +15,10 @@ pub enum Purpose {
     Step,
     /// The dropout masks of a step.
     Dropout,
+    /// The tokens that a step of pretraining hides.
+    Mask,
+    /// The tokens of dev that pretraining hides (number 0).
+    DevMask,
 }
 
 impl Purpose {
@@ -25,6 +29,8 @@ impl Purpose {
             Purpose::Order => 0x04DE_4000_0000_0003,
             Purpose::Step => 0x57E9_0000_0000_0005,
             Purpose::Dropout => 0xD409_0A75_0000_0007,
+            Purpose::Mask => 0x3A5C_0000_0000_0009,
+            Purpose::DevMask => 0xDE3A_5C00_0000_000B,
         }
     }
 }

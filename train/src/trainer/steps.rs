@@ -9,14 +9,13 @@ use burn::train::{
     EventProcessorTraining, Interrupter, Learner, LearnerEvent, LearningCheckpointer,
     SupervisedTrainingEventProcessor, TrainingComponents, TrainingItem,
 };
-use transformer_ls_infer::batch::Batch;
 
 use super::checkpoint::{self, State};
 use super::error::TrainError;
 use super::figures::{Ledger, StepOutput};
 use super::interrupt;
 use super::memory;
-use super::model::{TrainingModel, take_step};
+use super::model::{Batch, TrainingModel, take_step};
 use super::order::{Purpose, derive};
 use super::progress::{Display, Estimate, Pace};
 use super::strategy::{Ended, Setup};

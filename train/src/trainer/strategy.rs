@@ -31,6 +31,7 @@ use crate::optim::OneCycle;
 use super::checkpoint::State;
 use super::error::TrainError;
 use super::handover::Collector;
+use super::masking::Masking;
 use super::model::TrainingModel;
 use super::progress::Display;
 use super::steps::Loop;
@@ -63,6 +64,8 @@ pub struct Setup {
     pub batcher: Batcher,
     /// The dev split.
     pub dev: Arc<dyn Dataset<Sample>>,
+    /// What is hidden of it, in pretraining.
+    pub masking: Option<Masking>,
     /// Where the run stands.
     pub state: State,
     /// `metrics.jsonl`, cut to the state.

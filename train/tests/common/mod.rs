@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::Device;
-use transformer_ls_burn::weights::save_safetensors;
 use transformer_ls_infer::run::{MetricLine, RunFolder, Summary};
 use transformer_ls_train::trainer::TrainingModel;
 
@@ -84,12 +83,11 @@ impl Workplace {
         let folder = self.folder(out);
         let checkpoint = folder.latest_checkpoint().expect("readable");
         let path = checkpoint.expect("a checkpoint").path.join("model.bpk");
-        let model = TrainingModel {
-            classifier: folder.config().model.init(&Device::flex()).expect("valid"),
-        };
+        let model = TrainingModel::init(folder.config(), &Device::flex()).expect("valid");
         let record = ModuleRecord::load(path).expect("a record");
         let model = model.try_load_record(record).expect("fits");
-        save_safetensors(&model.classifier, &Default::default()).expect("saves")
+        let state = model.state_dict().expect("readable");
+        state.to_safetensors(&Default::default()).expect("saves")
     }
 
     /// Waits until the run has written the checkpoint of `step` or a later one.

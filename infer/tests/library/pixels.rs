@@ -1,0 +1,114 @@
+//! Pixels as numbers: normalised as published, and none of them padding.
+
+use crate::common::config;
+use burn::tensor::{Device, Tensor};
+use transformer_ls_burn::{ClassifierConfig, Input, Pooling, presets};
+use transformer_ls_datasets::pixels::Normalization;
+use transformer_ls_datasets::{Documents, Sample};
+use transformer_ls_infer::batch::Batcher;
+
+fn images(side: usize) -> Vec<Sample> {
+    let pixel = |image: usize, at: usize| ((at * (7 + image) + image) % 4 * 85) as u16;
+    (0..3)
+        .map(|image| Sample {
+            documents: Documents::One((0..side * side).map(|at| pixel(image, at)).collect()),
+            label: 1,
+        })
+        .collect()
+}
+
+#[test]
+fn strong_presets_normalise_as_published() {
+    for (task, published) in [
+        ("image", Normalization::S4_IMAGE),
+        ("pathfinder32", Normalization::MEGA_PATHFINDER),
+        ("pathfinder64", Normalization::MEGA_PATHFINDER),
+        ("path-x", Normalization::MEGA_PATHFINDER),
+        ("pathfinder256", Normalization::MEGA_PATHFINDER),
+    ] {
+        let preset = presets::find(&format!("{task}-strong")).expect(task);
+        assert_eq!((preset.task, preset.published_accuracy), (task, None));
+        let model = preset.model;
+        assert_eq!(model.input, Input::Floats);
+        assert!((model.input_mean - f64::from(published.mean)).abs() < 1e-7);
+        assert!((model.input_deviation - f64::from(published.deviation)).abs() < 1e-7);
+        // A window sees its own segment and half of one on either side: rows of the image.
+        let side = (model.max_length as f64).sqrt() as usize;
+        assert!(model.window >= 2 * side, "{task}");
+    }
+}
+
+/// Black pixels are tokens like any other: batches are packed, and the model reads them.
+#[test]
+fn black_pixels_are_real() {
+    let device = Device::flex();
+    for pooling in [Pooling::MeanAll, Pooling::MeanReal, Pooling::ClassLast] {
+        let config = ClassifierConfig {
+            vocab_size: 256,
+            max_length: 36,
+            pooling,
+            rotary: true,
+            learned_positions: false,
+            input: Input::Floats,
+            ..config().model
+        };
+        device.seed(3);
+        let model = config.init(&device).expect("valid");
+        let logits = |samples: &[Sample], packed| {
+            let batcher = Batcher::for_model(&config, packed);
+            let batch = batcher.batch(samples, &device, None);
+            assert_eq!(batch.real_tokens, samples.len() * 36);
+            batch.logits(&model)
+        };
+        let difference = |a: Tensor<2>, b: Tensor<2>| (a - b).abs().max().into_scalar::<f32>();
+        let samples = images(6);
+        let whole = logits(&samples, true);
+        assert!(difference(whole.clone(), logits(&samples, false)) < 1e-5);
+        // Another shade of black is another image.
+        let mut grey = samples.clone();
+        for sample in &mut grey {
+            if let Documents::One(pixels) = &mut sample.documents {
+                pixels
+                    .iter_mut()
+                    .for_each(|pixel| *pixel = (*pixel).max(40));
+            }
+        }
+        assert!(difference(whole, logits(&grey, true)) > 1e-3, "{pooling:?}");
+    }
+}
+
+#[test]
+fn masks_hide_what_they_are_asked_to_and_no_padding() {
+    let device = Device::flex();
+    let mut samples = images(4);
+    if let Documents::One(pixels) = &mut samples[1].documents {
+        pixels.truncate(5);
+    }
+    let hides = |document: usize, place: usize| (document + place).is_multiple_of(3);
+    for input in [Input::Ids, Input::Floats] {
+        let model = ClassifierConfig {
+            max_length: 16,
+            input,
+            ..config().model
+        };
+        for packed in [false, true] {
+            let batch =
+                Batcher::for_model(&model, packed).masked_batch(&samples, &device, None, &hides);
+            let mut wanted: Vec<i64> = Vec::new();
+            for (index, sample) in samples.iter().enumerate() {
+                let pixels = sample.documents.iter().next().expect("one document");
+                let hidden = pixels
+                    .iter()
+                    .enumerate()
+                    // A sample's documents count apart.
+                    .filter(|(place, _)| hides(2 * index, *place))
+                    .filter(|(_, id)| input == Input::Floats || **id != 0);
+                wanted.extend(hidden.map(|(_, &id)| i64::from(id)));
+            }
+            assert!(wanted.len() > 8);
+            assert_eq!((batch.masked, batch.real_tokens), (wanted.len(), 37));
+            let targets = batch.tokens[0].targets().into_data();
+            assert_eq!(targets.iter::<i64>().collect::<Vec<_>>(), wanted);
+        }
+    }
+}
