@@ -105,6 +105,6 @@ fn from_preset(name: &str) -> anyhow::Result<RunConfig> {
             cache: None,
             packed: Packing::Auto,
         },
-        training: TrainingConfig::elsewhere(),
+        training: TrainingConfig::default(),
     })
 }

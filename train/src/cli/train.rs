@@ -60,6 +60,12 @@ pub(super) struct TrainArgs {
     /// Stop after step N all the same
     #[arg(long, value_name = "N", value_parser = positive)]
     stop_after: Option<usize>,
+    /// Write TensorBoard event files into the run folder, too
+    ///
+    /// `tensorboard --logdir runs` shows them. A run that has some keeps writing them when it is
+    /// resumed.
+    #[arg(long)]
+    tensorboard: bool,
     /// Steps between checkpoints
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(super) checkpoint_every: Option<usize>,
@@ -144,6 +150,7 @@ pub(super) fn run(task: &str, args: &TrainArgs, choices: &Choices) -> anyhow::Re
     let sitting = Sitting {
         stop_after: args.stop_after,
         command: command_line(),
+        tensorboard: args.tensorboard,
         display,
     };
     match train(folder.clone(), &chosen, &splits, &sitting)? {

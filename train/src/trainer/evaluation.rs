@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 
 use burn::data::dataloader::Progress;
-use burn::module::Module;
 use burn::train::{EventProcessorTraining, LearnerEvent, TrainingItem};
 use transformer_ls_datasets::Split;
 use transformer_ls_infer::evaluate::{EvaluateError, Evaluation, evaluate};
@@ -49,7 +48,7 @@ impl Loop {
             .as_ref()
             .is_none_or(|best| dev.accuracy > best.accuracy);
         if better {
-            let model = self.learner.model().valid().classifier;
+            let model = self.evaluated_model();
             self.setup
                 .folder
                 .save_weights(&model, step, Some(dev.accuracy))?;
@@ -79,7 +78,7 @@ impl Loop {
                 total_items: total,
             })
         })?;
-        let model = self.learner.model().valid().classifier;
+        let model = self.evaluated_model();
         let interrupter = self.interrupter.clone();
         let result = evaluate(
             &model,
@@ -127,13 +126,20 @@ impl Loop {
             device_bytes,
         };
         if train.samples > 0 {
-            self.setup.metrics.append(&line)?;
+            self.append(&line)?;
         }
         line.split = Split::Dev;
         line.loss = dev.loss;
         line.accuracy = dev.accuracy;
         line.tokens_per_second = dev.tokens as f64 / dev.seconds.max(1e-9);
-        self.setup.metrics.append(&line)?;
+        self.append(&line)
+    }
+
+    fn append(&mut self, line: &MetricLine) -> Result<(), TrainError> {
+        self.setup.metrics.append(line)?;
+        if let Some(files) = &mut self.setup.event_files {
+            files.append(line)?;
+        }
         Ok(())
     }
 

@@ -43,10 +43,11 @@ pub use error::TrainError;
 pub use figures::{Figure, StepOutput, Sums};
 pub use loader::{Order, StepLoader};
 pub(crate) use model::take_step;
-pub use model::{TrainingModel, cross_entropy};
+pub use model::{TrainingModel, cross_entropy, smoothed_cross_entropy};
 pub use progress::Display;
 
-use crate::optim::{AdamWConfig, Beta1, OneCycle};
+use crate::optim::{AdamWConfig, MovingAverage, Schedule};
+use crate::tensorboard::EventFiles;
 use handover::{EveryCall, handovers};
 use order::{Purpose, derive};
 use progress::{duration, say};
@@ -70,6 +71,8 @@ pub struct Sitting {
     pub stop_after: Option<usize>,
     /// The command line, for the summary.
     pub command: String,
+    /// Whether event files for TensorBoard are written; a run that has some keeps writing them.
+    pub tensorboard: bool,
     /// How the run shows itself.
     pub display: Display,
 }
@@ -109,10 +112,10 @@ pub(crate) fn initial_weights(
 pub(crate) fn learner(
     model: TrainingModel,
     training: &TrainingConfig,
-) -> Result<(Learner<TrainingModel>, OneCycle), TrainError> {
-    let schedule = OneCycle::new(training.steps, training.warmup, training.learning_rate)?;
+) -> Result<(Learner<TrainingModel>, Schedule), TrainError> {
+    let schedule = Schedule::new(training)?;
     let optimizer = AdamWConfig {
-        beta1: Beta1::Cycled(schedule),
+        beta1: schedule.beta1(),
         beta2: training.beta2,
         epsilon: training.epsilon,
         weight_decay: training.weight_decay,
@@ -139,16 +142,17 @@ pub fn train(
     let model = TrainingModel {
         classifier: initial_weights(&config.model, config.seed, &device)?,
     };
-    let (state, resumed) = match checkpoint::read_latest(&folder, &model)? {
+    let (state, resumed, mean) = match checkpoint::read_latest(&folder, &model)? {
         Some(resumed) => {
             for warning in &resumed.warnings {
                 eprintln!("warning: {warning}");
             }
-            (resumed.state, Some(resumed.records))
+            (resumed.state, Some(resumed.records), resumed.average)
         }
-        None => (State::default(), None),
+        None => (State::default(), None, None),
     };
     let metrics = folder.metrics(state.metrics_bytes)?;
+    let event_files = EventFiles::open(&folder, sitting.tensorboard)?;
     announce(&folder, chosen, splits, &model, &state);
 
     let batcher = config.batcher(&chosen.device);
@@ -159,7 +163,8 @@ pub fn train(
         config.seed,
         state.step..training.steps,
         device.clone(),
-    );
+    )
+    .accumulate(training.accumulate);
     let dev_loader = StepLoader::stored(
         splits.dev.clone(),
         batcher,
@@ -178,8 +183,14 @@ pub fn train(
         batcher,
         schedule,
         dev: splits.dev.clone(),
+        parts: loader.parts(),
+        average: training.ema.map(|decay| match mean {
+            Some(mean) => MovingAverage::resumed(decay, mean),
+            None => MovingAverage::new(decay),
+        }),
         state,
         metrics,
+        event_files,
         collector,
         stop_after: sitting.stop_after,
         display: sitting.display,
@@ -276,7 +287,8 @@ fn test(
     state.seconds += started.elapsed().as_secs_f64();
     state.peak_bytes = memory::peak(&chosen.device, state.peak_bytes);
     let mut metrics = folder.metrics(state.metrics_bytes)?;
-    metrics.append(&MetricLine {
+    let event_files = EventFiles::open(folder, sitting.tensorboard)?;
+    let line = MetricLine {
         step: best_step,
         split: Split::Test,
         loss: test.loss,
@@ -285,7 +297,11 @@ fn test(
         tokens_per_second: test.tokens as f64 / test.seconds.max(1e-9),
         seconds: state.seconds,
         device_bytes: transformer_ls_infer::device::device_bytes(&chosen.device),
-    })?;
+    };
+    metrics.append(&line)?;
+    if let Some(mut files) = event_files {
+        files.append(&line)?;
+    }
     metrics.durable_bytes()?;
     let summary = summary(folder, chosen, sitting, &state, Some(test.accuracy));
     folder.write_summary(&summary)?;
