@@ -203,7 +203,14 @@ fn a_run_that_had_none_gets_all_of_it_and_one_that_wants_none_has_none() {
     let stopped = place.train("run", &[STEPS, &["--stop-after", "12"]].concat());
     assert!(stopped.status.success(), "{}", stderr(&stopped));
     assert!(!place.path("run/tensorboard").exists());
-    let resumed = place.run(&["listops", "--out", "run", "--resume", "--tensorboard"]);
+    let with_files = ["listops", "--out", "run", "--resume", "--tensorboard"];
+    let resumed = place.run(&with_files);
     assert!(resumed.status.success(), "{}", stderr(&resumed));
+    let times = agree(&place, "run");
+    // A finished run, too: the files are there already, or are made.
+    assert!(place.run(&with_files).status.success());
+    assert_eq!(agree(&place, "run"), times);
+    std::fs::remove_dir_all(place.path("run/tensorboard")).unwrap();
+    assert!(place.run(&with_files).status.success());
     agree(&place, "run");
 }

@@ -19,6 +19,7 @@ use super::counted::{Counted, Unit};
 use super::generate::generate;
 use super::{Done, settings};
 use crate::tasks::{self, Generate, Protocol};
+use crate::tensorboard::EventFiles;
 use crate::trainer::progress::{duration, say};
 use crate::trainer::{Display, Ending, Sitting, Splits, train};
 
@@ -138,6 +139,7 @@ pub(super) fn run(task: &str, args: &TrainArgs, choices: &Choices) -> anyhow::Re
     let folder = Arc::new(folder);
     log_to(display, folder.path());
     if let Some(summary) = folder.read_summary()?.filter(finished) {
+        EventFiles::open(&folder, args.tensorboard)?;
         say(&format!("{} is finished already", folder.path().display()));
         report(&folder, &summary);
         return Ok(Done::Completely);
