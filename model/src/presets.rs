@@ -23,8 +23,8 @@ const PAPER: &str = "Zhu et al. 2021 (arXiv 2107.02192), table 1, and its releas
 const NYSTROMFORMER: &str =
     "sizes of Xiong et al. 2021 (Nyströmformer) with long-short attention; no published figure";
 
-const STRONG: &str = "depth, width and heads of Amos et al. 2024 (Never Train from Scratch, ICLR \
-     2024) with long-short attention and rotary positions; no published figure";
+const STRONG: &str =
+    "Amos et al. 2024 (Never Train from Scratch): sizes; with long-short attention, no figure";
 
 /// Every preset, task by task, the default of a task first.
 ///

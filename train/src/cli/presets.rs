@@ -25,7 +25,6 @@ pub(super) fn run(args: &PresetsArgs) -> anyhow::Result<Done> {
     }
     let columns = [
         ("preset", Side::Left),
-        ("task", Side::Left),
         ("parameters", Side::Right),
         ("layers", Side::Right),
         ("width", Side::Right),
@@ -51,7 +50,6 @@ pub(super) fn run(args: &PresetsArgs) -> anyhow::Result<Done> {
             let model = &preset.model;
             Ok(vec![
                 preset.name.to_string(),
-                preset.task.to_string(),
                 count(parameters(preset)?),
                 model.layers.to_string(),
                 model.d_model.to_string(),
@@ -76,6 +74,7 @@ pub(super) fn run(args: &PresetsArgs) -> anyhow::Result<Done> {
 
 /// What the columns mean.
 const LEGEND: &str = "
+preset     its name begins with its task's
 w          window: a token attends to its segment of w tokens and w/2 on either side (model.window)
 r          rank: and to the whole document, summarised as r rows (model.rank)
 length     the longest document, in tokens (model.max_length)
