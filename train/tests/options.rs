@@ -14,7 +14,9 @@ use transformer_ls_datasets::{Documents, Sample};
 use transformer_ls_infer::batch::Batcher;
 use transformer_ls_infer::run::{ScheduleKind, TrainingConfig};
 use transformer_ls_train::optim::{Beta1, MovingAverage, Schedule, clip_norm};
-use transformer_ls_train::trainer::{StepLoader, cross_entropy, smoothed_cross_entropy};
+use transformer_ls_train::trainer::{
+    Batch, Masking, StepLoader, cross_entropy, smoothed_cross_entropy,
+};
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -271,7 +273,12 @@ fn averages_follow_pytorch() {
 fn a_step_comes_in_the_same_samples_however_it_is_cut() {
     let device = devices().remove(0);
     let sample = |index: usize| Sample {
-        documents: Documents::One(vec![1; index + 1]),
+        // Long enough that chance hides something of each.
+        documents: Documents::One(
+            (0..30 + index)
+                .map(|at| (1 + 50 * index + at) as u16)
+                .collect(),
+        ),
         label: index as u8,
     };
     let loader = |samples: usize, accumulate: usize| {
@@ -286,7 +293,10 @@ fn a_step_comes_in_the_same_samples_however_it_is_cut() {
         .accumulate(accumulate)
     };
     let labels = |loader: &StepLoader| -> Vec<Vec<i32>> {
-        let batches = loader.iter().map(|batch| batch.unwrap().labels);
+        let batches = loader.iter().map(|batch| match batch.unwrap() {
+            Batch::Labelled(batch) => batch.labels,
+            Batch::Masked(batch) => batch.tokens[0].targets(),
+        });
         let read = batches.map(|labels| labels.into_data().convert::<i32>());
         read.map(|data| data.try_to_vec().unwrap()).collect()
     };
@@ -297,6 +307,15 @@ fn a_step_comes_in_the_same_samples_however_it_is_cut() {
         assert_eq!(loader.parts(), accumulate);
         let cut = labels(&loader);
         let joined: Vec<Vec<i32>> = cut.chunks(accumulate).map(|step| step.concat()).collect();
+        assert_eq!(joined, whole);
+    }
+    // However a step is cut, the same tokens of it are hidden.
+    let masked = |parts| labels(&loader(20, parts).masked(Some(Masking::new(7, 0.5))));
+    let whole = masked(1);
+    assert!(whole.iter().all(|hidden| hidden.len() > 8), "{whole:?}");
+    for parts in [2, 3, 8] {
+        let joined = masked(parts);
+        let joined: Vec<Vec<i32>> = joined.chunks(parts).map(|step| step.concat()).collect();
         assert_eq!(joined, whole);
     }
     // Fewer samples than a batch: no part is empty.
