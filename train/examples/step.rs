@@ -20,7 +20,7 @@ use transformer_ls_burn::presets;
 use transformer_ls_datasets::{Documents, Sample};
 use transformer_ls_infer::batch::Batcher;
 use transformer_ls_infer::device::peak_resident_bytes;
-use transformer_ls_train::optim::{AdamWConfig, Beta1, OneCycle};
+use transformer_ls_train::optim::{AdamWConfig, Beta1, OneCycle, Schedule};
 use transformer_ls_train::trainer::TrainingModel;
 
 #[global_allocator]
@@ -64,7 +64,11 @@ fn main() -> Result<()> {
                 weight_decay: 0.0,
             };
             let model = TrainingModel::new(classifier);
-            let mut learner = Learner::new(model, optimizer.init()?, schedule.scheduler());
+            let mut learner = Learner::new(
+                model,
+                optimizer.init()?,
+                Schedule::from(schedule).scheduler(),
+            );
             learner.fork(&device);
             for step in 0..WARM_UP + steps {
                 let start = Instant::now();

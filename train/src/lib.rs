@@ -3,10 +3,11 @@
 //! The crate goes from a parsed command line to a finished run folder:
 //!
 //! * [`tasks`]: what a task is made of, one [`Protocol`](tasks::Protocol) a file;
-//! * [`optim`]: AdamW with a cycled β₁ and the linear one-cycle schedule;
+//! * [`optim`]: AdamW with a cycled β₁, the linear one-cycle schedule, and what else a run may
+//!   ask for;
 //! * [`trainer`]: the loop counted in steps on top of `burn-train`, checkpoints,
 //!   `metrics.jsonl`, progress;
-//! * [`plot`]: learning curves of runs;
+//! * [`plot`]: learning curves of runs, and [`tensorboard`]: the same for TensorBoard;
 //! * [`bench`](mod@bench): time and memory of attention and of a training step;
 //! * [`cli`]: one subcommand a file.
 //!
@@ -20,4 +21,5 @@ pub mod cli;
 pub mod optim;
 pub mod plot;
 pub mod tasks;
+pub mod tensorboard;
 pub mod trainer;

@@ -48,13 +48,92 @@ fn a_killed_run_resumes_to_the_same_weights_and_lines() {
     let (whole, killed) = (place.summary("whole"), place.summary("killed"));
     assert_eq!(whole.test_accuracy, killed.test_accuracy);
     assert_eq!(whole.best_step, killed.best_step);
-    let best = |run: &str| {
-        let bytes = std::fs::read(place.folder(run).weights_path()).unwrap();
-        // Without the metadata, which tells the run's own settings.
-        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-        bytes[8 + header..].to_vec()
+    assert_eq!(place.best_weights("whole"), place.best_weights("killed"));
+}
+
+/// Everything that is off unless it is asked for.
+const OPTIONS: &[&str] = &[
+    "--set",
+    "schedule=cosine",
+    "--set",
+    "accumulate=3",
+    "--set",
+    "clip_norm=0.5",
+    "--set",
+    "label_smoothing=0.1",
+    "--set",
+    "ema=0.9",
+];
+
+#[test]
+fn with_every_option_on_a_killed_run_resumes_to_the_same_weights_and_lines() {
+    let place = Workplace::with_data(300);
+    let steps = &[STEPS, OPTIONS].concat();
+    let whole = place.train("whole", steps);
+    assert!(whole.status.success(), "{}", stderr(&whole));
+    let mut child = place.spawn_training("killed", steps);
+    place.wait_for_checkpoint("killed", 12);
+    child.kill().expect("SIGKILL");
+    let status = child.wait().expect("ended");
+    assert!(!status.success(), "the run ended before it could be killed");
+    let resumed = place.resume("killed");
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    assert_eq!(place.final_weights("whole"), place.final_weights("killed"));
+    assert_eq!(place.average("whole"), place.average("killed"));
+    assert_ne!(place.average("whole"), place.final_weights("whole"));
+    assert_eq!(
+        comparable(&place.metrics("whole")),
+        comparable(&place.metrics("killed"))
+    );
+    // And it is another run than one without them.
+    let plain = place.train("plain", STEPS);
+    assert!(plain.status.success(), "{}", stderr(&plain));
+    assert_ne!(place.final_weights("plain"), place.final_weights("whole"));
+}
+
+#[test]
+fn the_average_of_the_weights_is_what_is_evaluated_and_kept() {
+    let place = Workplace::with_data(300);
+    let steps = |stop: &'static str, more: &[&'static str]| {
+        let every = [
+            "--steps",
+            "8",
+            "--stop-after",
+            stop,
+            "--set",
+            "evaluate_every=2",
+        ];
+        [&every[..], more].concat()
     };
-    assert_eq!(best("whole"), best("killed"));
+    // The weights after one step and after two; averaging leaves the training itself alone.
+    for (run, stop, more) in [
+        ("one", "1", &[][..]),
+        ("two", "2", &[]),
+        ("mean", "2", &["--set", "ema=0.25"]),
+    ] {
+        let output = place.train(run, &steps(stop, more));
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    assert_eq!(place.final_weights("two"), place.final_weights("mean"));
+    let kept = |run: &str| numbers(&place.best_weights(run));
+    // The only evaluation of `one` and of `two` is after their last step.
+    let (one, two, mean) = (kept("one"), kept("two"), kept("mean"));
+    assert!(one.len() > 1000 && one.len() == mean.len());
+    for ((one, two), mean) in one.iter().zip(two).zip(mean) {
+        let wanted = 0.25 * one + 0.75 * two;
+        assert!(
+            (mean - wanted).abs() <= 1e-6 * wanted.abs().max(1e-3),
+            "{mean}, {wanted}"
+        );
+    }
+}
+
+/// The numbers of a safetensors file's tensors, which are all float32.
+fn numbers(bytes: &[u8]) -> Vec<f32> {
+    let chunks = bytes.chunks_exact(4);
+    chunks
+        .map(|chunk| f32::from_le_bytes(chunk.try_into().unwrap()))
+        .collect()
 }
 
 #[test]

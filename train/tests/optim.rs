@@ -6,7 +6,9 @@ use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
-use transformer_ls_train::optim::{AdamWConfig, Beta1, OneCycle, OneCycleScheduler, OptimError};
+use transformer_ls_train::optim::{
+    AdamWConfig, Beta1, OneCycle, OptimError, Schedule, StepScheduler,
+};
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -17,7 +19,7 @@ struct Fixture {
     epsilon: f64,
     shapes: Pair<Vec<usize>>,
     cases: Vec<Case>,
-    schedules: Vec<Schedule>,
+    schedules: Vec<Rates>,
 }
 
 /// Something for each of the two parameters.
@@ -43,7 +45,7 @@ struct Step {
 }
 
 #[derive(Deserialize)]
-struct Schedule {
+struct Rates {
     steps: usize,
     warmup: usize,
     max_learning_rate: f64,
@@ -178,7 +180,7 @@ fn adamw_follows_pytorch_on_ndarray() {
 fn one_cycle_follows_pytorch_at_every_step() {
     let fixture = Fixture::read();
     let schedule = fixture.schedule();
-    let mut scheduler = schedule.scheduler();
+    let mut scheduler = Schedule::from(schedule).scheduler();
     for (index, step) in fixture.cases[0].steps.iter().enumerate() {
         assert!(relative(schedule.learning_rate(index), step.learning_rate) < 1e-14);
         assert!(relative(schedule.beta1(index), step.beta1) < 1e-14);
@@ -225,14 +227,14 @@ fn one_cycle_has_a_value_at_every_step_of_degenerate_schedules() {
 #[test]
 fn a_scheduler_resumes_from_its_record() {
     let schedule = OneCycle::new(20, 6, 1e-2).unwrap();
-    let mut scheduler = schedule.scheduler();
+    let mut scheduler = Schedule::from(schedule).scheduler();
     for _ in 0..7 {
         scheduler.step();
     }
-    let mut resumed = schedule.scheduler();
+    let mut resumed = Schedule::from(schedule).scheduler();
     resumed.load_record(scheduler.to_record());
     assert_eq!(resumed, scheduler);
-    assert_eq!(resumed, OneCycleScheduler::at(schedule, 7));
+    assert_eq!(resumed, StepScheduler::at(schedule.into(), 7));
     assert_eq!(resumed.step(), schedule.learning_rate(7));
 }
 

@@ -23,6 +23,14 @@ const STEPS: &[&str] = &[
     "model.dropout=0.1",
     "--set",
     "model.attention_dropout=0.1",
+    "--set",
+    "schedule=constant",
+    "--set",
+    "accumulate=2",
+    "--set",
+    "clip_norm=1.0",
+    "--set",
+    "ema=0.9",
 ];
 
 fn arguments<'a>(task: &[&'a str], data: &'a str, out: &'a str, extra: &[&'a str]) -> Vec<&'a str> {
@@ -340,6 +348,10 @@ fn what_does_not_fit_is_refused_by_field_and_leaves_nothing() {
     refused(
         &pretraining(&["--set", "mask=1.5"]),
         &["`pretraining.mask` must lie between"],
+    );
+    refused(
+        &pretraining(&["--set", "label_smoothing=0.1"]),
+        &["`training.label_smoothing` must be 0 in a pretraining run"],
     );
     refused(
         &pretraining(&["--set", "compared_by=l1"]),

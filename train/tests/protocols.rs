@@ -4,6 +4,7 @@ mod common;
 
 use common::{Workplace, stdout};
 use transformer_ls_burn::presets;
+use transformer_ls_infer::run::ScheduleKind;
 use transformer_ls_train::tasks;
 
 type Row = (&'static str, usize, usize, usize, f64, usize, Option<u64>);
@@ -101,6 +102,7 @@ fn strong_protocols_have_the_published_rates_and_sizes() {
         assert!(model.rotary && model.dropout == 0.0 && model.attention_dropout == 0.0);
         let training = protocol.training(preset.name);
         assert_eq!(training.learning_rate, classify);
+        assert_eq!(training.schedule, ScheduleKind::Constant);
         assert!((2000..=5000).contains(&training.warmup));
         assert!([8, 32, 128].contains(&training.batch_size));
         assert_eq!(protocol.pretraining(preset.name).learning_rate, fill_in);

@@ -105,7 +105,7 @@ fn from_preset(name: &str) -> anyhow::Result<RunConfig> {
             cache: None,
             packed: Packing::Auto,
         },
-        training: TrainingConfig::elsewhere(),
+        training: TrainingConfig::default(),
         pretraining: None,
         init: None,
     })

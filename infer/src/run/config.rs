@@ -8,7 +8,7 @@ use transformer_ls_burn::{ClassifierConfig, Reconstruction};
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::pathfinder::Difficulty;
 
-use super::{needs, set};
+use super::{TrainingConfig, needs, set};
 use crate::batch::Batcher;
 use crate::device::is_cubecl;
 
@@ -159,50 +159,6 @@ impl Packing {
     }
 }
 
-/// How a model is trained: the protocol's numbers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainingConfig {
-    /// The length of the schedule, in optimizer steps. 0 for a model that was trained elsewhere.
-    pub steps: usize,
-    /// The steps until the learning rate's peak.
-    pub warmup: usize,
-    /// The learning rate at its peak.
-    pub learning_rate: f64,
-    /// AdamW's weight decay.
-    pub weight_decay: f64,
-    /// AdamW's β₂ (β₁ follows the schedule).
-    pub beta2: f64,
-    /// AdamW's ε.
-    pub epsilon: f64,
-    /// Samples a step.
-    pub batch_size: usize,
-    /// Steps between evaluations on dev.
-    pub evaluate_every: usize,
-    /// Steps between checkpoints: what a kill can cost at most.
-    pub checkpoint_every: usize,
-    /// Samples a batch when evaluating.
-    pub eval_batch_size: usize,
-}
-
-impl TrainingConfig {
-    /// For a model that was trained elsewhere and is only used here: no steps.
-    pub fn elsewhere() -> Self {
-        Self {
-            steps: 0,
-            warmup: 0,
-            learning_rate: 0.0,
-            weight_decay: 0.0,
-            beta2: 0.999,
-            epsilon: 1e-6,
-            batch_size: 32,
-            evaluate_every: 1,
-            checkpoint_every: 1,
-            eval_batch_size: 32,
-        }
-    }
-}
-
 impl RunConfig {
     /// Reads a configuration from JSON text.
     ///
@@ -303,7 +259,13 @@ impl RunConfig {
     /// [`ConfigError::Invalid`] with a sentence for each problem.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let mut problems = self.model_problems();
-        problems.extend(self.training_problems());
+        problems.extend(self.training.problems());
+        if self.pretraining.is_some() && self.training.label_smoothing != 0.0 {
+            problems.push(format!(
+                "`training.label_smoothing` must be 0 in a pretraining run, and is {}.",
+                self.training.label_smoothing
+            ));
+        }
         invalid_if_any(problems)
     }
 
@@ -344,50 +306,6 @@ impl RunConfig {
         }
         if self.training.eval_batch_size == 0 {
             problems.push("`training.eval_batch_size` must be at least 1.".into());
-        }
-        problems
-    }
-
-    fn training_problems(&self) -> Vec<String> {
-        let training = &self.training;
-        let mut problems = Vec::new();
-        for (field, value) in [
-            ("steps", training.steps),
-            ("batch_size", training.batch_size),
-            ("evaluate_every", training.evaluate_every),
-            ("checkpoint_every", training.checkpoint_every),
-        ] {
-            if value == 0 {
-                problems.push(format!("`training.{field}` must be at least 1."));
-            }
-        }
-        if training.warmup > training.steps {
-            problems.push(format!(
-                "`training.warmup` is {}, which is more than `training.steps` ({}).",
-                training.warmup, training.steps
-            ));
-        }
-        for (field, value) in [
-            ("learning_rate", training.learning_rate),
-            ("epsilon", training.epsilon),
-        ] {
-            if !(value.is_finite() && value > 0.0) {
-                problems.push(format!(
-                    "`training.{field}` must be above 0, and is {value}."
-                ));
-            }
-        }
-        if !(training.weight_decay.is_finite() && training.weight_decay >= 0.0) {
-            problems.push(format!(
-                "`training.weight_decay` must be 0 or more, and is {}.",
-                training.weight_decay
-            ));
-        }
-        if !(training.beta2 > 0.0 && training.beta2 < 1.0) {
-            problems.push(format!(
-                "`training.beta2` must lie between 0 and 1, and is {}.",
-                training.beta2
-            ));
         }
         problems
     }

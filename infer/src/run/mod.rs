@@ -22,13 +22,13 @@ mod metrics;
 mod needs;
 mod set;
 mod summary;
+mod training;
 
 pub use atomic::write_atomically;
 pub use checkpoint::{Checkpoint, CheckpointWriter};
-pub use config::{
-    ConfigError, DataConfig, InitConfig, Packing, PretrainingConfig, RunConfig, TrainingConfig,
-};
+pub use config::{ConfigError, DataConfig, InitConfig, Packing, PretrainingConfig, RunConfig};
 pub use error::RunError;
 pub use folder::RunFolder;
 pub use metrics::{MetricLine, MetricsLog};
 pub use summary::{Summary, versions};
+pub use training::{ScheduleKind, TrainingConfig};

@@ -50,6 +50,7 @@ pub fn config() -> RunConfig {
             evaluate_every: 10,
             checkpoint_every: 10,
             eval_batch_size: 3,
+            ..TrainingConfig::default()
         },
         pretraining: None,
         init: None,

@@ -3,7 +3,7 @@
 use crate::common::config;
 use transformer_ls_burn::Pooling;
 use transformer_ls_datasets::listops::Tokenizer;
-use transformer_ls_infer::run::{Packing, RunConfig};
+use transformer_ls_infer::run::{Packing, RunConfig, ScheduleKind};
 
 fn message(key: &str, value: &str) -> String {
     config().set(key, value).unwrap_err().to_string()
@@ -75,6 +75,46 @@ fn fields_are_set_by_path_or_by_bare_name() {
 }
 
 #[test]
+fn options_of_training_are_set_and_absent_from_older_files() {
+    let mut config = config();
+    let off = config.training.clone();
+    config
+        .set_all([
+            "schedule=cosine",
+            "accumulate=2",
+            "clip_norm=1",
+            "label_smoothing=0.1",
+            "ema=0.999",
+        ])
+        .unwrap();
+    config.validate().unwrap();
+    assert_eq!(config.training.schedule, ScheduleKind::Cosine);
+    assert_eq!(config.training.accumulate, 2);
+    assert_eq!(config.training.clip_norm, Some(1.0));
+    assert_eq!(config.training.label_smoothing, 0.1);
+    assert_eq!(config.training.ema, Some(0.999));
+    // As a file that was written before there were such fields has it.
+    let mut tree: serde_json::Value = serde_json::from_str(&config.to_json()).unwrap();
+    let training = tree["training"].as_object_mut().unwrap();
+    for field in [
+        "schedule",
+        "accumulate",
+        "clip_norm",
+        "label_smoothing",
+        "ema",
+    ] {
+        assert!(training.remove(field).is_some(), "{field}");
+    }
+    let read = RunConfig::from_json(&tree.to_string()).unwrap();
+    assert_eq!(read.training, off);
+    config.set_all(["clip_norm=none", "ema=off"]).unwrap();
+    assert_eq!(
+        (config.training.clip_norm, config.training.ema),
+        (None, None)
+    );
+}
+
+#[test]
 fn every_field_can_be_set_to_what_it_is() {
     let before = config();
     let tree: serde_json::Value = serde_json::from_str(&before.to_json()).unwrap();
@@ -124,6 +164,8 @@ fn a_wrong_type_says_what_was_expected() {
         ("conv_kernel", "wide", "expected a whole number, 0 or more"),
         ("pooling", "max", "mean_all"),
         ("packed", "no", "`auto`, `packed`, `padded`"),
+        ("schedule", "linear", "`one_cycle`, `constant`, `cosine`"),
+        ("ema", "yes", "expected a number"),
         ("tokenizer", "bytes", "brackets"),
     ] {
         let error = message(key, value);
@@ -164,6 +206,29 @@ fn problems_have_a_sentence_each() {
         "`training.beta2` must lie between 0 and 1, and is 1.",
     ];
     assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+
+    let mut wrong = config();
+    wrong
+        .set_all([
+            "batch_size=4",
+            "accumulate=8",
+            "clip_norm=0",
+            "label_smoothing=1",
+            "ema=1",
+        ])
+        .unwrap();
+    let text = wrong.validate().unwrap_err().to_string();
+    let expected = [
+        "`training.accumulate` is 8, and 4 samples (`training.batch_size`, those of a whole step) \
+         cannot be cut into so many parts.",
+        "`training.clip_norm` must be above 0 (or null), and is 0.",
+        "`training.label_smoothing` must lie in [0, 1), and is 1.",
+        "`training.ema` must lie between 0 and 1 (or be null), and is 1.",
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    wrong.set_all(["accumulate=0"]).unwrap();
+    let text = wrong.validate().unwrap_err().to_string();
+    assert!(text.starts_with("`training.accumulate` must be at least 1.\n"));
 
     let mut wrong = config();
     wrong.set_all(["dropout=1.5", "tokenizer=none"]).unwrap();

@@ -57,12 +57,13 @@ pub fn measure(job: &StepJob) -> Result<Figures, BenchError> {
             let device = chosen.device.clone().autodiff();
             let batch = batcher.batch(&samples, &device, Some(SEED));
             let classifier = initial_weights(&config, SEED, &device)?;
-            let (mut learner, _) = learner(TrainingModel::new(classifier), &training())?;
+            let training = training();
+            let (mut learner, _) = learner(TrainingModel::new(classifier), &training)?;
             learner.fork(&device);
             time(
                 &device,
                 &job.budget,
-                || take_step(&mut learner, batch.clone().into()),
+                || take_step(&mut learner, vec![batch.clone().into()], &training),
                 |figures| match figures.read()?.mean_loss() {
                     loss if loss.is_finite() && loss > 0.0 => Ok(()),
                     loss => Err(BenchError::Nonsense(loss)),

@@ -20,6 +20,7 @@ use super::counted::{Counted, Unit};
 use super::generate::generate;
 use super::{Done, TaskCommand, settings};
 use crate::tasks::{self, Generate, Protocol};
+use crate::tensorboard::EventFiles;
 use crate::trainer::progress::{duration, say};
 use crate::trainer::{Display, Ending, Sitting, Source, Splits, train};
 
@@ -67,6 +68,12 @@ pub(super) struct TrainArgs {
     /// Stop after step N all the same
     #[arg(long, value_name = "N", value_parser = positive)]
     stop_after: Option<usize>,
+    /// Write TensorBoard event files into the run folder, too
+    ///
+    /// `tensorboard --logdir runs` shows them. A run that has some keeps writing them when it is
+    /// resumed.
+    #[arg(long)]
+    tensorboard: bool,
     /// Steps between checkpoints
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(super) checkpoint_every: Option<usize>,
@@ -169,6 +176,7 @@ pub(super) fn run(command: &TaskCommand, goal: Goal) -> anyhow::Result<Done> {
     log_to(display, folder.path());
     let is_finished = |summary: &Summary| finished(folder.config(), summary);
     if let Some(summary) = folder.read_summary()?.filter(is_finished) {
+        EventFiles::open(&folder, args.tensorboard)?;
         say(&format!("{} is finished already", folder.path().display()));
         report(&folder, &summary);
         return Ok(Done::Completely);
@@ -181,6 +189,7 @@ pub(super) fn run(command: &TaskCommand, goal: Goal) -> anyhow::Result<Done> {
     let sitting = Sitting {
         stop_after: args.stop_after,
         command: command_line(),
+        tensorboard: args.tensorboard,
         display,
     };
     match train(folder.clone(), &chosen, &splits, &sitting)? {

@@ -1,12 +1,15 @@
-//! The optimizer and the schedule of the Long Range Arena protocols.
+//! The optimizer and the schedule of the Long Range Arena protocols, and what other protocols want.
 //!
 //! The reference runs use PyTorch's `AdamW` under `OneCycleLR(anneal_strategy="linear")`. That
 //! scheduler moves two numbers: the learning rate, and β₁ the other way (its `cycle_momentum`
 //! is on unless one turns it off, so the β₁ = 0.9 of a configuration never takes effect).
-//! Burn 0.22 has no such schedule and its AdamW keeps β₁ fixed, hence the two files here:
+//! Burn 0.22 has no such schedule and its AdamW keeps β₁ fixed, hence these two:
 //!
 //! * [`OneCycle`]: both numbers as pure functions of the step;
 //! * [`AdamW`]: the update, whose β₁ may follow a [`OneCycle`].
+//!
+//! Beside them there are the options of `TrainingConfig`: [`Warmup`] (a constant rate or a cosine),
+//! [`clip_norm`] and [`MovingAverage`]. [`Schedule`] is whichever schedule a run asks for.
 //!
 //! ```
 //! use transformer_ls_train::optim::{AdamWConfig, Beta1, OneCycle};
@@ -25,10 +28,18 @@
 //! ```
 
 mod adamw;
+mod average;
+mod clip;
 mod one_cycle;
+mod schedule;
+mod warmup;
 
 pub use adamw::{AdamW, AdamWConfig, AdamWState, Beta1};
-pub use one_cycle::{OneCycle, OneCycleScheduler};
+pub use average::MovingAverage;
+pub use clip::clip_norm;
+pub use one_cycle::OneCycle;
+pub use schedule::{Schedule, StepScheduler};
+pub use warmup::{After, Warmup};
 
 /// A setting with which no training is possible.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -66,4 +77,21 @@ fn check(name: &'static str, value: f64, ok: bool, range: &'static str) -> Resul
     } else {
         Err(OptimError::OutOfRange { name, value, range })
     }
+}
+
+/// Checks what every schedule is made of.
+fn check_schedule(steps: usize, warmup: usize, max_learning_rate: f64) -> Result<(), OptimError> {
+    if steps == 0 {
+        return Err(OptimError::NoSteps);
+    }
+    if warmup > steps {
+        return Err(OptimError::WarmupTooLong { warmup, steps });
+    }
+    let ok = max_learning_rate.is_finite() && max_learning_rate > 0.0;
+    check(
+        "learning_rate",
+        max_learning_rate,
+        ok,
+        "positive and finite",
+    )
 }

@@ -4,10 +4,9 @@
 //! `OneCycleLR` gives it with `anneal_strategy="linear"` and its other defaults. Formulas are in
 //! PyTorch's order of operations, so values agree to the last bits of an f64.
 
-use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::optim::LearningRate;
 
-use super::{OptimError, check};
+use super::{OptimError, check_schedule};
 
 /// How far below its peak the learning rate starts (`div_factor`).
 const INITIAL_DIVISOR: f64 = 25.0;
@@ -39,18 +38,7 @@ impl OneCycle {
     /// Refuses a schedule without steps, a warmup longer than the schedule, and a learning rate
     /// that is not positive and finite.
     pub fn new(steps: usize, warmup: usize, max_learning_rate: f64) -> Result<Self, OptimError> {
-        if steps == 0 {
-            return Err(OptimError::NoSteps);
-        }
-        if warmup > steps {
-            return Err(OptimError::WarmupTooLong { warmup, steps });
-        }
-        check(
-            "learning_rate",
-            max_learning_rate,
-            max_learning_rate.is_finite() && max_learning_rate > 0.0,
-            "positive and finite",
-        )?;
+        check_schedule(steps, warmup, max_learning_rate)?;
         Ok(Self {
             steps,
             warmup,
@@ -85,11 +73,6 @@ impl OneCycle {
         self.anneal(step, BETA1_REST, BETA1_PEAK, BETA1_REST)
     }
 
-    /// The same schedule for the places where Burn wants to ask for one learning rate a step.
-    pub fn scheduler(self) -> OneCycleScheduler {
-        OneCycleScheduler::at(self, 0)
-    }
-
     /// From `start` through `peak` to `end`, on two lines.
     fn anneal(&self, step: usize, start: f64, peak: f64, end: f64) -> f64 {
         let steps = self.steps as f64;
@@ -110,41 +93,6 @@ impl OneCycle {
             line(start, peak, 0.0, peak_step)
         } else {
             line(peak, end, peak_step, last_step)
-        }
-    }
-}
-
-/// A [`OneCycle`] as Burn's [`LrScheduler`]: a step counter over the pure function.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct OneCycleScheduler {
-    schedule: OneCycle,
-    next: usize,
-}
-
-impl OneCycleScheduler {
-    /// A scheduler whose next [`step`](LrScheduler::step) answers for optimizer step `step`.
-    pub fn at(schedule: OneCycle, step: usize) -> Self {
-        Self {
-            schedule,
-            next: step,
-        }
-    }
-}
-
-impl LrScheduler for OneCycleScheduler {
-    fn step(&mut self) -> LearningRate {
-        let learning_rate = self.schedule.learning_rate(self.next);
-        self.next += 1;
-        learning_rate
-    }
-
-    fn to_record(&self) -> LrSchedulerRecord {
-        LrSchedulerRecord::new().with_scalar("next", self.next)
-    }
-
-    fn load_record(&mut self, record: LrSchedulerRecord) {
-        if let Some(next) = record.scalar("next") {
-            self.next = next;
         }
     }
 }

@@ -27,6 +27,7 @@ pub fn protocol() -> Protocol {
             evaluate_every: 175,
             checkpoint_every: 175,
             eval_batch_size: 256,
+            ..TrainingConfig::default()
         },
         tokenizer: None,
         difficulty: None,

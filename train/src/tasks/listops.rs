@@ -35,6 +35,7 @@ pub fn protocol() -> Protocol {
             evaluate_every: 50,
             checkpoint_every: 50,
             eval_batch_size: 32,
+            ..TrainingConfig::default()
         },
         tokenizer: Some(Tokenizer::Brackets),
         difficulty: None,

@@ -57,6 +57,7 @@ fn protocol(size: Size, is_prepared: fn(&DataConfig) -> bool, generate: Generato
             evaluate_every: WARMUP * 256 / batch_size,
             checkpoint_every: WARMUP,
             eval_batch_size: batch_size,
+            ..TrainingConfig::default()
         },
         tokenizer: None,
         difficulty: Some(Difficulty::default()),

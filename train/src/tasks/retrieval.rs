@@ -26,6 +26,7 @@ pub fn protocol() -> Protocol {
             evaluate_every: 300,
             checkpoint_every: 300,
             eval_batch_size: 32,
+            ..TrainingConfig::default()
         },
         tokenizer: None,
         difficulty: None,

@@ -5,7 +5,7 @@
 //! of these, the lengths, the weight decay and how often dev is evaluated are ours.
 
 use transformer_ls_burn::Reconstruction;
-use transformer_ls_infer::run::{PretrainingConfig, TrainingConfig};
+use transformer_ls_infer::run::{PretrainingConfig, ScheduleKind, TrainingConfig};
 
 /// A task's own numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,6 +101,8 @@ fn strong(numbers: Numbers) -> Strong {
             evaluate_every: numbers.evaluate_every,
             checkpoint_every: numbers.evaluate_every.min(1000),
             eval_batch_size: numbers.batch_size,
+            schedule: ScheduleKind::Constant,
+            ..Default::default()
         },
         pretraining_rate: fill_in,
         pretraining: PretrainingConfig {

@@ -27,6 +27,7 @@ pub fn protocol() -> Protocol {
             evaluate_every: 500,
             checkpoint_every: 500,
             eval_batch_size: 32,
+            ..TrainingConfig::default()
         },
         tokenizer: None,
         difficulty: None,

@@ -2,8 +2,8 @@
 //!
 //! `checkpoint/<step>/` holds `model.bpk`, `optimizer.bpk`, `scheduler.bpk` (Burn's own
 //! records), `best.safetensors` (the best weights so far, so that a kill between a new
-//! best and the next checkpoint can neither lose nor mistake them) and `state.json`
-//! with the SHA-256 of the others. The folder appears in one rename, and older ones are
+//! best and the next checkpoint can neither lose nor mistake them), `average.bpk` where a
+//! moving average of the weights is kept, and `state.json` with the SHA-256 of the others. The folder appears in one rename, and older ones are
 //! pruned only after that.
 
 use std::collections::BTreeMap;
@@ -27,6 +27,7 @@ const FORMAT: u32 = 1;
 const MODEL: &str = "model.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
 const SCHEDULER: &str = "scheduler.bpk";
+const AVERAGE: &str = "average.bpk";
 const BEST: &str = "best.safetensors";
 const STATE: &str = "state.json";
 
@@ -76,6 +77,8 @@ pub struct Resumed {
     pub state: State,
     /// The tensors.
     pub records: Records,
+    /// The moving average of the weights, without autodiff.
+    pub average: Option<TrainingModel>,
     /// What was wrong with newer checkpoints, if any.
     pub warnings: Vec<String>,
 }
@@ -95,7 +98,12 @@ fn digest(bytes: &[u8]) -> String {
 /// # Errors
 ///
 /// When the disk refuses; earlier checkpoints are untouched then.
-pub fn write(folder: &RunFolder, state: &State, records: Records) -> Result<(), TrainError> {
+pub fn write(
+    folder: &RunFolder,
+    state: &State,
+    records: Records,
+    average: Option<&TrainingModel>,
+) -> Result<(), TrainError> {
     let writer = folder.begin_checkpoint(state.step)?;
     let mut files = BTreeMap::new();
     let mut put = |name: &str, bytes: &[u8]| -> Result<(), TrainError> {
@@ -116,6 +124,10 @@ pub fn write(folder: &RunFolder, state: &State, records: Records) -> Result<(), 
         SCHEDULER,
         &packed(records.scheduler.checkpoint_into_bytes())?,
     )?;
+    if let Some(average) = average {
+        let record = average.clone().into_record();
+        put(AVERAGE, &packed(record.checkpoint_into_bytes())?)?;
+    }
     if state.best.is_some() {
         let weights = folder.weights_path();
         let bytes = fs::read(&weights).map_err(|cause| TrainError::Read {
@@ -152,19 +164,18 @@ pub fn read_latest(
     let mut problems = Vec::new();
     for (step, path) in steps.iter().rev() {
         match read(path, *step, model) {
-            Ok((state, records)) => {
+            Ok(resumed) => {
                 for (_, damaged) in steps.iter().filter(|(other, _)| other > step) {
                     let _ = fs::remove_dir_all(damaged);
                 }
-                restore_best(folder, path, &state)?;
+                restore_best(folder, path, &resumed.state)?;
                 let warnings = problems
                     .iter()
                     .map(|problem| format!("{problem}: going on from step {step} instead"))
                     .collect();
                 return Ok(Some(Resumed {
-                    state,
-                    records,
                     warnings,
+                    ..resumed
                 }));
             }
             Err(problem) => problems.push(problem),
@@ -195,7 +206,7 @@ fn list(folder: &Path) -> Vec<(usize, PathBuf)> {
     steps
 }
 
-fn read(path: &Path, step: usize, model: &TrainingModel) -> Result<(State, Records), String> {
+fn read(path: &Path, step: usize, model: &TrainingModel) -> Result<Resumed, String> {
     let load = |name: &str| {
         let file = path.join(name);
         fs::read(&file).map_err(|cause| format!("cannot read {}: {cause}", file.display()))
@@ -237,7 +248,20 @@ fn read(path: &Path, step: usize, model: &TrainingModel) -> Result<(State, Recor
         .clone()
         .try_load_record(records.model.clone())
         .map_err(|error| damaged(MODEL, &error.to_string()))?;
-    Ok((file.state, records))
+    let average = match file.files.contains_key(AVERAGE) {
+        false => None,
+        true => {
+            let average = record(checked(AVERAGE)?).map_err(|error| damaged(AVERAGE, &error))?;
+            let loaded = model.valid().try_load_record(average);
+            Some(loaded.map_err(|error| damaged(AVERAGE, &error.to_string()))?)
+        }
+    };
+    Ok(Resumed {
+        state: file.state,
+        records,
+        average,
+        warnings: Vec::new(),
+    })
 }
 
 /// Makes `model.safetensors` what it was at the checkpoint.

@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 
 use burn::data::dataloader::Progress;
-use burn::module::Module;
 use burn::train::{EventProcessorTraining, LearnerEvent, TrainingItem};
 use transformer_ls_datasets::Split;
 use transformer_ls_infer::evaluate::{EvaluateError, Evaluation};
@@ -53,7 +52,7 @@ impl Loop {
                 false => dev.accuracy > best.accuracy,
             });
         if better {
-            let weights = self.learner.model().valid().state_dict();
+            let weights = self.evaluated_model().state_dict();
             let weights = weights.map_err(|error| TrainError::Internal(error.to_string()))?;
             self.setup
                 .folder
@@ -84,7 +83,7 @@ impl Loop {
                 total_items: total,
             })
         })?;
-        let model = self.learner.model().valid();
+        let model = self.evaluated_model();
         let interrupter = self.interrupter.clone();
         let result = model.evaluate(
             self.setup.masking,
@@ -132,13 +131,20 @@ impl Loop {
             device_bytes,
         };
         if train.samples > 0 {
-            self.setup.metrics.append(&line)?;
+            self.append(&line)?;
         }
         line.split = Split::Dev;
         line.loss = dev.loss;
         line.accuracy = dev.accuracy;
         line.tokens_per_second = dev.tokens as f64 / dev.seconds.max(1e-9);
-        self.setup.metrics.append(&line)?;
+        self.append(&line)
+    }
+
+    fn append(&mut self, line: &MetricLine) -> Result<(), TrainError> {
+        self.setup.metrics.append(line)?;
+        if let Some(files) = &mut self.setup.event_files {
+            files.append(line)?;
+        }
         Ok(())
     }
 

@@ -88,6 +88,31 @@ pub struct Pending {
     pub tokens: usize,
 }
 
+impl Pending {
+    /// A step's results from those of its parts.
+    pub fn join(parts: Vec<Self>) -> Self {
+        let samples = parts.iter().map(|part| part.samples).sum::<usize>();
+        let weighted = |part: Self| Self {
+            loss: part.loss.mul_scalar(part.samples as f64 / samples as f64),
+            ..part
+        };
+        let mut parts = parts.into_iter();
+        let (first, rest) = (parts.next(), parts);
+        let Some(first) = first else {
+            unreachable!("a step has at least one part");
+        };
+        if rest.len() == 0 {
+            return first;
+        }
+        rest.map(weighted).fold(weighted(first), |sum, part| Self {
+            loss: sum.loss.add(part.loss),
+            hits: sum.hits.add(part.hits),
+            samples: sum.samples + part.samples,
+            tokens: sum.tokens + part.tokens,
+        })
+    }
+}
+
 impl StepOutput {
     /// The numbers, read from the device if need be.
     ///

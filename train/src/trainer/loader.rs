@@ -22,7 +22,7 @@ use transformer_ls_infer::batch::Batcher;
 
 use super::masking::Masking;
 use super::model::Batch;
-use super::order::{Purpose, Schedule, derive};
+use super::order::{Schedule, dropout_seed, part_of};
 
 /// In which order samples are visited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub struct StepLoader {
     dataset: Arc<dyn Dataset<Sample>>,
     batcher: Batcher,
     batch_size: usize,
+    accumulate: usize,
     order: Order,
     steps: Range<usize>,
     device: Device,
@@ -62,11 +63,29 @@ impl StepLoader {
             dataset,
             batcher,
             batch_size,
+            accumulate: 1,
             order: Order::Shuffled { seed },
             steps,
             device,
             masking: None,
         }
+    }
+
+    /// The same samples a step, in up to `accumulate` batches one after the other.
+    pub fn accumulate(self, accumulate: usize) -> Self {
+        Self { accumulate, ..self }
+    }
+
+    /// The batches that a step takes: no more than it has samples.
+    pub fn parts(&self) -> usize {
+        let samples = self.batch_size.min(self.dataset.len()).max(1);
+        self.accumulate.clamp(1, samples)
+    }
+
+    /// The samples of a step before those of one of its parts.
+    fn before(&self, part: usize) -> usize {
+        let samples = self.batch_size.min(self.dataset.len());
+        part * samples / self.parts()
     }
 
     /// Every sample once, in the stored order.
@@ -82,6 +101,7 @@ impl StepLoader {
             dataset,
             batcher,
             batch_size,
+            accumulate: 1,
             order: Order::Stored,
             steps,
             device,
@@ -130,9 +150,10 @@ impl DataLoader<Batch> for StepLoader {
     }
 }
 
-type Read = (usize, Result<Vec<Sample>, DatasetError>);
+/// Step, part of the step, samples.
+type Read = (usize, usize, Result<Vec<Sample>, DatasetError>);
 
-/// The samples of one step, ahead of the step before it.
+/// The samples of one batch, ahead of the batch before it.
 struct Ahead<'a> {
     loader: &'a StepLoader,
     receiver: Option<Receiver<Read>>,
@@ -146,6 +167,7 @@ impl<'a> Ahead<'a> {
         let (sender, receiver) = sync_channel::<Read>(0);
         let dataset = loader.dataset.clone();
         let (batch_size, steps, order) = (loader.batch_size, loader.steps.clone(), loader.order);
+        let parts = loader.parts();
         let reader = std::thread::Builder::new()
             .name("batches".into())
             .spawn(move || {
@@ -159,10 +181,12 @@ impl<'a> Ahead<'a> {
                         Some(schedule) => schedule.indices(step).to_vec(),
                         None => (step * batch_size..((step + 1) * batch_size).min(len)).collect(),
                     };
-                    let samples = dataset.get_many(indices);
-                    let failed = samples.is_err();
-                    if sender.send((step, samples)).is_err() || failed {
-                        return;
+                    for part in 0..parts {
+                        let samples = dataset.get_many(part_of(&indices, part, parts).to_vec());
+                        let failed = samples.is_err();
+                        if sender.send((step, part, samples)).is_err() || failed {
+                            return;
+                        }
                     }
                 }
             })
@@ -180,11 +204,11 @@ impl Iterator for Ahead<'_> {
     type Item = Result<Batch, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (step, samples) = self.receiver.as_ref()?.recv().ok()?;
+        let (step, part, samples) = self.receiver.as_ref()?.recv().ok()?;
         Some(samples.map(|samples| {
             self.done += samples.len();
             let dropout = match self.loader.order {
-                Order::Shuffled { seed } => Some(derive(seed, Purpose::Dropout, step as u64)),
+                Order::Shuffled { seed } => Some(dropout_seed(seed, step, part)),
                 Order::Stored => None,
             };
             let (batcher, device) = (&self.loader.batcher, &self.loader.device);
@@ -192,7 +216,8 @@ impl Iterator for Ahead<'_> {
                 return batcher.batch(&samples, device, dropout).into();
             };
             let mask = match self.loader.order {
-                Order::Shuffled { .. } => masking.step(step),
+                // However a step is cut, it hides the same.
+                Order::Shuffled { .. } => masking.step(step).after(self.loader.before(part)),
                 Order::Stored => masking.dev(step * self.loader.batch_size),
             };
             let hides = |document, place| mask.hides(document, place);

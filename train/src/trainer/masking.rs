@@ -45,6 +45,14 @@ pub struct Mask {
 }
 
 impl Mask {
+    /// The same for a batch that begins so many samples later.
+    pub fn after(self, samples: usize) -> Self {
+        Self {
+            first: self.first + 2 * samples,
+            ..self
+        }
+    }
+
     /// Whether the token at `place` of a document of the batch is hidden.
     pub fn hides(&self, document: usize, place: usize) -> bool {
         let document = (self.first + document) as u64;
@@ -101,13 +109,16 @@ mod tests {
     }
 
     #[test]
-    fn dev_is_hidden_alike_however_batches_are_cut() {
+    fn the_same_is_hidden_however_batches_are_cut() {
         let masking = Masking::new(7, 0.5);
         for place in 0..100 {
             // Document 6 and 7 are sample 3's.
             let whole = [6, 7].map(|document| masking.dev(0).hides(document, place));
             let alone = [0, 1].map(|document| masking.dev(3).hides(document, place));
             assert_eq!(whole, alone);
+            let step = [6, 7].map(|document| masking.step(5).hides(document, place));
+            let part = [0, 1].map(|document| masking.step(5).after(3).hides(document, place));
+            assert_eq!(step, part);
         }
     }
 }

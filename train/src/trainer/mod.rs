@@ -46,10 +46,11 @@ pub use initial::{Source, SourceError};
 pub use loader::{Order, StepLoader};
 pub use masking::{Mask, Masking};
 pub(crate) use model::take_step;
-pub use model::{Batch, TrainingModel, cross_entropy};
+pub use model::{Batch, TrainingModel, cross_entropy, smoothed_cross_entropy};
 pub use progress::Display;
 
-use crate::optim::{AdamWConfig, Beta1, OneCycle};
+use crate::optim::{AdamWConfig, MovingAverage, Schedule};
+use crate::tensorboard::EventFiles;
 use handover::{EveryCall, handovers};
 use progress::{duration, say};
 use renderer::{NoTextFiles, renderer};
@@ -72,6 +73,8 @@ pub struct Sitting {
     pub stop_after: Option<usize>,
     /// The command line, for the summary.
     pub command: String,
+    /// Whether event files for TensorBoard are written; a run that has some keeps writing them.
+    pub tensorboard: bool,
     /// How the run shows itself.
     pub display: Display,
 }
@@ -97,10 +100,10 @@ pub enum Ending {
 pub(crate) fn learner(
     model: TrainingModel,
     training: &TrainingConfig,
-) -> Result<(Learner<TrainingModel>, OneCycle), TrainError> {
-    let schedule = OneCycle::new(training.steps, training.warmup, training.learning_rate)?;
+) -> Result<(Learner<TrainingModel>, Schedule), TrainError> {
+    let schedule = Schedule::new(training)?;
     let optimizer = AdamWConfig {
-        beta1: Beta1::Cycled(schedule),
+        beta1: schedule.beta1(),
         beta2: training.beta2,
         epsilon: training.epsilon,
         weight_decay: training.weight_decay,
@@ -125,20 +128,21 @@ pub fn train(
     let device = chosen.device.clone().autodiff();
 
     let model = TrainingModel::init(&config, &device)?;
-    let (state, resumed) = match checkpoint::read_latest(&folder, &model)? {
+    let (state, resumed, mean) = match checkpoint::read_latest(&folder, &model)? {
         Some(resumed) => {
             for warning in &resumed.warnings {
                 eprintln!("warning: {warning}");
             }
-            (resumed.state, Some(resumed.records))
+            (resumed.state, Some(resumed.records), resumed.average)
         }
-        None => (State::default(), None),
+        None => (State::default(), None, None),
     };
     let model = match resumed {
         Some(_) => model,
         None => model.started_from(&folder)?,
     };
     let metrics = folder.metrics(state.metrics_bytes)?;
+    let event_files = EventFiles::open(&folder, sitting.tensorboard)?;
     announce(&folder, chosen, splits, &model, &state);
 
     let masking = config.pretraining.as_ref();
@@ -152,6 +156,7 @@ pub fn train(
         state.step..training.steps,
         device.clone(),
     )
+    .accumulate(training.accumulate)
     .masked(masking);
     let dev_loader = StepLoader::stored(
         splits.dev.clone(),
@@ -173,8 +178,14 @@ pub fn train(
         schedule,
         dev: splits.dev.clone(),
         masking,
+        parts: loader.parts(),
+        average: training.ema.map(|decay| match mean {
+            Some(mean) => MovingAverage::resumed(decay, mean),
+            None => MovingAverage::new(decay),
+        }),
         state,
         metrics,
+        event_files,
         collector,
         stop_after: sitting.stop_after,
         display: sitting.display,
@@ -276,7 +287,8 @@ fn test(
     state.seconds += started.elapsed().as_secs_f64();
     state.peak_bytes = memory::peak(&chosen.device, state.peak_bytes);
     let mut metrics = folder.metrics(state.metrics_bytes)?;
-    metrics.append(&MetricLine {
+    let event_files = EventFiles::open(folder, sitting.tensorboard)?;
+    let line = MetricLine {
         step: best_step,
         split: Split::Test,
         loss: test.loss,
@@ -285,7 +297,11 @@ fn test(
         tokens_per_second: test.tokens as f64 / test.seconds.max(1e-9),
         seconds: state.seconds,
         device_bytes: transformer_ls_infer::device::device_bytes(&chosen.device),
-    })?;
+    };
+    metrics.append(&line)?;
+    if let Some(mut files) = event_files {
+        files.append(&line)?;
+    }
     metrics.durable_bytes()?;
     let summary = summary(folder, chosen, sitting, &state, Some(test.accuracy));
     folder.write_summary(&summary)?;

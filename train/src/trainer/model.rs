@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use burn::data::dataset::Dataset;
 use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, activation};
 use burn::train::{InferenceStep, Learner, TrainOutput, TrainStep};
 use transformer_ls_burn::weights::{self, StateDict, WeightsError};
@@ -15,8 +16,11 @@ use transformer_ls_infer::evaluate::{
     EvaluateError, Evaluation, Judged, Progress, Score, evaluate, evaluate_by,
 };
 
+use transformer_ls_infer::run::TrainingConfig;
+
 use super::figures::{Pending, StepOutput};
 use super::masking::Masking;
+use crate::optim::clip_norm;
 
 /// A model in training.
 #[derive(Module, Debug)]
@@ -36,6 +40,16 @@ pub enum Batch {
     Masked(MaskedBatch),
 }
 
+impl Batch {
+    /// How many answers are judged: one a sample, or one a hidden token.
+    fn answers(&self) -> usize {
+        match self {
+            Self::Labelled(batch) => batch.count,
+            Self::Masked(batch) => batch.masked,
+        }
+    }
+}
+
 impl From<LabelledBatch> for Batch {
     fn from(batch: LabelledBatch) -> Self {
         Self::Labelled(batch)
@@ -48,6 +62,29 @@ pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         .gather(1, labels.unsqueeze_dim(1))
         .mean()
         .neg()
+}
+
+/// [`cross_entropy`] against targets of which a share `smoothing` goes to all classes alike.
+///
+/// Szegedy and others, "Rethinking the Inception Architecture" (arXiv 1512.00567), section 7, as
+/// PyTorch's `CrossEntropyLoss(label_smoothing=…)` computes it. Shape `[1]`.
+pub fn smoothed_cross_entropy(
+    logits: Tensor<2>,
+    labels: Tensor<1, Int>,
+    smoothing: f64,
+) -> Tensor<1> {
+    if smoothing == 0.0 {
+        return cross_entropy(logits, labels);
+    }
+    let log_probabilities = activation::log_softmax(logits, 1);
+    let of_label = log_probabilities
+        .clone()
+        .gather(1, labels.unsqueeze_dim(1))
+        .mean();
+    let of_all = log_probabilities.mean();
+    of_label
+        .mul_scalar(smoothing - 1.0)
+        .sub(of_all.mul_scalar(smoothing))
 }
 
 /// How many of `labels` have the greatest logit; shape `[1]`.
@@ -85,33 +122,29 @@ impl TrainingModel {
     }
 
     /// The batch's mean loss, with its graph, and its figures without.
-    fn measure(&self, batch: Batch) -> (Tensor<1>, StepOutput) {
-        match batch {
+    fn measure(&self, batch: Batch, label_smoothing: f64) -> (Tensor<1>, Pending) {
+        let samples = batch.answers();
+        let (loss, hits, tokens) = match batch {
             Batch::Labelled(batch) => {
-                let (labels, samples, tokens) =
-                    (batch.labels.clone(), batch.count, batch.real_tokens);
+                let (labels, tokens) = (batch.labels.clone(), batch.real_tokens);
                 let logits = batch.logits(&self.classifier);
-                let loss = cross_entropy(logits.clone(), labels.clone());
-                let figures = Pending {
-                    loss: loss.clone().without_autodiff(),
-                    hits: hits(logits.without_autodiff(), labels.without_autodiff()),
-                    samples,
-                    tokens,
-                };
-                (loss, StepOutput::Pending(Box::new(figures)))
+                let loss = smoothed_cross_entropy(logits.clone(), labels.clone(), label_smoothing);
+                let hits = hits(logits.without_autodiff(), labels.without_autodiff());
+                (loss, hits, tokens)
             }
             Batch::Masked(batch) => {
-                let (samples, tokens) = (batch.masked, batch.real_tokens);
+                let tokens = batch.real_tokens;
                 let (loss, hits) = self.fill_in(batch);
-                let figures = Pending {
-                    loss: loss.clone().without_autodiff(),
-                    hits: hits.without_autodiff(),
-                    samples,
-                    tokens,
-                };
-                (loss, StepOutput::Pending(Box::new(figures)))
+                (loss, hits.without_autodiff(), tokens)
             }
-        }
+        };
+        let figures = Pending {
+            loss: loss.clone().without_autodiff(),
+            hits,
+            samples,
+            tokens,
+        };
+        (loss, figures)
     }
 
     /// The mean loss over the batch's hidden tokens, and how many of them were found.
@@ -166,12 +199,47 @@ impl TrainingModel {
     }
 }
 
-/// A step of training on `batch`: forward and backward pass, schedule, optimizer.
-pub(crate) fn take_step(learner: &mut Learner<TrainingModel>, batch: Batch) -> StepOutput {
-    let output = learner.train_step(batch);
+/// The gradient of a step whose samples come in `parts`, and the step's figures.
+///
+/// It is the mean over all answers, however they are cut: each part's loss weighs as many as it has.
+fn gradient(
+    model: &TrainingModel,
+    parts: Vec<Batch>,
+    training: &TrainingConfig,
+) -> (GradientsParams, Pending) {
+    let answers: usize = parts.iter().map(Batch::answers).sum();
+    let mut sum = GradientsAccumulator::new();
+    let mut figures = Vec::with_capacity(parts.len());
+    for part in parts {
+        let share = part.answers() as f64 / answers as f64;
+        let (loss, of_part) = model.measure(part, training.label_smoothing);
+        let loss = match share == 1.0 {
+            true => loss,
+            false => loss.mul_scalar(share),
+        };
+        let gradients = GradientsParams::from_grads(loss.backward(), model);
+        sum.accumulate(model, gradients);
+        figures.push(of_part);
+    }
+    (sum.grads(), Pending::join(figures))
+}
+
+/// A step of training on a batch that comes in `parts`: forward and backward passes, schedule,
+/// optimizer.
+pub(crate) fn take_step(
+    learner: &mut Learner<TrainingModel>,
+    parts: Vec<Batch>,
+    training: &TrainingConfig,
+) -> StepOutput {
+    let model = learner.model();
+    let (mut gradients, figures) = gradient(&model, parts, training);
+    if let Some(max_norm) = training.clip_norm {
+        gradients = clip_norm(&model, gradients, max_norm);
+    }
+    drop(model);
     learner.lr_step();
-    learner.optimizer_step(output.grads);
-    output.item
+    learner.optimizer_step(gradients);
+    StepOutput::Pending(Box::new(figures))
 }
 
 impl TrainStep for TrainingModel {
@@ -179,7 +247,8 @@ impl TrainStep for TrainingModel {
     type Output = StepOutput;
 
     fn step(&self, batch: Batch) -> TrainOutput<StepOutput> {
-        let (loss, figures) = self.measure(batch);
+        let (loss, figures) = self.measure(batch, 0.0);
+        let figures = StepOutput::Pending(Box::new(figures));
         TrainOutput::new(self, loss.backward(), figures)
     }
 }
@@ -189,6 +258,88 @@ impl InferenceStep for TrainingModel {
     type Output = StepOutput;
 
     fn step(&self, batch: Batch) -> StepOutput {
-        self.measure(batch).1
+        StepOutput::Pending(Box::new(self.measure(batch, 0.0).1))
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::module::{ModuleVisitor, Param};
+    use burn::tensor::Device;
+    use transformer_ls_burn::presets;
+    use transformer_ls_datasets::{Documents, Sample};
+    use transformer_ls_infer::batch::Batcher;
+
+    use super::*;
+    use crate::trainer::order::part_of;
+
+    /// A gradient's tensors, one after the other.
+    struct Numbers<'a>(&'a GradientsParams, Vec<Vec<f32>>);
+
+    impl ModuleVisitor for Numbers<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = self.0.get::<D>(param.id).expect("a gradient");
+            self.1
+                .push(gradient.into_data().try_to_vec().expect("numbers"));
+        }
+    }
+
+    fn samples(count: usize) -> Vec<Sample> {
+        let document = |index: usize| {
+            let length = 5 + 7 * index % 60;
+            (0..length)
+                .map(|place| (1 + (index * 31 + place * 17) % 15) as u16)
+                .collect()
+        };
+        let sample = |index| Sample {
+            documents: Documents::One(document(index)),
+            label: (index * 7 % 10) as u8,
+        };
+        (0..count).map(sample).collect()
+    }
+
+    #[test]
+    fn parts_of_any_size_give_the_gradient_of_the_whole() {
+        let device = Device::flex().autodiff();
+        device.seed(5);
+        let mut config = presets::find("listops").expect("a preset").model;
+        (config.max_length, config.dropout, config.attention_dropout) = (64, 0.0, 0.0);
+        let classifier = config.init(&device).expect("a model");
+        let model = TrainingModel::new(classifier);
+        let samples = samples(32);
+        let training = TrainingConfig {
+            label_smoothing: 0.1,
+            ..TrainingConfig::default()
+        };
+        let measured = |parts: usize, packed: bool| {
+            let batcher = Batcher::new(64, packed);
+            let cut = (0..parts).map(|part| part_of(&samples, part, parts));
+            let batches = cut
+                .map(|part| batcher.batch(part, &device, None).into())
+                .collect();
+            let (gradient, figures) = gradient(&model, batches, &training);
+            let mut numbers = Numbers(&gradient, Vec::new());
+            model.visit(&mut numbers);
+            let figures = StepOutput::Pending(Box::new(figures))
+                .read()
+                .expect("figures");
+            (numbers.1, figures)
+        };
+        for packed in [true, false] {
+            let (whole, of_whole) = measured(1, packed);
+            for parts in [4, 3, 32] {
+                let (cut, of_cut) = measured(parts, packed);
+                assert_eq!((of_cut.hits, of_cut.samples), (of_whole.hits, 32));
+                assert_eq!(of_cut.tokens, of_whole.tokens);
+                assert!((of_cut.loss - of_whole.loss).abs() < 1e-5 * of_whole.loss);
+                for (cut, whole) in cut.iter().zip(&whole) {
+                    let largest = whole.iter().fold(0.0, |max: f32, x| max.max(x.abs()));
+                    for (cut, whole) in cut.iter().zip(whole) {
+                        let off = (cut - whole).abs();
+                        assert!(off <= 2e-5 * largest + 1e-8, "{parts} parts: {cut} {whole}");
+                    }
+                }
+            }
+        }
     }
 }

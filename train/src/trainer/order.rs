@@ -19,6 +19,8 @@ pub enum Purpose {
     Mask,
     /// The tokens of dev that pretraining hides (number 0).
     DevMask,
+    /// The dropout masks of a step's part, from those of the step.
+    Part,
 }
 
 impl Purpose {
@@ -29,8 +31,9 @@ impl Purpose {
             Purpose::Order => 0x04DE_4000_0000_0003,
             Purpose::Step => 0x57E9_0000_0000_0005,
             Purpose::Dropout => 0xD409_0A75_0000_0007,
-            Purpose::Mask => 0x3A5C_0000_0000_0009,
+            Purpose::Mask => 0x3A5C_0000_0000_000D,
             Purpose::DevMask => 0xDE3A_5C00_0000_000B,
+            Purpose::Part => 0x9A47_0000_0000_0009,
         }
     }
 }
@@ -114,6 +117,22 @@ impl Schedule {
     }
 }
 
+/// Part `part` of `samples` that are cut into `parts`, as even as whole samples allow.
+pub fn part_of<T>(samples: &[T], part: usize, parts: usize) -> &[T] {
+    let bound = |part: usize| part * samples.len() / parts;
+    &samples[bound(part)..bound(part + 1)]
+}
+
+/// The dropout seed of a step's part.
+pub fn dropout_seed(seed: u64, step: usize, part: usize) -> u64 {
+    let of_step = derive(seed, Purpose::Dropout, step as u64);
+    match part {
+        // A step that is not cut has its own.
+        0 => of_step,
+        _ => derive(of_step, Purpose::Part, part as u64),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +172,20 @@ mod tests {
         }
         let epoch: std::collections::HashSet<_> = walked[..10].iter().flatten().collect();
         assert_eq!(epoch.len(), 100);
+    }
+
+    #[test]
+    fn parts_are_even_and_make_the_whole() {
+        for (samples, parts) in [(32, 4), (10, 4), (3, 3), (7, 1)] {
+            let whole: Vec<usize> = (0..samples).collect();
+            let cut: Vec<&[usize]> = (0..parts).map(|p| part_of(&whole, p, parts)).collect();
+            assert_eq!(cut.concat(), whole);
+            assert!(
+                cut.iter().all(|part| {
+                    (samples / parts..=samples.div_ceil(parts)).contains(&part.len())
+                })
+            );
+        }
     }
 
     #[test]

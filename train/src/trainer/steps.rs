@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn::data::dataloader::{DataLoader, Progress};
+use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
+use burn::module::Module;
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{
     EventProcessorTraining, Interrupter, Learner, LearnerEvent, LearningCheckpointer,
@@ -19,6 +20,7 @@ use super::model::{Batch, TrainingModel, take_step};
 use super::order::{Purpose, derive};
 use super::progress::{Display, Estimate, Pace};
 use super::strategy::{Ended, Setup};
+use crate::optim::MovingAverage;
 
 /// One sitting.
 pub(super) struct Loop {
@@ -104,21 +106,11 @@ impl Loop {
             self.setup
                 .device
                 .seed(derive(seed, Purpose::Step, step as u64));
-            let batch = match batches.next() {
-                Some(Ok(batch)) => batch,
-                Some(Err(error)) => {
-                    return Err(TrainError::Data {
-                        split: "train",
-                        cause: error.to_string(),
-                    });
-                }
-                None => {
-                    return Err(TrainError::Internal(format!(
-                        "the batches ended at step {step}"
-                    )));
-                }
-            };
-            let figures = take_step(&mut self.learner, batch);
+            let parts = self.next_parts(batches.as_mut())?;
+            let figures = take_step(&mut self.learner, parts, &training);
+            if let Some(average) = &mut self.setup.average {
+                average.enter(self.learner.model().valid());
+            }
             self.learning_rate = self.learner.lr_current().base();
             self.ledger.enter(figures);
             self.state.step += 1;
@@ -158,6 +150,34 @@ impl Loop {
             true => Ended::StopAfter,
             false => Ended::Complete,
         })
+    }
+
+    /// What the next step trains on.
+    fn next_parts(
+        &self,
+        batches: &mut dyn DataLoaderIterator<Batch>,
+    ) -> Result<Vec<Batch>, TrainError> {
+        let step = self.state.step;
+        let ended = || TrainError::Internal(format!("the batches ended at step {step}"));
+        let parts = 0..self.setup.parts;
+        let next = parts.map(|_| match batches.next() {
+            Some(Ok(batch)) => Ok(batch),
+            Some(Err(error)) => Err(TrainError::Data {
+                split: "train",
+                cause: error.to_string(),
+            }),
+            None => Err(ended()),
+        });
+        next.collect()
+    }
+
+    /// The model that is evaluated: the average of the weights where one is kept.
+    pub(super) fn evaluated_model(&self) -> TrainingModel {
+        let average = self.setup.average.as_ref().and_then(MovingAverage::mean);
+        match average {
+            Some(mean) => mean.clone(),
+            None => self.learner.model().valid(),
+        }
     }
 
     /// Whether dev is evaluated after `step`.
@@ -247,7 +267,8 @@ impl Loop {
             .collector
             .collect()
             .ok_or_else(|| TrainError::Internal("a checkpointer has ended".into()))?;
-        checkpoint::write(&self.setup.folder, &self.state, records)?;
+        let average = self.setup.average.as_ref().and_then(MovingAverage::mean);
+        checkpoint::write(&self.setup.folder, &self.state, records, average)?;
         self.saved = Some(step);
         self.setup.state.evaluated = self.state.evaluated;
         Ok(())

@@ -26,7 +26,8 @@ use transformer_ls_datasets::Sample;
 use transformer_ls_infer::batch::Batcher;
 use transformer_ls_infer::run::{MetricsLog, RunFolder};
 
-use crate::optim::OneCycle;
+use crate::optim::{MovingAverage, Schedule};
+use crate::tensorboard::EventFiles;
 
 use super::checkpoint::State;
 use super::error::TrainError;
@@ -59,17 +60,23 @@ pub struct Setup {
     /// Its name, for messages.
     pub device_name: String,
     /// The learning rate's schedule.
-    pub schedule: OneCycle,
+    pub schedule: Schedule,
     /// Makes batches for evaluations.
     pub batcher: Batcher,
     /// The dev split.
     pub dev: Arc<dyn Dataset<Sample>>,
     /// What is hidden of it, in pretraining.
     pub masking: Option<Masking>,
+    /// The batches that a step takes.
+    pub parts: usize,
+    /// The moving average of the weights, if one is kept.
+    pub average: Option<MovingAverage<TrainingModel>>,
     /// Where the run stands.
     pub state: State,
     /// `metrics.jsonl`, cut to the state.
     pub metrics: MetricsLog,
+    /// The event files for TensorBoard, if they are wanted.
+    pub event_files: Option<EventFiles>,
     /// Takes what the checkpointers hand over.
     pub collector: Collector,
     /// The step to stop after, if before the schedule's end.

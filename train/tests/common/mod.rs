@@ -80,9 +80,25 @@ impl Workplace {
 
     /// The weights of the newest checkpoint, as bytes that hold nothing but names and numbers.
     pub fn final_weights(&self, out: &str) -> Vec<u8> {
+        self.record(out, "model.bpk")
+    }
+
+    /// The same of the moving average of the weights.
+    pub fn average(&self, out: &str) -> Vec<u8> {
+        self.record(out, "average.bpk")
+    }
+
+    /// The tensors of `model.safetensors`, without the metadata, which tells the run's settings.
+    pub fn best_weights(&self, out: &str) -> Vec<u8> {
+        let bytes = std::fs::read(self.folder(out).weights_path()).expect("weights");
+        let header = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+        bytes[8 + header..].to_vec()
+    }
+
+    fn record(&self, out: &str, name: &str) -> Vec<u8> {
         let folder = self.folder(out);
         let checkpoint = folder.latest_checkpoint().expect("readable");
-        let path = checkpoint.expect("a checkpoint").path.join("model.bpk");
+        let path = checkpoint.expect("a checkpoint").path.join(name);
         let model = TrainingModel::init(folder.config(), &Device::flex()).expect("valid");
         let record = ModuleRecord::load(path).expect("a record");
         let model = model.try_load_record(record).expect("fits");
