@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use transformer_ls_burn::Classifier;
 use transformer_ls_datasets::Sample;
 
-use crate::batch::Batcher;
+use crate::batch::{Batcher, longest_document};
 
 /// Why an evaluation has no result.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +105,13 @@ impl Evaluation {
     }
 }
 
+/// Batches whose samples are sorted by length together.
+const SORTED_BATCHES: usize = 16;
+
 /// Evaluates a model on every sample of a data set, the last, smaller batch included.
+///
+/// Where the batcher gains by it, samples of like length are put together, some batches' worth at a
+/// time: which samples are in a batch does not change their answers.
 ///
 /// `progress` is called after every batch, and may ask to stop.
 ///
@@ -127,9 +133,14 @@ pub fn evaluate(
     }
     let begin = Instant::now();
     let (mut score, mut tokens, mut done) = (Score::default(), 0, 0);
+    let batch_size = batch_size.max(1);
+    let at_once = match batcher.gains_by_length() {
+        true => batch_size.saturating_mul(SORTED_BATCHES),
+        false => batch_size,
+    };
     while done < total {
-        let end = total.min(done + batch_size.max(1));
-        let samples: Vec<Sample> = (done..end)
+        let end = total.min(done.saturating_add(at_once));
+        let mut samples: Vec<Sample> = (done..end)
             .map(|index| {
                 let unreadable = |error: burn_dataset::DatasetError| EvaluateError::Unreadable {
                     index,
@@ -138,19 +149,24 @@ pub fn evaluate(
                 dataset.get(index).map_err(unreadable)
             })
             .collect::<Result<_, _>>()?;
-        let labels: Vec<u8> = samples.iter().map(|sample| sample.label).collect();
-        let batch = batcher.batch(&samples, device, None);
-        tokens += batch.real_tokens;
-        score += self::score(batch.logits(model), &labels)?;
-        done = end;
-        let state = Progress {
-            done,
-            total,
-            tokens,
-            seconds: begin.elapsed().as_secs_f64(),
-        };
-        if progress(&state).is_break() && done < total {
-            return Err(EvaluateError::Stopped { done, total });
+        if batcher.gains_by_length() {
+            samples.sort_by_key(longest_document);
+        }
+        for samples in samples.chunks(batch_size) {
+            let labels: Vec<u8> = samples.iter().map(|sample| sample.label).collect();
+            let batch = batcher.fitting(samples).batch(samples, device, None);
+            tokens += batch.real_tokens;
+            score += self::score(batch.logits(model), &labels)?;
+            done += samples.len();
+            let state = Progress {
+                done,
+                total,
+                tokens,
+                seconds: begin.elapsed().as_secs_f64(),
+            };
+            if progress(&state).is_break() && done < total {
+                return Err(EvaluateError::Stopped { done, total });
+            }
         }
     }
     Ok(Evaluation {

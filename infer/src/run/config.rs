@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
-use transformer_ls_burn::ClassifierConfig;
+use transformer_ls_burn::{ClassifierConfig, Pooling};
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::pathfinder::Difficulty;
 
@@ -246,6 +246,7 @@ impl RunConfig {
     /// The batcher of this configuration on a device.
     pub fn batcher(&self, device: &Device) -> Batcher {
         Batcher::new(self.model.max_length, self.data.packed.packs(device))
+            .short_rows(self.model.pooling != Pooling::MeanAll)
     }
 
     fn model_problems(&self) -> Vec<String> {
