@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use transformer_ls_burn::Classifier;
 use transformer_ls_datasets::Sample;
 
-use crate::batch::Batcher;
+use crate::batch::{Batcher, longest_document};
 
 /// Why an evaluation has no result.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +105,13 @@ impl Evaluation {
     }
 }
 
+/// Batches whose samples are sorted by length together.
+const SORTED_BATCHES: usize = 16;
+
 /// Evaluates a model on every sample of a data set, the last, smaller batch included.
+///
+/// Where the batcher gains by it, samples of like length are put together, some batches' worth at a
+/// time: which samples are in a batch does not change their answers.
 ///
 /// `progress` is called after every batch, and may ask to stop.
 ///
@@ -121,9 +127,10 @@ pub fn evaluate(
     device: &Device,
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Evaluation, EvaluateError> {
-    evaluate_by(dataset, batch_size, progress, &mut |_, samples| {
+    let sorted = batcher.gains_by_length();
+    evaluate_by(dataset, batch_size, sorted, progress, &mut |_, samples| {
         let labels: Vec<u8> = samples.iter().map(|sample| sample.label).collect();
-        let batch = batcher.batch(samples, device, None);
+        let batch = batcher.fitting(samples).batch(samples, device, None);
         let tokens = batch.real_tokens;
         Ok(Judged {
             score: score(batch.logits(model), &labels)?,
@@ -144,7 +151,8 @@ pub struct Judged {
     pub tokens: usize,
 }
 
-/// Judges every sample of a data set, batch by batch, given the first one's number and the samples.
+/// Judges every sample of a data set, batch by batch, given how many were judged before and the
+/// samples: in the data set's order, or, `sorted`, those of like length together.
 ///
 /// `progress` is called after every batch, and may ask to stop.
 ///
@@ -154,6 +162,7 @@ pub struct Judged {
 pub fn evaluate_by(
     dataset: &dyn Dataset<Sample>,
     batch_size: usize,
+    sorted: bool,
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     judge: &mut dyn FnMut(usize, &[Sample]) -> Result<Judged, EvaluateError>,
 ) -> Result<Evaluation, EvaluateError> {
@@ -163,9 +172,14 @@ pub fn evaluate_by(
     }
     let begin = Instant::now();
     let (mut sum, mut done) = (Judged::default(), 0);
+    let batch_size = batch_size.max(1);
+    let at_once = match sorted {
+        true => batch_size.saturating_mul(SORTED_BATCHES),
+        false => batch_size,
+    };
     while done < total {
-        let end = total.min(done + batch_size.max(1));
-        let samples: Vec<Sample> = (done..end)
+        let end = total.min(done.saturating_add(at_once));
+        let mut samples: Vec<Sample> = (done..end)
             .map(|index| {
                 let unreadable = |error: burn_dataset::DatasetError| EvaluateError::Unreadable {
                     index,
@@ -174,19 +188,24 @@ pub fn evaluate_by(
                 dataset.get(index).map_err(unreadable)
             })
             .collect::<Result<_, _>>()?;
-        let judged = judge(done, &samples)?;
-        sum.score += judged.score;
-        sum.answers += judged.answers;
-        sum.tokens += judged.tokens;
-        done = end;
-        let state = Progress {
-            done,
-            total,
-            tokens: sum.tokens,
-            seconds: begin.elapsed().as_secs_f64(),
-        };
-        if progress(&state).is_break() && done < total {
-            return Err(EvaluateError::Stopped { done, total });
+        if sorted {
+            samples.sort_by_key(longest_document);
+        }
+        for samples in samples.chunks(batch_size) {
+            let judged = judge(done, samples)?;
+            sum.score += judged.score;
+            sum.answers += judged.answers;
+            sum.tokens += judged.tokens;
+            done += samples.len();
+            let state = Progress {
+                done,
+                total,
+                tokens: sum.tokens,
+                seconds: begin.elapsed().as_secs_f64(),
+            };
+            if progress(&state).is_break() && done < total {
+                return Err(EvaluateError::Stopped { done, total });
+            }
         }
     }
     let answers = sum.answers.max(1) as f64;

@@ -70,7 +70,12 @@ pub struct Batcher {
     max_length: usize,
     packed: bool,
     pixels: bool,
+    short_rows: bool,
 }
+
+/// How many lengths of rows there are at most where rows may be short: kernels are compiled and
+/// tuned for each.
+const ROW_LENGTHS: usize = 8;
 
 impl Batcher {
     /// A batcher for a model of `max_length` positions.
@@ -79,6 +84,7 @@ impl Batcher {
             max_length,
             packed,
             pixels: false,
+            short_rows: false,
         }
     }
 
@@ -87,6 +93,34 @@ impl Batcher {
         Self {
             pixels: model.input == Input::Floats,
             ..Self::new(model.max_length, packed)
+        }
+    }
+
+    /// Lets an evaluation pad its batches no further than their documents ask for, where that does
+    /// not change the answers: not with [`Pooling::MeanAll`], which counts the padding.
+    ///
+    /// [`Pooling::MeanAll`]: transformer_ls_burn::Pooling::MeanAll
+    pub fn short_rows(self, short_rows: bool) -> Self {
+        Self { short_rows, ..self }
+    }
+
+    /// Whether time is saved by putting documents of like length together.
+    pub fn gains_by_length(&self) -> bool {
+        self.short_rows && !self.packed
+    }
+
+    /// The batcher for a batch of these samples: rows no longer than an eighth of the model's
+    /// positions beyond the longest document, where rows may be short.
+    pub fn fitting(&self, samples: &[Sample]) -> Self {
+        if !self.gains_by_length() {
+            return *self;
+        }
+        let longest = samples.iter().map(longest_document).max().unwrap_or(0);
+        let step = self.max_length.div_ceil(ROW_LENGTHS);
+        let max_length = longest.max(1).next_multiple_of(step).min(self.max_length);
+        Self {
+            max_length,
+            ..*self
         }
     }
 
@@ -271,4 +305,9 @@ impl Laid {
         }
         (mask, places)
     }
+}
+
+/// The tokens of a sample's longest document.
+pub(crate) fn longest_document(sample: &Sample) -> usize {
+    sample.documents.iter().map(<[u16]>::len).max().unwrap_or(0)
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
-use transformer_ls_burn::{ClassifierConfig, Reconstruction};
+use transformer_ls_burn::{ClassifierConfig, Pooling, Reconstruction};
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::pathfinder::Difficulty;
 
@@ -289,6 +289,7 @@ impl RunConfig {
     /// The batcher of this configuration on a device.
     pub fn batcher(&self, device: &Device) -> Batcher {
         Batcher::for_model(&self.model, self.data.packed.packs(device))
+            .short_rows(self.model.pooling != Pooling::MeanAll)
     }
 
     fn model_problems(&self) -> Vec<String> {

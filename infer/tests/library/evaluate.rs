@@ -5,10 +5,14 @@ use std::ops::ControlFlow;
 use crate::common::{config, sample};
 use burn::tensor::{Device, Tensor};
 use burn_dataset::{Dataset, InMemDataset};
+use transformer_ls_burn::Pooling;
 use transformer_ls_datasets::Sample;
 use transformer_ls_infer::batch::Batcher;
-use transformer_ls_infer::evaluate::{EvaluateError, evaluate, probabilities, score};
+use transformer_ls_infer::evaluate::{
+    EvaluateError, Evaluation, Progress, evaluate, probabilities, score,
+};
 use transformer_ls_infer::predict::Predictor;
+use transformer_ls_infer::run::Packing;
 
 fn samples(count: usize) -> Vec<Sample> {
     (0..count)
@@ -82,6 +86,72 @@ fn no_sample_is_dropped_and_none_counts_twice() {
     for row in answers {
         assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
     }
+}
+
+#[test]
+fn samples_sorted_by_length_into_short_rows_have_the_same_figures() {
+    let device = Device::flex();
+    let samples = samples(50);
+    let data = InMemDataset::new(samples.clone());
+    for pooling in [Pooling::ClassLast, Pooling::MeanReal, Pooling::MeanAll] {
+        device.seed(5);
+        let mut config = config();
+        config.model.pooling = pooling;
+        config.data.packed = Packing::Padded;
+        let model = config.model.init(&device).unwrap();
+        let run = |batcher: &Batcher| {
+            let mut seen = Vec::new();
+            let mut watch = |progress: &Progress| {
+                seen.push(progress.done);
+                ControlFlow::Continue(())
+            };
+            let figures = evaluate(&model, &data, batcher, 3, &device, &mut watch).unwrap();
+            (figures, seen)
+        };
+        let batcher = config.batcher(&device);
+        assert_eq!(batcher.gains_by_length(), pooling != Pooling::MeanAll);
+        let (sorted, seen) = run(&batcher);
+        // Rows as long as the model's positions, in the stored order.
+        let (stored, seen_stored) = run(&Batcher::new(config.model.max_length, false));
+        // 48 and 2: what is sorted together ends within the data.
+        assert_eq!(
+            seen,
+            (1..=17).map(|batch| 50.min(3 * batch)).collect::<Vec<_>>()
+        );
+        assert_eq!(seen, seen_stored);
+        let counts = |it: &Evaluation| (it.samples, it.correct, it.tokens);
+        assert_eq!(counts(&sorted), counts(&stored));
+        assert!((sorted.loss - stored.loss).abs() < 1e-6, "{pooling:?}");
+    }
+}
+
+#[test]
+fn rows_are_as_short_as_their_documents_allow() {
+    let short = |length| Batcher::new(length, false).short_rows(true);
+    let fitting = |batcher: Batcher, lengths: &[usize]| {
+        let samples: Vec<Sample> = lengths.iter().map(|&n| sample(n, 0)).collect();
+        batcher.fitting(&samples)
+    };
+    for (lengths, wanted) in [
+        (&[1, 5][..], 6),
+        (&[6, 2], 6),
+        (&[7], 12),
+        (&[43], 48),
+        (&[48], 48),
+        // Longer than the model's positions: cut there.
+        (&[60], 48),
+    ] {
+        assert_eq!(fitting(short(48), lengths), short(wanted));
+        let long = Batcher::new(48, false);
+        assert_eq!(fitting(long, lengths), long);
+    }
+    // Positions that eight does not divide, and fewer than eight.
+    assert_eq!(fitting(short(20), &[19]), short(20));
+    assert_eq!(fitting(short(3), &[2]), short(2));
+    // Packed documents have no padding to save.
+    let packed = Batcher::new(48, true).short_rows(true);
+    assert!(!packed.gains_by_length());
+    assert_eq!(fitting(packed, &[7, 5]), packed);
 }
 
 /// A data set that loses a sample.

@@ -176,7 +176,7 @@ impl TrainingModel {
         let Some(masking) = masking else {
             return evaluate(&self.classifier, dev, batcher, batch_size, device, progress);
         };
-        evaluate_by(dev, batch_size, progress, &mut |first, samples| {
+        evaluate_by(dev, batch_size, false, progress, &mut |first, samples| {
             let mask = masking.dev(first);
             let hides = |document, place| mask.hides(document, place);
             let batch = batcher.masked_batch(samples, device, None, &hides);
