@@ -8,7 +8,7 @@
 mod record;
 
 use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -126,9 +126,8 @@ fn event(line: &MetricLine, time: f64) -> Vec<u8> {
 }
 
 fn cut(path: &Path, length: usize) -> std::io::Result<()> {
-    let mut file = File::options().write(true).open(path)?;
-    file.set_len(length as u64)?;
-    file.seek(SeekFrom::End(0)).map(drop)
+    let file = File::options().write(true).open(path)?;
+    file.set_len(length as u64)
 }
 
 /// Seconds since 1970.

@@ -71,7 +71,7 @@ fn wall_time(time: f64) -> Vec<u8> {
 
 /// A field's number and wire type.
 fn key(out: &mut Vec<u8>, field: u64, wire_type: u64) {
-    varint(out, field << 3 | wire_type);
+    varint(out, (field << 3) | wire_type);
 }
 
 fn varint(out: &mut Vec<u8>, mut number: u64) {

@@ -97,14 +97,13 @@ impl Pending {
             ..part
         };
         let mut parts = parts.into_iter();
-        let (first, rest) = (parts.next(), parts);
-        let Some(first) = first else {
+        let Some(first) = parts.next() else {
             unreachable!("a step has at least one part");
         };
-        if rest.len() == 0 {
+        if parts.len() == 0 {
             return first;
         }
-        rest.map(weighted).fold(weighted(first), |sum, part| Self {
+        parts.map(weighted).fold(weighted(first), |sum, part| Self {
             loss: sum.loss.add(part.loss),
             hits: sum.hits.add(part.hits),
             samples: sum.samples + part.samples,
