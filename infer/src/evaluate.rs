@@ -151,6 +151,9 @@ pub struct Judged {
     pub tokens: usize,
 }
 
+/// Judges some samples, given how many were judged before.
+pub type Judge<'a> = dyn FnMut(usize, &[Sample]) -> Result<Judged, EvaluateError> + 'a;
+
 /// Judges every sample of a data set, batch by batch, given how many were judged before and the
 /// samples: in the data set's order, or, `sorted`, those of like length together.
 ///
@@ -164,7 +167,7 @@ pub fn evaluate_by(
     batch_size: usize,
     sorted: bool,
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
-    judge: &mut dyn FnMut(usize, &[Sample]) -> Result<Judged, EvaluateError>,
+    judge: &mut Judge<'_>,
 ) -> Result<Evaluation, EvaluateError> {
     let total = dataset.len();
     if total == 0 {

@@ -270,7 +270,8 @@ mod tests {
             for width in [1, 3, 64, 65, 128, 512, 768, 1000, 4096] {
                 let tile = Tile::of_norm(width, &limits);
                 assert!(tile.group * tile.lanes >= width.div_ceil(4), "{width}");
-                assert!(tile.lanes.is_power_of_two() && tile.invocations % tile.lanes == 0);
+                assert!(tile.lanes.is_power_of_two());
+                assert!(tile.invocations.is_multiple_of(tile.lanes));
                 assert!(tile.group <= 64 && tile.invocations <= limits.invocations);
             }
         }

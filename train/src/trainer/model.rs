@@ -33,6 +33,10 @@ pub struct TrainingModel {
 
 /// What a step learns from.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one a step, and a box would be opened at once"
+)]
 pub enum Batch {
     /// Documents and their classes.
     Labelled(LabelledBatch),
