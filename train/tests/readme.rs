@@ -40,6 +40,14 @@ const SHORTENED: &[(&str, &str)] = &[
         "ls-train listops --out runs/legacy --resume",
         "--stop-after 3",
     ),
+    (
+        "ls-train pretrain listops --out runs/pretrained",
+        "--steps 2 --set evaluate_every=1 --set batch_size=4",
+    ),
+    (
+        "ls-train listops --init runs/pretrained --out runs/tuned --tensorboard",
+        "--stop-after 2",
+    ),
     ("ls-train bench attention --n 1K,4K", "--repeats 1"),
     ("ls-train bench step --n 512 --b 2", "--repeats 1"),
 ];

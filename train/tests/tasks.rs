@@ -159,6 +159,15 @@ fn image_trains_from_a_folder_and_from_an_archive() {
     let elsewhere = train(&place, "image", archive, &["--set", "cache=fast/disk"]);
     assert!(elsewhere.status.success(), "{}", stderr(&elsewhere));
     assert_eq!(packed(&place.path("fast/disk")).len(), 3);
+    // S4's line between training and dev is another one, and so are the packed copies.
+    std::fs::remove_dir_all(place.path("run")).unwrap();
+    let s4 = ["--set", "cache=fast/disk", "--set", "splits=s4"];
+    let s4 = train(&place, "image", archive, &s4);
+    assert!(s4.status.success(), "{}", stderr(&s4));
+    assert!(packed(&place.path("fast/disk")).len() >= 5);
+    let refused = train(&place, "text", archive, &["--set", "splits=s4"]);
+    assert!(!refused.status.success());
+    assert!(stderr(&refused).contains("`data.splits` must be null for the task text"));
 }
 
 #[test]

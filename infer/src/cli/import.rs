@@ -102,6 +102,7 @@ fn from_preset(name: &str) -> anyhow::Result<RunConfig> {
             // As the release tokenises.
             tokenizer: (preset.task == "listops").then_some(Tokenizer::Legacy),
             difficulty: None,
+            splits: None,
             cache: None,
             packed: Packing::Auto,
         },

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use transformer_ls_burn::{ClassifierConfig, Pooling, Reconstruction};
+use transformer_ls_datasets::image;
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::pathfinder::Difficulty;
 
@@ -127,6 +128,10 @@ pub struct DataConfig {
     /// How long Pathfinder's contours are; `null` stands for `hard`, and is what other tasks have.
     #[serde(default)]
     pub difficulty: Option<Difficulty>,
+    /// Who drew the line between Image's training and dev images: `tfds` (the Long Range Arena) or
+    /// `s4` (S4, Mega); `null` stands for `tfds`, and is what other tasks have.
+    #[serde(default)]
+    pub splits: Option<image::Protocol>,
     /// The folder for packed copies of the data; `null`: the folder `packed` beside the data.
     #[serde(default)]
     pub cache: Option<PathBuf>,

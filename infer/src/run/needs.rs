@@ -71,6 +71,9 @@ pub(super) fn problems(config: &RunConfig) -> Vec<String> {
             "`data.difficulty` must be null for the task {task}."
         ));
     }
+    if config.data.splits.is_some() && known != Task::Image {
+        problems.push(format!("`data.splits` must be null for the task {task}."));
+    }
     problems
 }
 

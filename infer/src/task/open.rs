@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn_dataset::Dataset;
 use transformer_ls_datasets::cache::{Key, cached};
 use transformer_ls_datasets::check::Task;
-use transformer_ls_datasets::image::{self, Image, Protocol};
+use transformer_ls_datasets::image::{self, Image};
 use transformer_ls_datasets::listops::ListOps;
 use transformer_ls_datasets::pathfinder::{self, Pathfinder};
 use transformer_ls_datasets::retrieval::{self, Retrieval};
@@ -76,7 +76,7 @@ pub fn open_split_watched(
             Retrieval::open(dir, split)
         }),
         Task::Image => {
-            let protocol = Protocol::Tfds;
+            let protocol = config.data.splits.unwrap_or_default();
             let key = image::cache_key(dir, split, protocol)?;
             pack.open(key, || Image::open(dir, split, protocol))
         }

@@ -36,6 +36,7 @@ pub fn config() -> RunConfig {
             dir: PathBuf::from("data/listops"),
             tokenizer: Some(Tokenizer::Brackets),
             difficulty: None,
+            splits: None,
             cache: None,
             packed: Packing::Auto,
         },

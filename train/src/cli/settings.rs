@@ -134,6 +134,7 @@ fn from_preset(protocol: &Protocol, name: Option<&str>, goal: Goal) -> anyhow::R
             dir: Path::new("data").join(protocol.task),
             tokenizer: protocol.tokenizer,
             difficulty: protocol.difficulty,
+            splits: None,
             cache: None,
             packed: Packing::Auto,
         },
