@@ -6,12 +6,13 @@
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::autodiff::{Autodiff, NodeId};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{AutodiffBackend, Backend};
 
 use super::gate::Gate;
+use super::record::{record, record_with};
 use super::{
     AttendGradients, AttentionDropout, Documents, Gradient, Landmarks, LongShortBackend,
     OffsetBias, ProjectOutput, Window,
@@ -25,36 +26,22 @@ impl<B: LongShortBackend, C: CheckpointStrategy> LongShortBackend for Autodiff<B
         documents: Documents<Self>,
     ) -> ProjectOutput<Self> {
         let documents = inner_documents::<B, C>(documents);
-        let inputs = [scores, key, value];
-        let prepared = ProjectRule
-            .prepare::<C>(inputs.each_ref().map(|input| input.node()))
-            .compute_bound()
-            .stateful();
-        let run = |inputs: [FloatTensor<Self>; 3]| {
-            let [scores, key, value] = inputs.map(|input| input.into_primitive());
-            let output = B::project(scores, key, value, documents.clone());
-            [output.landmarks, output.key, output.value]
-        };
         let gate = Gate::<B, 3>::new();
-        let (node, outputs) = match prepared {
-            OpsKind::Tracked(mut prepared) => {
-                let nodes = inputs.each_ref().map(|input| prepared.checkpoint(input));
-                let outputs = run(inputs);
-                let saved = ProjectSaved {
-                    inputs: nodes,
-                    landmarks: outputs[0].clone(),
-                    documents: documents.clone(),
-                    gate: gate.clone(),
-                };
-                let tensor = Gate::<B, 3>::tensor(&outputs[0]);
-                (prepared.finish(saved, tensor), outputs)
-            }
-            OpsKind::UnTracked(prepared) => {
-                let outputs = run(inputs);
-                let tensor = Gate::<B, 3>::tensor(&outputs[0]);
-                (prepared.finish(tensor), outputs)
-            }
-        };
+        let (node, outputs) = record_with::<B, C, _, _, _>(
+            ProjectRule,
+            [scores, key, value],
+            |[scores, key, value]| {
+                let output = B::project(scores, key, value, documents.clone());
+                let outputs = [output.landmarks, output.key, output.value];
+                (Gate::<B, 3>::tensor(&outputs[0]), outputs)
+            },
+            |inputs, _, [landmarks, _, _]| ProjectSaved {
+                inputs,
+                landmarks: landmarks.clone(),
+                documents: documents.clone(),
+                gate: gate.clone(),
+            },
+        );
         let [landmarks, key, value] = gate.outputs::<C>(&node, outputs);
         ProjectOutput {
             landmarks,
@@ -95,14 +82,8 @@ impl<B: LongShortBackend, C: CheckpointStrategy> LongShortBackend for Autodiff<B
     }
 
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        let prepared = GeluRule.prepare::<C>([x.node()]).compute_bound().stateful();
-        match prepared {
-            OpsKind::Tracked(mut prepared) => {
-                let input = prepared.checkpoint(&x);
-                prepared.finish(input, B::exact_gelu(x.into_primitive()))
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::exact_gelu(x.into_primitive())),
-        }
+        let run = |[x]: [FloatTensor<B>; 1]| B::exact_gelu(x);
+        record::<B, C, _, _>(GeluRule, [x], run, |[x]| x)
     }
 
     // The backward operations of `Autodiff<B>` are the default bodies: plain operations, which are
@@ -321,41 +302,30 @@ fn attend<B: LongShortBackend, C: CheckpointStrategy, const N: usize>(
     tensors: [FloatTensor<Autodiff<B, C>>; N],
     setting: Setting<B>,
 ) -> Attended<B, C> {
-    let run = |tensors: [FloatTensor<Autodiff<B, C>>; N]| {
-        let inputs = AttendRule::<N>::inputs::<B>(tensors.map(|tensor| tensor.into_primitive()));
-        let setting = setting.clone();
-        B::attend(
-            inputs.query,
-            inputs.key,
-            inputs.value,
-            inputs.landmarks,
-            inputs.bias,
-            setting.documents,
-            setting.window,
-            setting.scale,
-            setting.dropout,
-        )
-    };
-    let prepared = AttendRule::<N>
-        .prepare::<C>(tensors.each_ref().map(|tensor| tensor.node()))
-        .compute_bound()
-        .stateful();
-    let (output, log_sum_exp) = match prepared {
-        OpsKind::Tracked(mut prepared) => {
-            let inputs = tensors.each_ref().map(|tensor| prepared.checkpoint(tensor));
-            let (output, log_sum_exp) = run(tensors);
-            let saved = AttendSaved {
-                inputs,
-                output: output.clone(),
-                log_sum_exp: log_sum_exp.clone(),
-                setting,
-            };
-            (prepared.finish(saved, output), log_sum_exp)
-        }
-        OpsKind::UnTracked(prepared) => {
-            let (output, log_sum_exp) = run(tensors);
-            (prepared.finish(output), log_sum_exp)
-        }
-    };
+    let (output, log_sum_exp) = record_with::<B, C, _, _, _>(
+        AttendRule::<N>,
+        tensors,
+        |tensors| {
+            let inputs = AttendRule::<N>::inputs::<B>(tensors);
+            let setting = setting.clone();
+            B::attend(
+                inputs.query,
+                inputs.key,
+                inputs.value,
+                inputs.landmarks,
+                inputs.bias,
+                setting.documents,
+                setting.window,
+                setting.scale,
+                setting.dropout,
+            )
+        },
+        |inputs, output, log_sum_exp| AttendSaved {
+            inputs,
+            output: output.clone(),
+            log_sum_exp: log_sum_exp.clone(),
+            setting: setting.clone(),
+        },
+    );
     (output, Autodiff::<B, C>::from_inner(log_sum_exp))
 }

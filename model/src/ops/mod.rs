@@ -50,6 +50,7 @@ mod ndarray;
 mod packed;
 mod path;
 pub mod plain;
+mod record;
 #[cfg(feature = "tch")]
 mod tch;
 mod tensor;

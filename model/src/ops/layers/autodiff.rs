@@ -4,7 +4,7 @@ use burn::backend::Backend;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::autodiff::{Autodiff, NodeId};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::ops::autodiff::{inner_documents, register, retrieve};
 use crate::ops::gate::Gate;
+use crate::ops::record::{record, record_with};
 use crate::ops::{AttentionDropout, Boundaries, Documents};
 
 /// Outputs of `heads`.
@@ -27,37 +28,20 @@ const AFTER_ATTENTION_INPUTS: usize = 10;
 
 impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
     fn heads(x: FloatTensor<Self>, layers: HeadsLayers<Self>, heads: usize) -> HeadsOutput<Self> {
-        let inputs = heads_tensors::<Self>(x, layers);
-        let prepared = HeadsRule
-            .prepare::<C>(inputs.each_ref().map(|tensor| tensor.node()))
-            .compute_bound()
-            .stateful();
-        let run = |inputs: [FloatTensor<Self>; HEADS_INPUTS]| {
-            let (x, layers) = heads_layers::<B>(inputs.map(|tensor| tensor.into_primitive()));
-            outputs::<B>(B::heads(x, layers, heads))
-        };
         let gate = Gate::<B, OUTPUTS>::new();
-        let (node, outputs) = match prepared {
-            OpsKind::Tracked(mut prepared) => {
-                let nodes = inputs.each_ref().map(|tensor| prepared.checkpoint(tensor));
-                let saved = HeadsSaved {
-                    inputs: nodes,
-                    gate: gate.clone(),
-                };
-                let outputs = run(inputs);
-                (
-                    prepared.finish(saved, Gate::<B, OUTPUTS>::tensor(&outputs[0])),
-                    outputs,
-                )
-            }
-            OpsKind::UnTracked(prepared) => {
-                let outputs = run(inputs);
-                (
-                    prepared.finish(Gate::<B, OUTPUTS>::tensor(&outputs[0])),
-                    outputs,
-                )
-            }
-        };
+        let (node, outputs) = record_with::<B, C, _, _, _>(
+            HeadsRule,
+            heads_tensors::<Self>(x, layers),
+            |inputs| {
+                let (x, layers) = heads_layers::<B>(inputs);
+                let outputs = outputs::<B>(B::heads(x, layers, heads));
+                (Gate::<B, OUTPUTS>::tensor(&outputs[0]), outputs)
+            },
+            |inputs, _, _| HeadsSaved {
+                inputs,
+                gate: gate.clone(),
+            },
+        );
         let [
             query,
             key,
@@ -84,23 +68,12 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
         layers: AfterAttentionLayers<Self>,
         dropout: AttentionDropout,
     ) -> FloatTensor<Self> {
-        let inputs = after_attention_tensors::<Self>(context, residual, layers);
-        let prepared = AfterAttentionRule
-            .prepare::<C>(inputs.each_ref().map(|tensor| tensor.node()))
-            .compute_bound()
-            .stateful();
-        let run = |inputs: [FloatTensor<Self>; AFTER_ATTENTION_INPUTS]| {
-            let inputs = inputs.map(|tensor| tensor.into_primitive());
+        let run = |inputs: [FloatTensor<B>; AFTER_ATTENTION_INPUTS]| {
             let (context, residual, layers) = after_attention_layers::<B>(inputs);
             B::after_attention(context, residual, layers, dropout)
         };
-        match prepared {
-            OpsKind::Tracked(mut prepared) => {
-                let nodes = inputs.each_ref().map(|tensor| prepared.checkpoint(tensor));
-                prepared.finish((nodes, dropout), run(inputs))
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(run(inputs)),
-        }
+        let inputs = after_attention_tensors::<Self>(context, residual, layers);
+        record::<B, C, _, _>(AfterAttentionRule, inputs, run, |nodes| (nodes, dropout))
     }
 
     fn embed(
@@ -109,25 +82,14 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
         ids: IntTensor<Self>,
         packed: Option<Boundaries>,
     ) -> FloatTensor<Self> {
-        let prepared = EmbedRule
-            .prepare::<C>([token.node(), position.node()])
-            .compute_bound()
-            .stateful();
-        match prepared {
-            OpsKind::Tracked(mut prepared) => {
-                let saved = EmbedSaved {
-                    tables: [&token, &position].map(|table| prepared.checkpoint(table)),
-                    ids: ids.clone(),
-                    packed: packed.clone(),
-                };
-                let (token, position) = (token.into_primitive(), position.into_primitive());
-                prepared.finish(saved, B::embed(token, position, ids, packed))
-            }
-            OpsKind::UnTracked(prepared) => {
-                let (token, position) = (token.into_primitive(), position.into_primitive());
-                prepared.finish(B::embed(token, position, ids, packed))
-            }
-        }
+        let run = |[token, position]: [FloatTensor<B>; 2]| {
+            B::embed(token, position, ids.clone(), packed.clone())
+        };
+        record::<B, C, _, _>(EmbedRule, [token, position], run, |tables| EmbedSaved {
+            tables,
+            ids: ids.clone(),
+            packed: packed.clone(),
+        })
     }
 
     fn class_row(
@@ -139,54 +101,23 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
     ) -> FloatTensor<Self> {
         let documents = inner_documents::<B, C>(documents);
         let inputs = [query, key, value, context];
-        let prepared = ClassRowRule
-            .prepare::<C>(inputs.each_ref().map(|tensor| tensor.node()))
-            .compute_bound()
-            .stateful();
-        let run = |inputs: [FloatTensor<Self>; 4], documents| {
-            let [query, key, value, context] = inputs.map(|tensor| tensor.into_primitive());
-            B::class_row(query, key, value, context, documents)
+        let run = |[query, key, value, context]: [FloatTensor<B>; 4]| {
+            B::class_row(query, key, value, context, documents.clone())
         };
-        match prepared {
-            OpsKind::Tracked(mut prepared) => {
-                let saved = ClassRowSaved {
-                    inputs: inputs.each_ref().map(|tensor| prepared.checkpoint(tensor)),
-                    documents: documents.clone(),
-                };
-                prepared.finish(saved, run(inputs, documents))
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(run(inputs, documents)),
-        }
+        record::<B, C, _, _>(ClassRowRule, inputs, run, |inputs| ClassRowSaved {
+            inputs,
+            documents: documents.clone(),
+        })
     }
 
     fn norm(x: FloatTensor<Self>, layer: NormLayer<Self>) -> FloatTensor<Self> {
-        let inputs = [x, layer.gain, layer.offset];
-        let prepared = LayerNormRule
-            .prepare::<C>(inputs.each_ref().map(|tensor| tensor.node()))
-            .compute_bound()
-            .stateful();
-        let run = |inputs: [FloatTensor<Self>; 3]| {
-            let [x, gain, offset] = inputs.map(|tensor| tensor.into_primitive());
-            B::norm(x, NormLayer { gain, offset })
-        };
-        match prepared {
-            OpsKind::Tracked(mut prepared) => {
-                let nodes = inputs.each_ref().map(|tensor| prepared.checkpoint(tensor));
-                prepared.finish(nodes, run(inputs))
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(run(inputs)),
-        }
+        let run = |[x, gain, offset]: [FloatTensor<B>; 3]| B::norm(x, NormLayer { gain, offset });
+        record::<B, C, _, _>(NormRule, [x, layer.gain, layer.offset], run, |nodes| nodes)
     }
 
     fn activate(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        let prepared = GeluRule.prepare::<C>([x.node()]).compute_bound().stateful();
-        match prepared {
-            OpsKind::Tracked(mut prepared) => {
-                let input = prepared.checkpoint(&x);
-                prepared.finish(input, B::activate(x.into_primitive()))
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::activate(x.into_primitive())),
-        }
+        let run = |[x]: [FloatTensor<B>; 1]| B::activate(x);
+        record::<B, C, _, _>(ActivateRule, [x], run, |[x]| x)
     }
 
     // The backward operations of `Autodiff<B>` are the default bodies.
@@ -327,9 +258,9 @@ impl<B: LayersBackend> Backward<B, 4> for ClassRowRule {
 }
 
 #[derive(Debug)]
-struct LayerNormRule;
+struct NormRule;
 
-impl<B: LayersBackend> Backward<B, 3> for LayerNormRule {
+impl<B: LayersBackend> Backward<B, 3> for NormRule {
     type State = [NodeId; 3];
 
     fn backward(
@@ -349,9 +280,9 @@ impl<B: LayersBackend> Backward<B, 3> for LayerNormRule {
 }
 
 #[derive(Debug)]
-struct GeluRule;
+struct ActivateRule;
 
-impl<B: LayersBackend> Backward<B, 1> for GeluRule {
+impl<B: LayersBackend> Backward<B, 1> for ActivateRule {
     type State = NodeId;
 
     fn backward(
