@@ -38,6 +38,30 @@ fn pack<D: Dataset<Sample>>(
 }
 
 #[test]
+fn what_a_killed_process_left_is_removed() {
+    let dir = TempDir::new().unwrap();
+    let (data, folder) = (dir.path().join("data"), dir.path().join("cache"));
+    common::write_folder(&data, &common::reviews());
+    let key = text::cache_key(&data, Split::Train).unwrap();
+    let open = || Text::open(&data, Split::Train);
+    pack(&folder, &key, open);
+    let packed = fs::read_dir(&folder).unwrap().next().unwrap().unwrap();
+    let packed = packed.path();
+    fs::remove_file(&packed).unwrap();
+    let [dead, alive, other] = ["7.partial", "8.partial", "note"].map(|end| {
+        let path = packed.with_extension(end);
+        fs::write(&path, "half").unwrap();
+        path
+    });
+    // Who packs holds a lock.
+    let held = fs::File::open(&alive).unwrap();
+    held.lock().unwrap();
+    let (_, was_read) = pack(&folder, &key, open);
+    assert!(was_read && packed.exists());
+    assert!(!dead.exists() && alive.exists() && other.exists());
+}
+
+#[test]
 fn every_task_is_packed_once_and_comes_out_the_same() {
     let dir = TempDir::new().unwrap();
     let (data, folder) = (dir.path().join("data"), dir.path().join("cache/below"));

@@ -240,6 +240,15 @@ fn a_resume_needs_no_other_run() {
     ));
     let steps = &[STEPS, &["--init", "pre"]].concat();
     succeeded(place.train("whole", steps));
+    // A run that started from elsewhere: the one field that differs is named, and no other.
+    succeeded(place.train("plain", STEPS));
+    let with_init = ["listops", "--out", "plain", "--resume", "--init", "pre"];
+    let message = stderr(&place.run(&with_init)).to_string();
+    assert!(
+        message.contains("init.path is null there and \"pre\" here."),
+        "{message}"
+    );
+    assert!(!message.contains("model."), "{message}");
     std::fs::create_dir(place.path("killed")).unwrap();
     for file in ["config.json", "init.safetensors"] {
         let from = place.path("whole").join(file);

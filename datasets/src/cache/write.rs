@@ -24,6 +24,7 @@ pub(super) fn write<D: Dataset<Sample>>(
 ) -> Result<(), DatasetError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(DatasetError::io("create", folder))?;
+    remove_abandoned(path);
     // Of this process alone: of two that pack the same, the later one's file stays.
     let hidden = path.with_extension(format!("{}.partial", std::process::id()));
     let written = Writer::new(&hidden, key, first_id).and_then(|mut writer| {
@@ -55,6 +56,27 @@ pub(super) fn write<D: Dataset<Sample>>(
     renamed
 }
 
+/// Removes what killed processes left behind of this file: nobody holds a lock on it any more.
+fn remove_abandoned(path: &Path) {
+    let (Some(folder), Some(stem)) = (path.parent(), path.file_stem()) else {
+        return;
+    };
+    let (Ok(entries), Some(stem)) = (fs::read_dir(folder), stem.to_str()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| {
+            let rest = name.strip_prefix(stem)?.strip_prefix('.')?;
+            rest.strip_suffix(".partial")
+        });
+        let ours = process.is_some_and(|process| process.parse::<u32>().is_ok());
+        if ours && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 struct Writer<'a> {
     path: &'a Path,
     file: BufWriter<File>,
@@ -69,6 +91,9 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     fn new(path: &'a Path, key: &'a str, first_id: u16) -> Result<Self, DatasetError> {
         let file = File::create(path).map_err(DatasetError::io("create", path))?;
+        // Held until the file is closed, or the process is gone. Where a file system has no locks,
+        // what a kill leaves stays.
+        let _ = file.lock();
         let mut writer = Self {
             path,
             file: BufWriter::with_capacity(1 << 20, file),

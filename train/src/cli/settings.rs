@@ -1,5 +1,6 @@
 //! From a task's protocol and the command line to a run's configuration.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -219,25 +220,33 @@ pub(super) fn refuse_changes(
     Ok(())
 }
 
-/// `field is A there and B here`, for every field that differs.
+/// `field is A there and B here`, for every field that differs; one that is not everywhere is null
+/// elsewhere.
 fn differences(there: &RunConfig, here: &RunConfig) -> Vec<String> {
     let leaves = |config: &RunConfig| {
-        let mut leaves = Vec::new();
+        let mut leaves = BTreeMap::new();
         if let Ok(value) = serde_json::to_value(config) {
             flatten("", &value, &mut leaves);
         }
         leaves
     };
-    let here = leaves(here);
-    leaves(there)
+    let (there, here) = (leaves(there), leaves(here));
+    let names: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
+    let null = "null".to_owned();
+    names
         .into_iter()
-        .zip(here)
-        .filter(|(there, here)| there != here)
-        .map(|((name, there), (_, here))| format!("{name} is {there} there and {here} here"))
+        .map(|name| {
+            let of = |leaves: &BTreeMap<String, String>| leaves.get(name).cloned();
+            let [there, here] = [&there, &here].map(|it| of(it).unwrap_or_else(|| null.clone()));
+            (name, there, here)
+        })
+        // A hash follows from the path beside it.
+        .filter(|(name, there, here)| there != here && !name.ends_with(".sha256"))
+        .map(|(name, there, here)| format!("{name} is {there} there and {here} here"))
         .collect()
 }
 
-fn flatten(prefix: &str, value: &serde_json::Value, leaves: &mut Vec<(String, String)>) {
+fn flatten(prefix: &str, value: &serde_json::Value, leaves: &mut BTreeMap<String, String>) {
     match value {
         serde_json::Value::Object(fields) => {
             for (name, value) in fields {
@@ -248,7 +257,9 @@ fn flatten(prefix: &str, value: &serde_json::Value, leaves: &mut Vec<(String, St
                 flatten(&name, value, leaves);
             }
         }
-        leaf => leaves.push((prefix.to_owned(), leaf.to_string())),
+        leaf => {
+            leaves.insert(prefix.to_owned(), leaf.to_string());
+        }
     }
 }
 

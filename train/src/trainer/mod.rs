@@ -33,7 +33,8 @@ use burn::data::dataset::Dataset;
 use burn::module::Module;
 use burn::train::metric::LearningRateMetric;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
-use transformer_ls_datasets::{Sample, Split};
+use transformer_ls_datasets::check::Task;
+use transformer_ls_datasets::{Sample, Split, image};
 use transformer_ls_infer::device::ChosenDevice;
 use transformer_ls_infer::evaluate::{EvaluateError, evaluate};
 use transformer_ls_infer::run::{MetricLine, RunFolder, Summary, TrainingConfig, versions};
@@ -350,6 +351,18 @@ fn announce(
         progress::count(splits.dev.len()),
         progress::count(splits.test.len()),
     ));
+    let pixels = match config.task.parse() {
+        Ok(Task::Image) => image::TOKENS,
+        Ok(Task::Pathfinder(size)) => size.tokens(),
+        _ => 0,
+    };
+    if config.model.max_length < pixels {
+        say(&format!(
+            "model.max_length is {}: of each picture's {} pixels only the first are seen",
+            progress::count(config.model.max_length),
+            progress::count(pixels),
+        ));
+    }
     say(&format!(
         "device {} ({}): {}; attention path {}: {}",
         chosen.name, chosen.adapter, chosen.reason, path.name, path.reason
