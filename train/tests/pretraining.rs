@@ -245,7 +245,7 @@ fn a_resume_needs_no_other_run() {
     let with_init = ["listops", "--out", "plain", "--resume", "--init", "pre"];
     let message = stderr(&place.run(&with_init)).to_string();
     assert!(
-        message.contains("init.path is null there and \"pre\" here."),
+        message.contains("init.run is null there and \"pre\" here."),
         "{message}"
     );
     assert!(!message.contains("model."), "{message}");
@@ -383,7 +383,7 @@ fn what_does_not_fit_is_refused_by_field_and_leaves_nothing() {
         &place.run(&[
             "pretrain", "listops", "--out", "pre", "--resume", "--init", "pre",
         ]),
-        &["init is null there"],
+        &["init.run is null there"],
     );
     for asks in [&["evaluate", "pre"][..], &["classify", "pre", "[MAX 1 2]"]] {
         refused(
