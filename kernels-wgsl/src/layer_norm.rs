@@ -84,7 +84,7 @@ pub fn layer_norm(
 ) -> CubeTensor {
     let rows = FlatRows::of(x);
     let tile = Tile::of_norm(rows.width, &Limits::of(x));
-    let slots = tile.norm_slots(rows.rows, &Limits::of(x));
+    let slots = Tile::norm_slots(rows.rows, &Limits::of(x));
     let y = rows.empty(x);
     let (x, y_rows) = (rows.view(x), rows.view(&y));
     let (gain, offset) = (

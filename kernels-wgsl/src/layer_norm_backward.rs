@@ -24,7 +24,7 @@ pub fn layer_norm_backward(
     let rows = FlatRows::of(x);
     let limits = Limits::of(x);
     let tile = Tile::of_norm(rows.width, &limits);
-    let slots = tile.norm_slots(rows.rows, &limits);
+    let slots = Tile::norm_slots(rows.rows, &limits);
     let vectors = rows.vectors();
     let parts = empty(x, [slots * 2 * vectors * 4], DType::F32);
     let d_x = rows.empty(x);

@@ -226,15 +226,8 @@ impl Kernel {
                 ("value", 3, 3, Load),
             ],
             Self::Project => &[("key", 1, 1, Load), ("value", 2, 2, Load)],
-            Self::ProjectBackward { adds: false } => &[
-                ("scores", 0, 0, Load),
-                ("key", 1, 1, Load),
-                ("value", 2, 2, Load),
-                ("d_scores", 4, 3, Store),
-                ("d_key", 5, 4, Store),
-                ("d_value", 6, 5, Store),
-            ],
-            Self::ProjectBackward { adds: true } => &[
+            // Keys and values are loaded only where gradients are added to what is there.
+            Self::ProjectBackward { .. } => &[
                 ("scores", 0, 0, Load),
                 ("key", 1, 1, Load),
                 ("value", 2, 2, Load),

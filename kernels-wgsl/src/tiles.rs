@@ -89,7 +89,7 @@ impl Tile {
     }
 
     /// How many rows are normalised side by side; each takes every so many-th row.
-    pub fn norm_slots(&self, rows: usize, limits: &Limits) -> usize {
+    pub fn norm_slots(rows: usize, limits: &Limits) -> usize {
         let wanted = if limits.emulated { 256 } else { 1 << 13 };
         rows.clamp(1, wanted)
     }

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::attention::LongShortAttentionConfig;
-use crate::embedding::Input;
+use crate::embedding::{Input, Positions};
 use crate::encoder::{Encoder, Pooling};
 use crate::error::ConfigError;
 use crate::seed::mix;
@@ -68,17 +68,13 @@ pub struct ClassifierConfig {
     /// The brightness above the mean that becomes 1 where tokens are floats.
     #[serde(default = "half")]
     pub input_deviation: f64,
-    /// Add a learned embedding of a token's position.
-    #[serde(default = "yes")]
-    pub learned_positions: bool,
+    /// What is added to a token's embedding for its position.
+    #[serde(default)]
+    pub positions: Positions,
 }
 
 fn half() -> f64 {
     0.5
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl Default for ClassifierConfig {
@@ -107,7 +103,7 @@ impl Default for ClassifierConfig {
             input: Input::Ids,
             input_mean: half(),
             input_deviation: half(),
-            learned_positions: true,
+            positions: Positions::Learned,
         }
     }
 }
@@ -155,6 +151,13 @@ impl ClassifierConfig {
             );
             return Err(ConfigError::new("window", problem));
         }
+        if self.positions == Positions::Axial && self.max_length.isqrt().pow(2) != self.max_length {
+            let problem = format!(
+                "are for square images: model.max_length {} is no square number",
+                self.max_length
+            );
+            return Err(ConfigError::new("positions", problem));
+        }
         if self.parameters() > LARGEST_PARAMETERS {
             let problem = format!(
                 "and the other sizes make a model of {} parameters; at most {LARGEST_PARAMETERS} are built",
@@ -188,8 +191,12 @@ impl ClassifierConfig {
         ]
         .map(|size| size as u128);
         let block = d * (4 * d + 2 * d_ff + self.heads as u128 * rank);
-        let length = if self.learned_positions { length } else { 0 };
-        (vocabulary + length) * d + layers * block
+        let positions = match self.positions {
+            Positions::None => 0,
+            Positions::Learned => length,
+            Positions::Axial => 2 * length.isqrt(),
+        };
+        (vocabulary + positions) * d + layers * block
     }
 
     /// Builds the model.

@@ -26,6 +26,20 @@ pub enum Input {
     Floats,
 }
 
+/// What is added to a token's embedding for its position in its document.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Positions {
+    /// Nothing.
+    None,
+    /// A learned row for each position.
+    #[default]
+    Learned,
+    /// The sum of two learned rows, one for the pixel's row of a square image and one for its column
+    /// (Ho et al. 2019, "Axial Attention in Multidimensional Transformers", section 3).
+    Axial,
+}
+
 /// The sum of an embedding of each token and, where there is a table of them, one of its position
 /// in its document.
 #[derive(Module, Debug)]
@@ -34,11 +48,32 @@ pub struct TokenEmbedding {
     pub token: Option<Embedding>,
     /// 1 → `D`, for [`Input::Floats`].
     pub pixel: Option<Linear>,
-    /// Rows by position `[max_length, D]`.
+    /// Rows by position `[max_length, D]`, for [`Positions::Learned`].
     pub position: Option<Embedding>,
+    /// Rows by a pixel's row and by its column, for [`Positions::Axial`].
+    pub axes: Option<Axes>,
     max_length: usize,
     mean: f64,
     deviation: f64,
+}
+
+/// The two tables of [`Positions::Axial`].
+#[derive(Module, Debug)]
+pub struct Axes {
+    /// Rows by a pixel's row in the image `[side, D]`.
+    pub row: Embedding,
+    /// Rows by its column `[side, D]`.
+    pub column: Embedding,
+}
+
+impl Axes {
+    /// The sum of row and column of every pixel, read row by row `[side * side, D]`.
+    fn table(&self) -> Tensor<2> {
+        let [side, d_model] = self.row.weight.dims();
+        let row = self.row.weight.val().reshape([side, 1, d_model]);
+        let column = self.column.weight.val().reshape([1, side, d_model]);
+        (row + column).reshape([side * side, d_model])
+    }
 }
 
 impl TokenEmbedding {
@@ -56,7 +91,14 @@ impl TokenEmbedding {
         Self {
             token: (!floats).then(|| table(config.vocab_size)),
             pixel: floats.then(|| LinearConfig::new(1, d_model).init(device)),
-            position: config.learned_positions.then(|| table(config.max_length)),
+            position: (config.positions == Positions::Learned).then(|| table(config.max_length)),
+            axes: (config.positions == Positions::Axial).then(|| {
+                let side = config.max_length.isqrt();
+                Axes {
+                    row: table(side),
+                    column: table(side),
+                }
+            }),
             max_length: config.max_length,
             mean: config.input_mean,
             deviation: config.input_deviation,
@@ -91,23 +133,30 @@ impl TokenEmbedding {
             "a document of {longest} tokens exceeds the model's {} positions",
             self.max_length
         );
+        let position = self.position_table();
         let embedded = match (&self.token, &self.pixel) {
             (Some(token), _) => {
                 let (table, ids) = with_flag_row(token.weight.val(), tokens, flag);
-                if let Some(position) = &self.position
+                if let Some(position) = &position
                     && fused_layers(&table)
                 {
-                    return embed(table, position.weight.val(), ids, &tokens.layout);
+                    return embed(table, position.clone(), ids, &tokens.layout);
                 }
                 burn::tensor::module::embedding(table, ids)
             }
             (None, Some(pixel)) => self.pixels(pixel, tokens, flag),
             (None, None) => unreachable!("built with one of the two"),
         };
-        match &self.position {
+        match position {
             None => embedded,
             Some(position) => embedded + positions(position, tokens),
         }
+    }
+
+    /// `[max_length, D]`
+    fn position_table(&self) -> Option<Tensor<2>> {
+        let learned = self.position.as_ref().map(|table| table.weight.val());
+        learned.or_else(|| self.axes.as_ref().map(Axes::table))
     }
 
     /// `x w + b`, elementwise, for a product with one column can be wrong (burn#5122). A masked
@@ -168,20 +217,19 @@ fn with_flag_row(
     }
 }
 
-/// `[1, n, D]`
-fn positions(table: &Embedding, tokens: &Tokens) -> Tensor<3> {
+/// The rows of `table` `[max_length, D]` that belong to a batch `[1, n, D]`.
+fn positions(table: Tensor<2>, tokens: &Tokens) -> Tensor<3> {
     let [_, n] = tokens.ids.dims();
     match &tokens.layout {
         Layout::Full | Layout::Padded(_) => {
-            let [_, d_model] = table.weight.dims();
-            let rows = table.weight.val().narrow(0, 0, n);
-            rows.reshape([1, n, d_model])
+            let [_, d_model] = table.dims();
+            table.narrow(0, 0, n).reshape([1, n, d_model])
         }
         Layout::Packed(boundaries) => {
             let rows: Vec<i32> = boundaries.positions().iter().map(|&p| p as i32).collect();
             let rows = TensorData::new(rows, [1, n]);
             let rows = Tensor::<2, Int>::from_data(rows, &tokens.ids.device());
-            table.forward(rows)
+            burn::tensor::module::embedding(table, rows)
         }
     }
 }
@@ -218,19 +266,28 @@ mod tests {
             ..Tokens::new(ids).layout(layout)
         };
         for input in [Input::Ids, Input::Floats] {
-            for learned_positions in [false, true] {
+            for positions in [Positions::None, Positions::Learned, Positions::Axial] {
                 let config = ClassifierConfig {
                     vocab_size: 8,
-                    max_length: 3,
+                    max_length: 4,
                     d_model: 4,
                     input,
-                    learned_positions,
+                    positions,
                     input_mean: 0.25,
                     input_deviation: 0.125,
                     ..Default::default()
                 };
                 let embedding = TokenEmbedding::init(&config, &device);
-                let positions = embedding.position.as_ref().map(|it| host(it.weight.val()));
+                let rows = |table: &Embedding| host(table.weight.val());
+                let learned = embedding.position.as_ref().map(rows);
+                let axes = embedding.axes.as_ref();
+                let axes = axes.map(|axes| (rows(&axes.row), rows(&axes.column)));
+                let position = |place: usize, k: usize| match (&learned, &axes) {
+                    (Some(learned), _) => learned[place * 4 + k],
+                    // Of an image of two by two.
+                    (_, Some((row, column))) => row[place / 2 * 4 + k] + column[place % 2 * 4 + k],
+                    _ => 0.0,
+                };
                 let masked_rows = host(embedding.embed(&tokens, Some(flag.clone())));
                 let plain_rows = host(embedding.forward(&tokens));
                 let flag = host(flag.clone());
@@ -249,7 +306,7 @@ mod tests {
                             }
                             _ => panic!("no embedding"),
                         };
-                        let position = positions.as_ref().map_or(0.0, |rows| rows[place * 4 + k]);
+                        let position = position(place, k);
                         let entered = if MASKED[at] { *flag } else { value };
                         let close = |found: f32, wanted: f32| {
                             let found_at = format!("{config:?}, token {at}: {found}, {wanted}");

@@ -40,7 +40,7 @@ pub mod weights;
 
 pub use block::{Block, Rows};
 pub use classifier::{Classifier, ClassifierConfig, Head};
-pub use embedding::{Input, TokenEmbedding};
+pub use embedding::{Axes, Input, Positions, TokenEmbedding};
 pub use encoder::{Encoder, Pooling};
 pub use error::ConfigError;
 pub use ops::{Boundaries, Layout};

@@ -1,7 +1,7 @@
 //! Model sizes by name: the published ones, and a strong one for each task.
 
 use crate::classifier::ClassifierConfig;
-use crate::embedding::Input;
+use crate::embedding::{Input, Positions};
 use crate::encoder::Pooling;
 
 /// A model size with its source.
@@ -91,37 +91,13 @@ pub fn all() -> Vec<Preset> {
         preset(
             "listops-strong",
             "listops",
-            strong(
-                &listops,
-                Sizes {
-                    layers: 6,
-                    width: 512,
-                    heads: 8,
-                    ff: 4,
-                    window: 64,
-                },
-            ),
+            strong(&listops, LARGE),
             STRONG,
             None,
         ),
         preset("text", "text", text.clone(), PAPER, Some(66.01)),
         preset("text-best", "text", sized(&text, 1, 1), PAPER, Some(68.40)),
-        preset(
-            "text-strong",
-            "text",
-            strong(
-                &text,
-                Sizes {
-                    layers: 6,
-                    width: 512,
-                    heads: 8,
-                    ff: 4,
-                    window: 64,
-                },
-            ),
-            STRONG,
-            None,
-        ),
+        preset("text-strong", "text", strong(&text, LARGE), STRONG, None),
         preset(
             "retrieval",
             "retrieval",
@@ -179,16 +155,7 @@ pub fn all() -> Vec<Preset> {
         preset(
             "pathfinder32-strong",
             "pathfinder32",
-            strong(
-                &pathfinder(32),
-                Sizes {
-                    layers: 4,
-                    width: 128,
-                    heads: 8,
-                    ff: 1,
-                    window: 64,
-                },
-            ),
+            strong(&pathfinder(32), contours(8, 64)),
             STRONG,
             None,
         ),
@@ -202,16 +169,7 @@ pub fn all() -> Vec<Preset> {
         preset(
             "pathfinder64-strong",
             "pathfinder64",
-            strong(
-                &pathfinder(64),
-                Sizes {
-                    layers: 4,
-                    width: 128,
-                    heads: 8,
-                    ff: 1,
-                    window: 128,
-                },
-            ),
+            strong(&pathfinder(64), contours(8, 128)),
             STRONG,
             None,
         ),
@@ -219,16 +177,7 @@ pub fn all() -> Vec<Preset> {
         preset(
             "path-x-strong",
             "path-x",
-            strong(
-                &pathfinder(128),
-                Sizes {
-                    layers: 4,
-                    width: 128,
-                    heads: 4,
-                    ff: 1,
-                    window: 512,
-                },
-            ),
+            strong(&pathfinder(128), contours(4, 512)),
             STRONG,
             None,
         ),
@@ -242,16 +191,7 @@ pub fn all() -> Vec<Preset> {
         preset(
             "pathfinder256-strong",
             "pathfinder256",
-            strong(
-                &pathfinder(256),
-                Sizes {
-                    layers: 4,
-                    width: 128,
-                    heads: 4,
-                    ff: 1,
-                    window: 512,
-                },
-            ),
+            strong(&pathfinder(256), contours(4, 512)),
             STRONG,
             None,
         ),
@@ -259,6 +199,7 @@ pub fn all() -> Vec<Preset> {
 }
 
 /// What a strong preset has of its own.
+#[derive(Clone, Copy)]
 struct Sizes {
     layers: usize,
     width: usize,
@@ -266,6 +207,26 @@ struct Sizes {
     /// Width of the feed-forward layers, in widths.
     ff: usize,
     window: usize,
+}
+
+/// ListOps' and Text's.
+const LARGE: Sizes = Sizes {
+    layers: 6,
+    width: 512,
+    heads: 8,
+    ff: 4,
+    window: 64,
+};
+
+/// Pathfinder's.
+fn contours(heads: usize, window: usize) -> Sizes {
+    Sizes {
+        layers: 4,
+        width: 128,
+        heads,
+        ff: 1,
+        window,
+    }
 }
 
 /// A task's model at these sizes: rotary positions in the place of learned ones, mean pooling, no
@@ -286,7 +247,7 @@ fn strong(model: &ClassifierConfig, sizes: Sizes) -> ClassifierConfig {
         dropout: 0.0,
         attention_dropout: 0.0,
         rotary: true,
-        learned_positions: false,
+        positions: Positions::None,
         pooling: Pooling::MeanReal,
         input: if pixels { Input::Floats } else { Input::Ids },
         ..model.clone()

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use transformer_ls_burn::{
     Boundaries, Classifier, ClassifierConfig, Decoder, Input, Layout, MaskedTokens, Pooling,
-    Reconstruction, Tokens, weights,
+    Positions, Reconstruction, Tokens, weights,
 };
 
 const LENGTHS: [usize; 3] = [9, 1, 6];
@@ -33,7 +33,10 @@ fn configurations() -> Vec<ClassifierConfig> {
                     rank: 3,
                     window: 4,
                     rotary,
-                    learned_positions: !rotary,
+                    positions: match rotary {
+                        true => Positions::None,
+                        false => Positions::Learned,
+                    },
                     pooling,
                     input,
                     input_mean: 0.4,

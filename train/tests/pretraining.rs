@@ -314,8 +314,8 @@ fn what_does_not_fit_is_refused_by_field_and_leaves_nothing() {
             "model.pooling (\"class_last\" there, \"mean_real\" here)",
         ),
         (
-            "learned_positions=false",
-            "model.learned_positions (true there, false here)",
+            "positions=none",
+            "model.positions (\"learned\" there, \"none\" here)",
         ),
     ] {
         refused(&from(&["--set", set]), &[words]);

@@ -33,6 +33,10 @@ fn wrong_options_are_refused_before_anything_is_written() {
             &["no field `batch`", "training.batch_size"],
         ),
         (&["--set", "steps=many"], &["`many` does not fit"]),
+        (
+            &["--steps", "7", "--set", "steps=8"],
+            &["`--steps 7` and a --set ask for different things"],
+        ),
         (&["--set", "steps"], &["--set key=value"]),
         (&["--device", "gpu9"], &["unknown device `gpu9`", "flex"]),
         (&["--config", "none.json"], &["none.json"]),

@@ -282,16 +282,20 @@ impl Laid {
         }
     }
 
-    /// Which ids are hidden, and where those are. Where chance hides nothing, the first is hidden:
-    /// a step has to learn from something.
+    /// Which ids are hidden, and where those are. Where chance hides nothing, the first token
+    /// is hidden: a step has to learn from something.
     fn mask(&self, hides: Hides) -> (Vec<bool>, Vec<i32>) {
         let mut mask = vec![false; self.ids.len()];
         let mut places = Vec::new();
+        let mut first = None;
         let mut start = 0;
         for (document, &length) in self.lengths.iter().enumerate() {
             for place in 0..length {
                 let at = start + place;
                 let real = self.real.as_ref().is_none_or(|real| real[at]);
+                if real && first.is_none() {
+                    first = Some(at);
+                }
                 if real && hides(document, place) {
                     mask[at] = true;
                     places.push(at as i32);
@@ -300,8 +304,10 @@ impl Laid {
             start += if self.packed { length } else { self.shape[1] };
         }
         if places.is_empty() {
-            mask[0] = true;
-            places.push(0);
+            // Where there is no token at all, padding.
+            let first = first.unwrap_or(0);
+            mask[first] = true;
+            places.push(first as i32);
         }
         (mask, places)
     }

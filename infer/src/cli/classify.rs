@@ -80,7 +80,7 @@ impl Classify {
             out: BufWriter::new(io::stdout().lock()),
         };
         for (index, input) in self.inputs.iter().enumerate() {
-            let place = format!("expression {}", index + 1);
+            let place = format!("input {}", index + 1);
             session.add(place, Ok(input.clone()), self.batch_size)?;
         }
         if let Some(reader) = &mut reader {

@@ -2,7 +2,7 @@
 
 use crate::common::config;
 use burn::tensor::{Device, Tensor};
-use transformer_ls_burn::{ClassifierConfig, Input, Pooling, presets};
+use transformer_ls_burn::{ClassifierConfig, Input, Pooling, Positions, presets};
 use transformer_ls_datasets::pixels::Normalization;
 use transformer_ls_datasets::{Documents, Sample};
 use transformer_ls_infer::batch::Batcher;
@@ -48,7 +48,7 @@ fn black_pixels_are_real() {
             max_length: 36,
             pooling,
             rotary: true,
-            learned_positions: false,
+            positions: Positions::None,
             input: Input::Floats,
             ..config().model
         };
@@ -75,6 +75,23 @@ fn black_pixels_are_real() {
         }
         assert!(difference(whole, logits(&grey, true)) > 1e-3, "{pooling:?}");
     }
+}
+
+/// Where nothing was hidden, a token is all the same, and no padding in front of it.
+#[test]
+fn an_empty_mask_hides_the_first_token() {
+    let sample = Sample {
+        documents: Documents::One(vec![0, 0, 9, 0, 5]),
+        label: 0,
+    };
+    let model = ClassifierConfig {
+        max_length: 16,
+        ..config().model
+    };
+    let batcher = Batcher::for_model(&model, false);
+    let batch = batcher.masked_batch(&[sample], &Device::flex(), None, &|_, _| false);
+    let targets = batch.tokens[0].targets().into_data();
+    assert_eq!(targets.iter::<i64>().collect::<Vec<_>>(), [9]);
 }
 
 #[test]

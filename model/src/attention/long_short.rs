@@ -9,7 +9,7 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData, assert_shape};
 
-use super::rotary::rotate;
+use super::rotary::Rotation;
 use crate::error::ConfigError;
 use crate::ops::layers::{self, HeadsModules, fused_layers, layer_norm};
 use crate::ops::{self, Boundaries, Layout, Projected, Window};
@@ -321,9 +321,9 @@ impl LongShortAttention {
         let device = x.device();
         let mut tokens = self.read(x, norm.as_ref());
         if self.rotary {
-            let positions = layout.positions(n);
-            tokens.query = rotate(tokens.query, &positions);
-            tokens.key = rotate(tokens.key, &positions);
+            let rotation = Rotation::new(&layout.positions(n), d, &device);
+            tokens.query = rotation.turn(tokens.query);
+            tokens.key = rotation.turn(tokens.key);
             if let Some(projection) = &mut tokens.projection {
                 projection.own = None;
             }

@@ -7,39 +7,61 @@ use burn::tensor::{Device, Tensor, TensorData};
 /// Base of the wavelengths, as in the paper.
 const BASE: f64 = 10_000.0;
 
-/// Turns `x` by its tokens' positions. Feature `i` is paired with feature `i + d/2`.
-///
-/// # Shapes
-///
-/// - x: `[b, h, n, d]`, `d` even; positions: `n` of them, alike for every row
-/// - output: `[b, h, n, d]`
-pub(super) fn rotate(x: Tensor<4>, positions: &[usize]) -> Tensor<4> {
-    let [_, _, n, d] = x.dims();
-    let half = d / 2;
-    let (cosine, sine) = tables(positions, half, &x.device());
-    let cosine = cosine.reshape([1, 1, n, half]).cast(x.dtype());
-    let sine = sine.reshape([1, 1, n, half]).cast(x.dtype());
-    let (a, b) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
-    Tensor::cat(
-        vec![
-            a.clone() * cosine.clone() - b.clone() * sine.clone(),
-            b * cosine + a * sine,
-        ],
-        3,
-    )
+/// The angles of a batch's tokens, for queries and keys alike.
+pub(super) struct Rotation {
+    /// `[1, 1, n, d/2]`
+    cosine: Tensor<4>,
+    sine: Tensor<4>,
 }
 
-fn tables(positions: &[usize], half: usize, device: &Device) -> (Tensor<2>, Tensor<2>) {
-    let angle =
-        |position: usize, pair: usize| position as f64 * BASE.powf(-(pair as f64) / half as f64);
-    let table = |f: fn(f64) -> f64| {
-        let values: Vec<f32> = positions
-            .iter()
-            .flat_map(|&position| (0..half).map(move |pair| f(angle(position, pair)) as f32))
+impl Rotation {
+    /// The angles of `n` positions, which are alike for every row, for heads of an even width.
+    pub(super) fn new(positions: &[usize], width: usize, device: &Device) -> Self {
+        let half = width / 2;
+        let turns: Vec<f64> = (0..half)
+            .map(|pair| BASE.powf(-(pair as f64) / half as f64))
             .collect();
-        Tensor::from_data(TensorData::new(values, [positions.len(), half]), device)
-    };
-    (table(f64::cos), table(f64::sin))
+        // Documents end to end repeat their positions: each is computed once.
+        let longest = positions.iter().max().map_or(0, |last| last + 1);
+        let table = |f: fn(f64) -> f64| {
+            let rows: Vec<f32> = (0..longest)
+                .flat_map(|position| {
+                    turns
+                        .iter()
+                        .map(move |turn| f(position as f64 * turn) as f32)
+                })
+                .collect();
+            let mut values = Vec::with_capacity(positions.len() * half);
+            for &position in positions {
+                values.extend_from_slice(&rows[position * half..][..half]);
+            }
+            let values = TensorData::new(values, [1, 1, positions.len(), half]);
+            Tensor::from_data(values, device)
+        };
+        Self {
+            cosine: table(f64::cos),
+            sine: table(f64::sin),
+        }
+    }
+
+    /// Turns `x` by its tokens' positions. Feature `i` is paired with feature `i + d/2`.
+    ///
+    /// # Shapes
+    ///
+    /// - x and output: `[b, h, n, d]`
+    pub(super) fn turn(&self, x: Tensor<4>) -> Tensor<4> {
+        let half = x.dims()[3] / 2;
+        let cosine = self.cosine.clone().cast(x.dtype());
+        let sine = self.sine.clone().cast(x.dtype());
+        let (a, b) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
+        Tensor::cat(
+            vec![
+                a.clone() * cosine.clone() - b.clone() * sine.clone(),
+                b * cosine + a * sine,
+            ],
+            3,
+        )
+    }
 }
 
 #[cfg(test)]
@@ -50,11 +72,15 @@ mod tests {
         x.into_data().try_into_vec().expect("float32")
     }
 
+    fn turn(x: Tensor<4>, position: usize) -> Tensor<4> {
+        Rotation::new(&[position], x.dims()[3], &x.device()).turn(x)
+    }
+
     /// Each pair is a complex number, turned by `position · 10000^(−pair/half)` radians.
     #[test]
     fn pairs_are_turned_by_their_angles() {
         let x = Tensor::<4>::from_floats([[[[1.0, 0.5, 0.0, 2.0]]]], &Device::flex());
-        let turned = host(rotate(x, &[3]));
+        let turned = host(turn(x, 3));
         // Angles 3 and 3/100: (1, 0) and (0.5, 2).
         let wanted = [
             3.0_f64.cos(),
@@ -76,7 +102,7 @@ mod tests {
         let q = Tensor::<4>::from_floats([[[[0.3, -1.0, 0.7, 0.2]]]], &device);
         let k = Tensor::<4>::from_floats([[[[1.1, 0.4, -0.6, 0.9]]]], &device);
         let product = |i, j| {
-            let turned = rotate(q.clone(), &[i]) * rotate(k.clone(), &[j]);
+            let turned = turn(q.clone(), i) * turn(k.clone(), j);
             host(turned).iter().sum::<f32>()
         };
         assert!((product(2, 7) - product(102, 107)).abs() < 1e-5);

@@ -1,7 +1,8 @@
 //! The release's names for this crate's module paths, by prefix.
 
-/// Module path and release name of what does not depend on the layer. `pixel` is this project's own.
-const OUTSIDE_BLOCKS: [(&str, &str); 7] = [
+/// Module path and release name of what does not depend on the layer. `pixel` and `axes` are this
+/// project's own.
+const OUTSIDE_BLOCKS: [(&str, &str); 8] = [
     (
         "encoder.embedding.token",
         "model.embeddings.word_embeddings",
@@ -14,6 +15,7 @@ const OUTSIDE_BLOCKS: [(&str, &str); 7] = [
         "encoder.embedding.pixel",
         "model.embeddings.pixel_embeddings",
     ),
+    ("encoder.embedding.axes", "model.embeddings.axes"),
     ("encoder.class_embedding", "model.cls_embed"),
     ("encoder.norm", "model.norm"),
     ("head.hidden", "seq_classifer.mlpblock.0"),

@@ -1,5 +1,6 @@
 //! The command line of `ls-train`, one subcommand a file.
 
+mod args;
 mod bench;
 mod check_data;
 mod completions;
@@ -20,7 +21,8 @@ use std::process::ExitCode;
 use clap::{FromArgMatches, Parser, Subcommand};
 
 use crate::trainer::interrupt::{self, INTERRUPTED};
-use train::{Choices, Goal, TrainArgs};
+use args::{Choices, ListopsArgs, PathfinderArgs, TrainArgs};
+use train::Goal;
 
 /// Makes the data of a Long Range Arena task, trains a Long-Short Transformer on it, and tests it
 ///
@@ -74,22 +76,22 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum TaskCommand {
     /// Train and test on ListOps, making the data first where there is none
-    Listops(train::ListopsArgs),
+    Listops(ListopsArgs),
     /// Train and test on Text: is a film review positive?
-    Text(train::TrainArgs),
+    Text(TrainArgs),
     /// Train and test on Retrieval: does one paper cite the other?
-    Retrieval(train::TrainArgs),
+    Retrieval(TrainArgs),
     /// Train and test on Image: grey CIFAR-10, a pixel a token
-    Image(train::TrainArgs),
+    Image(TrainArgs),
     /// Train and test on Pathfinder, making the images first where there are none
-    Pathfinder32(train::PathfinderArgs),
+    Pathfinder32(PathfinderArgs),
     /// The same with images of 64 × 64 pixels
-    Pathfinder64(train::PathfinderArgs),
+    Pathfinder64(PathfinderArgs),
     /// The same with images of 128 × 128 pixels: Path-X
     #[command(alias = "pathfinder128")]
-    PathX(train::PathfinderArgs),
+    PathX(PathfinderArgs),
     /// The same with images of 256 × 256 pixels
-    Pathfinder256(train::PathfinderArgs),
+    Pathfinder256(PathfinderArgs),
 }
 
 impl TaskCommand {

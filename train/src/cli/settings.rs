@@ -8,7 +8,8 @@ use anyhow::bail;
 use transformer_ls_burn::presets;
 use transformer_ls_infer::run::{DataConfig, InitConfig, Packing, RunConfig};
 
-use super::train::{Choices, Goal, TrainArgs};
+use super::args::{Choices, TrainArgs};
+use super::train::Goal;
 use crate::tasks::{self, Protocol};
 
 /// The configuration of a new run: the preset or the file, then the options, then each `--set`.
@@ -42,6 +43,7 @@ pub(super) fn new_run(
     let follows = config.training.checkpoint_every == every;
     let init = config.init.clone();
     config.set_all(&args.set)?;
+    refuse_contradictions(&config, args)?;
     if config.init != init || Goal::of(&config) != goal {
         bail!(
             "where a run starts and what it learns is not for --set: use --init RUN, and `ls-train \
@@ -74,6 +76,21 @@ pub(super) fn new_run(
     }
     config.validate()?;
     Ok(config)
+}
+
+/// Refuses options that a `--set` has taken back.
+fn refuse_contradictions(config: &RunConfig, args: &TrainArgs) -> anyhow::Result<()> {
+    let steps = args.steps.filter(|&steps| steps != config.training.steps);
+    let seed = args.seed.filter(|&seed| seed != config.seed);
+    let device = args.device.as_ref().filter(|&it| *it != config.device);
+    let data = args.data.as_ref().filter(|&it| *it != config.data.dir);
+    let option = steps.map(|steps| format!("--steps {steps}"));
+    let option = option.or_else(|| Some(format!("--seed {}", seed?)));
+    let option = option.or_else(|| Some(format!("--device {}", device?)));
+    if let Some(option) = option.or_else(|| Some(format!("--data {}", data?.display()))) {
+        bail!("`{option}` and a --set ask for different things: leave one of them out");
+    }
+    Ok(())
 }
 
 fn choose(config: &mut RunConfig, choices: &Choices) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use serde_json::Value;
 use transformer_ls_burn::weights::{self, WeightsError};
-use transformer_ls_burn::{Classifier, ClassifierConfig, Decoder, Input};
+use transformer_ls_burn::{Classifier, ClassifierConfig, Decoder, Input, Positions};
 use transformer_ls_infer::device::for_drawing_weights;
 use transformer_ls_infer::run::{InitConfig, RunConfig, RunError, RunFolder};
 use transformer_ls_infer::weights_file::{self, WeightsFileError};
@@ -147,6 +147,11 @@ impl Source {
         Ok(source)
     }
 
+    /// The task it was trained for.
+    pub fn task(&self) -> &str {
+        &self.folder.config().task
+    }
+
     /// Which run and which weights.
     pub fn config(&self) -> InitConfig {
         InitConfig {
@@ -200,13 +205,13 @@ fn differing(there: &RunConfig, here: &RunConfig) -> Vec<String> {
         "rotary",
         "offset_bias",
         "input",
-        "learned_positions",
+        "positions",
     ];
     match model.input {
         Input::Ids => names.push("vocab_size"),
         Input::Floats => names.extend(["input_mean", "input_deviation"]),
     }
-    if model.learned_positions {
+    if model.positions != Positions::None {
         names.push("max_length");
     }
     if model.offset_bias {

@@ -19,6 +19,12 @@ pub(crate) fn shader_layers<const D: usize>(x: &Tensor<D>) -> bool {
     matches!(x.dtype(), DType::F32 | DType::F16) && attention_path(&x.device()).name == "wgsl"
 }
 
+/// The widest rows that a shader normalises.
+#[cfg(feature = "cube")]
+const WIDEST_FUSED_NORM: usize = transformer_ls_kernels_wgsl::MAX_LAYER_WIDTH;
+#[cfg(not(feature = "cube"))]
+const WIDEST_FUSED_NORM: usize = 0;
+
 /// LayerNorm as the module computes it, by a kernel where there is one:
 /// [`LayersBackend::norm`].
 ///
@@ -30,7 +36,7 @@ pub(crate) fn shader_layers<const D: usize>(x: &Tensor<D>) -> bool {
 ///
 /// Panics if the width of `x` is not the module's.
 pub(crate) fn layer_norm<const D: usize>(x: Tensor<D>, module: &LayerNorm) -> Tensor<D> {
-    if !shader_layers(&x) {
+    if !shader_layers(&x) || x.dims()[D - 1] > WIDEST_FUSED_NORM {
         return module.forward(x);
     }
     assert_eq!(

@@ -13,8 +13,8 @@ use crate::bench::cost::Shape;
 use crate::bench::job::{AttentionJob, AttentionLine, Job, Pass, Path};
 use crate::bench::limits::{bytes, free_bytes, least_bytes, too_large};
 use crate::bench::picture;
+use crate::cli::args::positive;
 use crate::cli::table::{Side, table};
-use crate::cli::train::positive;
 use crate::cli::{Done, print};
 
 const LEGEND: &str = "

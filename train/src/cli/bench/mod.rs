@@ -41,7 +41,7 @@ enum What {
 #[derive(Debug, Args)]
 struct BudgetArgs {
     /// At most so many timed runs a measurement; the median counts
-    #[arg(long, value_name = "N", default_value = "50", value_parser = super::train::positive)]
+    #[arg(long, value_name = "N", default_value = "50", value_parser = super::args::positive)]
     repeats: usize,
     /// Begin no further run after so many seconds a measurement
     ///

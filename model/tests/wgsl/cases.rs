@@ -1,37 +1,17 @@
-//! The WGSL kernels, each result alone, against the plain bodies in float64: awkward and random
-//! sizes, layouts and storage types, memory that is full of NaN, small devices, and the same bits
-//! twice.
-//!
-//! Tolerances come from the plain bodies' own error: in float32, twice it for a result of the
-//! forward pass and three times for a gradient (as the tests of FlashAttention have it); no less
-//! than a few units in the last place of the largest entry, since sums of a few terms may be exact
-//! by chance.
-#![cfg(feature = "wgpu")]
-
-mod common;
-
-use std::sync::{Mutex, MutexGuard};
+//! The two attention operations of many sizes.
 
 use burn::backend::Dispatch;
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
-use proptest::prelude::*;
 use transformer_ls_burn::Boundaries;
-use transformer_ls_burn::ops::layers::{LayersBackend, NormLayer, plain as layers};
 use transformer_ls_burn::ops::{
     AttendGradients, AttentionDropout, Documents, Gradient, Landmarks, LongShortBackend,
     OffsetBias, Window, plain,
 };
-use transformer_ls_kernels_wgsl::testing;
-use transformer_ls_kernels_wgsl::tiles::Limits;
 
-/// Switches of `testing` are the process's, so tests take turns.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(|error| error.into_inner())
-}
+use super::compare::{Body, Results, compare, float};
 
 #[derive(Clone, Debug)]
-enum Kind {
+pub enum Kind {
     Full {
         documents: usize,
         length: usize,
@@ -47,17 +27,17 @@ enum Kind {
 }
 
 #[derive(Clone, Debug)]
-struct Case {
-    kind: Kind,
-    heads: usize,
-    width: usize,
-    landmarks: usize,
-    window: usize,
-    bias: bool,
-    dropout: f64,
+pub struct Case {
+    pub kind: Kind,
+    pub heads: usize,
+    pub width: usize,
+    pub landmarks: usize,
+    pub window: usize,
+    pub bias: bool,
+    pub dropout: f64,
     /// Size of queries, keys and scores.
-    size: f64,
-    seed: u64,
+    pub size: f64,
+    pub seed: u64,
 }
 
 /// Numbers of a case, on the host.
@@ -131,30 +111,8 @@ impl Case {
     }
 }
 
-/// The two operations and their gradients, by name.
-type Results = Vec<(&'static str, Vec<f64>)>;
-
-#[derive(Clone, Copy, PartialEq)]
-enum Body {
-    Plain,
-    Kernels,
-}
-
-fn host<const D: usize>(x: Tensor<D>) -> Vec<f64> {
-    x.into_data()
-        .convert::<f64>()
-        .try_into_vec()
-        .expect("float64")
-}
-
-type Float = burn::backend::tensor::FloatTensor<Dispatch>;
-
-fn float<const D: usize>(x: Float) -> Vec<f64> {
-    host(Tensor::<D>::from_dispatch(x))
-}
-
 impl Case {
-    fn run(&self, device: &Device, dtype: DType, body: Body) -> Results {
+    pub fn run(&self, device: &Device, dtype: DType, body: Body) -> Results {
         let inputs = self.inputs();
         let tensor = |i: usize| {
             let (shape, values) = &inputs.tensors[i];
@@ -306,47 +264,13 @@ impl Case {
     }
 
     /// Compares the kernels on `device` with the plain bodies.
-    fn check(&self, device: &Device, dtype: DType) {
+    pub fn check(&self, device: &Device, dtype: DType) {
         let run = |device: &Device, dtype, body| self.run(device, dtype, body);
         compare(device, dtype, &run, &format!("{self:?}"));
     }
 }
 
-/// Compares what the kernels on `device` give with the plain bodies in float64, which may be off
-/// by a few times what the plain bodies are in the same type.
-fn compare(
-    device: &Device,
-    dtype: DType,
-    run: &dyn Fn(&Device, DType, Body) -> Results,
-    what: &str,
-) {
-    let flex = Device::flex();
-    let exact = run(&flex, DType::F64, Body::Plain);
-    let plain = run(&flex, dtype, Body::Plain);
-    let ours = run(device, dtype, Body::Kernels);
-    assert_eq!(ours.len(), exact.len());
-    for (((name, ours), (_, exact)), (_, plain)) in ours.iter().zip(&exact).zip(&plain) {
-        let scale = exact.iter().fold(0.0_f64, |max, x| max.max(x.abs()));
-        let largest = |values: &[f64]| {
-            assert_eq!(values.len(), exact.len());
-            values.iter().zip(exact).fold(0.0_f64, |max, (a, b)| {
-                // `max` passes over NaN.
-                assert!(a.is_finite(), "{name}: {a} where {b} is right; {what}");
-                max.max((a - b).abs())
-            })
-        };
-        let (own, allowed) = (largest(ours), largest(plain));
-        let unit = if dtype == DType::F16 { 1e-3 } else { 2.4e-7 };
-        let factor = if name.starts_with("d ") { 3.0 } else { 2.0 };
-        let allowed = (factor * allowed).max(4.0 * unit * scale);
-        assert!(
-            own <= allowed,
-            "{name}: off by {own:.2e} of {scale:.2e}, {allowed:.2e} is allowed; {what}"
-        );
-    }
-}
-
-const PLAIN: Case = Case {
+pub const PLAIN: Case = Case {
     kind: Kind::Full {
         documents: 2,
         length: 129,
@@ -361,18 +285,18 @@ const PLAIN: Case = Case {
     seed: 1,
 };
 
-fn padded(documents: usize, length: usize) -> Kind {
+pub fn padded(documents: usize, length: usize) -> Kind {
     Kind::Padded { documents, length }
 }
 
-fn packed(lengths: &[usize]) -> Kind {
+pub fn packed(lengths: &[usize]) -> Kind {
     Kind::Packed {
         lengths: lengths.to_vec(),
     }
 }
 
 /// Sizes that divide nothing, and every part of the shaders at least once.
-fn cases() -> Vec<Case> {
+pub fn cases() -> Vec<Case> {
     let full = |length| Kind::Full {
         documents: 1,
         length,
@@ -448,175 +372,4 @@ fn cases() -> Vec<Case> {
             ..PLAIN
         },
     ]
-}
-
-/// LayerNorm and GELU of rows of many widths, and their gradients.
-fn check_layers(device: &Device) {
-    for (rows, width) in [(1, 2), (7, 3), (700, 64), (33, 250), (9, 768), (5, 4096)] {
-        let run = |device: &Device, dtype: DType, body: Body| -> Results {
-            let input = |seed: usize, count: usize| -> TensorData {
-                let value = |i: usize| ((i * 7919 + seed * 104_729) % 2003) as f32 / 250.0 - 3.0;
-                let values: Vec<f32> = (0..count).map(value).collect();
-                TensorData::new(values, [count]).convert_dtype(dtype)
-            };
-            let matrix = |seed| {
-                let x = Tensor::<1>::from_data(input(seed, rows * width), (device, dtype));
-                x.reshape([rows, width]).into_dispatch()
-            };
-            let vector =
-                |seed| Tensor::<1>::from_data(input(seed, width), (device, dtype)).into_dispatch();
-            let layer = || NormLayer::<Dispatch> {
-                gain: vector(3),
-                offset: vector(4),
-            };
-            let (y, gradients, activated, d_activated) = match body {
-                Body::Plain => (
-                    layers::norm(matrix(1), layer()),
-                    layers::norm_backward(matrix(2), matrix(1), layer()),
-                    plain::exact_gelu::<Dispatch>(matrix(1)),
-                    plain::exact_gelu_backward::<Dispatch>(matrix(2), matrix(1)),
-                ),
-                Body::Kernels => (
-                    Dispatch::norm(matrix(1), layer()),
-                    Dispatch::norm_backward(matrix(2), matrix(1), layer()),
-                    Dispatch::activate(matrix(1)),
-                    Dispatch::activate_backward(matrix(2), matrix(1)),
-                ),
-            };
-            vec![
-                ("norm", float::<2>(y)),
-                ("d x", float::<2>(gradients.x)),
-                ("d gain", float::<1>(gradients.layer.gain)),
-                ("d offset", float::<1>(gradients.layer.offset)),
-                ("gelu", float::<2>(activated)),
-                ("d gelu", float::<2>(d_activated)),
-            ]
-        };
-        compare(device, DType::F32, &run, &format!("{rows} rows of {width}"));
-    }
-}
-
-#[test]
-fn kernels_agree_with_the_plain_bodies() {
-    let _turn = turn();
-    let Some(device) = common::wgpu() else { return };
-    for case in cases() {
-        case.check(&device, DType::F32);
-    }
-    check_layers(&device);
-}
-
-#[test]
-fn every_entry_is_written_and_none_is_read_before() {
-    let _turn = turn();
-    let Some(device) = common::wgpu() else { return };
-    testing::poison_memory(true);
-    for case in cases() {
-        case.check(&device, DType::F32);
-    }
-    check_layers(&device);
-    testing::poison_memory(false);
-}
-
-#[test]
-fn the_smallest_device_and_a_processor_agree_too() {
-    let _turn = turn();
-    let Some(device) = common::wgpu() else { return };
-    for emulated in [false, true] {
-        testing::force_limits(Some(Limits {
-            emulated,
-            ..Limits::PORTABLE
-        }));
-        for case in cases() {
-            case.check(&device, DType::F32);
-        }
-        check_layers(&device);
-    }
-    testing::force_limits(None);
-}
-
-#[test]
-fn the_same_launch_gives_the_same_bits() {
-    let _turn = turn();
-    let Some(device) = common::wgpu() else { return };
-    for kind in [padded(3, 200), packed(&[400, 3, 90])] {
-        let case = Case {
-            kind,
-            bias: true,
-            dropout: 0.1,
-            ..PLAIN
-        };
-        let bits = || -> Vec<Vec<u64>> {
-            let results = case.run(&device, DType::F32, Body::Kernels);
-            let bits = |values: Vec<f64>| values.iter().map(|x| x.to_bits()).collect();
-            results
-                .into_iter()
-                .map(|(_, values)| bits(values))
-                .collect()
-        };
-        assert!(bits() == bits(), "{case:?}");
-    }
-}
-
-/// More workgroups than a dimension takes: tasks lie in two.
-#[test]
-fn many_documents_take_a_second_dimension() {
-    let _turn = turn();
-    let Some(device) = common::wgpu() else { return };
-    let kind = Kind::Full {
-        documents: 33_000,
-        length: 2,
-    };
-    let case = Case {
-        kind,
-        width: 4,
-        landmarks: 1,
-        window: 1,
-        ..PLAIN
-    };
-    case.check(&device, DType::F32);
-}
-
-#[test]
-fn float16_storage_loses_no_more_than_its_rounding() {
-    let _turn = turn();
-    let Some(device) = common::wgpu() else { return };
-    if !device.supports_dtype(DType::F16) {
-        eprintln!(
-            "\nNO FLOAT16 ON THIS ADAPTER: ITS KERNELS ARE VALIDATED (shaders.rs), NOT RUN\n"
-        );
-        return;
-    }
-    for case in cases().into_iter().filter(|case| case.size == 1.0) {
-        case.check(&device, DType::F16);
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
-
-    #[test]
-    fn kernels_agree_at_random_sizes(
-        layout in 0..3_u8,
-        lengths in prop::collection::vec(0..200_usize, 1..4),
-        heads in 1..4_usize,
-        width in prop::sample::select(vec![4_usize, 10, 32]),
-        landmarks in 0..40_usize,
-        window in 1..20_usize,
-        bias: bool,
-        dropout in prop::sample::select(vec![0.0, 0.25]),
-        seed: u64,
-    ) {
-        let _turn = turn();
-        let Some(device) = common::wgpu() else { return Ok(()) };
-        let (documents, length) = (lengths.len(), lengths[0].max(1));
-        let kind = match layout {
-            0 => Kind::Full { documents, length },
-            1 => Kind::Padded { documents, length },
-            _ if lengths.iter().sum::<usize>() > 0 => Kind::Packed { lengths },
-            _ => Kind::Packed { lengths: vec![1] },
-        };
-        let case = Case { kind, heads, width, landmarks, window, bias, dropout, size: 1.0, seed };
-        case.check(&device, DType::F32);
-    }
 }

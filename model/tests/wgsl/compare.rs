@@ -1,0 +1,60 @@
+//! What kernels give next to what the plain bodies give.
+
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Device, Tensor};
+
+/// Results by name.
+pub type Results = Vec<(&'static str, Vec<f64>)>;
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Body {
+    Plain,
+    Kernels,
+}
+
+fn host<const D: usize>(x: Tensor<D>) -> Vec<f64> {
+    x.into_data()
+        .convert::<f64>()
+        .try_into_vec()
+        .expect("float64")
+}
+
+pub type Float = burn::backend::tensor::FloatTensor<Dispatch>;
+
+pub fn float<const D: usize>(x: Float) -> Vec<f64> {
+    host(Tensor::<D>::from_dispatch(x))
+}
+
+/// Compares what the kernels on `device` give with the plain bodies in float64, which may be off
+/// by a few times what the plain bodies are in the same type.
+pub fn compare(
+    device: &Device,
+    dtype: DType,
+    run: &dyn Fn(&Device, DType, Body) -> Results,
+    what: &str,
+) {
+    let flex = Device::flex();
+    let exact = run(&flex, DType::F64, Body::Plain);
+    let plain = run(&flex, dtype, Body::Plain);
+    let ours = run(device, dtype, Body::Kernels);
+    assert_eq!(ours.len(), exact.len());
+    for (((name, ours), (_, exact)), (_, plain)) in ours.iter().zip(&exact).zip(&plain) {
+        let scale = exact.iter().fold(0.0_f64, |max, x| max.max(x.abs()));
+        let largest = |values: &[f64]| {
+            assert_eq!(values.len(), exact.len());
+            values.iter().zip(exact).fold(0.0_f64, |max, (a, b)| {
+                // `max` passes over NaN.
+                assert!(a.is_finite(), "{name}: {a} where {b} is right; {what}");
+                max.max((a - b).abs())
+            })
+        };
+        let (own, allowed) = (largest(ours), largest(plain));
+        let unit = if dtype == DType::F16 { 1e-3 } else { 2.4e-7 };
+        let factor = if name.starts_with("d ") { 3.0 } else { 2.0 };
+        let allowed = (factor * allowed).max(4.0 * unit * scale);
+        assert!(
+            own <= allowed,
+            "{name}: off by {own:.2e} of {scale:.2e}, {allowed:.2e} is allowed; {what}"
+        );
+    }
+}

@@ -1,0 +1,54 @@
+//! LayerNorm and GELU.
+
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use transformer_ls_burn::ops::layers::{LayersBackend, NormLayer, plain as layers};
+use transformer_ls_burn::ops::plain;
+
+use super::compare::{Body, Results, compare, float};
+
+/// LayerNorm and GELU of rows of many widths, and their gradients.
+pub fn check_layers(device: &Device) {
+    for (rows, width) in [(1, 2), (7, 3), (700, 64), (33, 250), (9, 768), (5, 4096)] {
+        let run = |device: &Device, dtype: DType, body: Body| -> Results {
+            let input = |seed: usize, count: usize| -> TensorData {
+                let value = |i: usize| ((i * 7919 + seed * 104_729) % 2003) as f32 / 250.0 - 3.0;
+                let values: Vec<f32> = (0..count).map(value).collect();
+                TensorData::new(values, [count]).convert_dtype(dtype)
+            };
+            let matrix = |seed| {
+                let x = Tensor::<1>::from_data(input(seed, rows * width), (device, dtype));
+                x.reshape([rows, width]).into_dispatch()
+            };
+            let vector =
+                |seed| Tensor::<1>::from_data(input(seed, width), (device, dtype)).into_dispatch();
+            let layer = || NormLayer::<Dispatch> {
+                gain: vector(3),
+                offset: vector(4),
+            };
+            let (y, gradients, activated, d_activated) = match body {
+                Body::Plain => (
+                    layers::norm(matrix(1), layer()),
+                    layers::norm_backward(matrix(2), matrix(1), layer()),
+                    plain::exact_gelu::<Dispatch>(matrix(1)),
+                    plain::exact_gelu_backward::<Dispatch>(matrix(2), matrix(1)),
+                ),
+                Body::Kernels => (
+                    Dispatch::norm(matrix(1), layer()),
+                    Dispatch::norm_backward(matrix(2), matrix(1), layer()),
+                    Dispatch::activate(matrix(1)),
+                    Dispatch::activate_backward(matrix(2), matrix(1)),
+                ),
+            };
+            vec![
+                ("norm", float::<2>(y)),
+                ("d x", float::<2>(gradients.x)),
+                ("d gain", float::<1>(gradients.layer.gain)),
+                ("d offset", float::<1>(gradients.layer.offset)),
+                ("gelu", float::<2>(activated)),
+                ("d gelu", float::<2>(d_activated)),
+            ]
+        };
+        compare(device, DType::F32, &run, &format!("{rows} rows of {width}"));
+    }
+}

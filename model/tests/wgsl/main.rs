@@ -1,0 +1,157 @@
+//! The WGSL kernels, each result alone, against the plain bodies in float64: awkward and random
+//! sizes, layouts and storage types, memory that is full of NaN, small devices, and the same bits
+//! twice.
+//!
+//! Tolerances come from the plain bodies' own error: in float32, twice it for a result of the
+//! forward pass and three times for a gradient (as the tests of FlashAttention have it); no less
+//! than a few units in the last place of the largest entry, since sums of a few terms may be exact
+//! by chance.
+#![cfg(feature = "wgpu")]
+
+mod cases;
+#[path = "../common/mod.rs"]
+mod common;
+mod compare;
+mod layers;
+
+use std::sync::{Mutex, MutexGuard};
+
+use burn::tensor::DType;
+use proptest::prelude::*;
+use transformer_ls_kernels_wgsl::testing;
+use transformer_ls_kernels_wgsl::tiles::Limits;
+
+use cases::{Case, Kind, PLAIN, cases, packed, padded};
+use compare::Body;
+use layers::check_layers;
+
+/// Switches of `testing` are the process's, so tests take turns.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(|error| error.into_inner())
+}
+
+#[test]
+fn kernels_agree_with_the_plain_bodies() {
+    let _turn = turn();
+    let Some(device) = common::wgpu() else { return };
+    for case in cases() {
+        case.check(&device, DType::F32);
+    }
+    check_layers(&device);
+}
+
+#[test]
+fn every_entry_is_written_and_none_is_read_before() {
+    let _turn = turn();
+    let Some(device) = common::wgpu() else { return };
+    testing::poison_memory(true);
+    for case in cases() {
+        case.check(&device, DType::F32);
+    }
+    check_layers(&device);
+    testing::poison_memory(false);
+}
+
+#[test]
+fn the_smallest_device_and_a_processor_agree_too() {
+    let _turn = turn();
+    let Some(device) = common::wgpu() else { return };
+    for emulated in [false, true] {
+        testing::force_limits(Some(Limits {
+            emulated,
+            ..Limits::PORTABLE
+        }));
+        for case in cases() {
+            case.check(&device, DType::F32);
+        }
+        check_layers(&device);
+    }
+    testing::force_limits(None);
+}
+
+#[test]
+fn the_same_launch_gives_the_same_bits() {
+    let _turn = turn();
+    let Some(device) = common::wgpu() else { return };
+    for kind in [padded(3, 200), packed(&[400, 3, 90])] {
+        let case = Case {
+            kind,
+            bias: true,
+            dropout: 0.1,
+            ..PLAIN
+        };
+        let bits = || -> Vec<Vec<u64>> {
+            let results = case.run(&device, DType::F32, Body::Kernels);
+            let bits = |values: Vec<f64>| values.iter().map(|x| x.to_bits()).collect();
+            results
+                .into_iter()
+                .map(|(_, values)| bits(values))
+                .collect()
+        };
+        assert!(bits() == bits(), "{case:?}");
+    }
+}
+
+/// More workgroups than a dimension takes: tasks lie in two.
+#[test]
+fn many_documents_take_a_second_dimension() {
+    let _turn = turn();
+    let Some(device) = common::wgpu() else { return };
+    let kind = Kind::Full {
+        documents: 33_000,
+        length: 2,
+    };
+    let case = Case {
+        kind,
+        width: 4,
+        landmarks: 1,
+        window: 1,
+        ..PLAIN
+    };
+    case.check(&device, DType::F32);
+}
+
+#[test]
+fn float16_storage_loses_no_more_than_its_rounding() {
+    let _turn = turn();
+    let Some(device) = common::wgpu() else { return };
+    if !device.supports_dtype(DType::F16) {
+        eprintln!(
+            "\nNO FLOAT16 ON THIS ADAPTER: ITS KERNELS ARE VALIDATED (shaders.rs), NOT RUN\n"
+        );
+        return;
+    }
+    for case in cases().into_iter().filter(|case| case.size == 1.0) {
+        case.check(&device, DType::F16);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+
+    #[test]
+    fn kernels_agree_at_random_sizes(
+        layout in 0..3_u8,
+        lengths in prop::collection::vec(0..200_usize, 1..4),
+        heads in 1..4_usize,
+        width in prop::sample::select(vec![4_usize, 10, 32]),
+        landmarks in 0..40_usize,
+        window in 1..20_usize,
+        bias: bool,
+        dropout in prop::sample::select(vec![0.0, 0.25]),
+        seed: u64,
+    ) {
+        let _turn = turn();
+        let Some(device) = common::wgpu() else { return Ok(()) };
+        let (documents, length) = (lengths.len(), lengths[0].max(1));
+        let kind = match layout {
+            0 => Kind::Full { documents, length },
+            1 => Kind::Padded { documents, length },
+            _ if lengths.iter().sum::<usize>() > 0 => Kind::Packed { lengths },
+            _ => Kind::Packed { lengths: vec![1] },
+        };
+        let case = Case { kind, heads, width, landmarks, window, bias, dropout, size: 1.0, seed };
+        case.check(&device, DType::F32);
+    }
+}

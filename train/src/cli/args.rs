@@ -1,0 +1,116 @@
+//! What a training command is given.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use transformer_ls_datasets::listops::Tokenizer;
+use transformer_ls_datasets::pathfinder::Difficulty;
+
+// What the help says of defaults is each task's own: see `describe.rs`.
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
+    /// The model
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    pub(super) preset: Option<String>,
+    /// Start from this configuration (a run's config.json) instead of a preset
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Set any field of the configuration, for instance `--set batch_size=16`
+    ///
+    /// May be given several times. The fields are listed below, and with their values in the
+    /// config.json of every run.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Start from the encoder of this run, pretrained or not, instead of from random weights
+    ///
+    /// What it was trained to do with it is dropped. A copy of its weights is kept, so that a resume
+    /// doesn't need that run.
+    #[arg(long, value_name = "RUN")]
+    pub(super) init: Option<PathBuf>,
+    /// The folder with the data
+    #[arg(long, value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+    /// The run folder to make
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Continue the run in --out (which has to be given) from its last checkpoint
+    ///
+    /// It keeps its own config.json: options that would change it are refused.
+    #[arg(long)]
+    pub(super) resume: bool,
+    /// Seed of weights, data order and dropout
+    #[arg(long, value_name = "N")]
+    pub(super) seed: Option<u64>,
+    /// A name from `ls-train devices`; auto: a GPU if any, else the CPU [default: auto]
+    #[arg(long, value_name = "NAME")]
+    pub(super) device: Option<String>,
+    /// Length of the schedule in steps
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(super) steps: Option<usize>,
+    /// Stop after step N all the same
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(super) stop_after: Option<usize>,
+    /// Write TensorBoard event files into the run folder, too
+    ///
+    /// `tensorboard --logdir runs` shows them. A run that has some keeps writing them when it is
+    /// resumed.
+    #[arg(long)]
+    pub(super) tensorboard: bool,
+    /// Steps between checkpoints
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(super) checkpoint_every: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListopsArgs {
+    #[command(flatten)]
+    pub(super) train: TrainArgs,
+    /// How expressions become tokens: `brackets` or `legacy` [default: brackets]
+    ///
+    /// `brackets` keeps the tree. `legacy` loses the tree: about 38 % at most. The published figures
+    /// are those of `legacy`; never compare figures across the two.
+    #[arg(long, value_name = "NAME")]
+    tokenizer: Option<Tokenizer>,
+}
+
+impl ListopsArgs {
+    pub(super) fn choices(&self) -> Choices {
+        Choices {
+            tokenizer: self.tokenizer,
+            ..Choices::default()
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PathfinderArgs {
+    #[command(flatten)]
+    pub(super) train: TrainArgs,
+    /// How long the contours are: easy, medium or hard [default: hard, as published]
+    #[arg(long, value_name = "NAME")]
+    difficulty: Option<Difficulty>,
+}
+
+impl PathfinderArgs {
+    pub(super) fn choices(&self) -> Choices {
+        Choices {
+            difficulty: self.difficulty,
+            ..Choices::default()
+        }
+    }
+}
+
+/// What the user chose that is one task's alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Choices {
+    pub(super) tokenizer: Option<Tokenizer>,
+    pub(super) difficulty: Option<Difficulty>,
+}
+
+pub(super) fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("has to be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("has to be a whole number".to_owned()),
+    }
+}
