@@ -23,6 +23,8 @@ pub enum Pooling {
     MeanAll,
     /// The mean over real tokens.
     MeanReal,
+    /// The largest value of each feature over real tokens; zeros for a document without any.
+    MaxReal,
     /// A learned class row in every block.
     ClassEvery,
     /// A learned class row in the last block alone.
@@ -103,7 +105,11 @@ impl Encoder {
             return layer_norm(class_row, &self.norm).reshape([documents, d_model]);
         }
         let rows = self.last_block().forward(rows, &layout, seed);
-        self.mean(layer_norm(rows.tokens, &self.norm), &layout)
+        let rows = layer_norm(rows.tokens, &self.norm);
+        match self.pooling {
+            Pooling::MaxReal => max_real(rows, &layout),
+            _ => self.mean(rows, &layout),
+        }
     }
 
     /// A vector for each token, `[b, n, D]`, with `flag` `[D]` in the place of masked ones. Class
@@ -183,5 +189,65 @@ impl Encoder {
                 }
             }
         }
+    }
+}
+
+/// The largest value of each feature over each document's real tokens, `[b, n, D]` → `[documents, D]`.
+fn max_real(x: Tensor<3>, layout: &Layout) -> Tensor<2> {
+    let [b, n, d_model] = x.dims();
+    let device = x.device();
+    let zeros = |x: &Tensor<3>| Tensor::<2>::zeros([1, d_model], (&device, x.dtype()));
+    match layout {
+        Layout::Full => x.max_dim(1).reshape([b, d_model]),
+        Layout::Padded(mask) => {
+            let padding = mask.clone().bool_not().reshape([b, n, 1]);
+            // Less than any value behind a LayerNorm, and finite, for a product with 0 follows.
+            let largest = x
+                .mask_fill(padding.expand([b, n, d_model]), -1e4)
+                .max_dim(1);
+            let real = mask.clone().int().max_dim(1).float().cast(largest.dtype());
+            largest.reshape([b, d_model]) * real
+        }
+        Layout::Packed(boundaries) => {
+            let largest = boundaries.ranges().map(|range| match range.is_empty() {
+                true => zeros(&x),
+                false => {
+                    let document = x.clone().narrow(1, range.start, range.len());
+                    document.max_dim(1).reshape([1, d_model])
+                }
+            });
+            Tensor::cat(largest.collect(), 0)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Bool, TensorData};
+
+    use super::*;
+    use crate::ops::Boundaries;
+
+    /// By hand, with a document of padding alone and padding that is larger than any token.
+    #[test]
+    fn the_largest_of_real_tokens_is_taken() {
+        let device = Device::flex();
+        let host = |x: Tensor<2>| x.into_data().try_into_vec::<f32>().expect("float32");
+        let rows = [[-1.0, 2.0], [-3.0, 5.0], [9.0, -4.0], [7.0, 1.0]];
+        let x = Tensor::<2>::from_floats(rows, &device);
+        let two = x.clone().reshape([2, 2, 2]);
+        assert_eq!(
+            host(max_real(two.clone(), &Layout::Full)),
+            [-1.0, 5.0, 9.0, 1.0]
+        );
+        let mask = TensorData::new(vec![true, false, false, false], [2, 2]);
+        let mask = Tensor::<2, Bool>::from_data(mask, &device);
+        assert_eq!(
+            host(max_real(two, &Layout::Padded(mask))),
+            [-1.0, 2.0, 0.0, 0.0]
+        );
+        let packed = Layout::Packed(Boundaries::from_lengths(&[3, 0, 1]));
+        let one = x.reshape([1, 4, 2]);
+        assert_eq!(host(max_real(one, &packed)), [9.0, 5.0, 0.0, 0.0, 7.0, 1.0]);
     }
 }

@@ -152,6 +152,7 @@ fn packed_and_padded_documents_pool_alike() {
     for pooling in [
         Pooling::MeanAll,
         Pooling::MeanReal,
+        Pooling::MaxReal,
         Pooling::ClassEvery,
         Pooling::ClassLast,
     ] {

@@ -19,6 +19,7 @@ fn configurations() -> Vec<ClassifierConfig> {
     for pooling in [
         Pooling::MeanAll,
         Pooling::MeanReal,
+        Pooling::MaxReal,
         Pooling::ClassEvery,
         Pooling::ClassLast,
     ] {

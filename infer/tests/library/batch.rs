@@ -17,6 +17,7 @@ fn models() -> Vec<ClassifierConfig> {
         Pooling::ClassEvery,
         Pooling::MeanAll,
         Pooling::MeanReal,
+        Pooling::MaxReal,
     ]
     .into_iter()
     .map(|pooling| ClassifierConfig {
