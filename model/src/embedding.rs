@@ -36,7 +36,7 @@ pub enum Positions {
     #[default]
     Learned,
     /// The sum of two learned rows, one for the pixel's row of a square image and one for its column
-    /// (Ho et al. 2019, "Axial Attention in Multidimensional Transformers", section 3).
+    /// (Ho et al. 2019, "Axial Attention in Multidimensional Transformers").
     Axial,
 }
 

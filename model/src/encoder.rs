@@ -195,8 +195,6 @@ impl Encoder {
 /// The largest value of each feature over each document's real tokens, `[b, n, D]` → `[documents, D]`.
 fn max_real(x: Tensor<3>, layout: &Layout) -> Tensor<2> {
     let [b, n, d_model] = x.dims();
-    let device = x.device();
-    let zeros = |x: &Tensor<3>| Tensor::<2>::zeros([1, d_model], (&device, x.dtype()));
     match layout {
         Layout::Full => x.max_dim(1).reshape([b, d_model]),
         Layout::Padded(mask) => {
@@ -210,7 +208,7 @@ fn max_real(x: Tensor<3>, layout: &Layout) -> Tensor<2> {
         }
         Layout::Packed(boundaries) => {
             let largest = boundaries.ranges().map(|range| match range.is_empty() {
-                true => zeros(&x),
+                true => Tensor::zeros([1, d_model], (&x.device(), x.dtype())),
                 false => {
                     let document = x.clone().narrow(1, range.start, range.len());
                     document.max_dim(1).reshape([1, d_model])

@@ -191,65 +191,41 @@ impl Case {
             probability: self.dropout,
             seed: self.seed as u32,
         };
-        let (output, log_sum_exp) = {
-            let (q, k, v) = (q.clone(), k.clone(), v.clone());
-            match body {
-                Body::Plain => plain::attend(
-                    q,
-                    k,
-                    v,
-                    landmarks(),
-                    bias(),
-                    documents(),
-                    window,
-                    scale,
-                    dropout,
-                ),
-                Body::Kernels => Dispatch::attend(
-                    q,
-                    k,
-                    v,
-                    landmarks(),
-                    bias(),
-                    documents(),
-                    window,
-                    scale,
-                    dropout,
-                ),
-            }
+        let attend = match body {
+            Body::Plain => plain::attend,
+            Body::Kernels => Dispatch::attend,
         };
+        let (output, log_sum_exp) = attend(
+            q.clone(),
+            k.clone(),
+            v.clone(),
+            landmarks(),
+            bias(),
+            documents(),
+            window,
+            scale,
+            dropout,
+        );
         results.push(("attend", float::<4>(output.clone())));
         results.push(("log-sum-exp", float::<3>(log_sum_exp.clone())));
-        let gradients: AttendGradients<Dispatch> = match body {
-            Body::Plain => plain::attend_backward(
-                d_output,
-                q,
-                k,
-                v,
-                landmarks(),
-                bias(),
-                output,
-                log_sum_exp,
-                documents(),
-                window,
-                scale,
-                dropout,
-            ),
-            Body::Kernels => Dispatch::attend_backward(
-                d_output,
-                q,
-                k,
-                v,
-                landmarks(),
-                bias(),
-                output,
-                log_sum_exp,
-                documents(),
-                window,
-                scale,
-                dropout,
-            ),
+        let attend_backward = match body {
+            Body::Plain => plain::attend_backward,
+            Body::Kernels => Dispatch::attend_backward,
         };
+        let gradients: AttendGradients<Dispatch> = attend_backward(
+            d_output,
+            q,
+            k,
+            v,
+            landmarks(),
+            bias(),
+            output,
+            log_sum_exp,
+            documents(),
+            window,
+            scale,
+            dropout,
+        );
         results.push(("d query", float::<4>(gradients.query)));
         results.push(("d key", float::<4>(gradients.key)));
         results.push(("d value", float::<4>(gradients.value)));

@@ -80,14 +80,17 @@ pub(super) fn new_run(
 
 /// Refuses options that a `--set` has taken back.
 fn refuse_contradictions(config: &RunConfig, args: &TrainArgs) -> anyhow::Result<()> {
-    let steps = args.steps.filter(|&steps| steps != config.training.steps);
-    let seed = args.seed.filter(|&seed| seed != config.seed);
+    let steps = args.steps.filter(|&it| it != config.training.steps);
+    let seed = args.seed.filter(|&it| it != config.seed);
     let device = args.device.as_ref().filter(|&it| *it != config.device);
     let data = args.data.as_ref().filter(|&it| *it != config.data.dir);
-    let option = steps.map(|steps| format!("--steps {steps}"));
-    let option = option.or_else(|| Some(format!("--seed {}", seed?)));
-    let option = option.or_else(|| Some(format!("--device {}", device?)));
-    if let Some(option) = option.or_else(|| Some(format!("--data {}", data?.display()))) {
+    let contradicted = [
+        steps.map(|it| format!("--steps {it}")),
+        seed.map(|it| format!("--seed {it}")),
+        device.map(|it| format!("--device {it}")),
+        data.map(|it| format!("--data {}", it.display())),
+    ];
+    if let Some(option) = contradicted.into_iter().flatten().next() {
         bail!("`{option}` and a --set ask for different things: leave one of them out");
     }
     Ok(())
