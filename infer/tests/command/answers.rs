@@ -98,8 +98,8 @@ fn bad_expressions_are_named_and_the_good_ones_answered() {
     assert_eq!(answered.len(), 2);
     assert_eq!(answered[1]["input"], "3");
     let lines: Vec<&str> = errors.lines().collect();
-    assert!(lines[0].starts_with("error: expression 2: "), "{errors}");
-    assert!(lines[1].starts_with("error: expression 3: "), "{errors}");
+    assert!(lines[0].starts_with("error: input 2: "), "{errors}");
+    assert!(lines[1].starts_with("error: input 3: "), "{errors}");
     assert!(lines[1].contains("AVG"), "{errors}");
     assert_eq!(lines[2], "error: 2 of 4 expressions could not be answered");
 

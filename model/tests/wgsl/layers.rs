@@ -7,9 +7,11 @@ use transformer_ls_burn::ops::plain;
 
 use super::compare::{Body, Results, compare, float};
 
-/// LayerNorm and GELU of rows of many widths, and their gradients.
+/// LayerNorm and GELU of rows of many widths, and their gradients; the last are wider than the
+/// shader's LayerNorm takes.
 pub fn check_layers(device: &Device) {
-    for (rows, width) in [(1, 2), (7, 3), (700, 64), (33, 250), (9, 768), (5, 4096)] {
+    let sizes = [(1, 2), (7, 3), (700, 64), (33, 250), (9, 768), (5, 4096)];
+    for (rows, width) in sizes.into_iter().chain([(3, 4097), (2, 6000)]) {
         let run = |device: &Device, dtype: DType, body: Body| -> Results {
             let input = |seed: usize, count: usize| -> TensorData {
                 let value = |i: usize| ((i * 7919 + seed * 104_729) % 2003) as f32 / 250.0 - 3.0;

@@ -199,11 +199,14 @@ fn claim(folder: &Path, config: &GenerateConfig) -> Result<Lock, DatasetError> {
     match fs::read_to_string(&unfinished) {
         Ok(found) if found == wanted => {}
         Ok(found) => {
-            let one_line = |json: &str| json.split_whitespace().collect::<Vec<_>>().join(" ");
+            let words = |json: &str| {
+                let text = json.replace(['{', '}', '"'], "");
+                text.split_whitespace().collect::<Vec<_>>().join(" ")
+            };
             return Err(DatasetError::OtherSettings {
                 path: unfinished,
-                found: one_line(&found),
-                wanted: one_line(&wanted),
+                found: words(&found),
+                wanted: words(&wanted),
             });
         }
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
