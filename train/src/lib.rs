@@ -7,7 +7,7 @@
 //!   ask for;
 //! * [`trainer`]: the loop counted in steps on top of `burn-train`, checkpoints,
 //!   `metrics.jsonl`, progress;
-//! * [`plot`]: learning curves of runs, and [`tensorboard`]: the same for TensorBoard;
+//! * [`plot`]: learning curves of runs ([`drawing`]: as what files), and [`tensorboard`]: the same for TensorBoard;
 //! * [`bench`](mod@bench): time and memory of attention and of a training step;
 //! * [`cli`]: one subcommand a file.
 //!
@@ -18,6 +18,7 @@
 
 pub mod bench;
 pub mod cli;
+pub mod drawing;
 pub mod optim;
 pub mod plot;
 pub mod tasks;

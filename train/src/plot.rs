@@ -2,29 +2,15 @@
 
 use std::path::PathBuf;
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
 use transformer_ls_datasets::Split;
 use transformer_ls_infer::run::MetricLine;
 
+use crate::drawing::{self, Area, COLOURS, DrawingError, Drawn, FONT, GRID, INK};
+
 /// Width and height of the picture, in points.
 const SIZE: (u32, u32) = (1100, 460);
-pub(crate) const FONT: &str = "sans-serif";
-pub(crate) const GRID: RGBColor = RGBColor(232, 232, 232);
-pub(crate) const INK: RGBColor = RGBColor(51, 51, 51);
-
-/// Colours that people with any kind of colour vision tell apart (Okabe and Ito, 2008).
-pub(crate) const COLOURS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(90, 90, 90),
-];
-
-/// Why there is no picture.
+/// Why there are no curves.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlotError {
@@ -34,9 +20,9 @@ pub enum PlotError {
     /// A run has not evaluated yet.
     #[error("{} has no evaluations to plot yet: let the run go on first", .0.display())]
     Empty(PathBuf),
-    /// The drawing library failed.
-    #[error("the picture could not be drawn: {0}")]
-    Drawing(String),
+    /// The picture failed.
+    #[error(transparent)]
+    Drawing(#[from] DrawingError),
 }
 
 /// One run's curves.
@@ -77,21 +63,10 @@ pub fn svg(curves: &[Curve]) -> Result<String, PlotError> {
     if curves.is_empty() {
         return Err(PlotError::NoRuns);
     }
-    let mut text = String::new();
-    {
-        let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-        draw(&root, curves).map_err(|error| PlotError::Drawing(error.to_string()))?;
-        root.present()
-            .map_err(|error| PlotError::Drawing(error.to_string()))?;
-    }
-    Ok(text)
+    Ok(drawing::svg(SIZE, |root| draw(root, curves))?)
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), Box<dyn std::error::Error>>;
-
 fn draw(root: &Area, curves: &[Curve]) -> Drawn {
-    root.fill(&WHITE)?;
     let (left, right) = root.split_horizontally(SIZE.0 / 2);
     let steps = curves
         .iter()

@@ -318,7 +318,11 @@ fn wrong_options_are_refused_before_anything_is_measured() {
             "attention sees nothing: give one of them",
         ),
         (&["--device", "gpu9"], 1, "unknown device `gpu9`"),
-        (&["--out", "bench.png"], 1, "does not end in .svg"),
+        (
+            &["--out", "bench.jpg"],
+            1,
+            "ends neither in .svg nor in .png",
+        ),
         (
             &["--out", "absent/bench.svg"],
             1,

@@ -224,6 +224,13 @@ fn curves_of_two_runs_are_drawn() {
     assert!(plot.status.success(), "{}", stderr(&plot));
     let svg = std::fs::read_to_string(place.path("curve.svg")).unwrap();
     assert!(svg.contains("first train") && svg.contains("second dev"));
+    let pixels = place.run(&["plot", "first", "--out", "curve.png"]);
+    assert!(pixels.status.success(), "{}", stderr(&pixels));
+    let png = std::fs::read(place.path("curve.png")).unwrap();
+    assert_eq!(&png[..8], b"\x89PNG\r\n\x1a\n");
+    let other = place.run(&["plot", "first", "--out", "curve.jpg"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(stderr(&other).contains("curve.jpg ends neither in .svg nor in .png"));
     let none = place.run(&["plot", "absent"]);
     assert_eq!(none.status.code(), Some(1));
     assert!(stderr(&none).contains("there is no run folder at absent"));

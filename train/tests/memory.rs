@@ -5,8 +5,7 @@
 
 mod common;
 
-use common::{Workplace, stderr};
-use transformer_ls_infer::device;
+use common::{Workplace, adapter, stderr};
 
 /// 38 training samples in batches of 4: an epoch of 9 steps, evaluated three times in each.
 const SAMPLES: usize = 40;
@@ -15,17 +14,9 @@ const STEPS: &[&str] = &["--steps", "27", "--set", "evaluate_every=3"];
 
 #[test]
 fn a_device_pool_stays_flat_over_three_epochs() {
-    let names: Vec<String> = device::list().into_iter().map(|info| info.name).collect();
-    let Some(wgpu) = names.iter().find(|name| name.starts_with("wgpu")) else {
-        assert!(
-            std::env::var_os("LS_REQUIRE_WGPU").is_none_or(|value| value != "1"),
-            "LS_REQUIRE_WGPU=1, and no WGPU adapter was found"
-        );
-        eprintln!("NOT TESTED: no WGPU adapter was found (Mesa's software Vulkan would do)");
-        return;
-    };
+    let Some(wgpu) = adapter() else { return };
     let place = Workplace::with_data(SAMPLES);
-    let run = place.train("run", &[STEPS, &["--device", wgpu][..]].concat());
+    let run = place.train("run", &[STEPS, &["--device", &wgpu][..]].concat());
     assert!(run.status.success(), "{}", stderr(&run));
     let lines = place.metrics("run");
     let highest = |range: std::ops::RangeInclusive<usize>| {

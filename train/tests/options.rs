@@ -12,7 +12,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::Deserialize;
 use transformer_ls_datasets::{Documents, Sample};
 use transformer_ls_infer::batch::Batcher;
-use transformer_ls_infer::run::{ScheduleKind, TrainingConfig};
+use transformer_ls_infer::run::{Precision, ScheduleKind, TrainingConfig};
 use transformer_ls_train::optim::{Beta1, MovingAverage, Schedule, clip_norm};
 use transformer_ls_train::trainer::{
     Batch, Masking, StepLoader, cross_entropy, smoothed_cross_entropy,
@@ -172,6 +172,7 @@ fn the_published_schedule_is_the_default() {
     assert_eq!(training.accumulate, 1);
     assert_eq!((training.clip_norm, training.ema), (None, None));
     assert_eq!(training.label_smoothing, 0.0);
+    assert_eq!(training.precision, Precision::F32);
     let schedule = Schedule::new(&training).unwrap();
     assert!(matches!(schedule.beta1(), Beta1::Cycled(cycle) if cycle.beta1(999) == 0.85));
 }

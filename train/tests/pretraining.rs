@@ -395,6 +395,36 @@ fn what_does_not_fit_is_refused_by_field_and_leaves_nothing() {
     assert_eq!(place.run(&["pretrain"]).status.code(), Some(2));
 }
 
+/// An encoder may learn from small images and classify large ones; that it does is said.
+#[test]
+fn an_encoder_of_another_task_is_taken_and_named() {
+    let place = Workplace::empty();
+    for (task, data) in [("pathfinder32", "small"), ("pathfinder64", "large")] {
+        let count = ["--count", "30", "--difficulty", "easy"];
+        succeeded(place.run(&[&["generate", task, "--data", data][..], &count].concat()));
+    }
+    let steps = [
+        "--steps",
+        "2",
+        "--set",
+        "positions=none",
+        "--set",
+        "pooling=mean_all",
+    ];
+    let steps = [&steps[..], &["--difficulty", "easy"]].concat();
+    let pretrain = arguments(&["pretrain", "pathfinder32"], "small", "pre", &steps);
+    succeeded(place.run(&pretrain));
+    let init = [&steps[..], &["--init", "pre"]].concat();
+    for (task, data, said) in [
+        ("pathfinder32", "small", false),
+        ("pathfinder64", "large", true),
+    ] {
+        let run = succeeded(place.run(&arguments(&[task], data, task, &init)));
+        let note = "note: the encoder to start from learned another task, pathfinder32";
+        assert_eq!(stdout(&run).contains(note), said, "{task}");
+    }
+}
+
 /// Pairs of texts, and images as numbers: pretrained, then classified, then asked.
 #[test]
 fn pairs_and_images_are_pretrained() {

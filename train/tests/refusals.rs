@@ -39,6 +39,10 @@ fn wrong_options_are_refused_before_anything_is_written() {
         ),
         (&["--set", "steps"], &["--set key=value"]),
         (&["--device", "gpu9"], &["unknown device `gpu9`", "flex"]),
+        (
+            &["--device", "flex", "--set", "precision=f16"],
+            &["flex does not train in float16", "leave precision=f16 out"],
+        ),
         (&["--config", "none.json"], &["none.json"]),
         (
             &["--resume"],

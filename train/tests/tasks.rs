@@ -200,6 +200,55 @@ fn pathfinder_is_generated_and_trains_in_every_size() {
     }
 }
 
+/// Stopped while its samples were packed, a run leaves no half of a packed file and no folder, says
+/// how to go on, and goes on so.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_while_packing_leaves_nothing_half_written() {
+    let place = Workplace::empty();
+    let easy = ["--data", "data", "--difficulty", "easy"];
+    let count = ["--count", "6000"];
+    let made = place.run(&[&["generate", "pathfinder32"], &easy[..], &count].concat());
+    assert!(made.status.success(), "{}", stderr(&made));
+    let short = ["--steps", "1", "--set", "eval_batch_size=100"];
+    let args = [
+        &["pathfinder32", "--out", "run", "--device", "flex"],
+        &easy[..],
+        SMALL,
+        &short,
+    ]
+    .concat();
+    let child = place
+        .command(&args)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("ls-train starts");
+    let packed = place.path("data/packed");
+    let names = || -> Vec<String> {
+        let entries = std::fs::read_dir(&packed).into_iter().flatten().flatten();
+        let name = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+        entries.map(name).collect()
+    };
+    let started = std::time::Instant::now();
+    while names().is_empty() {
+        assert!(started.elapsed().as_secs() < 300, "nothing is packed");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(sent.expect("kill runs").success());
+    let stopped = child.wait_with_output().expect("ended");
+    assert_eq!(stopped.status.code(), Some(130), "{}", stdout(&stopped));
+    let words = "stopped while packing the train samples. Run the same command again to go on";
+    assert!(stdout(&stopped).contains(words), "{}", stdout(&stopped));
+    assert!(!names().iter().any(|name| name.ends_with(".partial")));
+    assert!(!place.path("run").exists());
+    let again = place.run(&args);
+    assert!(again.status.success(), "{}", stderr(&again));
+    assert!(stdout(&again).contains("4 800 train, 600 dev, 600 test samples"));
+}
+
 #[test]
 fn pathfinder_has_difficulties() {
     let place = Workplace::empty();

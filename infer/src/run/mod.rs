@@ -31,4 +31,4 @@ pub use error::RunError;
 pub use folder::RunFolder;
 pub use metrics::{MetricLine, MetricsLog};
 pub use summary::{Summary, versions};
-pub use training::{ScheduleKind, TrainingConfig};
+pub use training::{Precision, ScheduleKind, TrainingConfig};

@@ -16,6 +16,17 @@ pub enum ScheduleKind {
     Cosine,
 }
 
+/// What the forward and the backward pass of a step compute in. Weights and updates are float32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// float32
+    #[default]
+    F32,
+    /// float16 under a loss scale, on GPUs that compute in it.
+    F16,
+}
+
 /// How a model is trained: the protocol's numbers.
 ///
 /// The fields from `schedule` on are off unless they are asked for, and in configurations that were
@@ -62,6 +73,9 @@ pub struct TrainingConfig {
     /// in place of the weights themselves. `null`: no average.
     #[serde(default)]
     pub ema: Option<f64>,
+    /// What a step's passes compute in.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// A step that is not cut.
@@ -89,6 +103,7 @@ impl Default for TrainingConfig {
             clip_norm: None,
             label_smoothing: 0.0,
             ema: None,
+            precision: Precision::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use burn::tensor::TensorReadError;
 use transformer_ls_burn::ConfigError as ModelError;
 use transformer_ls_infer::device::DeviceError;
 
-use crate::plot::PlotError;
+use crate::drawing::DrawingError;
 use crate::trainer::TrainError;
 
 /// Why there is no figure.
@@ -52,7 +52,7 @@ pub enum BenchError {
     Nothing,
     /// The picture could not be drawn.
     #[error(transparent)]
-    Plot(#[from] PlotError),
+    Drawing(#[from] DrawingError),
 }
 
 impl From<TensorReadError> for BenchError {

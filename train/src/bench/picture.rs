@@ -2,17 +2,13 @@
 
 use std::ops::Range;
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::job::{AttentionLine, Pass, Path};
-use crate::plot::{COLOURS, FONT, GRID, INK, PlotError};
+use crate::drawing::{self, Area, COLOURS, DrawingError, Drawn, FONT, GRID, INK};
 
 /// Width and height of the picture, in points.
 const SIZE: (u32, u32) = (1100, 480);
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 /// One line in a panel.
 struct Curve {
@@ -29,20 +25,12 @@ struct Curve {
 ///
 /// # Errors
 ///
-/// [`PlotError::Drawing`] if the drawing library fails.
-pub fn svg(lines: &[AttentionLine]) -> Result<String, PlotError> {
-    let mut text = String::new();
-    {
-        let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-        draw(&root, lines)
-            .and_then(|()| Ok(root.present()?))
-            .map_err(|error| PlotError::Drawing(error.to_string()))?;
-    }
-    Ok(text)
+/// [`DrawingError::Failed`] if the drawing library fails.
+pub fn svg(lines: &[AttentionLine]) -> Result<String, DrawingError> {
+    drawing::svg(SIZE, |root| draw(root, lines))
 }
 
 fn draw(root: &Area, lines: &[AttentionLine]) -> Drawn {
-    root.fill(&WHITE)?;
     let mut plots = root.clone();
     if let Some(line) = lines.first() {
         let AttentionLine { b, h, d, r, w, .. } = line;

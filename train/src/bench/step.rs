@@ -11,6 +11,7 @@ use transformer_ls_infer::run::{Packing, TrainingConfig};
 use super::BenchError;
 use super::job::{Figures, StepJob, StepPass};
 use super::timing::{read, time};
+use crate::optim::LossScale;
 use crate::tasks;
 use crate::trainer::order::{Purpose, derive};
 use crate::trainer::{TrainingModel, initial_weights, learner, take_step};
@@ -63,8 +64,11 @@ pub fn measure(job: &StepJob) -> Result<Figures, BenchError> {
             time(
                 &device,
                 &job.budget,
-                || take_step(&mut learner, vec![batch.clone().into()], &training),
-                |figures| match figures.read()?.mean_loss() {
+                || {
+                    let parts = vec![batch.clone().into()];
+                    take_step(&mut learner, parts, &training, &mut LossScale::default())
+                },
+                |figures| match figures?.read()?.mean_loss() {
                     loss if loss.is_finite() && loss > 0.0 => Ok(()),
                     loss => Err(BenchError::Nonsense(loss)),
                 },

@@ -1,4 +1,4 @@
-//! `ls-train plot RUN… --out curve.svg`
+//! `ls-train plot RUN… --out curve.svg|curve.png`
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,7 @@ use clap::Args;
 use transformer_ls_infer::run::{RunFolder, write_atomically};
 
 use super::Done;
+use crate::drawing::Format;
 use crate::plot::{Curve, PlotError, svg};
 use crate::trainer::progress::say;
 
@@ -14,15 +15,16 @@ pub(super) struct PlotArgs {
     /// The run folders, a pair of curves (train and dev) each
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// The SVG file to write
+    /// The picture to write, as SVG or PNG by its ending
     #[arg(long, value_name = "FILE", default_value = "curve.svg")]
     out: PathBuf,
 }
 
 pub(super) fn run(args: &PlotArgs) -> anyhow::Result<Done> {
+    let format = Format::of(&args.out)?;
     let curves: Result<Vec<Curve>, anyhow::Error> =
         args.runs.iter().map(|run| curve(run)).collect();
-    write_atomically(&args.out, svg(&curves?)?.as_bytes())?;
+    write_atomically(&args.out, &format.encode(svg(&curves?)?)?)?;
     say(&format!("wrote {}", args.out.display()));
     Ok(Done::Completely)
 }

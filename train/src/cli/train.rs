@@ -20,7 +20,7 @@ use super::{Done, TaskCommand, settings};
 use crate::tasks::{self, Generate, Protocol};
 use crate::tensorboard::EventFiles;
 use crate::trainer::progress::{duration, say};
-use crate::trainer::{Display, Ending, Sitting, Source, Splits, train};
+use crate::trainer::{Display, Ending, Sitting, Source, Splits, check_precision, train};
 
 /// What a model learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +146,7 @@ fn start(
     if out.symlink_metadata().is_ok() {
         return Err(RunError::Exists { path: out }.into());
     }
-    device::resolve(&config.device)?;
+    check_precision(&config.training, &device::resolve(&config.device)?)?;
     let what = Generate {
         difficulty: config.data.difficulty,
         ..Generate::default()

@@ -9,7 +9,8 @@
 //! * [`AdamW`]: the update, whose β₁ may follow a [`OneCycle`].
 //!
 //! Beside them there are the options of `TrainingConfig`: [`Warmup`] (a constant rate or a cosine),
-//! [`clip_norm`] and [`MovingAverage`]. [`Schedule`] is whichever schedule a run asks for.
+//! [`clip_norm`], [`MovingAverage`], and float16 passes under a [`LossScale`]. [`Schedule`] is whichever
+//! schedule a run asks for.
 //!
 //! ```
 //! use transformer_ls_train::optim::{AdamWConfig, Beta1, OneCycle};
@@ -30,6 +31,7 @@
 mod adamw;
 mod average;
 mod clip;
+mod mixed;
 mod one_cycle;
 mod schedule;
 mod warmup;
@@ -37,6 +39,7 @@ mod warmup;
 pub use adamw::{AdamW, AdamWConfig, AdamWState, Beta1};
 pub use average::MovingAverage;
 pub use clip::clip_norm;
+pub use mixed::{LossScale, are_finite, half_copy, unscaled};
 pub use one_cycle::OneCycle;
 pub use schedule::{Schedule, StepScheduler};
 pub use warmup::{After, Warmup};

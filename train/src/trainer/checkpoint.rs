@@ -21,6 +21,7 @@ use super::error::TrainError;
 use super::figures::Sums;
 use super::handover::Records;
 use super::model::TrainingModel;
+use crate::optim::LossScale;
 
 /// The layout of `state.json`; a change that old code would misread raises it.
 const FORMAT: u32 = 1;
@@ -60,6 +61,9 @@ pub struct State {
     pub seconds: f64,
     /// The greatest memory use seen.
     pub peak_bytes: Option<u64>,
+    /// The loss scale, where passes are in float16.
+    #[serde(default)]
+    pub loss_scale: LossScale,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -47,6 +47,15 @@ pub enum TrainError {
         /// What the device said.
         cause: String,
     },
+    /// The device can't be trained on in the precision that was asked for.
+    #[error(
+        "{device} does not train in float16, which takes a GPU (wgpu, cuda or rocm) that computes in it: \
+         leave precision=f16 out, or choose another --device"
+    )]
+    NoHalf {
+        /// The device.
+        device: String,
+    },
     /// The device has too little memory.
     #[error(
         "{device} ran out of memory near step {step}: start a new run with a smaller batch \

@@ -31,13 +31,16 @@ use std::time::Instant;
 
 use burn::data::dataset::Dataset;
 use burn::module::Module;
+use burn::tensor::DType;
 use burn::train::metric::LearningRateMetric;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use transformer_ls_datasets::check::Task;
 use transformer_ls_datasets::{Sample, Split, image};
-use transformer_ls_infer::device::ChosenDevice;
+use transformer_ls_infer::device::{ChosenDevice, is_cubecl};
 use transformer_ls_infer::evaluate::{EvaluateError, evaluate};
-use transformer_ls_infer::run::{MetricLine, RunFolder, Summary, TrainingConfig, versions};
+use transformer_ls_infer::run::{
+    MetricLine, Precision, RunFolder, Summary, TrainingConfig, versions,
+};
 
 pub use checkpoint::{Best, State};
 pub use error::TrainError;
@@ -113,6 +116,21 @@ pub(crate) fn learner(
     Ok((learner, schedule))
 }
 
+/// Makes sure that passes of this precision can run on the device.
+///
+/// # Errors
+///
+/// [`TrainError::NoHalf`]
+pub fn check_precision(training: &TrainingConfig, chosen: &ChosenDevice) -> Result<(), TrainError> {
+    let device = &chosen.device;
+    let half = || is_cubecl(device) && device.supports_dtype(DType::F16);
+    if training.precision == Precision::F16 && !half() {
+        let device = chosen.name.clone();
+        return Err(TrainError::NoHalf { device });
+    }
+    Ok(())
+}
+
 /// Trains the run in `folder` from where it stands.
 ///
 /// # Errors
@@ -126,6 +144,7 @@ pub fn train(
 ) -> Result<Ending, TrainError> {
     let config = folder.config().clone();
     let training = &config.training;
+    check_precision(training, chosen)?;
     let device = chosen.device.clone().autodiff();
 
     let model = TrainingModel::init(&config, &device)?;

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use burn::data::dataset::Dataset;
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Device, Int, Tensor, activation};
+use burn::tensor::{DType, Device, Int, Tensor, TensorReadError, activation};
 use burn::train::{InferenceStep, Learner, TrainOutput, TrainStep};
 use transformer_ls_burn::weights::{self, StateDict, WeightsError};
 use transformer_ls_burn::{Classifier, Decoder};
@@ -16,11 +16,11 @@ use transformer_ls_infer::evaluate::{
     EvaluateError, Evaluation, Judged, Progress, Score, evaluate, evaluate_by,
 };
 
-use transformer_ls_infer::run::TrainingConfig;
+use transformer_ls_infer::run::{Precision, TrainingConfig};
 
 use super::figures::{Pending, StepOutput};
 use super::masking::Masking;
-use crate::optim::clip_norm;
+use crate::optim::{LossScale, are_finite, clip_norm, half_copy, unscaled};
 
 /// A model in training.
 #[derive(Module, Debug)]
@@ -131,7 +131,7 @@ impl TrainingModel {
         let (loss, hits, tokens) = match batch {
             Batch::Labelled(batch) => {
                 let (labels, tokens) = (batch.labels.clone(), batch.real_tokens);
-                let logits = batch.logits(&self.classifier);
+                let logits = batch.logits(&self.classifier).cast(DType::F32);
                 let loss = smoothed_cross_entropy(logits.clone(), labels.clone(), label_smoothing);
                 let hits = hits(logits.without_autodiff(), labels.without_autodiff());
                 (loss, hits, tokens)
@@ -160,7 +160,7 @@ impl TrainingModel {
         let targets = batch.tokens.iter().map(|tokens| tokens.targets()).collect();
         let targets = Tensor::cat(targets, 0);
         let filled = decoder.forward(&self.classifier.encoder, batch.tokens);
-        decoder.loss(filled, targets)
+        decoder.loss(filled.cast(DType::F32), targets)
     }
 
     /// How well the model does on dev: at classifying, or at filling in what `masking` hides.
@@ -206,22 +206,37 @@ impl TrainingModel {
 /// The gradient of a step whose samples come in `parts`, and the step's figures.
 ///
 /// It is the mean over all answers, however they are cut: each part's loss weighs as many as it has.
+/// Where passes are in float16, their losses are multiplied by `scale`, and the sum of their gradients, in
+/// float32 all the same, is divided by it.
 fn gradient(
     model: &TrainingModel,
     parts: Vec<Batch>,
     training: &TrainingConfig,
+    scale: f64,
 ) -> (GradientsParams, Pending) {
+    let half = match training.precision {
+        Precision::F32 => None,
+        Precision::F16 => Some(half_copy(model)),
+    };
     let answers: usize = parts.iter().map(Batch::answers).sum();
     let mut sum = GradientsAccumulator::new();
     let mut figures = Vec::with_capacity(parts.len());
     for part in parts {
         let share = part.answers() as f64 / answers as f64;
-        let (loss, of_part) = model.measure(part, training.label_smoothing);
-        let loss = match share == 1.0 {
-            true => loss,
-            false => loss.mul_scalar(share),
+        let working = half.as_ref().unwrap_or(model);
+        let (loss, of_part) = working.measure(part, training.label_smoothing);
+        let factor = match half {
+            None => share,
+            Some(_) => share * scale,
         };
-        let gradients = GradientsParams::from_grads(loss.backward(), model);
+        let loss = match factor == 1.0 {
+            true => loss,
+            false => loss.mul_scalar(factor),
+        };
+        let mut gradients = GradientsParams::from_grads(loss.backward(), working);
+        if half.is_some() {
+            gradients = unscaled(working, gradients, scale);
+        }
         sum.accumulate(model, gradients);
         figures.push(of_part);
     }
@@ -229,21 +244,35 @@ fn gradient(
 }
 
 /// A step of training on a batch that comes in `parts`: forward and backward passes, schedule,
-/// optimizer.
+/// optimizer. A gradient that float16 has no room for moves the `scale` in place of the weights.
+///
+/// # Errors
+///
+/// The device fails, where passes are in float16: their gradients are looked at.
 pub(crate) fn take_step(
     learner: &mut Learner<TrainingModel>,
     parts: Vec<Batch>,
     training: &TrainingConfig,
-) -> StepOutput {
+    scale: &mut LossScale,
+) -> Result<StepOutput, TensorReadError> {
     let model = learner.model();
-    let (mut gradients, figures) = gradient(&model, parts, training);
+    let (mut gradients, figures) = gradient(&model, parts, training, scale.factor());
+    let figures = StepOutput::Pending(Box::new(figures));
+    if training.precision == Precision::F16 {
+        let finite = are_finite(&model, &gradients)?;
+        scale.update(finite);
+        if !finite {
+            learner.lr_step();
+            return Ok(figures);
+        }
+    }
     if let Some(max_norm) = training.clip_norm {
         gradients = clip_norm(&model, gradients, max_norm);
     }
     drop(model);
     learner.lr_step();
     learner.optimizer_step(gradients);
-    StepOutput::Pending(Box::new(figures))
+    Ok(figures)
 }
 
 impl TrainStep for TrainingModel {
@@ -270,12 +299,14 @@ impl InferenceStep for TrainingModel {
 mod tests {
     use burn::module::{ModuleVisitor, Param};
     use burn::tensor::Device;
-    use transformer_ls_burn::presets;
+    use transformer_ls_burn::{ClassifierConfig, Pooling, Positions, presets};
     use transformer_ls_datasets::{Documents, Sample};
     use transformer_ls_infer::batch::Batcher;
+    use transformer_ls_infer::device;
 
     use super::*;
     use crate::trainer::order::part_of;
+    use crate::trainer::{check_precision, initial_weights};
 
     /// A gradient's tensors, one after the other.
     struct Numbers<'a>(&'a GradientsParams, Vec<Vec<f32>>);
@@ -302,6 +333,84 @@ mod tests {
         (0..count).map(sample).collect()
     }
 
+    /// The default adapter, if it computes in float16.
+    fn half_device(training: &TrainingConfig) -> Option<Device> {
+        let mut names = device::list().into_iter().map(|info| info.name);
+        let Some(name) = names.find(|name| name.starts_with("wgpu")) else {
+            let demanded = std::env::var("LS_REQUIRE_WGPU").is_ok_and(|value| value == "1");
+            assert!(
+                !demanded,
+                "LS_REQUIRE_WGPU=1, and no WGPU adapter was found"
+            );
+            eprintln!("NOT TESTED: no WGPU adapter was found (Mesa's software Vulkan would do)");
+            return None;
+        };
+        let chosen = device::resolve(&name).expect("a device that is listed");
+        if check_precision(training, &chosen).is_err() {
+            eprintln!("NOT TESTED: {name} does not compute in float16");
+            return None;
+        }
+        Some(chosen.device)
+    }
+
+    /// Each tensor of the gradient is as far off as rounding to 11 bits may take it: below 2 % of its
+    /// length, or of a thousandth of all, since the gradient of `W_p`'s bias is 0.
+    #[test]
+    fn float16_gives_the_gradient_of_float32() {
+        let half = TrainingConfig {
+            precision: Precision::F16,
+            ..TrainingConfig::default()
+        };
+        let Some(wgpu) = half_device(&half) else {
+            return;
+        };
+        let plain = presets::find("listops").expect("a preset").model;
+        let strong = ClassifierConfig {
+            rotary: true,
+            offset_bias: true,
+            positions: Positions::None,
+            pooling: Pooling::MaxReal,
+            ..plain.clone()
+        };
+        let batcher = Batcher::new(64, false);
+        let samples = samples(16);
+        for (name, config) in [("listops", plain), ("rotary", strong)] {
+            let config = ClassifierConfig {
+                max_length: 64,
+                dropout: 0.0,
+                attention_dropout: 0.0,
+                ..config
+            };
+            let of = |device: &Device, training: &TrainingConfig| {
+                let device = device.clone().autodiff();
+                let classifier = initial_weights(&config, 5, &device).expect("a model");
+                let model = TrainingModel::new(classifier);
+                let batch = batcher.batch(&samples, &device, None).into();
+                let (gradient, figures) = gradient(&model, vec![batch], training, 65_536.0);
+                let mut numbers = Numbers(&gradient, Vec::new());
+                model.visit(&mut numbers);
+                let figures = StepOutput::Pending(Box::new(figures)).read();
+                (numbers.1, figures.expect("figures").mean_loss())
+            };
+            let (exact, exact_loss) = of(&Device::flex(), &TrainingConfig::default());
+            let (found, loss) = of(&wgpu, &half);
+            assert!(
+                (loss - exact_loss).abs() < 5e-3 * exact_loss,
+                "{name}: {loss} {exact_loss}"
+            );
+            let length = |x: &[f32]| x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+            let whole = length(&exact.concat());
+            for (place, (found, exact)) in found.iter().zip(&exact).enumerate() {
+                let apart: Vec<f32> = found.iter().zip(exact).map(|(a, b)| a - b).collect();
+                let off = length(&apart) / length(exact).max(1e-3 * whole);
+                assert!(
+                    off < 0.02,
+                    "{name}, tensor {place}: {off:.4} of its length off"
+                );
+            }
+        }
+    }
+
     #[test]
     fn parts_of_any_size_give_the_gradient_of_the_whole() {
         let device = Device::flex().autodiff();
@@ -321,7 +430,7 @@ mod tests {
             let batches = cut
                 .map(|part| batcher.batch(part, &device, None).into())
                 .collect();
-            let (gradient, figures) = gradient(&model, batches, &training);
+            let (gradient, figures) = gradient(&model, batches, &training, 1.0);
             let mut numbers = Numbers(&gradient, Vec::new());
             model.visit(&mut numbers);
             let figures = StepOutput::Pending(Box::new(figures))

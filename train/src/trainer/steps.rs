@@ -107,7 +107,9 @@ impl Loop {
                 .device
                 .seed(derive(seed, Purpose::Step, step as u64));
             let parts = self.next_parts(batches.as_mut())?;
-            let figures = take_step(&mut self.learner, parts, &training);
+            let scale = &mut self.state.loss_scale;
+            let figures = take_step(&mut self.learner, parts, &training, scale)
+                .map_err(TrainError::device(&self.setup.device_name, step))?;
             if let Some(average) = &mut self.setup.average {
                 average.enter(self.learner.model().valid());
             }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::Device;
+use transformer_ls_infer::device;
 use transformer_ls_infer::run::{MetricLine, RunFolder, Summary};
 use transformer_ls_train::trainer::TrainingModel;
 
@@ -182,4 +183,22 @@ pub fn comparable(lines: &[MetricLine]) -> Vec<(usize, String, u64, u64, u64)> {
             )
         })
         .collect()
+}
+
+/// The name of the default WGPU adapter; `None`, loudly, without any.
+///
+/// # Panics
+///
+/// Panics without an adapter where `LS_REQUIRE_WGPU=1` demands one.
+pub fn adapter() -> Option<String> {
+    let mut names = device::list().into_iter().map(|info| info.name);
+    let wgpu = names.find(|name| name.starts_with("wgpu"));
+    if wgpu.is_none() {
+        assert!(
+            std::env::var_os("LS_REQUIRE_WGPU").is_none_or(|value| value != "1"),
+            "LS_REQUIRE_WGPU=1, and no WGPU adapter was found"
+        );
+        eprintln!("NOT TESTED: no WGPU adapter was found (Mesa's software Vulkan would do)");
+    }
+    wgpu
 }

@@ -16,6 +16,7 @@ use crate::bench::picture;
 use crate::cli::args::positive;
 use crate::cli::table::{Side, table};
 use crate::cli::{Done, print};
+use crate::drawing::Format;
 
 const LEGEND: &str = "
 fused    this project's attention as the device computes it (ls-train devices)
@@ -80,7 +81,7 @@ pub(super) struct AttentionArgs {
     /// Print a line of JSON a measurement
     #[arg(long)]
     json: bool,
-    /// Draw time and memory over the number of tokens into this SVG file
+    /// Draw time and memory over the number of tokens into this SVG or PNG file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -116,7 +117,7 @@ pub(super) fn run(args: &AttentionArgs) -> anyhow::Result<Done> {
         print(&for_people(&lines))?;
     }
     if let (Some(out), Done::Completely) = (&args.out, done) {
-        write_atomically(out, picture::svg(&lines)?.as_bytes())?;
+        write_atomically(out, &Format::of(out)?.encode(picture::svg(&lines)?)?)?;
         eprintln!("wrote {}", out.display());
     }
     Ok(done)
@@ -147,16 +148,7 @@ fn check(args: &AttentionArgs) -> anyhow::Result<()> {
 
 /// That the picture can be written where it is to go.
 fn check_out(out: &FilePath) -> anyhow::Result<()> {
-    let is_svg = out
-        .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
-    if !is_svg {
-        bail!(
-            "{} does not end in .svg, the only kind of picture that is drawn: give such a name \
-             (browsers show SVG files, and `rsvg-convert` makes a PNG of one)",
-            out.display()
-        );
-    }
+    Format::of(out)?;
     if out.is_dir() {
         bail!("{} is a folder: give the name of a file", out.display());
     }
