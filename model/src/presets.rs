@@ -233,9 +233,15 @@ fn contours(heads: usize, window: usize) -> Sizes {
 /// dropout, and pixels as numbers.
 ///
 /// The window covers rows of an image (the smallest two, so that a pixel sees two on either side);
-/// the rank is ours.
+/// the rank is ours. So is what Pathfinder has: markers are small and have to be told by their place,
+/// hence axial positions besides, and the largest value in the place of the mean, in which they drown
+/// (`docs/results.md`).
 fn strong(model: &ClassifierConfig, sizes: Sizes) -> ClassifierConfig {
     let pixels = model.vocab_size == 256;
+    let (positions, pooling) = match pixels && model.classes == 2 {
+        true => (Positions::Axial, Pooling::MaxReal),
+        false => (Positions::None, Pooling::MeanReal),
+    };
     ClassifierConfig {
         layers: sizes.layers,
         d_model: sizes.width,
@@ -247,8 +253,8 @@ fn strong(model: &ClassifierConfig, sizes: Sizes) -> ClassifierConfig {
         dropout: 0.0,
         attention_dropout: 0.0,
         rotary: true,
-        positions: Positions::None,
-        pooling: Pooling::MeanReal,
+        positions,
+        pooling,
         input: if pixels { Input::Floats } else { Input::Ids },
         ..model.clone()
     }

@@ -88,12 +88,13 @@ fn panel(
     axis: &str,
     value: fn(&MetricLine) -> f64,
 ) -> Drawn {
-    let all = curves
+    let all: Vec<(f64, f64)> = curves
         .iter()
         .flat_map(|curve| Split::ALL.map(|split| curve.points(split, value)))
         .flatten()
-        .map(|(_, value)| value);
-    let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+        .collect();
+    let values = all.iter().map(|(_, value)| *value);
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
         (low.min(value), high.max(value))
     });
     let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
@@ -154,18 +155,31 @@ fn panel(
                 .legend(move |(x, y)| Circle::new((x + 9, y), 5, style));
         }
     }
-    let position = match title {
-        "Loss" => SeriesLabelPosition::UpperRight,
-        _ => SeriesLabelPosition::LowerRight,
-    };
+    let middle = (steps / 2.0, (low + high) / 2.0);
     chart
         .configure_series_labels()
-        .position(position)
+        .position(emptiest_corner(&all, middle))
         .background_style(WHITE.mix(0.85))
         .border_style(GRID)
         .label_font((FONT, 13).into_font().color(&INK))
         .draw()?;
     Ok(())
+}
+
+/// The corner of a panel with the fewest points, for the legend.
+fn emptiest_corner(points: &[(f64, f64)], middle: (f64, f64)) -> SeriesLabelPosition {
+    let inside = |right: bool, upper: bool| {
+        let here = |&&(x, y): &&(f64, f64)| (x > middle.0) == right && (y > middle.1) == upper;
+        points.iter().filter(here).count()
+    };
+    let corners = [
+        (inside(true, true), SeriesLabelPosition::UpperRight),
+        (inside(true, false), SeriesLabelPosition::LowerRight),
+        (inside(false, true), SeriesLabelPosition::UpperLeft),
+        (inside(false, false), SeriesLabelPosition::LowerLeft),
+    ];
+    let emptiest = corners.into_iter().min_by_key(|(points, _)| *points);
+    emptiest.map_or(SeriesLabelPosition::UpperRight, |(_, corner)| corner)
 }
 
 #[cfg(test)]
@@ -213,6 +227,16 @@ mod tests {
             assert!(picture.contains(text), "{text}");
         }
         assert!(picture.contains("#0072B2") && picture.contains("#D55E00"));
+    }
+
+    #[test]
+    fn the_legend_goes_where_no_curve_is() {
+        let falling = [(1.0, 9.0), (2.0, 3.0), (8.0, 2.0), (9.0, 1.0)];
+        let corner = emptiest_corner(&falling, (5.0, 5.0));
+        assert!(matches!(corner, SeriesLabelPosition::UpperRight));
+        let high = [(1.0, 1.0), (2.0, 8.0), (8.0, 9.0), (9.0, 9.0)];
+        let corner = emptiest_corner(&high, (5.0, 5.0));
+        assert!(matches!(corner, SeriesLabelPosition::LowerRight));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Workplace, stdout};
-use transformer_ls_burn::presets;
+use transformer_ls_burn::{Pooling, Positions, presets};
 use transformer_ls_infer::run::ScheduleKind;
 use transformer_ls_train::tasks;
 
@@ -100,6 +100,8 @@ fn strong_protocols_have_the_published_rates_and_sizes() {
             sizes
         );
         assert!(model.rotary && model.dropout == 0.0 && model.attention_dropout == 0.0);
+        let markers = model.positions == Positions::Axial && model.pooling == Pooling::MaxReal;
+        assert_eq!(markers, task.starts_with("path"), "{task}");
         let training = protocol.training(preset.name);
         assert_eq!(training.learning_rate, classify);
         assert_eq!(training.schedule, ScheduleKind::Constant);
