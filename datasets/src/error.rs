@@ -30,7 +30,7 @@ pub enum DatasetError {
 
     /// None of the places that were looked into holds the task's data, and it can't be generated.
     #[error(
-        "no {task} data in {}: none of {} is there. {advice}", .dir.display(), list(.looked)
+        "no {task} data in {}: looked in vain at {}. {advice}", .dir.display(), list(.looked)
     )]
     NotFound {
         /// The task.

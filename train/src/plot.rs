@@ -8,8 +8,15 @@ use transformer_ls_infer::run::MetricLine;
 
 use crate::drawing::{self, Area, COLOURS, DrawingError, Drawn, FONT, GRID, INK};
 
-/// Width and height of the picture, in points.
-const SIZE: (u32, u32) = (1100, 460);
+/// Width of the picture, in points.
+const WIDTH: u32 = 1100;
+/// Height of the two panels.
+const PANELS: u32 = 440;
+/// Height of a line of the legend below them.
+const LINE: u32 = 22;
+/// Space below the legend.
+const FOOT: u32 = 14;
+
 /// Why there are no curves.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -43,6 +50,24 @@ impl Curve {
             .filter(|(_, value)| value.is_finite())
             .collect()
     }
+
+    /// Its name, the best accuracy on dev, and the accuracy of the test.
+    fn summary(&self) -> String {
+        let dev = self.lines.iter().filter(|line| line.split == Split::Dev);
+        // The first of equals, as training keeps it.
+        let best = dev.rev().max_by(|a, b| a.accuracy.total_cmp(&b.accuracy));
+        let best =
+            best.map(|line| format!("best dev {:.2} % at step {}", percent(line), line.step));
+        let mut tests = self.lines.iter().filter(|line| line.split == Split::Test);
+        let test = tests
+            .next_back()
+            .map(|line| format!("test {:.2} %", percent(line)));
+        let figures: Vec<_> = best.into_iter().chain(test).collect();
+        match figures.as_slice() {
+            [] => self.name.clone(),
+            _ => format!("{}: {}", self.name, figures.join(", ")),
+        }
+    }
 }
 
 fn loss(line: &MetricLine) -> f64 {
@@ -54,7 +79,8 @@ fn percent(line: &MetricLine) -> f64 {
 }
 
 /// An SVG of the runs' loss (left) and accuracy (right): thin lines for training, thick ones for
-/// dev, a dot for the test.
+/// dev, a dot for the test. A line for each run below says its best accuracy on dev and that of
+/// the test.
 ///
 /// # Errors
 ///
@@ -63,11 +89,13 @@ pub fn svg(curves: &[Curve]) -> Result<String, PlotError> {
     if curves.is_empty() {
         return Err(PlotError::NoRuns);
     }
-    Ok(drawing::svg(SIZE, |root| draw(root, curves))?)
+    let height = PANELS + LINE * (curves.len() as u32 + 1) + FOOT;
+    Ok(drawing::svg((WIDTH, height), |root| draw(root, curves))?)
 }
 
 fn draw(root: &Area, curves: &[Curve]) -> Drawn {
-    let (left, right) = root.split_horizontally(SIZE.0 / 2);
+    let (panels, below) = root.split_vertically(PANELS);
+    let (left, right) = panels.split_horizontally(WIDTH / 2);
     let steps = curves
         .iter()
         .flat_map(|curve| &curve.lines)
@@ -77,6 +105,25 @@ fn draw(root: &Area, curves: &[Curve]) -> Drawn {
         .max(1) as f64;
     panel(&left, curves, steps, "Loss", "cross-entropy (nats)", loss)?;
     panel(&right, curves, steps, "Accuracy", "accuracy (%)", percent)?;
+    legend(&below, curves)
+}
+
+/// The legend has a place of its own: inside a panel it would hide a curve of some run.
+fn legend(area: &Area, curves: &[Curve]) -> Drawn {
+    const LEFT: i32 = 72;
+    const SWATCH: i32 = 30;
+    let text = |words: String, row: i32| {
+        let style = (FONT, 14).into_font().color(&INK);
+        Text::new(words, (LEFT + SWATCH + 10, row * LINE as i32), style)
+    };
+    for (row, (curve, colour)) in (0..).zip(curves.iter().zip(COLOURS.iter().cycle())) {
+        let middle = row * LINE as i32 + 8;
+        let line = [(LEFT, middle), (LEFT + SWATCH, middle)];
+        area.draw(&PathElement::new(line, colour.stroke_width(3)))?;
+        area.draw(&text(curve.summary(), row))?;
+    }
+    let key = "Thin: training. Thick: dev. Dot: test.".to_owned();
+    area.draw(&text(key, curves.len() as i32))?;
     Ok(())
 }
 
@@ -88,12 +135,11 @@ fn panel(
     axis: &str,
     value: fn(&MetricLine) -> f64,
 ) -> Drawn {
-    let all: Vec<(f64, f64)> = curves
+    let values = curves
         .iter()
         .flat_map(|curve| Split::ALL.map(|split| curve.points(split, value)))
         .flatten()
-        .collect();
-    let values = all.iter().map(|(_, value)| *value);
+        .map(|(_, value)| value);
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
         (low.min(value), high.max(value))
     });
@@ -119,67 +165,19 @@ fn panel(
         .axis_desc_style((FONT, 14).into_font().color(&INK))
         .draw()?;
     for (curve, colour) in curves.iter().zip(COLOURS.iter().cycle()) {
-        let prefix = match curves.len() {
-            1 => String::new(),
-            _ => format!("{} ", curve.name),
-        };
         for (split, width, opacity) in [(Split::Train, 1, 0.45), (Split::Dev, 2, 1.0)] {
-            let style = ShapeStyle {
-                color: colour.mix(opacity),
-                filled: false,
-                stroke_width: width,
-            };
+            let style = colour.mix(opacity).stroke_width(width);
             let points = curve.points(split, value);
-            if points.is_empty() {
-                continue;
-            }
-            let alone = points.len() == 1;
-            let drawn = chart.draw_series(LineSeries::new(points.clone(), style))?;
-            drawn
-                .label(format!("{prefix}{split}"))
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
-            if alone {
-                chart.draw_series(
-                    points
-                        .into_iter()
-                        .map(|point| Circle::new(point, width + 1, style.filled())),
-                )?;
-            }
+            // A line through one point would not be seen.
+            let alone = (points.len() == 1).then(|| points.clone());
+            chart.draw_series(LineSeries::new(points, style))?;
+            let dot = |point| Circle::new(point, width + 1, style.filled());
+            chart.draw_series(alone.into_iter().flatten().map(dot))?;
         }
-        let tested = curve.points(Split::Test, value);
-        if let Some((_, figure)) = tested.last().copied() {
-            let style = colour.filled();
-            chart
-                .draw_series(tested.into_iter().map(|point| Circle::new(point, 5, style)))?
-                .label(format!("{prefix}test {figure:.2}"))
-                .legend(move |(x, y)| Circle::new((x + 9, y), 5, style));
-        }
+        let tested = curve.points(Split::Test, value).into_iter();
+        chart.draw_series(tested.map(|point| Circle::new(point, 5, colour.filled())))?;
     }
-    let middle = (steps / 2.0, (low + high) / 2.0);
-    chart
-        .configure_series_labels()
-        .position(emptiest_corner(&all, middle))
-        .background_style(WHITE.mix(0.85))
-        .border_style(GRID)
-        .label_font((FONT, 13).into_font().color(&INK))
-        .draw()?;
     Ok(())
-}
-
-/// The corner of a panel with the fewest points, for the legend.
-fn emptiest_corner(points: &[(f64, f64)], middle: (f64, f64)) -> SeriesLabelPosition {
-    let inside = |right: bool, upper: bool| {
-        let here = |&&(x, y): &&(f64, f64)| (x > middle.0) == right && (y > middle.1) == upper;
-        points.iter().filter(here).count()
-    };
-    let corners = [
-        (inside(true, true), SeriesLabelPosition::UpperRight),
-        (inside(true, false), SeriesLabelPosition::LowerRight),
-        (inside(false, true), SeriesLabelPosition::UpperLeft),
-        (inside(false, false), SeriesLabelPosition::LowerLeft),
-    ];
-    let emptiest = corners.into_iter().min_by_key(|(points, _)| *points);
-    emptiest.map_or(SeriesLabelPosition::UpperRight, |(_, corner)| corner)
 }
 
 #[cfg(test)]
@@ -217,9 +215,9 @@ mod tests {
     fn two_runs_are_told_apart_and_axes_are_labelled() {
         let picture = svg(&[curve("first"), curve("second")]).unwrap();
         for text in [
-            "first train",
-            "second dev",
-            "first test 38.50",
+            "first: best dev 28.00 % at step",
+            "second: best dev",
+            "test 38.50 %",
             "cross-entropy (nats)",
             "accuracy (%)",
             "step",
@@ -227,16 +225,6 @@ mod tests {
             assert!(picture.contains(text), "{text}");
         }
         assert!(picture.contains("#0072B2") && picture.contains("#D55E00"));
-    }
-
-    #[test]
-    fn the_legend_goes_where_no_curve_is() {
-        let falling = [(1.0, 9.0), (2.0, 3.0), (8.0, 2.0), (9.0, 1.0)];
-        let corner = emptiest_corner(&falling, (5.0, 5.0));
-        assert!(matches!(corner, SeriesLabelPosition::UpperRight));
-        let high = [(1.0, 1.0), (2.0, 8.0), (8.0, 9.0), (9.0, 9.0)];
-        let corner = emptiest_corner(&high, (5.0, 5.0));
-        assert!(matches!(corner, SeriesLabelPosition::LowerRight));
     }
 
     #[test]

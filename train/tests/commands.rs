@@ -223,7 +223,11 @@ fn curves_of_two_runs_are_drawn() {
     let plot = place.run(&["plot", "first", "second/", "--out", "curve.svg"]);
     assert!(plot.status.success(), "{}", stderr(&plot));
     let svg = std::fs::read_to_string(place.path("curve.svg")).unwrap();
-    assert!(svg.contains("first train") && svg.contains("second dev"));
+    let tested = 100.0 * place.summary("second").test_accuracy;
+    for words in ["first: best dev", "second: best dev"] {
+        assert!(svg.contains(words), "{words}");
+    }
+    assert!(svg.contains(&format!("test {tested:.2} %")));
     let pixels = place.run(&["plot", "first", "--out", "curve.png"]);
     assert!(pixels.status.success(), "{}", stderr(&pixels));
     let png = std::fs::read(place.path("curve.png")).unwrap();

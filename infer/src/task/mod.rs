@@ -4,6 +4,7 @@
 mod input;
 mod open;
 
+use std::io;
 use std::path::PathBuf;
 
 use transformer_ls_datasets::check::Task;
@@ -32,6 +33,19 @@ pub enum TaskError {
     /// The data cannot be read.
     #[error(transparent)]
     Data(#[from] DatasetError),
+    /// The samples cannot be packed where they should be.
+    #[error(
+        "cannot {action} {}, where samples are packed: {cause}. Make it writable, with enough space, \
+         or train with another folder (--set cache=DIR)", path.display()
+    )]
+    Cache {
+        /// What was tried: `create`, `write`, …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's answer.
+        cause: io::Error,
+    },
 }
 
 /// Why a text is no input for the model.
@@ -58,7 +72,7 @@ pub enum InputError {
         /// The file.
         path: PathBuf,
         /// The system's own words.
-        cause: std::io::Error,
+        cause: io::Error,
     },
     /// A file that was named is not what the model takes.
     #[error("{}: {problem}", path.display())]

@@ -114,6 +114,15 @@ impl Pack<'_> {
                 tracing::info!("nothing can be written to {}: {cause}", folder.display());
                 Ok(Box::new(open()?))
             }
+            Err(DatasetError::Io {
+                action,
+                path,
+                cause,
+            }) if path.starts_with(&folder) => Err(TaskError::Cache {
+                action,
+                path,
+                cause,
+            }),
             Err(error) => Err(error.into()),
         }
     }
