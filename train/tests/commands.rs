@@ -223,7 +223,7 @@ fn curves_of_two_runs_are_drawn() {
     let plot = place.run(&["plot", "first", "second/", "--out", "curve.svg"]);
     assert!(plot.status.success(), "{}", stderr(&plot));
     let svg = std::fs::read_to_string(place.path("curve.svg")).unwrap();
-    let tested = 100.0 * place.summary("second").test_accuracy;
+    let tested = 100.0 * place.summary("second").test_accuracy.unwrap();
     for words in ["first: best dev", "second: best dev"] {
         assert!(svg.contains(words), "{words}");
     }
