@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use transformer_ls_datasets::cache::{Key, Packed, cached};
 use transformer_ls_datasets::image::{self, Image, Protocol};
+use transformer_ls_datasets::listops::{self, ListOps, Tokenizer};
 use transformer_ls_datasets::pathfinder::generate::{GenerateConfig, generate};
 use transformer_ls_datasets::pathfinder::{self, Difficulty, Pathfinder, Size};
 use transformer_ls_datasets::retrieval::{self, Retrieval};
@@ -72,6 +73,8 @@ fn every_task_is_packed_once_and_comes_out_the_same() {
     );
     for split in Split::ALL {
         fs::write(data.join(retrieval::file_name(split)), common::pairs(5)).unwrap();
+        let trees = "Source\tTarget\n( ( [MAX 2 ) 9 ) ] )\t9\n[SM 1 2 [MIN 4 7 ] ]\t7\n";
+        fs::write(data.join(listops::file_name(split)), trees).unwrap();
     }
     let config = GenerateConfig {
         difficulty: Difficulty::Easy,
@@ -90,6 +93,11 @@ fn every_task_is_packed_once_and_comes_out_the_same() {
                 let lengths = expected.iter().map(|sample| sample.documents.token_count());
                 assert!(packed.lengths().eq(lengths));
             };
+            for tokenizer in [Tokenizer::Legacy, Tokenizer::Brackets] {
+                let key = listops::cache_key(&data, split, tokenizer).unwrap();
+                let open = || ListOps::open(&data, split, tokenizer);
+                check(pack(&folder, &key, open), all(&open().unwrap()));
+            }
             let key = text::cache_key(&data, split).unwrap();
             let open = || Text::open(&data, split);
             check(pack(&folder, &key, open), all(&open().unwrap()));
@@ -105,7 +113,7 @@ fn every_task_is_packed_once_and_comes_out_the_same() {
         }
     }
     // A file a task and split, and nothing that was not finished.
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 12);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 18);
 }
 
 #[test]

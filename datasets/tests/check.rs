@@ -201,6 +201,13 @@ fn pathfinder() {
 
     let folder = inner.join("curv_baseline");
     fs::write(folder.join("imgs/0/sample_3.png"), b"").unwrap();
+    let errors = messages(&check(path_x, dir.path()), Severity::Error, dir.path());
+    assert_some(
+        &errors,
+        &["imgs/0/sample_3.png: the generated file is empty"],
+    );
+    // The published data has such an image.
+    fs::remove_file(folder.join("generated.json")).unwrap();
     fs::write(
         folder.join("imgs/0/sample_4.png"),
         png::encode(64, 64, &[0; 4096]),

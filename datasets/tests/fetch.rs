@@ -138,7 +138,7 @@ fn a_later_call_goes_on_where_the_server_can() {
     let bytes = archive();
     for (answer, downloaded) in [
         (Answer::Part(ALL), bytes.len() - 50_000),
-        (Answer::Whole, bytes.len()),
+        (Answer::Whole(ALL), bytes.len()),
     ] {
         let server = serve(bytes.clone(), vec![answer]);
         let dir = TempDir::new().unwrap();
@@ -168,6 +168,37 @@ fn a_later_call_goes_on_where_the_server_can() {
             }
         );
     }
+}
+
+#[test]
+fn a_page_in_the_place_of_the_file_costs_nothing_of_it() {
+    let bytes = archive();
+    let server = serve(bytes.clone(), vec![Answer::Page, Answer::Part(ALL)]);
+    let dir = TempDir::new().unwrap();
+    let part = dir.path().join("file.tar.gz.part");
+    fs::write(&part, &bytes[..50_000]).unwrap();
+    let source = Source {
+        bytes: Some(bytes.len() as u64),
+        ..at(&server)
+    };
+    let error = run(&source, dir.path()).unwrap_err().to_string();
+    assert!(error.contains("has 9 bytes, but"), "{error}");
+    assert_eq!(fs::read(&part).unwrap(), bytes[..50_000]);
+    let fetched = run(&source, dir.path()).unwrap();
+    assert_eq!(fetched.downloaded, bytes.len() as u64 - 50_000);
+}
+
+#[test]
+fn a_server_that_starts_afresh_each_time_and_breaks_off_is_given_up() {
+    let server = serve(archive(), vec![Answer::Whole(70_000)]);
+    let dir = TempDir::new().unwrap();
+    let error = run(&at(&server), dir.path()).unwrap_err();
+    assert!(
+        matches!(error, FetchError::Connection { kept: 70_000, .. }),
+        "{error}"
+    );
+    // The first attempt brought something; four in a row with it did not go beyond.
+    assert_eq!(server.asked.lock().unwrap().len(), 4);
 }
 
 #[test]

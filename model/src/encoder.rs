@@ -2,7 +2,7 @@
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::attention::LongShortAttentionConfig;
@@ -154,8 +154,18 @@ impl Encoder {
         (rows, seed(self.layers - 1))
     }
 
-    /// The mean over the rows of each document, `[b, n, D]` → `[documents, D]`.
+    /// The mean over the rows of each document, `[b, n, D]` → `[documents, D]`. Float16 has no room
+    /// for the count of a long document's tokens, nor for their sum.
     fn mean(&self, x: Tensor<3>, layout: &Layout) -> Tensor<2> {
+        match x.dtype() {
+            narrow @ (DType::F16 | DType::BF16) => {
+                self.mean_as_is(x.cast(DType::F32), layout).cast(narrow)
+            }
+            _ => self.mean_as_is(x, layout),
+        }
+    }
+
+    fn mean_as_is(&self, x: Tensor<3>, layout: &Layout) -> Tensor<2> {
         let [b, n, d_model] = x.dims();
         match layout {
             Layout::Full => x.mean_dim(1).reshape([b, d_model]),

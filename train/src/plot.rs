@@ -39,6 +39,8 @@ pub struct Curve {
     pub name: String,
     /// Its evaluations.
     pub lines: Vec<MetricLine>,
+    /// Whether it learned to fill in tokens: its best model is that of the lowest loss on dev.
+    pub is_pretraining: bool,
 }
 
 impl Curve {
@@ -51,13 +53,21 @@ impl Curve {
             .collect()
     }
 
-    /// Its name, the best accuracy on dev, and the accuracy of the test.
+    /// Its name, the best evaluation on dev, and the accuracy of the test.
     fn summary(&self) -> String {
         let dev = self.lines.iter().filter(|line| line.split == Split::Dev);
         // The first of equals, as training keeps it.
-        let best = dev.rev().max_by(|a, b| a.accuracy.total_cmp(&b.accuracy));
-        let best =
-            best.map(|line| format!("best dev {:.2} % at step {}", percent(line), line.step));
+        let best = match self.is_pretraining {
+            true => dev
+                .filter(|line| line.loss.is_finite())
+                .min_by(|a, b| a.loss.total_cmp(&b.loss))
+                .map(|line| format!("best dev loss {:.4} at step {}", line.loss, line.step)),
+            false => dev
+                .filter(|line| line.accuracy.is_finite())
+                .rev()
+                .max_by(|a, b| a.accuracy.total_cmp(&b.accuracy))
+                .map(|line| format!("best dev {:.2} % at step {}", percent(line), line.step)),
+        };
         let mut tests = self.lines.iter().filter(|line| line.split == Split::Test);
         let test = tests
             .next_back()
@@ -80,7 +90,7 @@ fn percent(line: &MetricLine) -> f64 {
 
 /// An SVG of the runs' loss (left) and accuracy (right): thin lines for training, thick ones for
 /// dev, a dot for the test. A line for each run below says its best accuracy on dev and that of
-/// the test.
+/// the test; of a run that learned to fill in tokens its best loss on dev.
 ///
 /// # Errors
 ///
@@ -208,7 +218,21 @@ mod tests {
         Curve {
             name: name.into(),
             lines,
+            is_pretraining: false,
         }
+    }
+
+    #[test]
+    fn the_best_of_a_pretraining_run_is_by_loss() {
+        let run = Curve {
+            is_pretraining: true,
+            ..curve("run")
+        };
+        // 1.5 + 100 / 500 + 0.1
+        assert_eq!(
+            run.summary(),
+            "run: best dev loss 1.8000 at step 500, test 38.50 %"
+        );
     }
 
     #[test]
@@ -231,7 +255,13 @@ mod tests {
     fn one_evaluation_and_a_lost_loss_can_be_drawn() {
         let lines = vec![line(3, Split::Dev, f64::NAN, 0.1)];
         let name = "short".to_owned();
-        assert!(svg(&[Curve { name, lines }]).is_ok());
+        let is_pretraining = false;
+        let short = Curve {
+            name,
+            lines,
+            is_pretraining,
+        };
+        assert!(svg(&[short]).is_ok());
         assert!(matches!(svg(&[]), Err(PlotError::NoRuns)));
     }
 }

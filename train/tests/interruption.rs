@@ -261,6 +261,28 @@ fn a_damaged_checkpoint_is_replaced_by_the_one_before() {
 }
 
 #[test]
+fn a_checkpoint_that_cannot_be_read_just_now_is_kept() {
+    let place = Workplace::with_data(300);
+    let stopped = place.train("run", &[STEPS, &["--stop-after", "12"]].concat());
+    assert!(stopped.status.success(), "{}", stderr(&stopped));
+    let newest = place.folder("run").latest_checkpoint().unwrap().unwrap();
+    let (optimizer, away) = (newest.path.join("optimizer.bpk"), place.path("away"));
+    std::fs::rename(&optimizer, &away).unwrap();
+    // Reading a folder as a file fails, as reading from a broken disk does.
+    std::fs::create_dir(&optimizer).unwrap();
+    let resumed = place.resume("run");
+    assert_eq!(resumed.status.code(), Some(1));
+    let message = stderr(&resumed);
+    assert!(message.contains("optimizer.bpk: "), "{message}");
+    assert!(message.contains("Check the disk"), "{message}");
+    std::fs::remove_dir(&optimizer).unwrap();
+    std::fs::rename(&away, &optimizer).unwrap();
+    let resumed = place.resume("run");
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    assert!(stdout(&resumed).contains("going on from step 12"));
+}
+
+#[test]
 fn without_any_usable_checkpoint_the_user_is_told_what_to_do() {
     let place = Workplace::with_data(300);
     let stopped = place.train("run", &[STEPS, &["--stop-after", "4"]].concat());

@@ -154,6 +154,21 @@ fn a_resume_without_its_data_says_what_is_missing() {
     assert!(stopped.status.success(), "{}", stderr(&stopped));
     std::fs::rename(place.path("data"), place.path("elsewhere")).unwrap();
     refused(&place.resume("run"), &["no listops data in data"]);
+    // Where the data lies, and on what it is trained, may change.
+    let resume =
+        |extra: &[&str]| place.run(&[&["listops", "--out", "run", "--resume"], extra].concat());
+    refused(
+        &resume(&["--data", "elsewhere", "--device", "gpu9"]),
+        &["unknown device `gpu9`"],
+    );
+    let stopped = resume(&["--data", "elsewhere", "--stop-after", "4"]);
+    assert!(stopped.status.success(), "{}", stderr(&stopped));
+    let next = "continue with ls-train listops --out run --resume --data elsewhere";
+    assert!(stdout(&stopped).contains(next), "{}", stdout(&stopped));
+    let finished = resume(&["--data", "elsewhere", "--device", "ndarray"]);
+    assert!(finished.status.success(), "{}", stderr(&finished));
+    assert_eq!(place.summary("run").device, "ndarray");
+    assert_eq!(place.folder("run").config().device, "flex");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Packing samples, some at a time, so that never all are in memory.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Seek, Write};
-use std::path::Path;
+use std::io::{self, BufWriter, Seek, Write};
+use std::path::{Path, PathBuf};
 
 use burn_dataset::Dataset;
 use rayon::prelude::*;
@@ -25,9 +25,9 @@ pub(super) fn write<D: Dataset<Sample>>(
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(DatasetError::io("create", folder))?;
     remove_abandoned(path);
-    // Of this process alone: of two that pack the same, the later one's file stays.
-    let hidden = path.with_extension(format!("{}.partial", std::process::id()));
-    let written = Writer::new(&hidden, key, first_id).and_then(|mut writer| {
+    // Of this call alone: of two that pack the same, the later one's file stays.
+    let (hidden, file) = create_hidden(path)?;
+    let written = Writer::new(&hidden, file, key, first_id).and_then(|mut writer| {
         let count = data.len();
         for start in (0..count).step_by(BLOCK) {
             if cancelled() {
@@ -56,6 +56,27 @@ pub(super) fn write<D: Dataset<Sample>>(
     renamed
 }
 
+/// A new file beside `path`, locked until it is closed, or the process is gone.
+///
+/// Other processes may be in other containers, where process numbers are the same.
+fn create_hidden(path: &Path) -> Result<(PathBuf, File), DatasetError> {
+    for number in 0.. {
+        let hidden = path.with_extension(format!("{number}.partial"));
+        let file = match File::create_new(&hidden) {
+            Ok(file) => file,
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(cause) => return Err(DatasetError::io("create", &hidden)(cause)),
+        };
+        // Where a file system has no locks, what a kill leaves stays.
+        let _ = file.lock();
+        // Before it was locked, another process may have taken it for abandoned.
+        if hidden.exists() {
+            return Ok((hidden, file));
+        }
+    }
+    unreachable!("there is always another number")
+}
+
 /// Removes what killed processes left behind of this file: nobody holds a lock on it any more.
 fn remove_abandoned(path: &Path) {
     let (Some(folder), Some(stem)) = (path.parent(), path.file_stem()) else {
@@ -66,12 +87,16 @@ fn remove_abandoned(path: &Path) {
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let process = name.to_str().and_then(|name| {
+        let number = name.to_str().and_then(|name| {
             let rest = name.strip_prefix(stem)?.strip_prefix('.')?;
             rest.strip_suffix(".partial")
         });
-        let ours = process.is_some_and(|process| process.parse::<u32>().is_ok());
-        if ours && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+        let ours = number.is_some_and(|number| number.parse::<u32>().is_ok());
+        if ours
+            && let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            // Still locked: see `create_hidden`.
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -89,11 +114,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(path: &'a Path, key: &'a str, first_id: u16) -> Result<Self, DatasetError> {
-        let file = File::create(path).map_err(DatasetError::io("create", path))?;
-        // Held until the file is closed, or the process is gone. Where a file system has no locks,
-        // what a kill leaves stays.
-        let _ = file.lock();
+    fn new(path: &'a Path, file: File, key: &'a str, first_id: u16) -> Result<Self, DatasetError> {
         let mut writer = Self {
             path,
             file: BufWriter::with_capacity(1 << 20, file),

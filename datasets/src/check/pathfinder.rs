@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::Report;
 use crate::DatasetError;
+use crate::pathfinder::folder::ORIGIN;
 use crate::pathfinder::{Difficulty, Entry, Size, folder, parse_metadata};
 use crate::problem::FileProblem;
 
@@ -150,6 +151,7 @@ fn gaps(files: &[(u32, PathBuf)], place: &Path, report: &mut Report) {
 }
 
 fn check_batch(place: &Path, metadata: &Path, size: Size) -> Result<Batch, DatasetError> {
+    let is_generated = place.join(ORIGIN).exists();
     let bytes = fs::read(metadata).map_err(DatasetError::io("read", metadata))?;
     let entries = parse_metadata(&bytes, metadata)?;
     let mut batch = Batch {
@@ -162,7 +164,12 @@ fn check_batch(place: &Path, metadata: &Path, size: Size) -> Result<Batch, Datas
         let pixels = fs::read(&path)
             .map_err(DatasetError::io("read", &path))
             .and_then(|bytes| {
-                crate::pathfinder::pixels(&bytes, size).map_err(DatasetError::bad_file(&path))
+                crate::pathfinder::pixels(&bytes, size)
+                    .map_err(|problem| match problem {
+                        FileProblem::Empty if is_generated => FileProblem::Lost,
+                        problem => problem,
+                    })
+                    .map_err(DatasetError::bad_file(&path))
             });
         match pixels {
             Ok(pixels) => {

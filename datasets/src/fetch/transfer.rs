@@ -11,7 +11,7 @@ use ureq::http::{HeaderMap, header};
 use super::{FetchError, Source, size};
 use crate::DatasetError;
 
-/// Attempts in a row that bring no byte, before giving up.
+/// Attempts in a row that bring no byte which was not there before, before giving up.
 const ATTEMPTS: u32 = 4;
 const CHUNK: usize = 1 << 16;
 
@@ -50,17 +50,21 @@ impl Transfer<'_> {
             .into();
         let mut downloaded = 0;
         let mut failures = 0;
+        let mut most = size(self.part)?;
         loop {
-            let before = downloaded;
             match self.attempt(&agent, &mut downloaded)? {
                 Attempt::Complete => return Ok(downloaded),
                 Attempt::Again(cause) => {
-                    failures = if downloaded > before { 1 } else { failures + 1 };
+                    // A server that starts afresh each time, and breaks off, brings the same
+                    // bytes again.
+                    let kept = size(self.part)?;
+                    failures = if kept > most { 1 } else { failures + 1 };
+                    most = most.max(kept);
                     if failures >= ATTEMPTS {
                         return Err(FetchError::Connection {
                             url: self.source.url.clone(),
                             cause,
-                            kept: size(self.part)?,
+                            kept,
                             page: self.source.page.clone(),
                             path: self.path.to_owned(),
                         });
@@ -90,9 +94,12 @@ impl Transfer<'_> {
         let total = match status {
             // All of it, asked for or not.
             200 => {
+                let total = body.content_length();
+                // Before what is kept is given up for it.
+                self.refuse_other_size(total)?;
                 self.truncate()?;
                 kept = 0;
-                body.content_length()
+                total
             }
             206 => match content_range(headers) {
                 Some((start, total)) if start == Some(kept) => total,
@@ -122,16 +129,7 @@ impl Transfer<'_> {
                 });
             }
         };
-        if let (Some(found), Some(wanted)) = (total, self.source.bytes)
-            && found != wanted
-        {
-            return Err(FetchError::Size {
-                url: self.source.url.clone(),
-                found,
-                wanted,
-                page: self.source.page.clone(),
-            });
-        }
+        self.refuse_other_size(total)?;
         let mut body = response.into_body().into_reader();
         let mut buffer = vec![0; CHUNK];
         let total = total.or(self.source.bytes);
@@ -155,6 +153,18 @@ impl Transfer<'_> {
                 "the connection ended after {kept} of {total} bytes"
             ))),
             _ => Ok(Attempt::Complete),
+        }
+    }
+
+    fn refuse_other_size(&self, total: Option<u64>) -> Result<(), FetchError> {
+        match (total, self.source.bytes) {
+            (Some(found), Some(wanted)) if found != wanted => Err(FetchError::Size {
+                url: self.source.url.clone(),
+                found,
+                wanted,
+                page: self.source.page.clone(),
+            }),
+            _ => Ok(()),
         }
     }
 

@@ -5,7 +5,8 @@
 //! rounded down) and `SM` (the sum modulo 10), digits, and trees of 500 to 2000 tokens.
 //!
 //! * [`generate`](generate::generate) makes the data: nothing has to be downloaded;
-//! * [`ListOps`] reads it, generated or published, as a Burn data set;
+//! * [`ListOps`] reads it, generated or published, as a Burn data set; a [`cached`](crate::cache::cached)
+//!   one is mapped into memory;
 //! * [`Tokenizer`] says which tokens the model sees;
 //! * [`evaluate`] works an expression out.
 
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 pub use evaluate::{ExpressionError, evaluate};
 pub use expression::Operator;
 pub(crate) use expression::shorten;
-pub use read::ListOps;
+pub use read::{ListOps, cache_key};
 pub use tokens::{TokenError, Tokenizer, UnknownTokenizer};
 pub use tree::Tree;
 

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::expression::{Symbol, Symbols, shorten};
 use super::{HEADER, Tokenizer, file_name, find, places};
+use crate::cache::Key;
 use crate::{DatasetError, Documents, LineProblem, Sample, Split};
 
 /// One split of ListOps in memory, as token ids: about 100 MB for the usual training split.
@@ -30,6 +31,29 @@ struct Samples {
     labels: Vec<u8>,
 }
 
+fn locate(dir: &Path, split: Split) -> Result<PathBuf, DatasetError> {
+    find(dir, split).ok_or_else(|| DatasetError::NotPrepared {
+        task: "listops",
+        file: file_name(split),
+        dir: dir.to_owned(),
+        looked: places(dir),
+    })
+}
+
+/// What names a packed copy of a split, see [`cached`](crate::cache::cached).
+///
+/// # Errors
+/// [`DatasetError::NotPrepared`].
+pub fn cache_key(dir: &Path, split: Split, tokenizer: Tokenizer) -> Result<Key, DatasetError> {
+    Ok(Key {
+        task: "listops".to_owned(),
+        split,
+        options: format!("{tokenizer} {}", tokenizer.truncation()),
+        first_id: 1,
+        sources: vec![locate(dir, split)?],
+    })
+}
+
 impl ListOps {
     /// Reads a split from `dir`, which holds the files itself, or an unpacked `lra_release`.
     ///
@@ -40,12 +64,7 @@ impl ListOps {
     /// [`DatasetError::NotPrepared`] lists where the file was looked for,
     /// [`DatasetError::Malformed`] names file and line, [`DatasetError::NoSamples`] an empty file.
     pub fn open(dir: &Path, split: Split, tokenizer: Tokenizer) -> Result<Self, DatasetError> {
-        let path = find(dir, split).ok_or_else(|| DatasetError::NotPrepared {
-            task: "listops",
-            file: file_name(split),
-            dir: dir.to_owned(),
-            looked: places(dir),
-        })?;
+        let path = locate(dir, split)?;
         let samples = read(&path, tokenizer)?;
         Ok(Self {
             path,

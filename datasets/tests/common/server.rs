@@ -10,8 +10,10 @@ use std::thread;
 pub enum Answer {
     /// The part that was asked for, but the connection ends after some bytes of it.
     Part(usize),
-    /// The whole file, whatever was asked for.
-    Whole,
+    /// The whole file, whatever was asked for, but the connection ends after some bytes of it.
+    Whole(usize),
+    /// A page in the place of the file.
+    Page,
     /// A status, without a file.
     Status(u16),
     /// Nothing: the connection is closed.
@@ -93,10 +95,14 @@ fn respond(
             write!(stream, "Connection: close\r\n\r\n")?;
             stream.write_all(&bytes[..total.min(most)])?;
         }
-        (Answer::Whole, _) => {
+        (Answer::Whole(most), _) => {
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n")?;
             write!(stream, "Connection: close\r\n\r\n")?;
-            stream.write_all(bytes)?;
+            stream.write_all(&bytes[..total.min(most)])?;
+        }
+        (Answer::Page, _) => {
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n")?;
+            write!(stream, "Connection: close\r\n\r\nlog in to")?;
         }
     }
     stream.flush()?;

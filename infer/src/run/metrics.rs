@@ -38,7 +38,12 @@ pub struct MetricLine {
     pub device_bytes: Option<u64>,
 }
 
-fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+/// For serde's `deserialize_with`: JSON has no NaN, which is written as `null`.
+///
+/// # Errors
+///
+/// Neither a number nor `null`.
+pub fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 

@@ -29,6 +29,6 @@ pub use checkpoint::{Checkpoint, CheckpointWriter};
 pub use config::{ConfigError, DataConfig, InitConfig, Packing, PretrainingConfig, RunConfig};
 pub use error::RunError;
 pub use folder::RunFolder;
-pub use metrics::{MetricLine, MetricsLog};
+pub use metrics::{MetricLine, MetricsLog, null_as_nan};
 pub use summary::{Summary, versions};
 pub use training::{Precision, ScheduleKind, TrainingConfig};

@@ -1,4 +1,4 @@
-//! A split of a task's data. What takes long to read is packed into a file first, once.
+//! A split of a task's data, which is packed into a file first, once.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use burn_dataset::Dataset;
 use transformer_ls_datasets::cache::{Key, cached};
 use transformer_ls_datasets::check::Task;
 use transformer_ls_datasets::image::{self, Image};
-use transformer_ls_datasets::listops::ListOps;
+use transformer_ls_datasets::listops::{self, ListOps};
 use transformer_ls_datasets::pathfinder::{self, Pathfinder};
 use transformer_ls_datasets::retrieval::{self, Retrieval};
 use transformer_ls_datasets::text::{self, Text};
@@ -53,8 +53,8 @@ pub fn open_split(
 
 /// The same, watched while the samples are packed.
 ///
-/// ListOps is read into memory as it is. The samples of the other tasks
-/// are packed into one file that is mapped into memory; a second start takes them from there.
+/// The samples are packed into one file that is mapped into memory; a second start takes them from
+/// there.
 ///
 /// # Errors
 ///
@@ -69,7 +69,9 @@ pub fn open_split_watched(
     match task(config)? {
         Task::ListOps => {
             let tokenizer = config.data.tokenizer.ok_or(TaskError::NoTokenizer)?;
-            Ok(Box::new(ListOps::open(dir, split, tokenizer)?))
+            pack.open(listops::cache_key(dir, split, tokenizer)?, || {
+                ListOps::open(dir, split, tokenizer)
+            })
         }
         Task::Text => pack.open(text::cache_key(dir, split)?, || Text::open(dir, split)),
         Task::Retrieval => pack.open(retrieval::cache_key(dir, split)?, || {

@@ -35,7 +35,8 @@ pub(super) struct TrainArgs {
     pub(super) out: Option<PathBuf>,
     /// Continue the run in --out (which has to be given) from its last checkpoint
     ///
-    /// It keeps its own config.json: options that would change it are refused.
+    /// It keeps its own config.json: options that would change what is learned are refused. Another
+    /// --device, --data or `--set cache=DIR` is taken for this time.
     #[arg(long)]
     pub(super) resume: bool,
     /// Seed of weights, data order and dropout

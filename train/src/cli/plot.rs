@@ -30,7 +30,8 @@ pub(super) fn run(args: &PlotArgs) -> anyhow::Result<Done> {
 }
 
 fn curve(path: &Path) -> anyhow::Result<Curve> {
-    let lines = RunFolder::open(path)?.read_metrics()?;
+    let run = RunFolder::open(path)?;
+    let lines = run.read_metrics()?;
     if lines.is_empty() {
         return Err(PlotError::Empty(path.to_owned()).into());
     }
@@ -40,5 +41,9 @@ fn curve(path: &Path) -> anyhow::Result<Curve> {
         .next_back()
         .map(|name| name.as_os_str().to_string_lossy().into_owned())
         .unwrap_or_default();
-    Ok(Curve { name, lines })
+    Ok(Curve {
+        name,
+        lines,
+        is_pretraining: run.config().pretraining.is_some(),
+    })
 }

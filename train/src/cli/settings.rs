@@ -183,14 +183,15 @@ pub(super) fn fields_help(task: &str, goal: Goal) -> String {
     )
 }
 
-/// Refuses options that would change a run that is resumed.
+/// The configuration of a run that is resumed: its own, with the device and the folders that are
+/// given, for data may have been moved and a device may be gone. Other changes are refused.
 ///
 /// An option that repeats what `config.json` says is harmless.
-pub(super) fn refuse_changes(
+pub(super) fn resumed(
     config: &RunConfig,
     args: &TrainArgs,
     choices: &Choices,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<RunConfig> {
     let mut changed = config.clone();
     let training = &mut changed.training;
     if let Some(steps) = args.steps {
@@ -229,7 +230,11 @@ pub(super) fn refuse_changes(
             path.display()
         );
     }
-    let differing = differences(config, &changed);
+    let mut here = config.clone();
+    here.device.clone_from(&changed.device);
+    here.data.dir.clone_from(&changed.data.dir);
+    here.data.cache.clone_from(&changed.data.cache);
+    let differing = differences(&here, &changed);
     if !differing.is_empty() {
         bail!(
             "--resume continues the run with its own config.json: {}. Leave these options out, or \
@@ -237,7 +242,25 @@ pub(super) fn refuse_changes(
             differing.join(", ")
         );
     }
-    Ok(())
+    here.validate()?;
+    Ok(here)
+}
+
+/// The options that make the places of one configuration those of another.
+pub(super) fn places(there: &RunConfig, here: &RunConfig) -> Vec<String> {
+    let mut options = Vec::new();
+    if here.device != there.device {
+        options.push(format!("--device {}", here.device));
+    }
+    if here.data.dir != there.data.dir {
+        options.push(format!("--data {}", here.data.dir.display()));
+    }
+    if let Some(cache) = &here.data.cache
+        && there.data.cache.as_ref() != Some(cache)
+    {
+        options.push(format!("--set cache={}", cache.display()));
+    }
+    options
 }
 
 /// `field is A there and B here`, for every field that differs; one that is not everywhere is null

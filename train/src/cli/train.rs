@@ -54,10 +54,14 @@ pub(super) fn run(command: &TaskCommand, goal: Goal) -> anyhow::Result<Done> {
     let choices = &choices;
     let protocol = tasks::find(task).ok_or_else(|| anyhow::anyhow!("there is no task {task}"))?;
     let display = Display::detect();
-    let folder = match args.resume {
+    let Start {
+        folder,
+        config,
+        splits,
+    } = match args.resume {
         true => resume(&protocol, args, choices, goal)?,
         false => match start(&protocol, args, choices, goal)? {
-            Some(folder) => folder,
+            Some(started) => started,
             None => return Ok(Done::Interrupted),
         },
     };
@@ -70,10 +74,13 @@ pub(super) fn run(command: &TaskCommand, goal: Goal) -> anyhow::Result<Done> {
         report(&folder, &summary);
         return Ok(Done::Completely);
     }
-    let config = folder.config();
     let chosen = device::resolve(&config.device)?;
-    let Some(splits) = open(config)? else {
-        return Ok(Done::Interrupted);
+    let splits = match splits {
+        Some(splits) => splits,
+        None => match open(&config)? {
+            Some(splits) => splits,
+            None => return Ok(Done::Interrupted),
+        },
     };
     let sitting = Sitting {
         stop_after: args.stop_after,
@@ -94,14 +101,14 @@ pub(super) fn run(command: &TaskCommand, goal: Goal) -> anyhow::Result<Done> {
                     Goal::Classify => ", not tested yet",
                     Goal::FillIn => "",
                 },
-                continue_with(folder.config(), folder.path())
+                continue_with(&config, &folder)
             ));
             Ok(Done::Completely)
         }
         Ending::Interrupted { step } => {
             say(&format!(
                 "interrupted and saved at step {step}: continue with {}",
-                continue_with(folder.config(), folder.path())
+                continue_with(&config, &folder)
             ));
             Ok(Done::Interrupted)
         }
@@ -115,6 +122,15 @@ fn finished(config: &RunConfig, summary: &Summary) -> bool {
     }
 }
 
+/// What a sitting begins with.
+struct Start {
+    folder: RunFolder,
+    /// The run's configuration, with the places that this sitting takes instead of the run's.
+    config: RunConfig,
+    /// The samples, where they have been opened.
+    splits: Option<Splits>,
+}
+
 /// A new run folder, once everything that can be wrong with the command line has been looked at
 /// and the data is there; `None` if the user stopped the generator, or the packing.
 fn start(
@@ -122,7 +138,7 @@ fn start(
     args: &TrainArgs,
     choices: &Choices,
     goal: Goal,
-) -> anyhow::Result<Option<RunFolder>> {
+) -> anyhow::Result<Option<Start>> {
     let mut config = settings::new_run(protocol, args, choices, goal)?;
     let source = match (&args.init, &config.init) {
         (Some(run), _) => Some(Source::open(run)?),
@@ -156,11 +172,15 @@ fn start(
     {
         return Ok(None);
     }
-    if open(&config)?.is_none() {
+    let Some(splits) = open(&config)? else {
         return Ok(None);
-    }
+    };
     let weights = source.as_ref().map(Source::bytes);
-    Ok(Some(RunFolder::create_from(&out, &config, weights)?))
+    Ok(Some(Start {
+        folder: RunFolder::create_from(&out, &config, weights)?,
+        config,
+        splits: Some(splits),
+    }))
 }
 
 fn resume(
@@ -168,7 +188,7 @@ fn resume(
     args: &TrainArgs,
     choices: &Choices,
     goal: Goal,
-) -> anyhow::Result<RunFolder> {
+) -> anyhow::Result<Start> {
     let Some(out) = &args.out else {
         let newest = newest_run(&settings::run_prefix(protocol.task, goal));
         let example = newest.unwrap_or_else(|| Path::new("runs").join("<name>"));
@@ -185,11 +205,15 @@ fn resume(
             out.display(),
             of.prefix(),
             config.task,
-            continue_with(&config, out)
+            command(&config, out)
         );
     }
-    settings::refuse_changes(&config, args, choices)?;
-    Ok(RunFolder::resume(out)?)
+    let config = settings::resumed(&config, args, choices)?;
+    Ok(Start {
+        folder: RunFolder::resume(out)?,
+        config,
+        splits: None,
+    })
 }
 
 /// The newest run in `runs/` whose name begins so (the rest of it sorts by time).
@@ -206,15 +230,24 @@ fn newest_run(prefix: &str) -> Option<PathBuf> {
         .max()
 }
 
-/// The samples; `None` if the user stopped while they were packed.
+/// The samples; `None` if the user stopped while they were opened.
 fn open(config: &RunConfig) -> anyhow::Result<Option<Splits>> {
     let split = |split| -> anyhow::Result<Option<Arc<dyn Dataset<Sample>>>> {
-        let counted = Counted::new(&format!("packing {} {split}", config.task), Unit::Samples);
-        let watch = Watch {
-            progress: &counted.samples(),
-            cancelled: &Counted::cancelled,
+        let opened = {
+            let what = format!("packing {} {split}", config.task);
+            let counted = Counted::new(&what, Unit::Samples);
+            let watch = Watch {
+                progress: &counted.samples(),
+                cancelled: &Counted::cancelled,
+            };
+            open_split_watched(config, &config.data.dir, split, watch)
         };
-        match open_split_watched(config, &config.data.dir, split, watch) {
+        match opened {
+            // Of what is not packed, or packed already, nobody asks in between.
+            Ok(_) if Counted::cancelled() => {
+                say("stopped while the samples were opened. Run the same command again to go on");
+                Ok(None)
+            }
             Ok(samples) => Ok(Some(Arc::from(samples))),
             Err(TaskError::Data(DatasetError::Cancelled)) => {
                 say(&format!(
@@ -272,7 +305,17 @@ fn report_test(summary: &Summary, percent: impl Fn(f64) -> String + Copy) {
     say(&format!("test accuracy {test}{best}"));
 }
 
-fn continue_with(config: &RunConfig, out: &Path) -> String {
+/// The command that continues a run as this sitting did.
+fn continue_with(here: &RunConfig, folder: &RunFolder) -> String {
+    let places = settings::places(folder.config(), here);
+    let command = command(folder.config(), folder.path());
+    std::iter::once(command)
+        .chain(places)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn command(config: &RunConfig, out: &Path) -> String {
     let prefix = Goal::of(config).prefix();
     format!(
         "ls-train {prefix}{} --out {} --resume",

@@ -36,6 +36,11 @@ impl LossScale {
         self.factor
     }
 
+    /// Whether the scale has fallen below 1: then it is not the scaling that float16 has no room for.
+    pub fn is_spent(&self) -> bool {
+        self.factor < 1.0
+    }
+
     /// After a step whose gradients were all `finite`, or were not: then the scale is halved.
     pub fn update(&mut self, finite: bool) {
         self.steps = if finite { self.steps + 1 } else { 0 };
@@ -144,5 +149,12 @@ mod tests {
         assert_eq!(scale.factor(), 32_768.0);
         scale.update(true);
         assert_eq!(scale.factor(), 65_536.0);
+        // 2^16 can be halved 16 times.
+        for _ in 0..16 {
+            scale.update(false);
+        }
+        assert!(!scale.is_spent());
+        scale.update(false);
+        assert!(scale.is_spent());
     }
 }

@@ -15,7 +15,7 @@ use burn::tensor::Bytes;
 use burn::train::checkpoint::Checkpoint;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use transformer_ls_infer::run::{RunFolder, write_atomically};
+use transformer_ls_infer::run::{RunFolder, null_as_nan, write_atomically};
 
 use super::error::TrainError;
 use super::figures::Sums;
@@ -40,6 +40,7 @@ pub struct Best {
     /// The accuracy, from 0 to 1.
     pub accuracy: f64,
     /// The loss.
+    #[serde(deserialize_with = "null_as_nan")]
     pub loss: f64,
 }
 
@@ -155,11 +156,12 @@ pub fn write(
 
 /// Reads the newest checkpoint that is whole and fits `model`; `None` if there is none at all.
 ///
-/// Damaged newer ones are removed, for the run will write them again.
+/// Damaged newer ones are removed, for the run will write them again. One that the system does not
+/// give may be whole, and is no reason to.
 ///
 /// # Errors
 ///
-/// When there are checkpoints and none can be used.
+/// When there are checkpoints and none can be used, or when the newest can't be read.
 pub fn read_latest(
     folder: &RunFolder,
     model: &TrainingModel,
@@ -182,7 +184,15 @@ pub fn read_latest(
                     ..resumed
                 }));
             }
-            Err(problem) => problems.push(problem),
+            Err(Unusable::Damaged(problem)) => problems.push(problem),
+            Err(Unusable::Unread { path, cause }) => return Err(TrainError::Read { path, cause }),
+            Err(Unusable::Foreign(problem)) => {
+                return Err(TrainError::NoUsableCheckpoint {
+                    folder: folder.checkpoints_path(),
+                    problem,
+                    config: folder.config_path(),
+                });
+            }
         }
     }
     match problems.into_iter().next() {
@@ -210,26 +220,46 @@ fn list(folder: &Path) -> Vec<(usize, PathBuf)> {
     steps
 }
 
-fn read(path: &Path, step: usize, model: &TrainingModel) -> Result<Resumed, String> {
+/// Why a checkpoint can't be used.
+enum Unusable {
+    /// It is not what was written.
+    Damaged(String),
+    /// Another version wrote it.
+    Foreign(String),
+    /// The system does not give a file that is there.
+    Unread {
+        path: PathBuf,
+        cause: std::io::Error,
+    },
+}
+
+fn read(path: &Path, step: usize, model: &TrainingModel) -> Result<Resumed, Unusable> {
     let load = |name: &str| {
-        let file = path.join(name);
-        fs::read(&file).map_err(|cause| format!("cannot read {}: {cause}", file.display()))
+        let path = path.join(name);
+        fs::read(&path).map_err(|cause| match cause.kind() {
+            std::io::ErrorKind::NotFound => {
+                Unusable::Damaged(format!("{} is missing", path.display()))
+            }
+            _ => Unusable::Unread { path, cause },
+        })
     };
-    let damaged =
-        |name: &str, what: &str| format!("{} is damaged ({what})", path.join(name).display());
+    let damaged = |name: &str, what: &str| {
+        let path = path.join(name);
+        Unusable::Damaged(format!("{} is damaged ({what})", path.display()))
+    };
     let file: StateFile = serde_json::from_slice(&load(STATE)?)
         .map_err(|error| damaged(STATE, &error.to_string()))?;
     if file.format != FORMAT {
-        return Err(format!(
+        return Err(Unusable::Foreign(format!(
             "{} has format {}, this version reads {FORMAT}",
             path.join(STATE).display(),
             file.format
-        ));
+        )));
     }
     if file.state.step != step {
         return Err(damaged(STATE, "its step is not the folder's"));
     }
-    let checked = |name: &str| -> Result<Bytes, String> {
+    let checked = |name: &str| -> Result<Bytes, Unusable> {
         let bytes = load(name)?;
         if file.files.get(name) != Some(&digest(&bytes)) {
             return Err(damaged(name, "its SHA-256 is not the recorded one"));
@@ -282,4 +312,30 @@ fn restore_best(folder: &RunFolder, checkpoint: &Path, state: &State) -> Result<
         write_atomically(&weights, &bytes)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_that_is_no_number_does_not_make_a_checkpoint_unreadable() {
+        let nan = f64::NAN;
+        let best = Best {
+            step: 1,
+            accuracy: 0.5,
+            loss: nan,
+        };
+        let state = State {
+            best: Some(best),
+            sums: Sums {
+                loss: nan,
+                ..Sums::default()
+            },
+            ..State::default()
+        };
+        let text = serde_json::to_string(&state).unwrap();
+        let read: State = serde_json::from_str(&text).unwrap();
+        assert!(read.sums.loss.is_nan() && read.best.unwrap().loss.is_nan());
+    }
 }

@@ -56,6 +56,15 @@ pub enum TrainError {
         /// The device.
         device: String,
     },
+    /// Passes in float16 overflow, however little their loss is scaled up.
+    #[error(
+        "float16 has no room for the gradients by step {step}, and has not had for many steps: start a \
+         new run without precision=f16, or with a lower rate (--set learning_rate=5e-5)"
+    )]
+    HalfOverflow {
+        /// The step.
+        step: usize,
+    },
     /// The device has too little memory.
     #[error(
         "{device} ran out of memory near step {step}: start a new run with a smaller batch \

@@ -17,6 +17,7 @@ use burn::train::metric::{
     NumericEntry, SerializedEntry,
 };
 use serde::{Deserialize, Serialize};
+use transformer_ls_infer::run::null_as_nan;
 
 /// Sums over the training steps since the last line of `metrics.jsonl`.
 ///
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sums {
     /// Sum of the samples' losses.
+    #[serde(deserialize_with = "null_as_nan")]
     pub loss: f64,
     /// Samples classified rightly.
     pub hits: u64,
@@ -86,6 +88,8 @@ pub struct Pending {
     pub samples: usize,
     /// Real tokens in the batch.
     pub tokens: usize,
+    /// Whether the weights stayed as they were, for float16 had no room for the gradient.
+    pub skipped: bool,
 }
 
 impl Pending {
@@ -108,6 +112,7 @@ impl Pending {
             hits: sum.hits.add(part.hits),
             samples: sum.samples + part.samples,
             tokens: sum.tokens + part.tokens,
+            skipped: sum.skipped || part.skipped,
         })
     }
 }
@@ -146,10 +151,14 @@ fn read_all(steps: &[Pending]) -> Result<Sums, TensorReadError> {
     let losses: Vec<f32> = losses.try_into_vec_as()?;
     let hits: Vec<i64> = hits.try_into_vec_as()?;
     for ((step, loss), hits) in steps.iter().zip(losses).zip(hits) {
+        sums.tokens += step.tokens as u64;
+        // The pass itself left float16: it says nothing about the weights, which are unchanged.
+        if step.skipped && !loss.is_finite() {
+            continue;
+        }
         sums.loss += f64::from(loss) * step.samples as f64;
         sums.hits += hits.max(0) as u64;
         sums.samples += step.samples as u64;
-        sums.tokens += step.tokens as u64;
     }
     Ok(sums)
 }
@@ -266,8 +275,8 @@ impl Metric for Figure {
         sums: &Self::Input,
         _metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        if let Some(sums) = sums {
-            self.state.update((self.pick)(sums), sums.samples as usize);
+        if let Some(sums) = sums.filter(|sums| sums.samples > 0) {
+            self.state.update((self.pick)(&sums), sums.samples as usize);
         }
         Ok(self.state.compute_update(self.format()))
     }
@@ -292,5 +301,30 @@ impl Numeric for Figure {
 
     fn final_value(&self) -> NumericEntry {
         self.state.final_value()
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn a_skipped_step_whose_loss_left_float16_counts_for_its_tokens_alone() {
+        let device = Device::flex();
+        let step = |loss: f32, skipped| Pending {
+            loss: Tensor::from_floats([loss], &device),
+            hits: Tensor::from_ints([2], &device),
+            samples: 4,
+            tokens: 100,
+            skipped,
+        };
+        let of = |steps: &[Pending]| read_all(steps).unwrap();
+        let sums = of(&[step(0.5, false), step(f32::NAN, true), step(1.0, true)]);
+        assert_eq!((sums.loss, sums.hits, sums.samples), (6.0, 4, 8));
+        assert_eq!(sums.tokens, 300);
+        // Weights that were updated by it are lost.
+        assert!(of(&[step(f32::NAN, false)]).mean_loss().is_nan());
     }
 }

@@ -147,6 +147,7 @@ impl TrainingModel {
             hits,
             samples,
             tokens,
+            skipped: false,
         };
         (loss, figures)
     }
@@ -256,14 +257,14 @@ pub(crate) fn take_step(
     scale: &mut LossScale,
 ) -> Result<StepOutput, TensorReadError> {
     let model = learner.model();
-    let (mut gradients, figures) = gradient(&model, parts, training, scale.factor());
-    let figures = StepOutput::Pending(Box::new(figures));
+    let (mut gradients, mut figures) = gradient(&model, parts, training, scale.factor());
     if training.precision == Precision::F16 {
         let finite = are_finite(&model, &gradients)?;
         scale.update(finite);
         if !finite {
+            figures.skipped = true;
             learner.lr_step();
-            return Ok(figures);
+            return Ok(StepOutput::Pending(Box::new(figures)));
         }
     }
     if let Some(max_norm) = training.clip_norm {
@@ -272,7 +273,7 @@ pub(crate) fn take_step(
     drop(model);
     learner.lr_step();
     learner.optimizer_step(gradients);
-    Ok(figures)
+    Ok(StepOutput::Pending(Box::new(figures)))
 }
 
 impl TrainStep for TrainingModel {
