@@ -13,6 +13,7 @@ use std::time::Instant;
 use burn_dataset::Dataset;
 use transformer_ls_datasets::cache::cached;
 use transformer_ls_datasets::image::{self, Image, Protocol};
+use transformer_ls_datasets::listops::{self, ListOps, Tokenizer};
 use transformer_ls_datasets::pathfinder::generate::{GenerateConfig, generate};
 use transformer_ls_datasets::pathfinder::{self, Difficulty, Pathfinder, Size};
 use transformer_ls_datasets::retrieval::{self, Retrieval};
@@ -43,6 +44,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         let key = pathfinder::cache_key(&data, size, Difficulty::Hard, Split::Train)?;
         both(size.task(), dir, &key, open)?;
     }
+
+    let trees = dir.join("listops");
+    let config = listops::generate::GenerateConfig::default();
+    listops::generate::generate(&trees, &config, &|_, _| {}, &|| false)?;
+    let tokenizer = Tokenizer::default();
+    let key = listops::cache_key(&trees, Split::Train, tokenizer)?;
+    both("listops", dir, &key, || {
+        ListOps::open(&trees, Split::Train, tokenizer)
+    })?;
 
     // As many and as long reviews and pairs as published, or a tenth of them.
     let review = "What a film: nobody in it is who they seem. ".repeat(30);

@@ -200,12 +200,11 @@ pub fn cached<D: Dataset<Sample>>(
         Err(DatasetError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
         Err(other) => return Err(other),
     }
-    let data = open()?;
     write::write(
         &path,
         &state,
         key.first_id.min(1),
-        &data,
+        open,
         progress,
         cancelled,
     )?;

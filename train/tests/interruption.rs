@@ -283,6 +283,21 @@ fn a_checkpoint_that_cannot_be_read_just_now_is_kept() {
 }
 
 #[test]
+fn a_checkpoint_of_another_version_is_kept() {
+    let place = Workplace::with_data(300);
+    let stopped = place.train("run", &[STEPS, &["--stop-after", "12"]].concat());
+    assert!(stopped.status.success(), "{}", stderr(&stopped));
+    let newest = place.folder("run").latest_checkpoint().unwrap().unwrap();
+    let state = newest.path.join("state.json");
+    std::fs::write(&state, r#"{"format": 99, "steps": "twelve"}"#).unwrap();
+    let resumed = place.resume("run");
+    assert_eq!(resumed.status.code(), Some(1));
+    let message = stderr(&resumed);
+    assert!(message.contains("has format 99"), "{message}");
+    assert!(state.exists());
+}
+
+#[test]
 fn without_any_usable_checkpoint_the_user_is_told_what_to_do() {
     let place = Workplace::with_data(300);
     let stopped = place.train("run", &[STEPS, &["--stop-after", "4"]].concat());

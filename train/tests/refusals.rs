@@ -165,10 +165,24 @@ fn a_resume_without_its_data_says_what_is_missing() {
     assert!(stopped.status.success(), "{}", stderr(&stopped));
     let next = "continue with ls-train listops --out run --resume --data elsewhere";
     assert!(stdout(&stopped).contains(next), "{}", stdout(&stopped));
-    let finished = resume(&["--data", "elsewhere", "--device", "ndarray"]);
-    assert!(finished.status.success(), "{}", stderr(&finished));
-    assert_eq!(place.summary("run").device, "ndarray");
-    assert_eq!(place.folder("run").config().device, "flex");
+    refused(
+        &resume(&["--data", "elsewhere", "--set", "data.dir=data"]),
+        &["`--data elsewhere` and a --set ask for different things"],
+    );
+    let cache = ["--data", "elsewhere", "--set", "cache=packed"];
+    let stopped = resume(&[&cache[..], &["--stop-after", "6"]].concat());
+    assert!(stopped.status.success(), "{}", stderr(&stopped));
+    let next = format!("--out run --resume {}", cache.join(" "));
+    assert!(stdout(&stopped).contains(&next), "{}", stdout(&stopped));
+    let packed = std::fs::read_dir(place.path("packed")).unwrap();
+    assert_eq!(packed.count(), 3);
+    #[cfg(feature = "ndarray")]
+    {
+        let finished = resume(&["--data", "elsewhere", "--device", "ndarray"]);
+        assert!(finished.status.success(), "{}", stderr(&finished));
+        assert_eq!(place.summary("run").device, "ndarray");
+        assert_eq!(place.folder("run").config().device, "flex");
+    }
 }
 
 #[test]

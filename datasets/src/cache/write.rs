@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use burn_dataset::Dataset;
 use rayon::prelude::*;
@@ -14,20 +15,23 @@ use crate::{DatasetError, Sample};
 /// Samples that are read, in parallel, before they are written.
 const BLOCK: usize = 512;
 
+/// Packs what `open` gives, which is called once there is a file to write to.
 pub(super) fn write<D: Dataset<Sample>>(
     path: &Path,
     key: &str,
     first_id: u16,
-    data: &D,
+    open: impl FnOnce() -> Result<D, DatasetError>,
     progress: &dyn Fn(usize, usize),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(), DatasetError> {
     let folder = path.parent().unwrap_or(Path::new("."));
+    let is_new = !folder.exists();
     fs::create_dir_all(folder).map_err(DatasetError::io("create", folder))?;
     remove_abandoned(path);
     // Of this call alone: of two that pack the same, the later one's file stays.
     let (hidden, file) = create_hidden(path)?;
-    let written = Writer::new(&hidden, file, key, first_id).and_then(|mut writer| {
+    let written = open().and_then(|data| {
+        let mut writer = Writer::new(&hidden, file, key, first_id)?;
         let count = data.len();
         for start in (0..count).step_by(BLOCK) {
             if cancelled() {
@@ -45,22 +49,30 @@ pub(super) fn write<D: Dataset<Sample>>(
         progress(count, count);
         writer.finish()
     });
-    let renamed = written.and_then(|()| {
+    let renamed = written.and_then(|_file| {
         fs::rename(&hidden, path).map_err(DatasetError::io("create", path))?;
         sync_folder(folder);
         Ok(())
     });
     if renamed.is_err() {
         let _ = fs::remove_file(&hidden);
+        if is_new {
+            // Unless somebody else has put something into it.
+            let _ = fs::remove_dir(folder);
+        }
     }
     renamed
 }
 
 /// A new file beside `path`, locked until it is closed, or the process is gone.
 ///
-/// Other processes may be in other containers, where process numbers are the same.
+/// Other processes may be in other containers, where process numbers are the same. No name is used
+/// twice, so that one which is there is this file's.
 fn create_hidden(path: &Path) -> Result<(PathBuf, File), DatasetError> {
-    for number in 0.. {
+    loop {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let nanoseconds = now.map_or(0, |now| now.as_nanos() as u64);
+        let number = nanoseconds ^ (u64::from(std::process::id()) << 40);
         let hidden = path.with_extension(format!("{number}.partial"));
         let file = match File::create_new(&hidden) {
             Ok(file) => file,
@@ -74,7 +86,6 @@ fn create_hidden(path: &Path) -> Result<(PathBuf, File), DatasetError> {
             return Ok((hidden, file));
         }
     }
-    unreachable!("there is always another number")
 }
 
 /// Removes what killed processes left behind of this file: nobody holds a lock on it any more.
@@ -91,7 +102,7 @@ fn remove_abandoned(path: &Path) {
             let rest = name.strip_prefix(stem)?.strip_prefix('.')?;
             rest.strip_suffix(".partial")
         });
-        let ours = number.is_some_and(|number| number.parse::<u32>().is_ok());
+        let ours = number.is_some_and(|number| number.parse::<u64>().is_ok());
         if ours
             && let Ok(file) = File::open(entry.path())
             && file.try_lock().is_ok()
@@ -155,7 +166,8 @@ impl<'a> Writer<'a> {
         })
     }
 
-    fn finish(mut self) -> Result<(), DatasetError> {
+    /// The file, complete and on the disk; locked until it is dropped.
+    fn finish(mut self) -> Result<File, DatasetError> {
         let labels = std::mem::take(&mut self.labels);
         self.put(&labels)?;
         let ends: Vec<u8> = self.ends.iter().flat_map(|end| end.to_le_bytes()).collect();
@@ -172,8 +184,10 @@ impl<'a> Writer<'a> {
         let failed = || DatasetError::io("write", self.path);
         self.file.rewind().map_err(failed())?;
         self.file.write_all(&header).map_err(failed())?;
-        self.file.flush().map_err(failed())?;
-        self.file.get_ref().sync_all().map_err(failed())
+        let file = self.file.into_inner();
+        let file = file.map_err(|error| failed()(error.into_error()))?;
+        file.sync_all().map_err(failed())?;
+        Ok(file)
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), DatasetError> {

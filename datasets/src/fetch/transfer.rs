@@ -52,7 +52,7 @@ impl Transfer<'_> {
         let mut failures = 0;
         let mut most = size(self.part)?;
         loop {
-            match self.attempt(&agent, &mut downloaded)? {
+            match self.attempt(&agent, &mut downloaded, &mut most)? {
                 Attempt::Complete => return Ok(downloaded),
                 Attempt::Again(cause) => {
                     // A server that starts afresh each time, and breaks off, brings the same
@@ -75,7 +75,13 @@ impl Transfer<'_> {
         }
     }
 
-    fn attempt(&mut self, agent: &Agent, downloaded: &mut u64) -> Result<Attempt, FetchError> {
+    /// `most` is forgotten where the file is another one than before.
+    fn attempt(
+        &mut self,
+        agent: &Agent,
+        downloaded: &mut u64,
+        most: &mut u64,
+    ) -> Result<Attempt, FetchError> {
         self.listen()?;
         let mut kept = size(self.part)?;
         if self.source.bytes == Some(kept) {
@@ -105,6 +111,7 @@ impl Transfer<'_> {
                 Some((start, total)) if start == Some(kept) => total,
                 _ => {
                     self.truncate()?;
+                    *most = 0;
                     return Ok(Attempt::Again("the server sent another part".into()));
                 }
             },
@@ -115,6 +122,7 @@ impl Transfer<'_> {
                     return Ok(Attempt::Complete);
                 }
                 self.truncate()?;
+                *most = 0;
                 return Ok(Attempt::Again("the server has another file by now".into()));
             }
             408 | 425 | 429 | 500..=599 => {

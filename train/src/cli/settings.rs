@@ -221,6 +221,7 @@ pub(super) fn resumed(
         changed.preset.clone_from(preset);
     }
     changed.set_all(&args.set)?;
+    refuse_contradictions(&changed, args)?;
     if let Some(path) = &args.config
         && RunConfig::from_file(path)? != *config
     {
@@ -255,10 +256,10 @@ pub(super) fn places(there: &RunConfig, here: &RunConfig) -> Vec<String> {
     if here.data.dir != there.data.dir {
         options.push(format!("--data {}", here.data.dir.display()));
     }
-    if let Some(cache) = &here.data.cache
-        && there.data.cache.as_ref() != Some(cache)
-    {
-        options.push(format!("--set cache={}", cache.display()));
+    if here.data.cache != there.data.cache {
+        let cache = here.data.cache.as_ref();
+        let cache = cache.map_or("null".into(), |cache| cache.display().to_string());
+        options.push(format!("--set cache={cache}"));
     }
     options
 }

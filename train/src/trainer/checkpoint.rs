@@ -76,6 +76,11 @@ struct StateFile {
     files: BTreeMap<String, String>,
 }
 
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// A checkpoint that was read and found whole.
 pub struct Resumed {
     /// Where the run stood.
@@ -166,7 +171,7 @@ pub fn read_latest(
     folder: &RunFolder,
     model: &TrainingModel,
 ) -> Result<Option<Resumed>, TrainError> {
-    let steps = list(&folder.checkpoints_path());
+    let steps = list(&folder.checkpoints_path())?;
     let mut problems = Vec::new();
     for (step, path) in steps.iter().rev() {
         match read(path, *step, model) {
@@ -206,18 +211,26 @@ pub fn read_latest(
 }
 
 /// The checkpoints in `folder`, oldest first.
-fn list(folder: &Path) -> Vec<(usize, PathBuf)> {
-    let mut steps: Vec<(usize, PathBuf)> = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let step = entry.file_name().to_str()?.parse().ok()?;
-            Some((step, entry.path()))
-        })
-        .collect();
+fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
+    let unread = |cause| TrainError::Read {
+        path: folder.to_owned(),
+        cause,
+    };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) => return Err(unread(cause)),
+    };
+    let mut steps = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(unread)?;
+        let name = entry.file_name();
+        if let Some(step) = name.to_str().and_then(|name| name.parse().ok()) {
+            steps.push((step, entry.path()));
+        }
+    }
     steps.sort_unstable();
-    steps
+    Ok(steps)
 }
 
 /// Why a checkpoint can't be used.
@@ -247,15 +260,17 @@ fn read(path: &Path, step: usize, model: &TrainingModel) -> Result<Resumed, Unus
         let path = path.join(name);
         Unusable::Damaged(format!("{} is damaged ({what})", path.display()))
     };
-    let file: StateFile = serde_json::from_slice(&load(STATE)?)
-        .map_err(|error| damaged(STATE, &error.to_string()))?;
-    if file.format != FORMAT {
+    let state = load(STATE)?;
+    let unparsed = |error: serde_json::Error| damaged(STATE, &error.to_string());
+    // Alone, for what else is in it depends on it.
+    let Format { format } = serde_json::from_slice(&state).map_err(unparsed)?;
+    if format != FORMAT {
         return Err(Unusable::Foreign(format!(
-            "{} has format {}, this version reads {FORMAT}",
+            "{} has format {format}, this version reads {FORMAT}",
             path.join(STATE).display(),
-            file.format
         )));
     }
+    let file: StateFile = serde_json::from_slice(&state).map_err(unparsed)?;
     if file.state.step != step {
         return Err(damaged(STATE, "its step is not the folder's"));
     }
@@ -334,8 +349,14 @@ mod tests {
             },
             ..State::default()
         };
-        let text = serde_json::to_string(&state).unwrap();
-        let read: State = serde_json::from_str(&text).unwrap();
+        let file = StateFile {
+            format: FORMAT,
+            state,
+            files: BTreeMap::new(),
+        };
+        let text = serde_json::to_string(&file).unwrap();
+        let read: StateFile = serde_json::from_str(&text).unwrap();
+        let read = read.state;
         assert!(read.sums.loss.is_nan() && read.best.unwrap().loss.is_nan());
     }
 }

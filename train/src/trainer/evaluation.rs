@@ -48,7 +48,7 @@ impl Loop {
             .best
             .as_ref()
             .is_none_or(|best| match pretraining {
-                true => dev.loss < best.loss,
+                true => dev.loss < best.loss || best.loss.is_nan(),
                 false => dev.accuracy > best.accuracy,
             });
         if better {
