@@ -198,6 +198,13 @@ fn pathfinder() {
         "{report}"
     );
     assert!(!report.to_string().contains("nothing learns"), "{report}");
+    // So it is with both there, wherever the path ends.
+    fs::create_dir_all(data.join("curv_baseline/metadata")).unwrap();
+    for path in [dir.path().to_owned(), dir.path().join("lra_release")] {
+        let report = check(path_x, &path);
+        assert_eq!(report.place, Some(inner.join("curv_baseline")), "{report}");
+    }
+    fs::remove_dir_all(&data).unwrap();
 
     let folder = inner.join("curv_baseline");
     fs::write(folder.join("imgs/0/sample_3.png"), b"").unwrap();

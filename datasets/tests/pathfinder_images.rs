@@ -220,7 +220,7 @@ fn threads_and_earlier_images_change_nothing() {
     assert_ne!(other.pixels, drawn[0].pixels);
 }
 
-/// The picture in `docs/`: the original's images above, this generator's below, for each size.
+/// The picture in `docs/`: the original's images on the left, this generator's on the right, a size in each row.
 /// With `LS_WRITE_CONTACT_SHEET` set it is written, otherwise compared with what is there.
 #[test]
 fn the_contact_sheet_is_up_to_date() {

@@ -22,9 +22,10 @@ pub fn places(dir: &Path, size: Size, difficulty: Difficulty) -> Vec<PathBuf> {
     vec![
         dir.to_owned(),
         dir.join(folder),
-        dir.join(task).join(folder),
         dir.join("lra_release/lra_release").join(task).join(folder),
         dir.join("lra_release").join(task).join(folder),
+        // Last: where `dir` is the outer `lra_release`, this is the other copy.
+        dir.join(task).join(folder),
     ]
 }
 

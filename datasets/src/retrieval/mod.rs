@@ -30,9 +30,9 @@ pub const fn file_name(split: Split) -> &'static str {
 /// The folders in which the files may lie, the likelier first.
 pub fn places(dir: &Path) -> Vec<PathBuf> {
     let below = [
-        "tsv_data",
         "lra_release/lra_release/tsv_data",
         "lra_release/tsv_data",
+        "tsv_data",
     ];
     let below = below.iter().map(|name| dir.join(name));
     std::iter::once(dir.to_owned()).chain(below).collect()
