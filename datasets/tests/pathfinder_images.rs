@@ -220,8 +220,8 @@ fn threads_and_earlier_images_change_nothing() {
     assert_ne!(other.pixels, drawn[0].pixels);
 }
 
-/// The picture in `docs/`: the original's images on the left, this generator's on the right, a size in each row.
-/// With `LS_WRITE_CONTACT_SHEET` set it is written, otherwise compared with what is there.
+/// The picture in `docs/`: the original's images on the left, this generator's on the right, each
+/// row of another size. With `LS_WRITE_CONTACT_SHEET` set it is written, otherwise compared with what is there.
 #[test]
 fn the_contact_sheet_is_up_to_date() {
     const COLUMNS: usize = 4;
