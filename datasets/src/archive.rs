@@ -1,7 +1,7 @@
 //! Files in tar archives, gzipped or not, read where they lie.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, Read, Seek, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -13,17 +13,85 @@ use crate::problem::FileProblem;
 /// No file of the tasks' archives is larger; a damaged archive may say otherwise.
 const LARGEST: u64 = 256 << 20;
 
-/// Visits the regular files of a tar archive in order, until told to stop.
-///
-/// Which files are wanted is asked first, with the file's path in the archive; others are passed
-/// over. An archive that was visited to its end was whole: gzip's checksum is looked at.
+/// A regular file in an archive, to be read once.
+pub(crate) struct Entry<'a> {
+    archive: &'a Path,
+    name: &'a str,
+    size: u64,
+    reader: &'a mut dyn Read,
+}
+
+impl Entry<'_> {
+    /// All of it, in memory.
+    pub fn bytes(self) -> Result<Vec<u8>, DatasetError> {
+        if self.size > LARGEST {
+            let cause = format!("{} would have {} bytes", self.name, self.size);
+            return Err(DatasetError::bad_file(self.archive)(FileProblem::Archive {
+                cause,
+            }));
+        }
+        let mut bytes = Vec::new();
+        let read = self.reader.read_to_end(&mut bytes);
+        read.map_err(damaged(self.archive))?;
+        self.ended(bytes.len() as u64)?;
+        Ok(bytes)
+    }
+
+    /// Writes it elsewhere, a piece at a time; how many bytes it has.
+    pub fn copy_to(self, copy: &mut impl Write) -> Result<u64, DatasetError> {
+        let mut buffer = vec![0; 1 << 16];
+        let mut length = 0;
+        loop {
+            let read = self.reader.read(&mut buffer);
+            let read = read.map_err(damaged(self.archive))?;
+            if read == 0 {
+                self.ended(length)?;
+                return Ok(length);
+            }
+            copy.write_all(&buffer[..read])
+                .map_err(DatasetError::io("copy files out of", self.archive))?;
+            length += read as u64;
+        }
+    }
+
+    fn ended(&self, length: u64) -> Result<(), DatasetError> {
+        if length == self.size {
+            return Ok(());
+        }
+        let cause = format!("{} ends too early", self.name);
+        Err(DatasetError::bad_file(self.archive)(FileProblem::Archive {
+            cause,
+        }))
+    }
+}
+
+/// Visits the regular files of a tar archive in order, until told to stop, each in memory.
 ///
 /// # Errors
-/// [`FileProblem::Archive`] for a damaged or cut-off archive, and what `visit` returns.
+/// As [`each_entry`].
 pub(crate) fn each_file(
     path: &Path,
     wanted: impl Fn(&str) -> bool,
     mut visit: impl FnMut(&str, Vec<u8>) -> Result<ControlFlow<()>, DatasetError>,
+) -> Result<(), DatasetError> {
+    each_entry(path, &|_| Ok(()), wanted, |name, entry| {
+        visit(name, entry.bytes()?)
+    })
+}
+
+/// Visits the regular files of a tar archive in order, until told to stop.
+///
+/// Which files are wanted is asked first, with the file's path in the archive; others are passed
+/// over. An archive that was visited to its end was whole: gzip's checksum is looked at. `watch` is
+/// told how many bytes of the archive were read; its error ends the visit.
+///
+/// # Errors
+/// [`FileProblem::Archive`] for a damaged or cut-off archive, and what `visit` returns.
+pub(crate) fn each_entry(
+    path: &Path,
+    watch: &dyn Fn(u64) -> io::Result<()>,
+    wanted: impl Fn(&str) -> bool,
+    mut visit: impl FnMut(&str, Entry) -> Result<ControlFlow<()>, DatasetError>,
 ) -> Result<(), DatasetError> {
     let mut file = File::open(path).map_err(DatasetError::io("open", path))?;
     let mut magic = [0; 2];
@@ -35,7 +103,8 @@ pub(crate) fn each_file(
         Err(cause) => return Err(DatasetError::io("read", path)(cause)),
     };
     file.rewind().map_err(DatasetError::io("read", path))?;
-    let file = BufReader::with_capacity(1 << 18, file);
+    let (read, file) = (0, file);
+    let file = BufReader::with_capacity(1 << 18, Watched { file, read, watch });
     let mut reader: Box<dyn Read> = if is_gzip {
         Box::new(MultiGzDecoder::new(file))
     } else {
@@ -53,22 +122,34 @@ pub(crate) fn each_file(
         if !wanted(name) {
             continue;
         }
-        if entry.size() > LARGEST {
-            let cause = format!("{name} would have {} bytes", entry.size());
-            return Err(DatasetError::bad_file(path)(FileProblem::Archive { cause }));
-        }
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).map_err(&damaged)?;
-        if bytes.len() as u64 != entry.size() {
-            let cause = format!("{name} ends too early");
-            return Err(DatasetError::bad_file(path)(FileProblem::Archive { cause }));
-        }
-        if visit(name, bytes)?.is_break() {
+        let entry = Entry {
+            archive: path,
+            name,
+            size: entry.size(),
+            reader: &mut entry,
+        };
+        if visit(name, entry)?.is_break() {
             return Ok(());
         }
     }
     io::copy(&mut reader, &mut io::sink()).map_err(&damaged)?;
     Ok(())
+}
+
+/// A file, and somebody who is told how much of it was read.
+struct Watched<'a> {
+    file: File,
+    read: u64,
+    watch: &'a dyn Fn(u64) -> io::Result<()>,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.read += read as u64;
+        (self.watch)(self.read)?;
+        Ok(read)
+    }
 }
 
 /// A file in an archive, for messages.

@@ -175,6 +175,26 @@ impl std::fmt::Debug for Packed {
     }
 }
 
+/// Whether [`cached`] would find a packed file in `folder`, and make none.
+///
+/// # Errors
+/// [`DatasetError::Io`].
+pub fn is_packed(folder: &Path, key: &Key) -> Result<bool, DatasetError> {
+    packed(folder, key).map(|packed| packed.is_some())
+}
+
+/// The packed file, if it is up to date.
+fn packed(folder: &Path, key: &Key) -> Result<Option<Packed>, DatasetError> {
+    let state = key.state()?;
+    match Packed::open(&key.path(folder)) {
+        Ok(packed) if packed.key() == state => Ok(Some(packed)),
+        // Out of date, or damaged: made again.
+        Ok(_) | Err(DatasetError::Packed { .. }) => Ok(None),
+        Err(DatasetError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
 /// The samples of a data set from its packed file in `folder`, which is made first where there is
 /// none, or one that is damaged or out of date.
 ///
@@ -191,18 +211,13 @@ pub fn cached<D: Dataset<Sample>>(
     progress: &dyn Fn(usize, usize),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Packed, DatasetError> {
-    let path = key.path(folder);
-    let state = key.state()?;
-    match Packed::open(&path) {
-        Ok(packed) if packed.key() == state => return Ok(packed),
-        // Out of date, or damaged: made again.
-        Ok(_) | Err(DatasetError::Packed { .. }) => {}
-        Err(DatasetError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
-        Err(other) => return Err(other),
+    if let Some(packed) = packed(folder, key)? {
+        return Ok(packed);
     }
+    let path = key.path(folder);
     write::write(
         &path,
-        &state,
+        &key.state()?,
         key.first_id.min(1),
         open,
         progress,

@@ -14,7 +14,8 @@ pub enum DatasetError {
     /// None of the folders that were looked into holds the task's files.
     #[error(
         "no {task} data in {}: none of {} holds {file}. Generate the data there with \
-         `ls-train generate {task} --data {}`, or name the folder that holds lra_release",
+         `ls-train generate {task} --data {}`, or name lra_release.gz, or the folder that \
+         holds lra_release",
         .dir.display(), list(.looked), .dir.display()
     )]
     NotPrepared {

@@ -11,6 +11,7 @@
 //! | Image | [`image`] | CIFAR-10, binary or Python version, a folder or its archive |
 //! | Pathfinder, Path-X | [`pathfinder`] | generated (the original's images from the same draws), or published folders |
 //!
+//! * [`release`]: ListOps, Retrieval and Pathfinder straight out of `lra_release.gz`;
 //! * [`check`] says what is missing or wrong in a task's data;
 //! * [`fetch`] downloads what has a public address;
 //! * [`cache`] packs samples into one file that is mapped into memory;
@@ -48,6 +49,8 @@ pub mod pathfinder;
 pub mod pixels;
 pub mod png;
 mod problem;
+mod read_at;
+pub mod release;
 pub mod retrieval;
 mod sample;
 pub mod splits;

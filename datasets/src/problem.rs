@@ -1,5 +1,7 @@
 //! What can be wrong with a file as a whole, and what to do about it.
 
+use crate::pathfinder::Difficulty;
+
 /// Why a file, or a file in an archive, can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -68,6 +70,18 @@ pub enum FileProblem {
         height: usize,
         /// Columns and rows that were asked for.
         side: usize,
+    },
+
+    /// A picture of another difficulty.
+    #[error(
+        "the image is {found} ({} paddles, by its metadata), but {wanted} ones were asked for: \
+         add --difficulty {found}, or name the folder {}", .found.contour_length(), .wanted.folder()
+    )]
+    Difficulty {
+        /// What the metadata says.
+        found: Difficulty,
+        /// What was asked for.
+        wanted: Difficulty,
     },
 
     /// A Python pickle of another making, or a damaged one.

@@ -262,4 +262,15 @@ fn pathfinder() {
         &["mean brightness is 90.00, the original's 20.3"],
     );
     assert_some(&warnings, &["200 of 200 images are connected, not half"]);
+    // The same images in the folder of the easy ones.
+    let renamed = folder.with_file_name("curv_baseline");
+    fs::rename(&folder, renamed).unwrap();
+    let report = check(Task::Pathfinder(Size::N32), &dir.path().join("bright"));
+    let errors = messages(&report, Severity::Error, dir.path());
+    assert_some(
+        &errors,
+        &[
+            "DIR/bright/curv_baseline has hard images (14 paddles, by their metadata) where easy ones belong",
+        ],
+    );
 }

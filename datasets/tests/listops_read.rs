@@ -276,8 +276,8 @@ fn missing_data_is_explained() {
         format!(
             "no listops data in {d}: none of {d}, {d}/lra_release/lra_release/listops-1000, \
              {d}/lra_release/listops-1000, {d}/listops-1000 holds basic_test.tsv. Generate the \
-             data there with `ls-train generate listops --data {d}`, or name the folder that \
-             holds lra_release"
+             data there with `ls-train generate listops --data {d}`, or name lra_release.gz, or the \
+             folder that holds lra_release"
         )
     );
     // Two splits of three are not a data set, and are not filled up from another copy.

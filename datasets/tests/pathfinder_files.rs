@@ -311,7 +311,7 @@ fn what_is_wrong_is_named() {
         }
     };
     type Case<'a> = (&'a dyn Fn(&Path), &'a str);
-    let cases: [Case; 9] = [
+    let cases: [Case; 10] = [
         (
             &line("imgs/10 sample_1.png 1 2 1.0 6 2 2 0.5 1 1"),
             "DIR/metadata/10.npy:2: the label is \"2\", but has to be 0 or 1.",
@@ -327,6 +327,11 @@ fn what_is_wrong_is_named() {
         (
             &line("/etc passwd 1 1 1.0 6 2 2 0.5 1 1"),
             "DIR/metadata/10.npy:2: \"/etc/passwd\" is no name",
+        ),
+        (
+            &line("imgs/10 sample_1.png 1 1 1.0 14 4 2 0.5 1 1"),
+            "DIR/imgs/10/sample_1.png: the image is hard (14 paddles, by its metadata), but easy \
+             ones were asked for: add --difficulty hard, or name the folder curv_baseline",
         ),
         (
             &line("imgs/10 sample_77.png 1 1 1.0 6 2 2 0.5 1 1"),

@@ -24,7 +24,7 @@ fn release() -> Vec<u8> {
 }
 
 #[test]
-fn an_archive_is_downloaded_and_what_is_needed_unpacked() {
+fn an_archive_is_downloaded_and_unpacked_when_asked() {
     let place = Workplace::empty();
     let bytes = release();
     // The connection ends in the middle: the rest is asked for.
@@ -38,7 +38,7 @@ fn an_archive_is_downloaded_and_what_is_needed_unpacked() {
         out.contains("lra_release.gz") && out.contains("whole"),
         "{out}"
     );
-    assert!(out.contains("6 files of tsv_data unpacked"), "{out}");
+    assert!(!out.contains("unpacked"), "{out}");
     assert_eq!(*server.asked.lock().unwrap(), [None, Some(bytes.len() / 2)]);
     let report = place.run(&["check-data", "retrieval"]);
     assert!(report.status.success(), "{}", stderr(&report));
@@ -52,6 +52,14 @@ fn an_archive_is_downloaded_and_what_is_needed_unpacked() {
     assert!(again.status.success(), "{}", stderr(&again));
     assert!(stdout(&again).contains("was there already"));
     assert_eq!(server.asked.lock().unwrap().len(), 2);
+    let tsv = place.path("data/retrieval/lra_release/lra_release/tsv_data");
+    assert!(!tsv.exists());
+    let unpacked = place.run(&[&args[..], &["--unpack"]].concat());
+    assert!(unpacked.status.success(), "{}", stderr(&unpacked));
+    let out = stdout(&unpacked);
+    assert!(out.contains("6 files of tsv_data unpacked"), "{out}");
+    let file = std::fs::read(tsv.join("new_aan_pairs.eval.tsv")).unwrap();
+    assert_eq!(file, files::pairs(4));
 }
 
 #[test]

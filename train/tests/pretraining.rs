@@ -151,6 +151,11 @@ fn tokens_are_learned_and_the_encoder_is_taken_over_bit_by_bit() {
         init.sha256,
         transformer_ls_infer::weights_file::sha256(&bytes)
     );
+    succeeded(place.run(&["plot", "pre", "fine", "--out", "both.svg"]));
+    let curves = std::fs::read_to_string(place.path("both.svg")).unwrap();
+    for name in ["pre: best dev loss ", "fine (from pre): best dev "] {
+        assert!(curves.contains(name), "no {name:?}");
+    }
     let device = Device::flex();
     let fresh = TrainingModel::init(fine.config(), &device).expect("a model");
     let own = fresh.state_dict().expect("tensors");

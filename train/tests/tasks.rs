@@ -140,6 +140,59 @@ fn retrieval_trains_on_pairs() {
     );
 }
 
+/// From the archive where it lies; a second start does not read it.
+#[test]
+fn the_published_archive_trains_where_it_lies() {
+    let place = Workplace::with_data(300);
+    let made = [
+        "generate",
+        "pathfinder32",
+        "--data",
+        "images",
+        "--count",
+        "30",
+    ];
+    assert!(place.run(&made).status.success());
+    let inner = place.path("in/lra_release/lra_release");
+    write_pairs(&inner.join("tsv_data"));
+    std::fs::create_dir(inner.join("pathfinder32")).unwrap();
+    let hard = "curv_contour_length_14";
+    let folder = inner.join("pathfinder32").join(hard);
+    std::fs::rename(place.path("images").join(hard), folder).unwrap();
+    std::fs::rename(place.path("data"), inner.join("listops-1000")).unwrap();
+    let mut builder = tar::Builder::new(Vec::new());
+    let root = place.path("in/lra_release");
+    builder.append_dir_all("lra_release", root).unwrap();
+    let bytes = files::gzip(&builder.into_inner().unwrap());
+    let archive = place.path("lra/lra_release.gz");
+    std::fs::create_dir(place.path("lra")).unwrap();
+    std::fs::write(&archive, &bytes).unwrap();
+    let cases = [
+        ("listops", "288 train, 6 dev, 6 test samples"),
+        ("retrieval", "12 train, 4 dev, 5 test samples"),
+        ("pathfinder32", "24 train, 3 dev, 3 test samples"),
+    ];
+    let changed = archive.metadata().unwrap().modified().unwrap();
+    for (task, counts) in cases {
+        trains(&place, task, "lra", counts);
+        std::fs::remove_dir_all(place.path("run")).unwrap();
+        // Other bytes of the same length and time: whoever reads them finds no archive.
+        std::fs::write(&archive, vec![b'?'; bytes.len()]).unwrap();
+        let file = std::fs::File::options().write(true).open(&archive);
+        file.unwrap().set_modified(changed).unwrap();
+        trains(&place, task, "lra/lra_release.gz", counts);
+        std::fs::remove_dir_all(place.path("run")).unwrap();
+        std::fs::write(&archive, &bytes).unwrap();
+        let file = std::fs::File::options().write(true).open(&archive);
+        file.unwrap().set_modified(changed).unwrap();
+    }
+    std::fs::write(&archive, &bytes[..bytes.len() / 2]).unwrap();
+    let cut = train(&place, "retrieval", "lra", &[]);
+    refused(&cut, &["lra/lra_release.gz", "the archive is damaged"]);
+    let left = std::fs::read_dir(place.path("lra")).unwrap();
+    assert_eq!(left.count(), 2, "the archive and the packed samples");
+}
+
 #[test]
 fn image_trains_from_a_folder_and_from_an_archive() {
     let place = Workplace::empty();

@@ -1,15 +1,15 @@
 //! The check of Pathfinder: every image is read.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::Report;
+use super::{Report, Task};
 use crate::DatasetError;
 use crate::pathfinder::folder::ORIGIN;
 use crate::pathfinder::{Difficulty, Entry, Size, folder, parse_metadata};
 use crate::problem::FileProblem;
+use crate::release::{Files, Source};
 
 /// Images of the published data, of each size and difficulty.
 const PUBLISHED: usize = 200_000;
@@ -36,57 +36,93 @@ struct Batch {
     bad: Option<String>,
     bads: usize,
     brightness: f64,
+    /// Of the images' metadata, each once.
+    difficulties: Vec<Difficulty>,
 }
 
 pub(super) fn check(path: &Path, size: Size, report: &mut Report) {
-    let found = |difficulty: &Difficulty| folder::find(path, size, *difficulty);
-    let difficulties: Vec<Difficulty> = Difficulty::ALL
-        .into_iter()
-        .filter(|d| found(d).is_some())
-        .collect();
-    let mut places: Vec<PathBuf> = difficulties.iter().filter_map(found).collect();
-    places.dedup();
-    if places.is_empty() {
-        report.error(DatasetError::NotPrepared {
+    let of = |difficulty: Difficulty| Some((difficulty, folder::source(path, size, difficulty)?));
+    let mut sources: Vec<_> = Difficulty::ALL.into_iter().filter_map(of).collect();
+    // What is unpacked is what is used.
+    if sources.iter().any(|s| matches!(s.1, Source::Folder(_))) {
+        sources.retain(|s| matches!(s.1, Source::Folder(_)));
+        sources.dedup_by(|a, b| a.1 == b.1);
+    }
+    let mut missing = None;
+    // Hard ones last: they are what the Long Range Arena uses, and what the report is about.
+    for (difficulty, source) in sources {
+        let checked = source
+            .files(Task::Pathfinder(size), difficulty)
+            .and_then(|files| {
+                report.place = Some(files.place());
+                check_folder(&files, size, report)
+            });
+        match checked {
+            Err(
+                error @ DatasetError::BadFile {
+                    problem: FileProblem::Missing { .. },
+                    ..
+                },
+            ) => missing = Some(error),
+            Err(error) => report.error(error),
+            Ok(()) => {}
+        }
+    }
+    match (missing, &report.place) {
+        (Some(error), None) => report.error(error),
+        (None, None) if report.findings.is_empty() => report.error(DatasetError::NotPrepared {
             task: size.task(),
             file: "metadata/0.npy",
             dir: path.to_owned(),
             looked: folder::places(path, size, Difficulty::Hard),
-        });
-    }
-    // Hard ones last: they are what the Long Range Arena uses, and what the report is about.
-    for place in places {
-        if let Err(error) = check_folder(&place, size, report) {
-            report.error(error);
-        }
-        report.place = Some(place);
+        }),
+        _ => {}
     }
 }
 
-fn check_folder(place: &Path, size: Size, report: &mut Report) -> Result<(), DatasetError> {
+fn check_folder(files: &Files, size: Size, report: &mut Report) -> Result<(), DatasetError> {
+    let place = files.place();
     let name = place.display();
-    if place.join(folder::UNFINISHED).exists() {
-        let path = place.join(folder::UNFINISHED);
+    if files.holds(folder::UNFINISHED) {
+        let path = files.path(folder::UNFINISHED);
         report.error(DatasetError::bad_file(&path)(FileProblem::Unfinished));
     }
-    let files = folder::metadata_files(place)?;
-    gaps(&files, place, report);
-    let batches: Vec<Batch> = files
+    let metadata = folder::metadata_files(files)?;
+    gaps(&metadata, files, report);
+    let batches: Vec<Batch> = metadata
         .par_iter()
-        .map(|(_, path)| check_batch(place, path, size))
+        .map(|(_, name)| check_batch(files, name, size))
         .collect::<Result<_, DatasetError>>()?;
     let sum = |value: fn(&Batch) -> usize| batches.iter().map(value).sum::<usize>();
     let (images, connected) = (sum(|b| b.images), sum(|b| b.connected));
     let read = images - sum(|b| b.empties) - sum(|b| b.bads);
     let mean = batches.iter().map(|b| b.brightness).sum::<f64>() / read.max(1) as f64;
-    let difficulty = difficulty_of(place, &files)?;
+    let mut stated: Vec<Difficulty> = batches
+        .iter()
+        .flat_map(|batch| batch.difficulties.iter().copied())
+        .collect();
+    stated.sort_by_key(|difficulty| difficulty.contour_length());
+    stated.dedup();
+    let named = Difficulty::ALL
+        .into_iter()
+        .find(|difficulty| place.ends_with(difficulty.folder()));
+    let difficulty = named.or(stated.first().copied());
+    if let Some(other) = stated.iter().find(|other| Some(**other) != difficulty) {
+        report.error(format!(
+            "{name} has {other} images ({} paddles, by their metadata) where {} ones belong: \
+             move them to a folder {}, or unpack the archive again",
+            other.contour_length(),
+            difficulty.unwrap_or_default(),
+            other.folder()
+        ));
+    }
     let level = difficulty.map_or("unknown difficulty".to_owned(), |d| {
         format!("{d} ({} paddles)", d.contour_length())
     });
     report.fact(format!(
         "{name}: {images} images in {} batches, {level}, {connected} connected, mean brightness \
          {mean:.2}",
-        files.len()
+        metadata.len()
     ));
     if images != PUBLISHED {
         report.warning(format!(
@@ -134,14 +170,14 @@ fn check_folder(place: &Path, size: Size, report: &mut Report) -> Result<(), Dat
 }
 
 /// Batches are numbered from 0 on.
-fn gaps(files: &[(u32, PathBuf)], place: &Path, report: &mut Report) {
-    let numbers: Vec<u32> = files.iter().map(|file| file.0).collect();
+fn gaps(metadata: &[(u32, String)], files: &Files, report: &mut Report) {
+    let numbers: Vec<u32> = metadata.iter().map(|file| file.0).collect();
     let last = numbers.last().copied().unwrap_or(0);
     let missing: Vec<u32> = (0..last)
         .filter(|n| numbers.binary_search(n).is_err())
         .collect();
     if let Some(first) = missing.first() {
-        let path = place.join(folder::METADATA).join(format!("{first}.npy"));
+        let path = files.path(&format!("{}/{first}.npy", folder::METADATA));
         report.warning(format!(
             "{} is missing ({} batches between 0 and {last} are): unpack the archive again",
             path.display(),
@@ -150,27 +186,28 @@ fn gaps(files: &[(u32, PathBuf)], place: &Path, report: &mut Report) {
     }
 }
 
-fn check_batch(place: &Path, metadata: &Path, size: Size) -> Result<Batch, DatasetError> {
-    let is_generated = place.join(ORIGIN).exists();
-    let bytes = fs::read(metadata).map_err(DatasetError::io("read", metadata))?;
-    let entries = parse_metadata(&bytes, metadata)?;
+fn check_batch(files: &Files, metadata: &str, size: Size) -> Result<Batch, DatasetError> {
+    let is_generated = files.holds(ORIGIN);
+    let entries = parse_metadata(&files.read(metadata)?, &files.path(metadata))?;
     let mut batch = Batch {
         images: entries.len(),
         connected: entries.iter().map(|entry| usize::from(entry.label)).sum(),
         ..Batch::default()
     };
+    batch
+        .difficulties
+        .extend(entries.iter().filter_map(|entry| entry.difficulty));
+    batch.difficulties.dedup();
     for Entry { image, .. } in entries {
-        let path = place.join(image);
-        let pixels = fs::read(&path)
-            .map_err(DatasetError::io("read", &path))
-            .and_then(|bytes| {
-                crate::pathfinder::pixels(&bytes, size)
-                    .map_err(|problem| match problem {
-                        FileProblem::Empty if is_generated => FileProblem::Lost,
-                        problem => problem,
-                    })
-                    .map_err(DatasetError::bad_file(&path))
-            });
+        let path = files.path(&image);
+        let pixels = files.read(&image).and_then(|bytes| {
+            crate::pathfinder::pixels(&bytes, size)
+                .map_err(|problem| match problem {
+                    FileProblem::Empty if is_generated => FileProblem::Lost,
+                    problem => problem,
+                })
+                .map_err(DatasetError::bad_file(&path))
+        });
         match pixels {
             Ok(pixels) => {
                 let sum: u64 = pixels.iter().map(|&pixel| u64::from(pixel)).sum();
@@ -190,27 +227,4 @@ fn check_batch(place: &Path, metadata: &Path, size: Size) -> Result<Batch, Datas
         }
     }
     Ok(batch)
-}
-
-/// The difficulty that the folder is named after, else that of its first image.
-fn difficulty_of(
-    place: &Path,
-    files: &[(u32, PathBuf)],
-) -> Result<Option<Difficulty>, DatasetError> {
-    let is_it = |difficulty: &Difficulty| place.ends_with(difficulty.folder());
-    if let Some(difficulty) = Difficulty::ALL.into_iter().find(is_it) {
-        return Ok(Some(difficulty));
-    }
-    let Some((_, path)) = files.first() else {
-        return Ok(None);
-    };
-    let bytes = fs::read(path).map_err(DatasetError::io("read", path))?;
-    let text = String::from_utf8_lossy(&bytes);
-    let length = text
-        .lines()
-        .next()
-        .and_then(|line| line.split_whitespace().nth(5));
-    let length = length.and_then(|length| length.parse::<usize>().ok());
-    let mut all = Difficulty::ALL.into_iter();
-    Ok(all.find(|difficulty| Some(difficulty.contour_length()) == length))
 }

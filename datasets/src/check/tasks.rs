@@ -1,14 +1,16 @@
 //! The checks of ListOps, Text, Retrieval and Image.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::sync::Arc;
 
 use burn_dataset::Dataset;
 
-use super::Report;
+use super::{Report, Task};
 use crate::image::{Image, Protocol};
 use crate::listops::{self, ListOps, Tokenizer};
+use crate::pathfinder::Difficulty;
+use crate::release::{Files, Release, archive_of};
 use crate::retrieval::Retrieval;
 use crate::text::Text;
 use crate::{DatasetError, Split};
@@ -18,8 +20,15 @@ type Counts = [usize; 3];
 
 pub(super) fn listops(path: &Path, report: &mut Report) {
     const PUBLISHED: Counts = [96_000, 2_000, 2_000];
+    let Some(release) = release(Task::ListOps, path, report) else {
+        return;
+    };
     for (split, published) in Split::ALL.into_iter().zip(PUBLISHED) {
-        let data = match ListOps::open(path, split, Tokenizer::Brackets) {
+        let opened = match &release {
+            Some(release) => ListOps::from_release(release, split, Tokenizer::Brackets),
+            None => ListOps::open(path, split, Tokenizer::Brackets),
+        };
+        let data = match opened {
             Ok(data) => data,
             Err(error) => {
                 report.error(error);
@@ -35,22 +44,24 @@ pub(super) fn listops(path: &Path, report: &mut Report) {
             listops::CLASSES,
         );
         count(report, split, data.len(), published);
-        if let Err(error) = listops_values(data.path(), report) {
+        let place = report.place.clone().unwrap_or_default();
+        let files = release.clone().map_or(Files::Folder(place), Files::Release);
+        if let Err(error) = listops_values(&files, listops::file_name(split), report) {
             report.error(error);
         }
     }
 }
 
 /// Works every expression out, and compares with the label.
-fn listops_values(path: &Path, report: &mut Report) -> Result<(), DatasetError> {
-    let file = File::open(path).map_err(DatasetError::io("open", path))?;
+fn listops_values(files: &Files, name: &str, report: &mut Report) -> Result<(), DatasetError> {
+    let (path, file) = (files.path(name), files.section(name)?);
     // The file was read: its lines are text, with a tab and a digit. The first is the header.
     let lines = BufReader::with_capacity(1 << 20, file)
         .lines()
         .enumerate()
         .skip(1);
     for (number, line) in lines {
-        let line = line.map_err(DatasetError::io("read", path))?;
+        let line = line.map_err(DatasetError::io("read", &path))?;
         let Some((expression, label)) = line.trim_end().split_once('\t') else {
             continue;
         };
@@ -97,8 +108,15 @@ pub(super) fn text(path: &Path, report: &mut Report) {
 
 pub(super) fn retrieval(path: &Path, report: &mut Report) {
     const PUBLISHED: Counts = [147_086, 18_090, 17_437];
+    let Some(release) = release(Task::Retrieval, path, report) else {
+        return;
+    };
     for (split, published) in Split::ALL.into_iter().zip(PUBLISHED) {
-        match Retrieval::open(path, split) {
+        let opened = match &release {
+            Some(release) => Retrieval::from_release(release, split),
+            None => Retrieval::open(path, split),
+        };
+        match opened {
             Ok(data) => {
                 report.place = data.path().parent().map(Path::to_owned);
                 summarise(report, split, data.labels(), data.line_lengths(), 2);
@@ -134,6 +152,22 @@ pub(super) fn image(path: &Path, report: &mut Report) {
     }
 }
 
+/// The archive that the data is in, if it is in one, read once for all splits; `None` if it can't
+/// be, which is reported.
+fn release(task: Task, path: &Path, report: &mut Report) -> Option<Option<Arc<Release>>> {
+    let difficulty = Difficulty::default();
+    let Some(archive) = archive_of(task, difficulty, path) else {
+        return Some(None);
+    };
+    match Release::read(&archive, task, difficulty, &|_, _| {}, &|| false) {
+        Ok(release) => Some(Some(Arc::new(release))),
+        Err(error) => {
+            report.error(error);
+            None
+        }
+    }
+}
+
 /// States how many samples, of which classes and lengths, there are.
 pub(super) fn summarise(
     report: &mut Report,
@@ -152,7 +186,7 @@ pub(super) fn summarise(
         .collect();
     let count = labels.len();
     let unit = match report.task {
-        super::Task::Retrieval => "bytes a pair",
+        Task::Retrieval => "bytes a pair",
         _ => "tokens",
     };
     report.fact(format!(

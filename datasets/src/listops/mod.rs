@@ -27,6 +27,7 @@ pub use tokens::{TokenError, Tokenizer, UnknownTokenizer};
 pub use tree::Tree;
 
 use crate::Split;
+use crate::release::Source;
 
 /// The number of classes: the values 0 to 9.
 pub const CLASSES: usize = 10;
@@ -44,11 +45,10 @@ pub const fn file_name(split: Split) -> &'static str {
 }
 
 /// Whether all three splits can be opened from `dir`: it holds the files itself, or an unpacked
-/// `lra_release` that does.
+/// `lra_release` that does; or it is the published archive, or holds that.
 pub fn is_prepared(dir: &Path) -> bool {
-    Split::ALL
-        .into_iter()
-        .all(|split| find(dir, split).is_some())
+    let holds = |source: &Source| Split::ALL.into_iter().all(|s| source.holds(file_name(s)));
+    source(dir).is_some_and(|source| holds(&source))
 }
 
 /// The folders in which the files may lie, the likelier first.
@@ -64,15 +64,13 @@ fn places(dir: &Path) -> Vec<PathBuf> {
     std::iter::once(dir.to_owned()).chain(below).collect()
 }
 
-/// The file that holds `split`.
+/// Where the files are.
 ///
 /// All splits are read from the first place that holds any, lest train and test come from two
 /// copies of the data.
-fn find(dir: &Path, split: Split) -> Option<PathBuf> {
-    let place = places(dir).into_iter().find(|place| {
-        Split::ALL
-            .into_iter()
-            .any(|split| place.join(file_name(split)).is_file())
-    })?;
-    Some(place.join(file_name(split))).filter(|path| path.is_file())
+pub(crate) fn source(dir: &Path) -> Option<Source> {
+    Source::find(dir, places(dir), |place| {
+        let mut splits = Split::ALL.into_iter();
+        splits.any(|split| place.join(file_name(split)).is_file())
+    })
 }

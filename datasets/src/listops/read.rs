@@ -1,15 +1,18 @@
 //! Reading ListOps files, generated and published alike.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn_dataset::Dataset;
 use rayon::prelude::*;
 
 use super::expression::{Symbol, Symbols, shorten};
-use super::{HEADER, Tokenizer, file_name, find, places};
+use super::{HEADER, Tokenizer, file_name, places, source};
 use crate::cache::Key;
+use crate::check::Task;
+use crate::pathfinder::Difficulty;
+use crate::release::{Files, Release, Source};
 use crate::{DatasetError, Documents, LineProblem, Sample, Split};
 
 /// One split of ListOps in memory, as token ids: about 100 MB for the usual training split.
@@ -31,8 +34,9 @@ struct Samples {
     labels: Vec<u8>,
 }
 
-fn locate(dir: &Path, split: Split) -> Result<PathBuf, DatasetError> {
-    find(dir, split).ok_or_else(|| DatasetError::NotPrepared {
+fn locate(dir: &Path, split: Split) -> Result<Source, DatasetError> {
+    let source = source(dir).filter(|source| source.holds(file_name(split)));
+    source.ok_or_else(|| DatasetError::NotPrepared {
         task: "listops",
         file: file_name(split),
         dir: dir.to_owned(),
@@ -50,12 +54,13 @@ pub fn cache_key(dir: &Path, split: Split, tokenizer: Tokenizer) -> Result<Key, 
         split,
         options: format!("{tokenizer} {}", tokenizer.truncation()),
         first_id: 1,
-        sources: vec![locate(dir, split)?],
+        sources: vec![locate(dir, split)?.file(file_name(split))],
     })
 }
 
 impl ListOps {
-    /// Reads a split from `dir`, which holds the files itself, or an unpacked `lra_release`.
+    /// Reads a split from `dir`, which holds the files itself, or an unpacked `lra_release`, or is
+    /// the published archive, or holds that.
     ///
     /// Lines end in LF or CRLF. Every line is checked: a damaged file is refused, not skipped
     /// over. Labels are taken as they are, see [`evaluate`](super::evaluate) to check them.
@@ -64,8 +69,25 @@ impl ListOps {
     /// [`DatasetError::NotPrepared`] lists where the file was looked for,
     /// [`DatasetError::Malformed`] names file and line, [`DatasetError::NoSamples`] an empty file.
     pub fn open(dir: &Path, split: Split, tokenizer: Tokenizer) -> Result<Self, DatasetError> {
-        let path = locate(dir, split)?;
-        let samples = read(&path, tokenizer)?;
+        let files = locate(dir, split)?.files(Task::ListOps, Difficulty::default())?;
+        Self::from_files(&files, split, tokenizer)
+    }
+
+    /// The same from an archive that was read before.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`DatasetError::BadFile`] if the archive lacks the split.
+    pub fn from_release(
+        release: &Arc<Release>,
+        split: Split,
+        tokenizer: Tokenizer,
+    ) -> Result<Self, DatasetError> {
+        Self::from_files(&Files::Release(release.clone()), split, tokenizer)
+    }
+
+    fn from_files(files: &Files, split: Split, tokenizer: Tokenizer) -> Result<Self, DatasetError> {
+        let path = files.path(file_name(split));
+        let samples = read(files.section(file_name(split))?, &path, tokenizer)?;
         Ok(Self {
             path,
             split,
@@ -206,7 +228,7 @@ fn read_part(part: &[u8], tokenizer: Tokenizer) -> Result<Samples, PartError> {
 
 /// Reads a file chunk by chunk, so that its text (about 660 MB) is never in memory as a whole;
 /// the parts of a chunk are read in parallel.
-fn read(path: &Path, tokenizer: Tokenizer) -> Result<Samples, DatasetError> {
+fn read(mut file: impl Read, path: &Path, tokenizer: Tokenizer) -> Result<Samples, DatasetError> {
     const CHUNK: u64 = 32 << 20;
     const PARTS: usize = 32;
     let malformed = |line, problem| DatasetError::Malformed {
@@ -214,7 +236,6 @@ fn read(path: &Path, tokenizer: Tokenizer) -> Result<Samples, DatasetError> {
         line,
         problem,
     };
-    let mut file = File::open(path).map_err(DatasetError::io("open", path))?;
     let mut samples = Samples::default();
     let mut text = Vec::new();
     // The number of the line at the start of `text`.

@@ -1,10 +1,10 @@
 //! Where Pathfinder's files lie, published or generated.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Difficulty, Size};
 use crate::DatasetError;
+use crate::release::{Files, Source};
 
 /// The folder of the metadata files, one a batch of images.
 pub(crate) const METADATA: &str = "metadata";
@@ -29,32 +29,34 @@ pub fn places(dir: &Path, size: Size, difficulty: Difficulty) -> Vec<PathBuf> {
     ]
 }
 
-/// Whether the images can be opened from `dir` and are complete.
+/// Whether the images can be opened from `dir` and are complete. What is in an archive, nobody
+/// knows before it is read.
 pub fn is_prepared(dir: &Path, size: Size, difficulty: Difficulty) -> bool {
-    find(dir, size, difficulty).is_some_and(|place| !place.join(UNFINISHED).exists())
+    match source(dir, size, difficulty) {
+        Some(Source::Folder(place)) => !place.join(UNFINISHED).exists(),
+        Some(Source::Archive(_)) => true,
+        None => false,
+    }
 }
 
-/// The first place with images.
-pub(crate) fn find(dir: &Path, size: Size, difficulty: Difficulty) -> Option<PathBuf> {
-    let mut places = places(dir, size, difficulty).into_iter();
-    places.find(|place| place.join(METADATA).is_dir())
+/// The first place with images, else the published archive.
+pub(crate) fn source(dir: &Path, size: Size, difficulty: Difficulty) -> Option<Source> {
+    Source::find(dir, places(dir, size, difficulty), |place| {
+        place.join(METADATA).is_dir()
+    })
 }
 
-/// The metadata files of a folder by the integers they are named after, in that order.
+/// The metadata files by the integers they are named after, in that order, as paths from the
+/// folder.
 ///
 /// # Errors
 /// If the file system refuses. Files of other names are passed over.
-pub(crate) fn metadata_files(place: &Path) -> Result<Vec<(u32, PathBuf)>, DatasetError> {
-    let folder = place.join(METADATA);
-    let entries = fs::read_dir(&folder).map_err(DatasetError::io("read", &folder))?;
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(DatasetError::io("read", &folder))?.path();
-        let is_npy = path.extension().is_some_and(|extension| extension == "npy");
-        let stem = path.file_stem().and_then(|stem| stem.to_str());
-        let number = stem.filter(|_| is_npy).and_then(|stem| stem.parse().ok());
-        files.extend(number.map(|number| (number, path)));
-    }
-    files.sort();
-    Ok(files)
+pub(crate) fn metadata_files(files: &Files) -> Result<Vec<(u32, String)>, DatasetError> {
+    let number = |name: &String| name.strip_suffix(".npy")?.parse::<u32>().ok();
+    let names = files.names_in(METADATA)?.into_iter();
+    let mut numbered: Vec<(u32, String)> = names
+        .filter_map(|name| Some((number(&name)?, format!("{METADATA}/{name}"))))
+        .collect();
+    numbered.sort();
+    Ok(numbered)
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path};
 
+use super::Difficulty;
 use crate::DatasetError;
 use crate::error::LineProblem;
 use crate::listops::shorten;
@@ -14,6 +15,8 @@ pub struct Entry {
     pub image: String,
     /// The class.
     pub label: u8,
+    /// What the contours' length says, where it is there and one of the published ones.
+    pub difficulty: Option<Difficulty>,
 }
 
 const LAYOUT: &str = "folder, file, number, label, continuity, contour length, distractor length, \
@@ -21,6 +24,8 @@ const LAYOUT: &str = "folder, file, number, label, continuity, contour length, d
 const COLUMNS: usize = 11;
 /// Folder, file, number and label: what is needed.
 const LEAST: usize = 4;
+/// Where the number of paddles in a target contour is.
+const CONTOUR_LENGTH: usize = 5;
 
 /// Reads metadata: plain text, as the published `.npy` files are, or a real NumPy file of text, as
 /// the original generator writes.
@@ -83,5 +88,14 @@ fn entry(fields: &[&str]) -> Result<Entry, LineProblem> {
         let found = shorten(image.as_bytes());
         return Err(LineProblem::Name { found });
     }
-    Ok(Entry { image, label })
+    let length = fields.get(CONTOUR_LENGTH);
+    let length = length.and_then(|length| length.parse::<f64>().ok());
+    let difficulty = Difficulty::ALL
+        .into_iter()
+        .find(|difficulty| Some(difficulty.contour_length() as f64) == length);
+    Ok(Entry {
+        image,
+        label,
+        difficulty,
+    })
 }

@@ -1,7 +1,7 @@
 //! Reading Pathfinder's images, generated and published alike.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn_dataset::Dataset;
 use rayon::prelude::*;
@@ -10,7 +10,9 @@ use super::folder::{self, ORIGIN, UNFINISHED, metadata_files};
 use super::metadata::{Entry, parse_metadata};
 use super::{Difficulty, Size};
 use crate::cache::Key;
+use crate::check::Task;
 use crate::problem::FileProblem;
+use crate::release::{Files, Release, Source};
 use crate::splits::torch_permutation;
 use crate::{DatasetError, Documents, Sample, Split, png};
 
@@ -25,14 +27,15 @@ const SPLIT_SEED: u32 = 42;
 #[derive(Clone, Debug)]
 pub struct Pathfinder {
     place: PathBuf,
+    files: Files,
     size: Size,
     split: Split,
     entries: Vec<Entry>,
     skipped: usize,
 }
 
-fn locate(dir: &Path, size: Size, difficulty: Difficulty) -> Result<PathBuf, DatasetError> {
-    folder::find(dir, size, difficulty).ok_or_else(|| DatasetError::NotPrepared {
+fn locate(dir: &Path, size: Size, difficulty: Difficulty) -> Result<Source, DatasetError> {
+    folder::source(dir, size, difficulty).ok_or_else(|| DatasetError::NotPrepared {
         task: size.task(),
         file: "metadata/0.npy",
         dir: dir.to_owned(),
@@ -51,40 +54,83 @@ pub fn cache_key(
     difficulty: Difficulty,
     split: Split,
 ) -> Result<Key, DatasetError> {
-    let place = locate(dir, size, difficulty)?;
-    let files = metadata_files(&place)?.into_iter().map(|(_, path)| path);
-    let origins = [ORIGIN, UNFINISHED].map(|name| place.join(name));
-    let origins = origins.into_iter().filter(|path| path.exists());
+    let sources = match locate(dir, size, difficulty)? {
+        Source::Archive(path) => vec![path],
+        Source::Folder(place) => {
+            let files = Files::Folder(place);
+            let metadata = metadata_files(&files)?.into_iter().map(|(_, name)| name);
+            let origins = [ORIGIN, UNFINISHED].map(str::to_owned);
+            let origins = origins.into_iter().filter(|name| files.holds(name));
+            metadata
+                .chain(origins)
+                .map(|name| files.path(&name))
+                .collect()
+        }
+    };
     Ok(Key {
         task: size.task().to_owned(),
         split,
-        options: format!("torch permutation {SPLIT_SEED}"),
+        options: format!("{difficulty}, torch permutation {SPLIT_SEED}"),
         first_id: 0,
-        sources: files.chain(origins).collect(),
+        sources,
     })
 }
 
 impl Pathfinder {
     /// Opens a split of the images in `dir`: the folder that holds `imgs` and `metadata`, one
-    /// above it, or an unpacked `lra_release` (see [`places`](super::places)).
+    /// above it, or an unpacked `lra_release` (see [`places`](super::places)), or the published
+    /// archive, or a folder that holds that.
     ///
     /// # Errors
     /// [`DatasetError::NotPrepared`] lists where the files were looked for,
     /// [`DatasetError::Malformed`] names a line of the metadata, [`DatasetError::BadFile`] an
-    /// image of another size, a generated one that is empty, or data whose generation was interrupted; [`DatasetError::Io`] an
-    /// image that is missing.
+    /// image of another size or difficulty, a generated one that is empty, or data whose generation
+    /// was interrupted; [`DatasetError::Io`] an image that is missing.
     pub fn open(
         dir: &Path,
         size: Size,
         difficulty: Difficulty,
         split: Split,
     ) -> Result<Self, DatasetError> {
-        let place = locate(dir, size, difficulty)?;
-        let unfinished = place.join(UNFINISHED);
-        if unfinished.exists() {
+        let files = locate(dir, size, difficulty)?.files(Task::Pathfinder(size), difficulty)?;
+        Self::from_files(files, size, difficulty, split)
+    }
+
+    /// The same from an archive that was read before.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`DatasetError::BadFile`] if the archive lacks an image.
+    pub fn from_release(
+        release: &Arc<Release>,
+        size: Size,
+        difficulty: Difficulty,
+        split: Split,
+    ) -> Result<Self, DatasetError> {
+        Self::from_files(Files::Release(release.clone()), size, difficulty, split)
+    }
+
+    fn from_files(
+        files: Files,
+        size: Size,
+        difficulty: Difficulty,
+        split: Split,
+    ) -> Result<Self, DatasetError> {
+        if files.holds(UNFINISHED) {
+            let unfinished = files.path(UNFINISHED);
             return Err(DatasetError::bad_file(&unfinished)(FileProblem::Unfinished));
         }
-        let (all, skipped) = entries(&place)?;
+        let (all, skipped) = entries(&files)?;
+        // A folder that was named itself may be another's.
+        let other = |entry: &&Entry| entry.difficulty.is_some_and(|found| found != difficulty);
+        if let Some(entry) = all.iter().find(other)
+            && let Some(found) = entry.difficulty
+        {
+            let image = files.path(&entry.image);
+            return Err(DatasetError::bad_file(&image)(FileProblem::Difficulty {
+                found,
+                wanted: difficulty,
+            }));
+        }
         let place_of = |split| {
             let held_out = all.len() / 10;
             let train = all.len() - 2 * held_out;
@@ -101,11 +147,12 @@ impl Pathfinder {
             .collect();
         if entries.is_empty() {
             return Err(DatasetError::NoSamples {
-                path: place.join(folder::METADATA),
+                path: files.path(folder::METADATA),
             });
         }
         let data = Self {
-            place,
+            place: files.place(),
+            files,
             size,
             split,
             entries,
@@ -144,9 +191,9 @@ impl Pathfinder {
 
     fn read(&self, index: usize) -> Result<Sample, DatasetError> {
         let entry = &self.entries[index];
-        let path = self.place.join(&entry.image);
-        let bytes = fs::read(&path).map_err(DatasetError::io("read", &path))?;
-        let pixels = pixels(&bytes, self.size).map_err(DatasetError::bad_file(&path))?;
+        let bytes = self.files.read(&entry.image)?;
+        let pixels = pixels(&bytes, self.size)
+            .map_err(|problem| DatasetError::bad_file(&self.files.path(&entry.image))(problem))?;
         Ok(Sample {
             documents: Documents::One(pixels.into_iter().map(u16::from).collect()),
             label: entry.label,
@@ -170,21 +217,19 @@ pub(crate) fn pixels(bytes: &[u8], size: Size) -> Result<Vec<u8>, FileProblem> {
 
 /// All images of a folder but the zero-byte ones, whose number follows. Generated images are never
 /// empty: such a one is an error.
-fn entries(place: &Path) -> Result<(Vec<Entry>, usize), DatasetError> {
-    let is_generated = place.join(ORIGIN).exists();
-    let batches: Vec<(Vec<Entry>, usize)> = metadata_files(place)?
+fn entries(files: &Files) -> Result<(Vec<Entry>, usize), DatasetError> {
+    let is_generated = files.holds(ORIGIN);
+    let batches: Vec<(Vec<Entry>, usize)> = metadata_files(files)?
         .into_par_iter()
-        .map(|(_, path)| {
-            let bytes = fs::read(&path).map_err(DatasetError::io("read", &path))?;
-            let all = parse_metadata(&bytes, &path)?;
+        .map(|(_, name)| {
+            let all = parse_metadata(&files.read(&name)?, &files.path(&name))?;
             let count = all.len();
             let mut kept = Vec::with_capacity(count);
             for entry in all {
-                let image = place.join(&entry.image);
-                let file = fs::metadata(&image).map_err(DatasetError::io("read", &image))?;
-                if file.len() > 0 {
+                if files.length(&entry.image)? > 0 {
                     kept.push(entry);
                 } else if is_generated {
+                    let image = files.path(&entry.image);
                     return Err(DatasetError::bad_file(&image)(FileProblem::Lost));
                 }
             }

@@ -1,6 +1,5 @@
 //! Where each line of a file is, found in one pass that keeps none of them.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -82,9 +81,8 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Reads a file through once, and checks every line.
-    pub fn of(path: &Path) -> Result<Self, DatasetError> {
-        let mut file = File::open(path).map_err(DatasetError::io("open", path))?;
+    /// Reads a file through once, and checks every line. Its path is for messages.
+    pub fn of(mut file: impl Read, path: &Path) -> Result<Self, DatasetError> {
         let mut index = Index::default();
         let mut text: Vec<u8> = Vec::new();
         // Where `text` begins in the file, what was searched of it, and the number of its line.

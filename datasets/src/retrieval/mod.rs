@@ -10,6 +10,7 @@ pub use index::{Pair, parse_line};
 pub use read::{Retrieval, cache_key};
 
 use crate::Split;
+use crate::release::Source;
 
 /// The number of classes: unrelated, or one cites the other.
 pub const CLASSES: usize = 2;
@@ -38,18 +39,16 @@ pub fn places(dir: &Path) -> Vec<PathBuf> {
     std::iter::once(dir.to_owned()).chain(below).collect()
 }
 
-/// Whether all three splits can be opened from `dir`.
+/// Whether all three splits can be opened from `dir`, a folder or the published archive.
 pub fn is_prepared(dir: &Path) -> bool {
-    Split::ALL
-        .into_iter()
-        .all(|split| find(dir, split).is_some())
+    let holds = |source: &Source| Split::ALL.into_iter().all(|s| source.holds(file_name(s)));
+    source(dir).is_some_and(|source| holds(&source))
 }
 
-/// The file that holds `split`; all splits come from the first place that holds any.
-pub(crate) fn find(dir: &Path, split: Split) -> Option<PathBuf> {
-    let place = places(dir).into_iter().find(|place| {
+/// Where the files are; all splits come from the first place that holds any.
+pub(crate) fn source(dir: &Path) -> Option<Source> {
+    Source::find(dir, places(dir), |place| {
         let mut splits = Split::ALL.into_iter();
         splits.any(|split| place.join(file_name(split)).is_file())
-    })?;
-    Some(place.join(file_name(split))).filter(|path| path.is_file())
+    })
 }

@@ -1,6 +1,5 @@
 //! Reading pairs of papers, one at a time, from files that are larger than memory.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,9 +7,13 @@ use std::sync::Arc;
 use burn_dataset::Dataset;
 
 use super::index::{Index, parse_line};
-use super::{TRUNCATION, file_name, find, places};
+use super::{TRUNCATION, file_name, places, source};
 use crate::cache::Key;
+use crate::check::Task;
+use crate::pathfinder::Difficulty;
 use crate::problem::FileProblem;
+use crate::read_at::Section;
+use crate::release::{Files, Release, Source};
 use crate::{DatasetError, Documents, Sample, Split};
 
 /// One split of Retrieval. Pairs are read from the file when they are asked for; what is kept in
@@ -18,13 +21,14 @@ use crate::{DatasetError, Documents, Sample, Split};
 #[derive(Clone)]
 pub struct Retrieval {
     path: PathBuf,
-    file: Arc<File>,
+    file: Section,
     split: Split,
     index: Index,
 }
 
-fn locate(dir: &Path, split: Split) -> Result<PathBuf, DatasetError> {
-    find(dir, split).ok_or_else(|| DatasetError::NotFound {
+fn locate(dir: &Path, split: Split) -> Result<Source, DatasetError> {
+    let source = source(dir).filter(|source| source.holds(file_name(split)));
+    source.ok_or_else(|| DatasetError::NotFound {
         task: "retrieval",
         dir: dir.to_owned(),
         looked: places(dir)
@@ -33,7 +37,7 @@ fn locate(dir: &Path, split: Split) -> Result<PathBuf, DatasetError> {
             .collect(),
         advice: "The pairs are part of lra_release.gz of the Long Range Arena \
                  (google-research/long-range-arena): fetch it with `ls-train fetch retrieval`, or \
-                 unpack it and name the folder with --data",
+                 name it, or the folder that it was unpacked to, with --data",
     })
 }
 
@@ -47,13 +51,14 @@ pub fn cache_key(dir: &Path, split: Split) -> Result<Key, DatasetError> {
         split,
         options: format!("bytes {TRUNCATION}"),
         first_id: 1,
-        sources: vec![locate(dir, split)?],
+        sources: vec![locate(dir, split)?.file(file_name(split))],
     })
 }
 
 impl Retrieval {
     /// Opens a split in `dir`: a folder with the files, or an unpacked `lra_release` (see
-    /// [`places`]). The file is read through once, and every line checked.
+    /// [`places`]), or the published archive, or a folder that holds that. The file is read through
+    /// once, and every line checked.
     ///
     /// Pairs with an empty document are left out: there is nothing to compare.
     ///
@@ -61,12 +66,25 @@ impl Retrieval {
     /// [`DatasetError::NotFound`] lists where the file was looked for,
     /// [`DatasetError::Malformed`] names file and line, [`DatasetError::NoSamples`] an empty file.
     pub fn open(dir: &Path, split: Split) -> Result<Self, DatasetError> {
-        let path = locate(dir, split)?;
-        let index = Index::of(&path)?;
-        let file = File::open(&path).map_err(DatasetError::io("open", &path))?;
+        let files = locate(dir, split)?.files(Task::Retrieval, Difficulty::default())?;
+        Self::from_files(&files, split)
+    }
+
+    /// The same from an archive that was read before.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`DatasetError::BadFile`] if the archive lacks the split.
+    pub fn from_release(release: &Arc<Release>, split: Split) -> Result<Self, DatasetError> {
+        Self::from_files(&Files::Release(release.clone()), split)
+    }
+
+    fn from_files(files: &Files, split: Split) -> Result<Self, DatasetError> {
+        let path = files.path(file_name(split));
+        let file = files.section(file_name(split))?;
+        let index = Index::of(file.clone(), &path)?;
         Ok(Self {
             path,
-            file: Arc::new(file),
+            file,
             split,
             index,
         })
@@ -99,7 +117,7 @@ impl Retrieval {
 
     fn read(&self, index: usize) -> Result<Sample, DatasetError> {
         let mut line = vec![0; self.index.lengths[index] as usize];
-        let read = read_at(&self.file, &mut line, self.index.starts[index]);
+        let read = self.file.read_at(&mut line, self.index.starts[index]);
         // Every line was checked when the file was opened.
         let changed = || DatasetError::bad_file(&self.path)(FileProblem::Changed);
         read.map_err(|cause| match cause.kind() {
@@ -116,25 +134,6 @@ impl Retrieval {
             label: pair.label,
         })
     }
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buffer, at)
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, mut buffer: &mut [u8], mut at: u64) -> io::Result<()> {
-    while !buffer.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, buffer, at)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => {
-                buffer = &mut buffer[read..];
-                at += read as u64;
-            }
-        }
-    }
-    Ok(())
 }
 
 impl Dataset<Sample> for Retrieval {

@@ -52,11 +52,13 @@ impl Evaluate {
         let config = predictor.config();
         let dir = self.data.as_deref().unwrap_or(&config.data.dir);
         let mut live = LiveLine::new();
+        let reading = |done, total| live.reading(done, total);
+        let data = task::Data::of(config, dir, &[self.split], &reading, &|| false)?;
         let watch = Watch {
             progress: &|done, total| live.packing(done, total),
             ..Watch::nobody()
         };
-        let dataset = task::open_split_watched(config, dir, self.split, watch)?;
+        let dataset = data.open(self.split, watch)?;
         let batch_size = self.batch_size.unwrap_or(config.training.eval_batch_size);
         let evaluation = evaluate(
             predictor.model(),
@@ -114,6 +116,17 @@ impl LiveLine {
     fn new() -> Self {
         Self {
             on: io::stderr().is_terminal(),
+        }
+    }
+
+    /// From an archive, a task's files are taken first.
+    fn reading(&self, done: u64, total: u64) {
+        if self.on {
+            let (done, total) = (done >> 20, total >> 20);
+            let _ = write!(
+                io::stderr(),
+                "\rreading the archive: {done} of {total} MiB \x1b[K"
+            );
         }
     }
 

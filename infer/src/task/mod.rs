@@ -14,7 +14,7 @@ use transformer_ls_datasets::{DatasetError, FileProblem};
 use crate::run::RunConfig;
 
 pub use input::encode;
-pub use open::{Watch, open_split, open_split_watched};
+pub use open::{Data, Watch, open_split};
 
 /// Why a task's data or input cannot be used.
 #[derive(Debug, thiserror::Error)]

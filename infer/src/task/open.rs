@@ -1,14 +1,16 @@
-//! A split of a task's data, which is packed into a file first, once.
+//! The splits of a task's data, which are packed into a file each first, once.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn_dataset::Dataset;
-use transformer_ls_datasets::cache::{Key, cached};
+use transformer_ls_datasets::cache::{Key, cached, is_packed};
 use transformer_ls_datasets::check::Task;
 use transformer_ls_datasets::image::{self, Image};
 use transformer_ls_datasets::listops::{self, ListOps};
 use transformer_ls_datasets::pathfinder::{self, Pathfinder};
+use transformer_ls_datasets::release::{Release, archive_of};
 use transformer_ls_datasets::retrieval::{self, Retrieval};
 use transformer_ls_datasets::text::{self, Text};
 use transformer_ls_datasets::{DatasetError, Sample, Split};
@@ -38,7 +40,7 @@ impl Watch<'static> {
     }
 }
 
-/// A split of the run's task, from the files in a folder.
+/// A split of the run's task, from the files in a folder, or an archive.
 ///
 /// # Errors
 ///
@@ -48,68 +50,131 @@ pub fn open_split(
     dir: &Path,
     split: Split,
 ) -> Result<Box<dyn Dataset<Sample>>, TaskError> {
-    open_split_watched(config, dir, split, Watch::nobody())
+    let data = Data::of(config, dir, &[split], &|_, _| {}, &|| false)?;
+    data.open(split, Watch::nobody())
 }
 
-/// The same, watched while the samples are packed.
+/// The data of a run's task, of which splits can be opened.
 ///
-/// The samples are packed into one file that is mapped into memory; a second start takes them from
-/// there.
-///
-/// # Errors
-///
-/// As [`open_split`], and [`DatasetError::Cancelled`].
-pub fn open_split_watched(
-    config: &RunConfig,
-    dir: &Path,
-    split: Split,
-    watch: Watch,
-) -> Result<Box<dyn Dataset<Sample>>, TaskError> {
-    let pack = Pack { config, dir, watch };
-    match task(config)? {
-        Task::ListOps => {
-            let tokenizer = config.data.tokenizer.ok_or(TaskError::NoTokenizer)?;
-            pack.open(listops::cache_key(dir, split, tokenizer)?, || {
-                ListOps::open(dir, split, tokenizer)
-            })
-        }
-        Task::Text => pack.open(text::cache_key(dir, split)?, || Text::open(dir, split)),
-        Task::Retrieval => pack.open(retrieval::cache_key(dir, split)?, || {
-            Retrieval::open(dir, split)
-        }),
-        Task::Image => {
-            let protocol = config.data.splits.unwrap_or_default();
-            let key = image::cache_key(dir, split, protocol)?;
-            pack.open(key, || Image::open(dir, split, protocol))
-        }
-        Task::Pathfinder(size) => {
-            let difficulty = config.data.difficulty.unwrap_or_default();
-            let key = pathfinder::cache_key(dir, size, difficulty, split)?;
-            pack.open(key, || Pathfinder::open(dir, size, difficulty, split))
-        }
-    }
-}
-
-struct Pack<'a> {
+/// The samples of each are packed into one file that is mapped into memory; a second start takes
+/// them from there.
+pub struct Data<'a> {
     config: &'a RunConfig,
     dir: &'a Path,
-    watch: Watch<'a>,
+    task: Task,
+    release: Option<Arc<Release>>,
 }
 
-impl Pack<'_> {
+impl<'a> Data<'a> {
+    /// Looks where the data is. An archive with several tasks' files is read through, if one of the
+    /// splits is not packed yet.
+    ///
+    /// `progress` is told how many bytes of how many were read; `cancelled` is asked now and then.
+    ///
+    /// # Errors
+    ///
+    /// An unknown task, an archive that is damaged or holds none of the task's files,
+    /// [`DatasetError::Cancelled`].
+    pub fn of(
+        config: &'a RunConfig,
+        dir: &'a Path,
+        splits: &[Split],
+        progress: &dyn Fn(u64, u64),
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Self, TaskError> {
+        let mut data = Self {
+            config,
+            dir,
+            task: task(config)?,
+            release: None,
+        };
+        let difficulty = config.data.difficulty.unwrap_or_default();
+        let Some(archive) = archive_of(data.task, difficulty, dir) else {
+            return Ok(data);
+        };
+        let folder = data.packed_in();
+        for &split in splits {
+            if !is_packed(&folder, &data.key(split)?).unwrap_or(false) {
+                let release = Release::read(&archive, data.task, difficulty, progress, cancelled)?;
+                data.release = Some(Arc::new(release));
+                break;
+            }
+        }
+        Ok(data)
+    }
+
+    /// Opens a split.
+    ///
+    /// # Errors
+    ///
+    /// Files that are missing or malformed, with file and line; [`DatasetError::Cancelled`].
+    pub fn open(&self, split: Split, watch: Watch) -> Result<Box<dyn Dataset<Sample>>, TaskError> {
+        let Data { config, dir, .. } = *self;
+        let (key, release) = (self.key(split)?, &self.release);
+        match self.task {
+            Task::ListOps => {
+                let tokenizer = config.data.tokenizer.ok_or(TaskError::NoTokenizer)?;
+                self.pack(key, watch, || match release {
+                    Some(release) => ListOps::from_release(release, split, tokenizer),
+                    None => ListOps::open(dir, split, tokenizer),
+                })
+            }
+            Task::Text => self.pack(key, watch, || Text::open(dir, split)),
+            Task::Retrieval => self.pack(key, watch, || match release {
+                Some(release) => Retrieval::from_release(release, split),
+                None => Retrieval::open(dir, split),
+            }),
+            Task::Image => {
+                let protocol = config.data.splits.unwrap_or_default();
+                self.pack(key, watch, || Image::open(dir, split, protocol))
+            }
+            Task::Pathfinder(size) => {
+                let difficulty = config.data.difficulty.unwrap_or_default();
+                self.pack(key, watch, || match release {
+                    Some(release) => Pathfinder::from_release(release, size, difficulty, split),
+                    None => Pathfinder::open(dir, size, difficulty, split),
+                })
+            }
+        }
+    }
+
+    fn key(&self, split: Split) -> Result<Key, TaskError> {
+        let (data, dir) = (&self.config.data, self.dir);
+        Ok(match self.task {
+            Task::ListOps => {
+                let tokenizer = data.tokenizer.ok_or(TaskError::NoTokenizer)?;
+                listops::cache_key(dir, split, tokenizer)?
+            }
+            Task::Text => text::cache_key(dir, split)?,
+            Task::Retrieval => retrieval::cache_key(dir, split)?,
+            Task::Image => image::cache_key(dir, split, data.splits.unwrap_or_default())?,
+            Task::Pathfinder(size) => {
+                let difficulty = data.difficulty.unwrap_or_default();
+                pathfinder::cache_key(dir, size, difficulty, split)?
+            }
+        })
+    }
+
+    /// The folder of the packed samples.
+    fn packed_in(&self) -> PathBuf {
+        let chosen = self.config.data.cache.as_deref();
+        chosen.map_or_else(|| beside(self.dir), Path::to_owned)
+    }
+
     /// The packed samples; the samples as they are read where nothing can be written beside the
     /// data.
-    fn open<D: Dataset<Sample> + 'static>(
+    fn pack<D: Dataset<Sample> + 'static>(
         &self,
         key: Key,
+        watch: Watch,
         open: impl Fn() -> Result<D, DatasetError>,
     ) -> Result<Box<dyn Dataset<Sample>>, TaskError> {
         let chosen = self.config.data.cache.as_deref();
-        let folder = chosen.map_or_else(|| beside(self.dir), Path::to_owned);
+        let folder = self.packed_in();
         let Watch {
             progress,
             cancelled,
-        } = self.watch;
+        } = watch;
         match cached(&folder, &key, &open, progress, cancelled) {
             Ok(packed) => Ok(Box::new(packed)),
             Err(DatasetError::Io { cause, .. }) if chosen.is_none() && is_read_only(&cause) => {

@@ -25,6 +25,9 @@ pub(super) struct FetchArgs {
     /// Another address of the same file; its size and checksum have to be the published ones
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// Unpack the task's folder, too: nothing needs it, archives are read where they lie
+    #[arg(long)]
+    unpack: bool,
 }
 
 pub(super) fn run(args: &FetchArgs) -> anyhow::Result<Done> {
@@ -63,9 +66,10 @@ pub(super) fn run(args: &FetchArgs) -> anyhow::Result<Done> {
         fetched.path.display(),
         megabytes(fetched.bytes)
     ));
-    let Some(folder) = inside(task) else {
+    if !args.unpack {
         return Ok(Done::Completely);
-    };
+    }
+    let folder = inside(task);
     let counted = Counted::new(&format!("unpacking {folder}"), Unit::Bytes);
     let unpacked = unpack(
         &fetched.path,
@@ -88,12 +92,13 @@ pub(super) fn run(args: &FetchArgs) -> anyhow::Result<Done> {
     Ok(Done::Completely)
 }
 
-/// The folder of the archive that is unpacked; `None` where the archive is read as it is.
-fn inside(task: Task) -> Option<&'static str> {
+/// The folder of the archive that is unpacked.
+fn inside(task: Task) -> &'static str {
     match task {
-        Task::Text | Task::Image => None,
-        Task::ListOps => Some("listops-1000"),
-        Task::Retrieval => Some("tsv_data"),
-        Task::Pathfinder(size) => Some(size.folder()),
+        Task::Text => "aclImdb",
+        Task::Image => "cifar-10-batches-bin",
+        Task::ListOps => "listops-1000",
+        Task::Retrieval => "tsv_data",
+        Task::Pathfinder(size) => size.folder(),
     }
 }

@@ -35,15 +35,20 @@ fn curve(path: &Path) -> anyhow::Result<Curve> {
     if lines.is_empty() {
         return Err(PlotError::Empty(path.to_owned()).into());
     }
-    // `runs/x/` and `runs/x` are called x both.
-    let name = path
-        .components()
-        .next_back()
-        .map(|name| name.as_os_str().to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let name = match &run.config().init {
+        Some(init) => format!("{} (from {})", name(path), name(&init.run)),
+        None => name(path),
+    };
     Ok(Curve {
         name,
         lines,
         is_pretraining: run.config().pretraining.is_some(),
     })
+}
+
+/// `runs/x/` and `runs/x` are called x both.
+fn name(run: &Path) -> String {
+    let last = run.components().next_back();
+    last.map(|name| name.as_os_str().to_string_lossy().into_owned())
+        .unwrap_or_default()
 }

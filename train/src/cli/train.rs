@@ -11,7 +11,7 @@ use burn::data::dataset::Dataset;
 use transformer_ls_datasets::{DatasetError, Sample, Split};
 use transformer_ls_infer::device;
 use transformer_ls_infer::run::{RunConfig, RunError, RunFolder, Summary};
-use transformer_ls_infer::task::{TaskError, Watch, open_split_watched};
+use transformer_ls_infer::task::{Data, TaskError, Watch};
 
 use super::args::{Choices, TrainArgs};
 use super::counted::{Counted, Unit};
@@ -232,6 +232,19 @@ fn newest_run(prefix: &str) -> Option<PathBuf> {
 
 /// The samples; `None` if the user stopped while they were opened.
 fn open(config: &RunConfig) -> anyhow::Result<Option<Splits>> {
+    let data = {
+        let counted = Counted::new("reading the archive", Unit::Bytes);
+        let progress = |done, total| counted.at(done, Some(total));
+        let dir = &config.data.dir;
+        Data::of(config, dir, &Split::ALL, &progress, &Counted::cancelled)
+    };
+    let data = match data {
+        Err(TaskError::Data(DatasetError::Cancelled)) => {
+            say("stopped while reading the archive. Run the same command again to start over");
+            return Ok(None);
+        }
+        data => data?,
+    };
     let split = |split| -> anyhow::Result<Option<Arc<dyn Dataset<Sample>>>> {
         let opened = {
             let what = format!("packing {} {split}", config.task);
@@ -240,7 +253,7 @@ fn open(config: &RunConfig) -> anyhow::Result<Option<Splits>> {
                 progress: &counted.samples(),
                 cancelled: &Counted::cancelled,
             };
-            open_split_watched(config, &config.data.dir, split, watch)
+            data.open(split, watch)
         };
         match opened {
             // Of what is not packed, or packed already, nobody asks in between.

@@ -13,6 +13,7 @@ use super::image::Generator;
 use crate::draws::PcgDraws;
 use crate::pathfinder::folder::{IMAGES, METADATA, ORIGIN, UNFINISHED, metadata_files};
 use crate::pathfinder::{Difficulty, Size, parse_metadata, pixels};
+use crate::release::Files;
 use crate::staging::{lock, sync_folder};
 use crate::{DatasetError, png};
 
@@ -157,13 +158,14 @@ pub fn generate(
 
 /// The batches whose images are all there and can be read.
 fn complete_batches(folder: &Path, size: Size) -> Result<Vec<u32>, DatasetError> {
-    let is_whole = |path: &Path| -> Option<()> {
-        let entries = parse_metadata(&fs::read(path).ok()?, path).ok()?;
-        let mut images = entries.iter().map(|entry| folder.join(&entry.image));
-        images.try_for_each(|image| pixels(&fs::read(image).ok()?, size).ok().map(|_| ()))
+    let files = Files::Folder(folder.to_owned());
+    let is_whole = |name: &str| -> Option<()> {
+        let entries = parse_metadata(&files.read(name).ok()?, &files.path(name)).ok()?;
+        let mut images = entries.iter().map(|entry| files.read(&entry.image));
+        images.try_for_each(|image| pixels(&image.ok()?, size).ok().map(|_| ()))
     };
-    let files = metadata_files(folder)?.into_par_iter();
-    let whole = files.filter(|(_, path)| is_whole(path).is_some());
+    let batches = metadata_files(&files)?.into_par_iter();
+    let whole = batches.filter(|(_, name)| is_whole(name).is_some());
     Ok(whole.map(|(number, _)| number).collect())
 }
 
