@@ -27,13 +27,9 @@ const MOODS: [[&str; 6]; 2] = [
     ["superb", "moving", "great", "lovely", "best", "perfect"],
 ];
 /// Words of each topic.
-const TOPICS: [[&str; 4]; 6] = [
-    ["parsing", "grammar", "treebank", "syntax"],
-    ["speech", "acoustic", "phoneme", "audio"],
-    ["translation", "bilingual", "alignment", "decoder"],
-    ["summary", "sentence", "salience", "extract"],
-    ["dialogue", "speaker", "turn", "intent"],
-    ["ontology", "entity", "relation", "lexicon"],
+const TOPICS: [[&str; 6]; 2] = [
+    ["parsing", "grammar", "treebank", "syntax", "clause", "verb"],
+    ["speech", "acoustic", "phoneme", "audio", "voice", "pitch"],
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -81,7 +77,7 @@ fn text(dir: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Pairs of papers of one topic (1) or of two (0): 3000 to train, 400 each for dev and test.
+/// Pairs of papers: 3000 to train, 400 each for dev and test.
 fn pairs(dir: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(dir)?;
     for (seed, split) in (0..).zip(Split::ALL) {
@@ -89,18 +85,13 @@ fn pairs(dir: &Path) -> Result<(), Box<dyn Error>> {
         let mut file = BufWriter::new(File::create(dir.join(retrieval::file_name(split)))?);
         for number in 0..count {
             let mut draws = PcgDraws::new(10 + seed, number);
-            let (label, topics) = (draws.below(2), TOPICS.len() as u32);
-            let first = draws.below(topics);
-            // Another topic where they don't belong together.
-            let second = match label {
-                1 => first,
-                _ => (first + 1 + draws.below(topics - 1)) % topics,
-            };
-            let mut paper = |topic: u32| {
+            let label = draws.below(2);
+            let mut paper = |topic: usize| {
                 let length = 150 + draws.below(250);
-                words(&mut draws, length, &TOPICS[topic as usize])
+                words(&mut draws, length, &TOPICS[topic])
             };
-            let (one, other) = (paper(first), paper(second));
+            // Those that don't belong together are of two topics.
+            let (one, other) = (paper(0), paper(1 - label as usize));
             writeln!(file, "{label}.0\tA{number}\tB{number}\t{one}\t{other}")?;
         }
         file.flush()?;
@@ -118,11 +109,10 @@ fn images(dir: &Path) -> Result<(), Box<dyn Error>> {
             let mut draws = PcgDraws::new(seed, number);
             let class = draws.below(10);
             let (sin, cos) = (PI * f64::from(class) / 10.0).sin_cos();
-            let phase = 2.0 * PI * draws.unit();
             let mut record = vec![class as u8];
             for pixel in 0..3 * 1024 {
                 let (x, y) = (f64::from(pixel % 32), f64::from(pixel / 32 % 32));
-                let wave = (0.8 * (x * cos + y * sin) + phase).sin();
+                let wave = (0.5 * (x * cos + y * sin)).sin();
                 let noise = f64::from(draws.below(60)) - 30.0;
                 record.push((128.0 + 80.0 * wave + noise) as u8);
             }

@@ -160,6 +160,16 @@ fn retrieval() {
         &errors,
         &["no retrieval data in DIR", "new_aan_pairs.test.tsv"],
     );
+    assert!(!report.to_string().contains("no line end"), "{report}");
+    // Cut in its very last text.
+    let cut = &common::pairs(2)[..common::pairs(2).len() - 3];
+    fs::write(folder.join(file_name(Split::Dev)), cut).unwrap();
+    let report = check(Task::Retrieval, dir.path());
+    let warnings = messages(&report, Severity::Warning, dir.path());
+    assert_some(
+        &warnings,
+        &["new_aan_pairs.eval.tsv: the last line has no line end"],
+    );
 }
 
 #[test]

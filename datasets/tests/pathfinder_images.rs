@@ -225,9 +225,9 @@ fn threads_and_earlier_images_change_nothing() {
 #[test]
 fn the_contact_sheet_is_up_to_date() {
     const COLUMNS: usize = 4;
-    const CELL: usize = 128;
+    const CELL: usize = 256;
     const GAP: usize = 4;
-    let sizes = [Size::N32, Size::N64, Size::N128];
+    let sizes = Size::ALL;
     let (width, height) = (
         2 * COLUMNS * (CELL + GAP) + 3 * GAP,
         sizes.len() * (CELL + GAP) + GAP,

@@ -121,6 +121,13 @@ pub(super) fn retrieval(path: &Path, report: &mut Report) {
                 report.place = data.path().parent().map(Path::to_owned);
                 summarise(report, split, data.labels(), data.line_lengths(), 2);
                 count(report, split, data.len() + data.skipped(), published);
+                if data.has_open_end() {
+                    report.warning(format!(
+                        "{}: the last line has no line end, as if the file were cut off in it. If \
+                         this is meant to be the published data, unpack or copy it again",
+                        data.path().display()
+                    ));
+                }
                 if data.skipped() > 0 {
                     report.warning(format!(
                         "{}: {} pairs have an empty document and are left out",

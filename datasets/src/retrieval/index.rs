@@ -78,6 +78,8 @@ pub(super) struct Index {
     pub labels: Vec<u8>,
     /// Lines one of whose documents is empty.
     pub skipped: usize,
+    /// Whether the last line has no end: what its last document lacks, nobody can tell.
+    pub has_open_end: bool,
 }
 
 impl Index {
@@ -97,7 +99,8 @@ impl Index {
                 (done, searched, line) = (end + 1, end + 1, line + 1);
             }
             if is_last {
-                if done < text.len() {
+                index.has_open_end = done < text.len();
+                if index.has_open_end {
                     index.add(path, line, start + done as u64, &text[done..], false)?;
                 }
                 break;

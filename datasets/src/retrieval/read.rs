@@ -110,6 +110,11 @@ impl Retrieval {
         &self.index.labels
     }
 
+    /// Whether the last line has no end: the file may have been cut off in its last document.
+    pub(crate) fn has_open_end(&self) -> bool {
+        self.index.has_open_end
+    }
+
     /// The number of bytes of each pair's line.
     pub(crate) fn line_lengths(&self) -> impl ExactSizeIterator<Item = usize> {
         self.index.lengths.iter().map(|&length| length as usize)

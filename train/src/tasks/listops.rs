@@ -39,8 +39,8 @@ pub fn protocol() -> Protocol {
         },
         tokenizer: Some(Tokenizer::Brackets),
         difficulty: None,
-        about_data: "Making it takes 661 MB. A folder with the published `lra_release` in it \
-                     serves too."
+        about_data: "Making it takes 661 MB. The published `lra_release.gz` and a folder with \
+                     `lra_release` in it serve, too."
             .to_owned(),
         is_prepared: |data| listops::is_prepared(&data.dir),
         generate: Some(make),

@@ -64,8 +64,8 @@ fn protocol(size: Size, is_prepared: fn(&DataConfig) -> bool, generate: Generato
         about_data: format!(
             "200000 images are made, as published; `ls-train generate {} --count N` makes fewer. \
              What is made stays when it is stopped. Packed to train from they take another {:.1} GB \
-             (in the folder `packed`, or --set cache=DIR). A folder with the published \
-             `lra_release` in it serves too.",
+             (in the folder `packed`, or --set cache=DIR). The published `lra_release.gz` \
+             and a folder with `lra_release` in it serve, too.",
             size.task(),
             200_000.0 * size.tokens() as f64 / 1e9
         ),

@@ -31,8 +31,8 @@ pub fn protocol() -> Protocol {
         tokenizer: None,
         difficulty: None,
         about_data: "It is part of the Long Range Arena's archive: `ls-train fetch retrieval` \
-                     downloads it (8 GB) while its address lasts. The folder tsv_data and one with \
-                     lra_release in it serve as they are."
+                     downloads it (8 GB) while its address lasts. The archive, the folder tsv_data \
+                     and one with lra_release in it serve as they are."
             .to_owned(),
         is_prepared: |data| retrieval::is_prepared(&data.dir),
         generate: None,
