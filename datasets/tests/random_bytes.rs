@@ -61,15 +61,11 @@ fn read_all(bytes: &[u8], dir: &Path) {
         let _ = drain(Text::open(path, Split::Train));
         let _ = drain(Image::open(path, Split::Train, Protocol::Tfds));
         let _ = drain(Image::open(path, Split::Test, Protocol::S4));
+        let _ = drain(ListOps::open(path, Split::Train, Tokenizer::Legacy));
+        let _ = drain(Retrieval::open(path, Split::Train));
+        let easy = Difficulty::Easy;
+        let _ = drain(Pathfinder::open(path, Size::N32, easy, Split::Test));
     }
-    let _ = drain(ListOps::open(dir, Split::Train, Tokenizer::Legacy));
-    let _ = drain(Retrieval::open(dir, Split::Train));
-    let _ = drain(Pathfinder::open(
-        dir,
-        Size::N32,
-        Difficulty::Easy,
-        Split::Test,
-    ));
     for task in Task::ALL {
         let _ = check(task, dir).to_string();
     }
@@ -88,8 +84,26 @@ fn real() -> Vec<Vec<u8>> {
         b"Source\tTarget\n[MAX 1 2 [MIN 3 4 ] ]\t3\n".to_vec(),
         common::gzip(&common::tar(&common::reviews())),
         common::tar(&common::python_batches(1)),
+        common::tar(&released(png::encode(32, 32, &pixels))),
         b"\x93NUMPY\x01\x00\x3f\x00{'descr': '|S1', 'fortran_order': False, 'shape': (1, 4), }    \n0101".to_vec(),
     ]
+}
+
+/// Files of three tasks as they lie in `lra_release.gz`.
+fn released(image: Vec<u8>) -> common::Files {
+    let place = "lra_release/lra_release";
+    let images = format!("{place}/pathfinder32/curv_baseline");
+    let metadata = "imgs/0 sample_0.png 0 1 1.0 6 2 2 0.5 1 1\n".repeat(10);
+    let expression = b"Source\tTarget\n[MAX 1 2 [MIN 3 4 ] ]\t3\n".to_vec();
+    let named = [
+        ("listops-1000/basic_train.tsv", expression),
+        ("tsv_data/new_aan_pairs.train.tsv", common::pairs(2)),
+    ];
+    let named = named.map(|(name, bytes)| (format!("{place}/{name}"), bytes));
+    let mut files = named.to_vec();
+    files.push((format!("{images}/metadata/0.npy"), metadata.into_bytes()));
+    files.push((format!("{images}/imgs/0/sample_0.png"), image));
+    files
 }
 
 proptest! {
@@ -103,7 +117,7 @@ proptest! {
 
     #[test]
     fn damaged_files_are_refused_or_read(
-        which in 0usize..9,
+        which in 0usize..10,
         damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
         is_cut: bool,

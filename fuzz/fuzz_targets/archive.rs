@@ -9,6 +9,9 @@ use libfuzzer_sys::fuzz_target;
 use transformer_ls_datasets::Split;
 use transformer_ls_datasets::fetch::unpack;
 use transformer_ls_datasets::image::{Image, Protocol};
+use transformer_ls_datasets::listops::{ListOps, Tokenizer};
+use transformer_ls_datasets::pathfinder::{Difficulty, Pathfinder, Size};
+use transformer_ls_datasets::retrieval::Retrieval;
 use transformer_ls_datasets::text::Text;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -22,6 +25,10 @@ fuzz_target!(|bytes: &[u8]| {
         }
         let _ = Text::open(&path, Split::Train);
         let _ = Image::open(&path, Split::Test, Protocol::S4);
+        let _ = ListOps::open(&path, Split::Train, Tokenizer::Legacy);
+        let _ = Retrieval::open(&path, Split::Test);
+        let hard = Difficulty::Hard;
+        let _ = Pathfinder::open(&path, Size::N32, hard, Split::Train);
         let into = dir.path().join("into/below");
         let _ = unpack(&path, "train", &into, &|_| {}, &|| false);
         // Nothing is unpacked beside the folder.
