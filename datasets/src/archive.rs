@@ -37,8 +37,9 @@ impl Entry<'_> {
         Ok(bytes)
     }
 
-    /// Writes it elsewhere, a piece at a time; how many bytes it has.
-    pub fn copy_to(self, copy: &mut impl Write) -> Result<u64, DatasetError> {
+    /// Writes it elsewhere, to a file in the folder `into`, a piece at a time; how many bytes it
+    /// has.
+    pub fn copy_to(self, copy: &mut impl Write, into: &Path) -> Result<u64, DatasetError> {
         let mut buffer = vec![0; 1 << 16];
         let mut length = 0;
         loop {
@@ -49,7 +50,7 @@ impl Entry<'_> {
                 return Ok(length);
             }
             copy.write_all(&buffer[..read])
-                .map_err(DatasetError::io("copy files out of", self.archive))?;
+                .map_err(DatasetError::io("copy files of the archive to", into))?;
             length += read as u64;
         }
     }
@@ -82,7 +83,8 @@ pub(crate) fn each_file(
 /// Visits the regular files of a tar archive in order, until told to stop.
 ///
 /// Which files are wanted is asked first, with the file's path in the archive; others are passed
-/// over. An archive that was visited to its end was whole: gzip's checksum is looked at. `watch` is
+/// over. An archive that was visited to its end was whole: gzip's checksum is looked at, and tar's
+/// end where it is not gzipped. `watch` is
 /// told how many bytes of the archive were read; its error ends the visit.
 ///
 /// # Errors
@@ -90,7 +92,7 @@ pub(crate) fn each_file(
 pub(crate) fn each_entry(
     path: &Path,
     watch: &dyn Fn(u64) -> io::Result<()>,
-    wanted: impl Fn(&str) -> bool,
+    mut wanted: impl FnMut(&str) -> bool,
     mut visit: impl FnMut(&str, Entry) -> Result<ControlFlow<()>, DatasetError>,
 ) -> Result<(), DatasetError> {
     let mut file = File::open(path).map_err(DatasetError::io("open", path))?;
@@ -114,13 +116,20 @@ pub(crate) fn each_entry(
     let mut archive = tar::Archive::new(&mut reader);
     for entry in archive.entries().map_err(&damaged)? {
         let mut entry = entry.map_err(&damaged)?;
-        if !entry.header().entry_type().is_file() {
+        let kind = entry.header().entry_type();
+        let is_link = kind.is_hard_link() || kind.is_symlink() || kind.is_gnu_sparse();
+        if !kind.is_file() && !is_link {
             continue;
         }
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let name = name.strip_prefix("./").unwrap_or(&name);
+        let parts = name.split('/').filter(|part| !matches!(*part, "" | "."));
+        let name = &parts.collect::<Vec<_>>().join("/");
         if !wanted(name) {
             continue;
+        }
+        if is_link {
+            let name = name.clone();
+            return Err(DatasetError::bad_file(path)(FileProblem::Link { name }));
         }
         let entry = Entry {
             archive: path,
@@ -133,7 +142,23 @@ pub(crate) fn each_entry(
         }
     }
     io::copy(&mut reader, &mut io::sink()).map_err(&damaged)?;
+    if !is_gzip && !has_end(path)? {
+        let cause = "it ends too early".to_owned();
+        return Err(DatasetError::bad_file(path)(FileProblem::Archive { cause }));
+    }
     Ok(())
+}
+
+/// Whether a tar ends with a block of zeros, as all do. One that was cut off between two files is
+/// like a whole one otherwise.
+fn has_end(path: &Path) -> Result<bool, DatasetError> {
+    let mut block = [1; 512];
+    let mut file = File::open(path).map_err(DatasetError::io("open", path))?;
+    let read = file
+        .seek(io::SeekFrom::End(-512))
+        .and_then(|_| file.read_exact(&mut block));
+    read.map_err(damaged(path))?;
+    Ok(block == [0; 512])
 }
 
 /// A file, and somebody who is told how much of it was read.

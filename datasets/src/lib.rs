@@ -42,6 +42,7 @@ pub mod check;
 pub mod draws;
 mod error;
 pub mod fetch;
+mod files;
 pub mod image;
 pub mod listops;
 mod npy;

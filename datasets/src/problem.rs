@@ -72,13 +72,13 @@ pub enum FileProblem {
         side: usize,
     },
 
-    /// A picture of another difficulty.
+    /// Pictures of another difficulty.
     #[error(
-        "the image is {found} ({} paddles, by its metadata), but {wanted} ones were asked for: \
-         add --difficulty {found}, or name the folder {}", .found.contour_length(), .wanted.folder()
+        "the images are {found} ({} paddles), but {wanted} ones were asked for: train on them with \
+         --difficulty {found}, or name the folder {}", .found.contour_length(), .wanted.folder()
     )]
     Difficulty {
-        /// What the metadata says.
+        /// What there is.
         found: Difficulty,
         /// What was asked for.
         wanted: Difficulty,
@@ -111,6 +111,30 @@ pub enum FileProblem {
     /// A file of an archive or folder is missing.
     #[error("{name} is missing: unpack or download it again, completely")]
     Missing {
+        /// The file.
+        name: String,
+    },
+
+    /// An archive holds two folders with the files of a task.
+    #[error(
+        "it holds the files of {task} twice, in {folder:?} and in {other:?}: unpack the one that is \
+         meant, and name its folder"
+    )]
+    Twice {
+        /// The task.
+        task: String,
+        /// One folder.
+        folder: String,
+        /// The other one.
+        other: String,
+    },
+
+    /// A file in an archive whose contents are elsewhere.
+    #[error(
+        "{name} is only a link in it, or a sparse file: make the archive again with \
+         `tar --dereference --hard-dereference`, without --sparse"
+    )]
+    Link {
         /// The file.
         name: String,
     },

@@ -1,23 +1,26 @@
 //! The Long Range Arena's archive, `lra_release.gz`, read where it lies.
 //!
 //! An archive is read from its start to its end, and training wants samples in any order. So the
-//! files of one task are copied out of it, into a file without a name that is gone when nobody
-//! uses it any more, however the process ends. [`cached`](crate::cache::cached) packs the samples
-//! from there; a second start does not read the archive at all.
+//! files of one task are copied out of it, into a temporary file that is gone when nobody uses it
+//! any more, however the process ends. [`cached`](crate::cache::cached) packs the samples from
+//! there; later starts take those, as long as the archive is there and the same.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::archive::{each_entry, inside, is_archive};
 use crate::check::Task;
+use crate::files::Source;
 use crate::pathfinder::{Difficulty, Size, folder};
 use crate::problem::FileProblem;
-use crate::read_at::{Section, read_at};
 use crate::{DatasetError, Split, listops, retrieval};
 
 /// The archive's published name. It is a tar, too.
@@ -26,7 +29,7 @@ const NAME: &str = "lra_release.gz";
 const STEP: u64 = 4 << 20;
 
 /// The archive that `path` names: itself, or one that lies in it under the published name.
-fn find(path: &Path) -> Option<PathBuf> {
+pub(crate) fn find(path: &Path) -> Option<PathBuf> {
     let is_release = |path: &PathBuf| {
         is_archive(path) || path.file_name().is_some_and(|name| name == NAME) && path.is_file()
     };
@@ -54,6 +57,8 @@ pub fn archive_of(task: Task, difficulty: Difficulty, dir: &Path) -> Option<Path
 #[derive(Debug)]
 pub struct Release {
     archive: PathBuf,
+    /// Size and date of the archive that was read.
+    state: State,
     /// The path in the archive of the folder with the files.
     folder: String,
     /// The files, one after the other.
@@ -62,33 +67,38 @@ pub struct Release {
     parts: HashMap<String, Range<u64>>,
 }
 
+type State = (u64, Option<SystemTime>);
+
+fn state(archive: &Path) -> Result<State, DatasetError> {
+    let file = fs::metadata(archive).map_err(DatasetError::io("read", archive))?;
+    Ok((file.len(), file.modified().ok()))
+}
+
 impl Release {
     /// Reads an archive, gzipped or not, through once, and copies the files of `task` out of it.
     ///
     /// Of several folders with the task's files the one inside most folders `lra_release` is taken,
-    /// as everybody does. Of Pathfinder's images those of `difficulty` are. The copy lies beside
-    /// the archive or, where nothing can be written there, in the system's temporary folder.
+    /// as everybody does. Of Pathfinder's images those of `difficulty` are. The copy lies in `near`
+    /// (or the folder above it that exists) or, where nothing can be written there, in the system's
+    /// temporary folder.
     ///
     /// `progress` is told now and then how many bytes of how many of the archive were read;
     /// `cancelled` is asked many times a second.
     ///
     /// # Errors
-    /// [`DatasetError::BadFile`] for a damaged archive, or one without the task's files;
-    /// [`DatasetError::Cancelled`]; [`DatasetError::Io`].
+    /// [`DatasetError::BadFile`] for a damaged archive, one without the task's files, or with two
+    /// folders of them; [`DatasetError::Cancelled`]; [`DatasetError::Io`].
     pub fn read(
         archive: &Path,
         task: Task,
         difficulty: Difficulty,
+        near: &Path,
         progress: &dyn Fn(u64, u64),
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Self, DatasetError> {
-        let size = fs::metadata(archive).map_err(DatasetError::io("read", archive))?;
-        let copying = || DatasetError::io("copy files out of", archive);
-        let beside = archive.parent().filter(|p| !p.as_os_str().is_empty());
-        let file = tempfile::tempfile_in(beside.unwrap_or(Path::new(".")));
-        let file = file.or_else(|_| tempfile::tempfile()).map_err(copying())?;
+        let state = state(archive)?;
+        let (file, into) = temporary(near)?;
         let mut copy = BufWriter::with_capacity(1 << 20, file);
-        let mut files: Vec<(String, usize, Range<u64>)> = Vec::new();
         let (end, told) = (Cell::new(0), Cell::new(0));
         let watch = |read| {
             if cancelled() {
@@ -96,19 +106,21 @@ impl Release {
             }
             if read >= told.get() + STEP {
                 told.set(read);
-                progress(read, size.len());
+                progress(read, state.0);
             }
             Ok(())
         };
+        let found = RefCell::new(Found::default());
         let visited = each_entry(
             archive,
             &watch,
-            |name| folder_of(task, difficulty, name).is_some(),
+            |name| found.borrow_mut().wants(task, difficulty, name),
             |name, entry| {
                 let start = end.get();
-                end.set(start + entry.copy_to(&mut copy)?);
-                let folder = folder_of(task, difficulty, name).unwrap_or(0);
-                files.push((name.to_owned(), folder, start..end.get()));
+                end.set(start + entry.copy_to(&mut copy, &into)?);
+                if let Member::Of { folder, name } = member(task, difficulty, name) {
+                    found.borrow_mut().add(folder, name, start..end.get());
+                }
                 Ok(ControlFlow::Continue(()))
             },
         );
@@ -116,219 +128,209 @@ impl Release {
             return Err(DatasetError::Cancelled);
         }
         visited?;
-        let file = copy.into_inner();
-        let file = file.map_err(|error| copying()(error.into_error()))?;
-        let folders = files.iter().map(|(name, folder, _)| &name[..*folder]);
-        let depth = |folder: &str| folder.split('/').filter(|f| *f == "lra_release").count();
-        // The first of equals.
-        let best = folders.rev().max_by_key(|folder| depth(folder));
-        let Some(folder) = best.map(str::to_owned) else {
-            let name = format!("{task}'s data");
-            return Err(DatasetError::bad_file(archive)(FileProblem::Missing {
-                name,
-            }));
-        };
-        let parts = files.into_iter().filter_map(|(name, length, range)| {
-            let own = name[..length] == folder;
-            own.then(|| (name[length..].trim_start_matches('/').to_owned(), range))
-        });
+        let file = copy.into_inner().map_err(|error| {
+            DatasetError::io("copy files of the archive to", &into)(error.into_error())
+        })?;
+        let (folder, parts) = found
+            .into_inner()
+            .best(task, difficulty)
+            .map_err(|problem| DatasetError::bad_file(archive)(problem))?;
         Ok(Self {
             archive: archive.to_owned(),
-            parts: parts.collect(),
+            state,
             folder,
+            parts,
             file: Arc::new(file),
         })
     }
 
-    fn part(&self, name: &str) -> Result<Range<u64>, DatasetError> {
+    /// Samples that are packed from here are named after the archive as it is then.
+    pub(crate) fn is_unchanged(&self) -> Result<(), DatasetError> {
+        if state(&self.archive)? == self.state {
+            return Ok(());
+        }
+        Err(DatasetError::bad_file(&self.archive)(FileProblem::Changed))
+    }
+
+    pub(crate) fn place(&self) -> PathBuf {
+        inside(&self.archive, &self.folder)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        inside(&self.place(), name)
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        self.parts.keys()
+    }
+
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// Where in the file a part is.
+    pub(crate) fn part(&self, name: &str) -> Result<Range<u64>, DatasetError> {
         let part = self.parts.get(name).cloned();
         part.ok_or_else(|| {
             let name = self.path(name).display().to_string();
             DatasetError::bad_file(&self.archive)(FileProblem::Missing { name })
         })
     }
+}
 
-    fn path(&self, name: &str) -> PathBuf {
-        inside(&inside(&self.archive, &self.folder), name)
+/// A temporary file, and the folder that it is in.
+fn temporary(near: &Path) -> Result<(File, PathBuf), DatasetError> {
+    let mut folders = near.ancestors().filter(|p| !p.as_os_str().is_empty());
+    let folder = folders.find(|folder| folder.is_dir());
+    let folder = folder.unwrap_or(Path::new(".")).to_owned();
+    let is_read_only = |cause: &io::Error| {
+        matches!(
+            cause.kind(),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+        )
+    };
+    let made = tempfile::tempfile_in(&folder).map(|file| (file, folder.clone()));
+    let (made, folder) = match made {
+        Err(cause) if is_read_only(&cause) => {
+            let folder = env::temp_dir();
+            let made = tempfile::tempfile_in(&folder).map(|file| (file, folder.clone()));
+            (made, folder)
+        }
+        made => (made, folder),
+    };
+    made.map_err(DatasetError::io("copy files of the archive to", &folder))
+}
+
+/// What was found in an archive so far.
+#[derive(Default)]
+struct Found {
+    /// The task's files, by their folder and by their path from it.
+    folders: BTreeMap<String, HashMap<String, Range<u64>>>,
+    /// The most folders `lra_release` that a folder is in.
+    deepest: usize,
+    /// A file of another difficulty.
+    other: Option<Difficulty>,
+}
+
+impl Found {
+    fn wants(&mut self, task: Task, difficulty: Difficulty, name: &str) -> bool {
+        match member(task, difficulty, name) {
+            Member::Of { folder, .. } => depth(folder) >= self.deepest,
+            Member::OfOther(difficulty) => {
+                self.other = Some(difficulty);
+                false
+            }
+            Member::No => false,
+        }
+    }
+
+    fn add(&mut self, folder: &str, name: &str, part: Range<u64>) {
+        if is_sign(name) {
+            self.deepest = self.deepest.max(depth(folder));
+        }
+        let parts = self.folders.entry(folder.to_owned()).or_default();
+        parts.insert(name.to_owned(), part);
+    }
+
+    /// The folder that is meant, and its files.
+    fn best(
+        self,
+        task: Task,
+        difficulty: Difficulty,
+    ) -> Result<(String, HashMap<String, Range<u64>>), FileProblem> {
+        let mut best = self.folders.into_iter().filter(|(folder, parts)| {
+            depth(folder) == self.deepest && parts.keys().any(|name| is_sign(name))
+        });
+        match (best.next(), best.next(), self.other) {
+            (Some(only), None, _) => Ok(only),
+            (Some((folder, _)), Some((other, _)), _) => Err(FileProblem::Twice {
+                task: task.to_string(),
+                folder,
+                other,
+            }),
+            (None, _, Some(found)) => Err(FileProblem::Difficulty {
+                found,
+                wanted: difficulty,
+            }),
+            (None, _, None) => Err(FileProblem::Missing {
+                name: format!("{task}'s data"),
+            }),
+        }
     }
 }
 
-/// How much of the path of a file in an archive is the folder that the task's files are below, if
-/// it is a file of the task.
-fn folder_of(task: Task, difficulty: Difficulty, name: &str) -> Option<usize> {
-    let parent = |name: &str| name.rfind('/').unwrap_or(0);
-    let is_split = |file_name: fn(Split) -> &'static str| {
-        let name = name.rsplit('/').next().unwrap_or(name);
-        Split::ALL.into_iter().any(|split| file_name(split) == name)
+/// Whether a file shows that its folder is a task's, and is not only welcome there.
+fn is_sign(name: &str) -> bool {
+    name.ends_with(".tsv") || name.ends_with(".npy")
+}
+
+fn depth(folder: &str) -> usize {
+    folder.split('/').filter(|f| *f == "lra_release").count()
+}
+
+/// What a file in an archive is to a task.
+enum Member<'a> {
+    /// One of its files: the folder with all of them, and the path from there.
+    Of {
+        folder: &'a str,
+        name: &'a str,
+    },
+    /// An image of another difficulty.
+    OfOther(Difficulty),
+    No,
+}
+
+fn member(task: Task, difficulty: Difficulty, path: &str) -> Member<'_> {
+    let (parent, file_name) = path.rsplit_once('/').unwrap_or(("", path));
+    let of_split = |names: fn(Split) -> &'static str| {
+        let mut splits = Split::ALL.into_iter();
+        match splits.any(|split| names(split) == file_name) {
+            true => Member::Of {
+                folder: parent,
+                name: file_name,
+            },
+            false => Member::No,
+        }
     };
     match task {
-        Task::ListOps => is_split(listops::file_name).then(|| parent(name)),
-        Task::Retrieval => is_split(retrieval::file_name).then(|| parent(name)),
+        Task::ListOps => of_split(listops::file_name),
+        Task::Retrieval => of_split(retrieval::file_name),
         Task::Pathfinder(size) => {
-            let folder = image_folder(name)?;
-            let is_other = |part: &str| {
-                Size::ALL
-                    .iter()
-                    .any(|other| *other != size && other.folder() == part)
-                    || Difficulty::ALL
-                        .iter()
-                        .any(|other| *other != difficulty && other.folder() == part)
+            let Some(folder) = image_folder(parent, file_name) else {
+                return Member::No;
             };
-            let below = &name[..folder];
-            (!below.split('/').any(is_other)).then_some(folder)
+            let is = |own: &'static str| folder.split('/').any(|part| part == own);
+            let mut sizes = Size::ALL.into_iter();
+            if sizes.any(|other| other != size && is(other.folder())) {
+                return Member::No;
+            }
+            let mut difficulties = Difficulty::ALL.into_iter();
+            match difficulties.find(|other| *other != difficulty && is(other.folder())) {
+                Some(other) => Member::OfOther(other),
+                None => Member::Of {
+                    folder,
+                    name: path[folder.len()..].trim_start_matches('/'),
+                },
+            }
         }
-        Task::Text | Task::Image => None,
+        Task::Text | Task::Image => Member::No,
     }
 }
 
-/// How much of a path is the folder with `metadata` and `imgs`.
-fn image_folder(name: &str) -> Option<usize> {
-    let mut parents = Path::new(name).ancestors().skip(1);
-    let is_there = |folder: &Path, name: &str| folder.file_name().is_some_and(|own| own == name);
-    let folder = if name.ends_with(".npy") {
-        let parent = parents.next()?;
-        is_there(parent, folder::METADATA).then(|| parent.parent())?
-    } else if name.ends_with(".png") {
-        let parent = parents.nth(1)?;
-        is_there(parent, folder::IMAGES).then(|| parent.parent())?
+/// The folder with `metadata` and `imgs` that a file is below.
+fn image_folder<'a>(parent: &'a str, file_name: &str) -> Option<&'a str> {
+    /// What is above a folder of a name.
+    fn above<'a>(path: &'a str, name: &str) -> Option<&'a str> {
+        let (above, last) = path.rsplit_once('/').unwrap_or(("", path));
+        (last == name).then_some(above)
+    }
+    if file_name.ends_with(".npy") {
+        above(parent, folder::METADATA)
+    } else if file_name.ends_with(".png") {
+        let (images, _batch) = parent.rsplit_once('/')?;
+        above(images, folder::IMAGES)
     } else {
-        let parent = parents.next()?;
-        let own = Path::new(name).file_name()?;
-        (own == folder::ORIGIN || own == folder::UNFINISHED).then_some(Some(parent))?
-    };
-    Some(folder?.as_os_str().len())
-}
-
-/// The files below a folder, on the disk or in an archive.
-#[derive(Clone, Debug)]
-pub(crate) enum Files {
-    Folder(PathBuf),
-    Release(Arc<Release>),
-}
-
-impl Files {
-    /// The folder; of an archive as [`inside`] has it.
-    pub fn place(&self) -> PathBuf {
-        match self {
-            Files::Folder(folder) => folder.clone(),
-            Files::Release(release) => inside(&release.archive, &release.folder),
-        }
-    }
-
-    /// A file's path, for messages.
-    pub fn path(&self, name: &str) -> PathBuf {
-        match self {
-            Files::Folder(folder) => folder.join(name),
-            Files::Release(release) => release.path(name),
-        }
-    }
-
-    pub fn holds(&self, name: &str) -> bool {
-        match self {
-            Files::Folder(folder) => folder.join(name).exists(),
-            Files::Release(release) => release.parts.contains_key(name),
-        }
-    }
-
-    pub fn length(&self, name: &str) -> Result<u64, DatasetError> {
-        match self {
-            Files::Folder(folder) => {
-                let path = folder.join(name);
-                let file = fs::metadata(&path).map_err(DatasetError::io("read", &path))?;
-                Ok(file.len())
-            }
-            Files::Release(release) => release.part(name).map(|part| part.end - part.start),
-        }
-    }
-
-    pub fn read(&self, name: &str) -> Result<Vec<u8>, DatasetError> {
-        let path = self.path(name);
-        match self {
-            Files::Folder(_) => fs::read(&path),
-            Files::Release(release) => {
-                let part = release.part(name)?;
-                let mut bytes = vec![0; (part.end - part.start) as usize];
-                read_at(&release.file, &mut bytes, part.start).map(|()| bytes)
-            }
-        }
-        .map_err(DatasetError::io("read", &path))
-    }
-
-    /// A file to read from, some of it at a time.
-    pub fn section(&self, name: &str) -> Result<Section, DatasetError> {
-        match self {
-            Files::Folder(folder) => {
-                let path = folder.join(name);
-                let file = File::open(&path).map_err(DatasetError::io("open", &path))?;
-                let length = file.metadata().map_err(DatasetError::io("read", &path))?;
-                Ok(Section::new(Arc::new(file), 0..length.len()))
-            }
-            Files::Release(release) => Ok(Section::new(release.file.clone(), release.part(name)?)),
-        }
-    }
-
-    /// The names of the files directly in a folder below this one.
-    pub fn names_in(&self, folder: &str) -> Result<Vec<String>, DatasetError> {
-        match self {
-            Files::Folder(root) => {
-                let path = root.join(folder);
-                let entries = fs::read_dir(&path).map_err(DatasetError::io("read", &path))?;
-                let name = |entry: io::Result<fs::DirEntry>| {
-                    let name = entry.map_err(DatasetError::io("read", &path))?.file_name();
-                    Ok(name.to_string_lossy().into_owned())
-                };
-                entries.map(name).collect()
-            }
-            Files::Release(release) => {
-                let below = |name: &String| {
-                    let rest = name.strip_prefix(folder)?.strip_prefix('/')?;
-                    (!rest.contains('/')).then(|| rest.to_owned())
-                };
-                Ok(release.parts.keys().filter_map(below).collect())
-            }
-        }
-    }
-}
-
-/// Where a task's files are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    Folder(PathBuf),
-    Archive(PathBuf),
-}
-
-impl Source {
-    /// The first of the folders that holds any of the files, else the archive that `dir` names.
-    pub fn find(dir: &Path, places: Vec<PathBuf>, holds: impl Fn(&Path) -> bool) -> Option<Source> {
-        let folder = places.into_iter().find(|place| holds(place));
-        let archive = || find(dir).map(Source::Archive);
-        folder.map(Source::Folder).or_else(archive)
-    }
-
-    /// Whether there is a file of a name. What is in an archive, nobody knows before it is read.
-    pub fn holds(&self, name: &str) -> bool {
-        match self {
-            Source::Folder(folder) => folder.join(name).is_file(),
-            Source::Archive(_) => true,
-        }
-    }
-
-    /// What is read to have the file of a name.
-    pub fn file(&self, name: &str) -> PathBuf {
-        match self {
-            Source::Folder(folder) => folder.join(name),
-            Source::Archive(path) => path.clone(),
-        }
-    }
-
-    /// The files; those of an archive are copied out of it, with nobody watching.
-    pub fn files(self, task: Task, difficulty: Difficulty) -> Result<Files, DatasetError> {
-        Ok(match self {
-            Source::Folder(folder) => Files::Folder(folder),
-            Source::Archive(path) => {
-                let release = Release::read(&path, task, difficulty, &|_, _| {}, &|| false)?;
-                Files::Release(Arc::new(release))
-            }
-        })
+        let is_origin = file_name == folder::ORIGIN || file_name == folder::UNFINISHED;
+        is_origin.then_some(parent)
     }
 }

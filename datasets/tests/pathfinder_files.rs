@@ -330,8 +330,8 @@ fn what_is_wrong_is_named() {
         ),
         (
             &line("imgs/10 sample_1.png 1 1 1.0 14 4 2 0.5 1 1"),
-            "DIR/imgs/10/sample_1.png: the image is hard (14 paddles, by its metadata), but easy \
-             ones were asked for: add --difficulty hard, or name the folder curv_baseline",
+            "DIR/imgs/10/sample_1.png: the images are hard (14 paddles), but easy ones were asked for: \
+             train on them with --difficulty hard, or name the folder curv_baseline",
         ),
         (
             &line("imgs/10 sample_77.png 1 1 1.0 6 2 2 0.5 1 1"),

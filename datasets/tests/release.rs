@@ -151,11 +151,19 @@ fn the_archive_has_the_samples_of_its_folders() {
     // No file is left of what was copied out, even while it is in use.
     #[cfg(unix)]
     assert_eq!(names(&packed), [archive.clone()]);
-    // What is unpacked beside it is taken instead.
+    // What is unpacked beside it is taken instead, once it is complete.
     fs::create_dir(packed.join("tsv_data")).unwrap();
-    fs::write(packed.join("tsv_data/new_aan_pairs.train.tsv"), pairs(2)).unwrap();
+    for split in Split::ALL {
+        let found = archive_of(Task::Retrieval, Difficulty::Hard, &packed);
+        assert_eq!(found, Some(archive.clone()));
+        assert_eq!(Retrieval::open(&packed, Split::Train).unwrap().len(), 12);
+        let path = packed.join("tsv_data").join(retrieval::file_name(split));
+        fs::write(path, pairs(2)).unwrap();
+    }
     assert_eq!(archive_of(Task::Retrieval, Difficulty::Hard, &packed), None);
     assert_eq!(Retrieval::open(&packed, Split::Train).unwrap().len(), 2);
+    fs::remove_file(&archive).unwrap();
+    fs::remove_file(packed.join("tsv_data/new_aan_pairs.eval.tsv")).unwrap();
     let error = without(&packed, Retrieval::open(&packed, Split::Dev).unwrap_err());
     assert!(error.starts_with("no retrieval data in DIR"), "{error}");
     assert!(!retrieval::is_prepared(&packed));
@@ -186,7 +194,7 @@ fn other_archives_serve_too() {
     // By the images' own metadata, not by a folder's name.
     let error = Pathfinder::open(&place, Size::N32, Difficulty::Easy, Split::Train).unwrap_err();
     assert!(
-        error.to_string().contains("add --difficulty hard"),
+        error.to_string().contains("with --difficulty hard"),
         "{error}"
     );
 }
@@ -199,7 +207,8 @@ fn one_reading_serves_all_splits_and_a_packed_start_none() {
     let told = Cell::new((0, 0));
     let progress = |done, total| told.set((done, total));
     let hard = Difficulty::Hard;
-    let read = Release::read(&archive, Task::Retrieval, hard, &progress, &|| false);
+    let near = dir.path();
+    let read = Release::read(&archive, Task::Retrieval, hard, near, &progress, &|| false);
     let release = Arc::new(read.unwrap());
     let cache = dir.path().join("cache");
     for (split, count) in Split::ALL.into_iter().zip([12, 4, 5]) {
@@ -218,7 +227,12 @@ fn one_reading_serves_all_splits_and_a_packed_start_none() {
     write_archive(&archive, &files);
     let key = retrieval::cache_key(dir.path(), Split::Train).unwrap();
     assert!(!is_packed(&cache, &key).unwrap());
-    let stopped = Release::read(&archive, Task::ListOps, hard, &|_, _| {}, &|| true);
+    // What was read of the one is not packed for the other.
+    let open = || Retrieval::from_release(&release, Split::Train);
+    let mixed = cached(&cache, &key, open, &|_, _| {}, &|| false).unwrap_err();
+    assert!(mixed.to_string().contains("has changed"), "{mixed}");
+    assert!(!is_packed(&cache, &key).unwrap());
+    let stopped = Release::read(&archive, Task::ListOps, hard, near, &|_, _| {}, &|| true);
     assert!(matches!(stopped, Err(DatasetError::Cancelled)));
     // A small archive is read at once: nothing is told of it in between.
     assert_eq!(told.get(), (0, 0));
@@ -303,5 +317,88 @@ fn it_is_checked_where_it_lies() {
             .to_string()
             .contains("pathfinder64's data is missing"),
         "{report}"
+    );
+}
+
+fn open_images(path: &Path, files: &Files) -> Result<usize, String> {
+    fs::write(path, common::tar(files)).unwrap();
+    let data = Pathfinder::open(path, Size::N32, Difficulty::Hard, Split::Train);
+    data.map(|data| data.len())
+        .map_err(|error| without(path.parent().unwrap(), error))
+}
+
+/// Of folders that look alike, what is taken or said.
+#[test]
+fn the_folder_that_is_meant_is_found() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a.tar");
+    let hard = "lra_release/lra_release/pathfinder32/curv_contour_length_14";
+    let mut files = images(hard, 32, 14, 50);
+    // Generated ListOps data has a file of that name, too.
+    let other = "lra_release/lra_release/listops-1000/generated.json".to_owned();
+    files.insert(0, (other, b"{}".to_vec()));
+    assert_eq!(open_images(&path, &files), Ok(17));
+    // Leading slashes and dots are no other names.
+    let mut named = files.clone();
+    for (name, _) in &mut named {
+        *name = format!("./a/./{name}");
+    }
+    assert_eq!(open_images(&path, &named), Ok(17));
+    files.extend(images("lra_release/lra_release/other", 32, 14, 60));
+    let error = open_images(&path, &files).unwrap_err();
+    assert!(
+        error.starts_with("DIR/a.tar: it holds the files of pathfinder32 twice, in ")
+            && error.contains("lra_release/lra_release/other"),
+        "{error}"
+    );
+    let easy = images("pathfinder32/curv_baseline", 32, 6, 50);
+    let error = open_images(&path, &easy).unwrap_err();
+    assert!(
+        error.starts_with("DIR/a.tar: the images are easy (6 paddles), but hard ones were asked"),
+        "{error}"
+    );
+    let error = open_images(&path, &files[..1].to_vec()).unwrap_err();
+    assert!(
+        error.starts_with("DIR/a.tar: pathfinder32's data is missing"),
+        "{error}"
+    );
+    let report = check(Task::Pathfinder(Size::N32), &path);
+    assert!(!report.is_usable(), "{report}");
+}
+
+#[test]
+fn cut_and_linked_tars_are_refused() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a.tar");
+    let files = images("curv_contour_length_14", 32, 14, 50);
+    let open = || {
+        let data = Pathfinder::open(&path, Size::N32, Difficulty::Hard, Split::Train);
+        data.map(|data| data.len())
+            .map_err(|error| without(dir.path(), error))
+    };
+    // Cut where a file begins, this is a tar of fewer files but for its end.
+    let (all, fewer) = (common::tar(&files), common::tar(&files[..15].to_vec()));
+    fs::write(&path, &all[..fewer.len() - 1024]).unwrap();
+    let error = open().unwrap_err();
+    assert!(
+        error.contains("damaged or was not downloaded completely"),
+        "{error}"
+    );
+    fs::write(&path, &all).unwrap();
+    assert_eq!(open(), Ok(17));
+    let mut linked = all[..all.len() - 1024].to_vec();
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Link);
+    header.set_size(0);
+    let mut link = tar::Builder::new(Vec::new());
+    let name = "curv_contour_length_14/metadata/11.npy";
+    link.append_link(&mut header, name, "curv_contour_length_14/metadata/10.npy")
+        .unwrap();
+    linked.extend(link.into_inner().unwrap());
+    fs::write(&path, linked).unwrap();
+    let error = open().unwrap_err();
+    assert!(
+        error.starts_with(&format!("DIR/a.tar: {name} is only a link in it")),
+        "{error}"
     );
 }

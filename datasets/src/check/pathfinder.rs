@@ -6,10 +6,10 @@ use rayon::prelude::*;
 
 use super::{Report, Task};
 use crate::DatasetError;
+use crate::files::{Files, Source};
 use crate::pathfinder::folder::ORIGIN;
 use crate::pathfinder::{Difficulty, Entry, Size, folder, parse_metadata};
 use crate::problem::FileProblem;
-use crate::release::{Files, Source};
 
 /// Images of the published data, of each size and difficulty.
 const PUBLISHED: usize = 200_000;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use burn_dataset::Dataset;
 
 use super::{Report, Task};
+use crate::files::Files;
 use crate::image::{Image, Protocol};
 use crate::listops::{self, ListOps, Tokenizer};
 use crate::pathfinder::Difficulty;
-use crate::release::{Files, Release, archive_of};
+use crate::release::{Release, archive_of};
 use crate::retrieval::Retrieval;
 use crate::text::Text;
 use crate::{DatasetError, Split};
@@ -166,7 +167,8 @@ fn release(task: Task, path: &Path, report: &mut Report) -> Option<Option<Arc<Re
     let Some(archive) = archive_of(task, difficulty, path) else {
         return Some(None);
     };
-    match Release::read(&archive, task, difficulty, &|_, _| {}, &|| false) {
+    let near = archive.parent().unwrap_or(Path::new("."));
+    match Release::read(&archive, task, difficulty, near, &|_, _| {}, &|| false) {
         Ok(release) => Some(Some(Arc::new(release))),
         Err(error) => {
             report.error(error);

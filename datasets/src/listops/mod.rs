@@ -27,7 +27,7 @@ pub use tokens::{TokenError, Tokenizer, UnknownTokenizer};
 pub use tree::Tree;
 
 use crate::Split;
-use crate::release::Source;
+use crate::files::Source;
 
 /// The number of classes: the values 0 to 9.
 pub const CLASSES: usize = 10;
@@ -69,8 +69,5 @@ fn places(dir: &Path) -> Vec<PathBuf> {
 /// All splits are read from the first place that holds any, lest train and test come from two
 /// copies of the data.
 pub(crate) fn source(dir: &Path) -> Option<Source> {
-    Source::find(dir, places(dir), |place| {
-        let mut splits = Split::ALL.into_iter();
-        splits.any(|split| place.join(file_name(split)).is_file())
-    })
+    Source::of_splits(dir, places(dir), file_name)
 }

@@ -11,8 +11,9 @@ use super::expression::{Symbol, Symbols, shorten};
 use super::{HEADER, Tokenizer, file_name, places, source};
 use crate::cache::Key;
 use crate::check::Task;
+use crate::files::{Files, Source};
 use crate::pathfinder::Difficulty;
-use crate::release::{Files, Release, Source};
+use crate::release::Release;
 use crate::{DatasetError, Documents, LineProblem, Sample, Split};
 
 /// One split of ListOps in memory, as token ids: about 100 MB for the usual training split.
@@ -82,6 +83,7 @@ impl ListOps {
         split: Split,
         tokenizer: Tokenizer,
     ) -> Result<Self, DatasetError> {
+        release.is_unchanged()?;
         Self::from_files(&Files::Release(release.clone()), split, tokenizer)
     }
 

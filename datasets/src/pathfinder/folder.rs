@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Difficulty, Size};
 use crate::DatasetError;
-use crate::release::{Files, Source};
+use crate::files::{Files, Source};
 
 /// The folder of the metadata files, one a batch of images.
 pub(crate) const METADATA: &str = "metadata";
@@ -41,9 +41,8 @@ pub fn is_prepared(dir: &Path, size: Size, difficulty: Difficulty) -> bool {
 
 /// The first place with images, else the published archive.
 pub(crate) fn source(dir: &Path, size: Size, difficulty: Difficulty) -> Option<Source> {
-    Source::find(dir, places(dir, size, difficulty), |place| {
-        place.join(METADATA).is_dir()
-    })
+    let is_there = |place: &Path| place.join(METADATA).is_dir();
+    Source::find(dir, places(dir, size, difficulty), is_there, is_there)
 }
 
 /// The metadata files by the integers they are named after, in that order, as paths from the

@@ -11,8 +11,9 @@ use super::metadata::{Entry, parse_metadata};
 use super::{Difficulty, Size};
 use crate::cache::Key;
 use crate::check::Task;
+use crate::files::{Files, Source};
 use crate::problem::FileProblem;
-use crate::release::{Files, Release, Source};
+use crate::release::Release;
 use crate::splits::torch_permutation;
 use crate::{DatasetError, Documents, Sample, Split, png};
 
@@ -106,6 +107,7 @@ impl Pathfinder {
         difficulty: Difficulty,
         split: Split,
     ) -> Result<Self, DatasetError> {
+        release.is_unchanged()?;
         Self::from_files(Files::Release(release.clone()), size, difficulty, split)
     }
 
@@ -120,8 +122,12 @@ impl Pathfinder {
             return Err(DatasetError::bad_file(&unfinished)(FileProblem::Unfinished));
         }
         let (all, skipped) = entries(&files)?;
-        // A folder that was named itself may be another's.
-        let other = |entry: &&Entry| entry.difficulty.is_some_and(|found| found != difficulty);
+        // A folder that was named itself, and not by the published name, may be another's.
+        let is_named = files.place().ends_with(difficulty.folder());
+        let other = |entry: &&Entry| {
+            let found = entry.difficulty.filter(|_| !is_named);
+            found.is_some_and(|found| found != difficulty)
+        };
         if let Some(entry) = all.iter().find(other)
             && let Some(found) = entry.difficulty
         {

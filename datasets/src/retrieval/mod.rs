@@ -10,7 +10,7 @@ pub use index::{Pair, parse_line};
 pub use read::{Retrieval, cache_key};
 
 use crate::Split;
-use crate::release::Source;
+use crate::files::Source;
 
 /// The number of classes: unrelated, or one cites the other.
 pub const CLASSES: usize = 2;
@@ -47,8 +47,5 @@ pub fn is_prepared(dir: &Path) -> bool {
 
 /// Where the files are; all splits come from the first place that holds any.
 pub(crate) fn source(dir: &Path) -> Option<Source> {
-    Source::find(dir, places(dir), |place| {
-        let mut splits = Split::ALL.into_iter();
-        splits.any(|split| place.join(file_name(split)).is_file())
-    })
+    Source::of_splits(dir, places(dir), file_name)
 }

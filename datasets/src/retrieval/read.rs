@@ -10,10 +10,11 @@ use super::index::{Index, parse_line};
 use super::{TRUNCATION, file_name, places, source};
 use crate::cache::Key;
 use crate::check::Task;
+use crate::files::{Files, Source};
 use crate::pathfinder::Difficulty;
 use crate::problem::FileProblem;
 use crate::read_at::Section;
-use crate::release::{Files, Release, Source};
+use crate::release::Release;
 use crate::{DatasetError, Documents, Sample, Split};
 
 /// One split of Retrieval. Pairs are read from the file when they are asked for; what is kept in
@@ -75,6 +76,7 @@ impl Retrieval {
     /// # Errors
     /// As [`open`](Self::open); [`DatasetError::BadFile`] if the archive lacks the split.
     pub fn from_release(release: &Arc<Release>, split: Split) -> Result<Self, DatasetError> {
+        release.is_unchanged()?;
         Self::from_files(&Files::Release(release.clone()), split)
     }
 

@@ -51,7 +51,7 @@ impl Evaluate {
         let (predictor, name) = predictor(self.run.as_deref(), &device)?;
         let config = predictor.config();
         let dir = self.data.as_deref().unwrap_or(&config.data.dir);
-        let mut live = LiveLine::new();
+        let live = LiveLine::new();
         let reading = |done, total| live.reading(done, total);
         let data = task::Data::of(config, dir, &[self.split], &reading, &|| false)?;
         let watch = Watch {
@@ -71,7 +71,7 @@ impl Evaluate {
                 ControlFlow::Continue(())
             },
         )?;
-        live.clear();
+        drop(live);
         let mut out = io::stdout().lock();
         if self.json {
             let report = Report {
@@ -149,8 +149,10 @@ impl LiveLine {
             );
         }
     }
+}
 
-    fn clear(&mut self) {
+impl Drop for LiveLine {
+    fn drop(&mut self) {
         if self.on {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }

@@ -95,7 +95,9 @@ impl<'a> Data<'a> {
         let folder = data.packed_in();
         for &split in splits {
             if !is_packed(&folder, &data.key(split)?).unwrap_or(false) {
-                let release = Release::read(&archive, data.task, difficulty, progress, cancelled)?;
+                let task = data.task;
+                let release =
+                    Release::read(&archive, task, difficulty, &folder, progress, cancelled)?;
                 data.release = Some(Arc::new(release));
                 break;
             }

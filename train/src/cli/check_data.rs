@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use transformer_ls_datasets::check::{Task, check};
+use transformer_ls_datasets::pathfinder::Difficulty;
+use transformer_ls_datasets::release::archive_of;
 
 use super::{Done, print};
 
@@ -22,6 +24,15 @@ pub(super) fn run(args: &CheckDataArgs) -> anyhow::Result<Done> {
         .path
         .clone()
         .unwrap_or_else(|| Path::new("data").join(task.to_string()));
+    if let Some(archive) = archive_of(task, Difficulty::default(), &path) {
+        let bytes = archive.metadata().map_or(0, |file| file.len());
+        // Not a part of the report.
+        eprintln!(
+            "reading {} through ({} MB)",
+            archive.display(),
+            bytes / 1_000_000
+        );
+    }
     let report = check(task, &path);
     let done = print(&format!("{report}\n"))?;
     if !report.is_usable() {

@@ -11,9 +11,9 @@ use rayon::prelude::*;
 
 use super::image::Generator;
 use crate::draws::PcgDraws;
+use crate::files::Files;
 use crate::pathfinder::folder::{IMAGES, METADATA, ORIGIN, UNFINISHED, metadata_files};
 use crate::pathfinder::{Difficulty, Size, parse_metadata, pixels};
-use crate::release::Files;
 use crate::staging::{lock, sync_folder};
 use crate::{DatasetError, png};
 
