@@ -150,7 +150,7 @@ fn the_archive_has_the_samples_of_its_folders() {
     assert_eq!(data.path(), archive.join(inside));
     // No file is left of what was copied out, even while it is in use.
     #[cfg(unix)]
-    assert_eq!(names(&packed), [archive.clone()]);
+    assert_eq!(names(&packed), std::slice::from_ref(&archive));
     // What is unpacked beside it is taken instead, once it is complete.
     fs::create_dir(packed.join("tsv_data")).unwrap();
     for split in Split::ALL {
