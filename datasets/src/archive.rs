@@ -13,11 +13,15 @@ use crate::problem::FileProblem;
 /// No file of the tasks' archives is larger; a damaged archive may say otherwise.
 const LARGEST: u64 = 256 << 20;
 
+/// What fails where an archive's files can't be written.
+pub(crate) const COPY: &str = "copy files of the archive to";
+
 /// A regular file in an archive, to be read once.
 pub(crate) struct Entry<'a> {
     archive: &'a Path,
     name: &'a str,
-    size: u64,
+    /// How many bytes it has.
+    pub size: u64,
     reader: &'a mut dyn Read,
 }
 
@@ -37,8 +41,7 @@ impl Entry<'_> {
         Ok(bytes)
     }
 
-    /// Writes it elsewhere, to a file in the folder `into`, a piece at a time; how many bytes it
-    /// has.
+    /// Writes it to a file in the folder `into`, a piece at a time; how many bytes were written.
     pub fn copy_to(self, copy: &mut impl Write, into: &Path) -> Result<u64, DatasetError> {
         let mut buffer = vec![0; 1 << 16];
         let mut length = 0;
@@ -50,7 +53,7 @@ impl Entry<'_> {
                 return Ok(length);
             }
             copy.write_all(&buffer[..read])
-                .map_err(DatasetError::io("copy files of the archive to", into))?;
+                .map_err(DatasetError::io(COPY, into))?;
             length += read as u64;
         }
     }
@@ -84,8 +87,8 @@ pub(crate) fn each_file(
 ///
 /// Which files are wanted is asked first, with the file's path in the archive; others are passed
 /// over. An archive that was visited to its end was whole: gzip's checksum is looked at, and tar's
-/// end where it is not gzipped. `watch` is
-/// told how many bytes of the archive were read; its error ends the visit.
+/// end where it is not gzipped. `watch` is told how many bytes of the archive were read; its error
+/// ends the visit.
 ///
 /// # Errors
 /// [`FileProblem::Archive`] for a damaged or cut-off archive, and what `visit` returns.
@@ -105,8 +108,12 @@ pub(crate) fn each_entry(
         Err(cause) => return Err(DatasetError::io("read", path)(cause)),
     };
     file.rewind().map_err(DatasetError::io("read", path))?;
-    let (read, file) = (0, file);
-    let file = BufReader::with_capacity(1 << 18, Watched { file, read, watch });
+    let watched = Watched {
+        file,
+        read: 0,
+        watch,
+    };
+    let file = BufReader::with_capacity(1 << 18, watched);
     let mut reader: Box<dyn Read> = if is_gzip {
         Box::new(MultiGzDecoder::new(file))
     } else {

@@ -179,6 +179,17 @@ impl DatasetError {
         }
     }
 
+    /// Whether a place can't be written to, as opposed to being full, say.
+    pub fn is_read_only(&self) -> bool {
+        let DatasetError::Io { cause, .. } = self else {
+            return false;
+        };
+        matches!(
+            cause.kind(),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+        )
+    }
+
     /// An [`DatasetError::Io`] for use with `map_err`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |cause| DatasetError::Io {

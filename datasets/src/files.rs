@@ -153,6 +153,12 @@ impl Source {
         }
     }
 
+    /// Whether there is a file for each split.
+    pub fn holds_splits(&self, file_name: fn(Split) -> &'static str) -> bool {
+        let mut splits = Split::ALL.into_iter();
+        splits.all(|split| self.holds(file_name(split)))
+    }
+
     /// What is read to have the file of a name.
     pub fn file(&self, name: &str) -> PathBuf {
         match self {
@@ -168,8 +174,7 @@ impl Source {
             Source::Folder(folder) => Files::Folder(folder),
             Source::Archive(path) => {
                 let near = path.parent().unwrap_or(Path::new("."));
-                let nobody = (&|_, _| {}, &|| false);
-                let release = Release::read(&path, task, difficulty, near, nobody.0, nobody.1)?;
+                let release = Release::read(&path, task, difficulty, near, &|_, _| {}, &|| false)?;
                 Files::Release(Arc::new(release))
             }
         })

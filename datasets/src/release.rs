@@ -6,8 +6,7 @@
 //! there; later starts take those, as long as the archive is there and the same.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
@@ -16,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::archive::{each_entry, inside, is_archive};
+use crate::archive::{COPY, each_entry, inside, is_archive};
 use crate::check::Task;
 use crate::files::Source;
 use crate::pathfinder::{Difficulty, Size, folder};
@@ -128,9 +127,8 @@ impl Release {
             return Err(DatasetError::Cancelled);
         }
         visited?;
-        let file = copy.into_inner().map_err(|error| {
-            DatasetError::io("copy files of the archive to", &into)(error.into_error())
-        })?;
+        let file = copy.into_inner();
+        let file = file.map_err(|error| DatasetError::io(COPY, &into)(error.into_error()))?;
         let (folder, parts) = found
             .into_inner()
             .best(task, difficulty)
@@ -180,25 +178,16 @@ impl Release {
 
 /// A temporary file, and the folder that it is in.
 fn temporary(near: &Path) -> Result<(File, PathBuf), DatasetError> {
+    let made = |folder: &Path| match tempfile::tempfile_in(folder) {
+        Ok(file) => Ok((file, folder.to_owned())),
+        Err(cause) => Err(DatasetError::io(COPY, folder)(cause)),
+    };
     let mut folders = near.ancestors().filter(|p| !p.as_os_str().is_empty());
     let folder = folders.find(|folder| folder.is_dir());
-    let folder = folder.unwrap_or(Path::new(".")).to_owned();
-    let is_read_only = |cause: &io::Error| {
-        matches!(
-            cause.kind(),
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-        )
-    };
-    let made = tempfile::tempfile_in(&folder).map(|file| (file, folder.clone()));
-    let (made, folder) = match made {
-        Err(cause) if is_read_only(&cause) => {
-            let folder = env::temp_dir();
-            let made = tempfile::tempfile_in(&folder).map(|file| (file, folder.clone()));
-            (made, folder)
-        }
-        made => (made, folder),
-    };
-    made.map_err(DatasetError::io("copy files of the archive to", &folder))
+    match made(folder.unwrap_or(Path::new("."))) {
+        Err(error) if error.is_read_only() => made(&env::temp_dir()),
+        made => made,
+    }
 }
 
 /// What was found in an archive so far.

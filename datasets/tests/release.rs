@@ -187,6 +187,8 @@ fn other_archives_serve_too() {
     fs::write(&tar, common::tar(&own)).unwrap();
     write_archive(&tgz, &flat);
     for path in [tar, tgz] {
+        let report = check(Task::Pathfinder(Size::N32), &path);
+        assert_eq!(report.facts.len(), 1, "{report}");
         let data = open(&path).unwrap();
         assert_eq!(data.skipped(), 1);
         assert!(samples(data) == expected, "{}", path.display());

@@ -43,10 +43,9 @@ struct Batch {
 pub(super) fn check(path: &Path, size: Size, report: &mut Report) {
     let of = |difficulty: Difficulty| Some((difficulty, folder::source(path, size, difficulty)?));
     let mut sources: Vec<_> = Difficulty::ALL.into_iter().filter_map(of).collect();
-    // What is unpacked is what is used.
+    // Where one difficulty is unpacked, an archive is not read through for the others.
     if sources.iter().any(|s| matches!(s.1, Source::Folder(_))) {
         sources.retain(|s| matches!(s.1, Source::Folder(_)));
-        sources.dedup_by(|a, b| a.1 == b.1);
     }
     let mut missing = None;
     // Hard ones last: they are what the Long Range Arena uses, and what the report is about.
@@ -54,7 +53,10 @@ pub(super) fn check(path: &Path, size: Size, report: &mut Report) {
         let checked = source
             .files(Task::Pathfinder(size), difficulty)
             .and_then(|files| {
-                report.place = Some(files.place());
+                // One that is not named after a difficulty is found for each.
+                if report.place.replace(files.place()) == Some(files.place()) {
+                    return Ok(());
+                }
                 check_folder(&files, size, report)
             });
         match checked {

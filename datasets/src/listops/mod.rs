@@ -47,8 +47,7 @@ pub const fn file_name(split: Split) -> &'static str {
 /// Whether all three splits can be opened from `dir`: it holds the files itself, or an unpacked
 /// `lra_release` that does; or it is the published archive, or holds that.
 pub fn is_prepared(dir: &Path) -> bool {
-    let holds = |source: &Source| Split::ALL.into_iter().all(|s| source.holds(file_name(s)));
-    source(dir).is_some_and(|source| holds(&source))
+    source(dir).is_some_and(|source| source.holds_splits(file_name))
 }
 
 /// The folders in which the files may lie, the likelier first.

@@ -41,8 +41,7 @@ pub fn places(dir: &Path) -> Vec<PathBuf> {
 
 /// Whether all three splits can be opened from `dir`, a folder or the published archive.
 pub fn is_prepared(dir: &Path) -> bool {
-    let holds = |source: &Source| Split::ALL.into_iter().all(|s| source.holds(file_name(s)));
-    source(dir).is_some_and(|source| holds(&source))
+    source(dir).is_some_and(|source| source.holds_splits(file_name))
 }
 
 /// Where the files are; all splits come from the first place that holds any.

@@ -1,6 +1,5 @@
 //! The splits of a task's data, which are packed into a file each first, once.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -179,8 +178,8 @@ impl<'a> Data<'a> {
         } = watch;
         match cached(&folder, &key, &open, progress, cancelled) {
             Ok(packed) => Ok(Box::new(packed)),
-            Err(DatasetError::Io { cause, .. }) if chosen.is_none() && is_read_only(&cause) => {
-                tracing::info!("nothing can be written to {}: {cause}", folder.display());
+            Err(error) if chosen.is_none() && error.is_read_only() => {
+                tracing::info!("samples are not packed: {error}");
                 Ok(Box::new(open()?))
             }
             Err(DatasetError::Io {
@@ -203,11 +202,4 @@ fn beside(data: &Path) -> PathBuf {
         true => data.with_file_name(PACKED),
         false => data.join(PACKED),
     }
-}
-
-fn is_read_only(cause: &io::Error) -> bool {
-    matches!(
-        cause.kind(),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-    )
 }

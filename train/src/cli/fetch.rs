@@ -75,7 +75,7 @@ pub(super) fn run(args: &FetchArgs) -> anyhow::Result<Done> {
         &fetched.path,
         folder,
         &dir,
-        &|bytes| counted.at(bytes, None),
+        &|read| counted.at(read, Some(fetched.bytes)),
         &Counted::cancelled,
     );
     drop(counted);
