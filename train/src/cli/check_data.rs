@@ -9,6 +9,7 @@ use transformer_ls_datasets::pathfinder::Difficulty;
 use transformer_ls_datasets::release::archive_of;
 
 use super::{Done, print};
+use crate::trainer::progress::say_aside;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckDataArgs {
@@ -27,11 +28,11 @@ pub(super) fn run(args: &CheckDataArgs) -> anyhow::Result<Done> {
     if let Some(archive) = archive_of(task, Difficulty::default(), &path) {
         let bytes = archive.metadata().map_or(0, |file| file.len());
         // Not a part of the report.
-        eprintln!(
+        say_aside(&format!(
             "reading {} through ({} MB)",
             archive.display(),
             bytes / 1_000_000
-        );
+        ));
     }
     let report = check(task, &path);
     let done = print(&format!("{report}\n"))?;

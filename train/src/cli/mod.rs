@@ -20,7 +20,8 @@ use std::process::ExitCode;
 
 use clap::{FromArgMatches, Parser, Subcommand};
 
-use crate::trainer::interrupt::{self, INTERRUPTED};
+use crate::trainer::interrupt;
+use crate::trainer::progress::say_aside;
 use args::{Choices, ListopsArgs, PathfinderArgs, TrainArgs};
 use train::Goal;
 
@@ -123,7 +124,8 @@ enum Done {
 /// Runs the command line of this process.
 ///
 /// The status is 0 if all went well, 1 if something went wrong (one sentence on the standard
-/// error says what, and what to do), 2 for a wrong command line, 130 after Ctrl-C.
+/// error says what, and what to do), 2 for a wrong command line, 130 after Ctrl-C, 143 after SIGTERM,
+/// 129 after SIGHUP.
 pub fn run() -> ExitCode {
     let matches = describe::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -142,9 +144,9 @@ pub fn run() -> ExitCode {
     };
     match done {
         Ok(Done::Completely) => ExitCode::SUCCESS,
-        Ok(Done::Interrupted) => ExitCode::from(INTERRUPTED),
+        Ok(Done::Interrupted) => ExitCode::from(interrupt::status()),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error}");
+            say_aside(&format!("error: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -386,6 +386,8 @@ fn log_to(display: Display, run: &Path) {
         (Display::Lines, None) => builder
             .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr)
+            // It would say so on the standard error, which may be what is gone.
+            .log_internal_errors(false)
             .try_init(),
     };
 }

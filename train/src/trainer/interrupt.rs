@@ -1,45 +1,91 @@
-//! Ctrl-C: the first one finishes the step and saves, the second one leaves at once.
+//! Signals that end a run: the first one finishes the step and saves.
+//!
+//! Ctrl-C, `kill`, a scheduler's time limit and a terminal that is closed are all the same wish. Ctrl-C
+//! once more, or another `kill` a second later, leaves at once.
 
+use std::io::Write;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::{Duration, Instant};
 
 use burn::train::Interrupter;
 
-/// The exit status of a program that SIGINT ended (128 + 2).
-pub const INTERRUPTED: u8 = 130;
+use super::progress::say_aside;
 
-static SIGNALS: AtomicUsize = AtomicUsize::new(0);
+/// What a signal's number is added to, to give the exit status of a program that it ended.
+const SIGNALLED: i32 = 128;
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
+/// The exit status after Ctrl-C.
+pub const INTERRUPTED: u8 = (SIGNALLED + SIGINT) as u8;
+/// `timeout` sends its signal twice, and so do others who want to be sure.
+const SAME: Duration = Duration::from_secs(1);
+
+/// The first signal; 0 before.
+static FIRST: AtomicI32 = AtomicI32::new(0);
 static DASHBOARD: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicBool = AtomicBool::new(false);
 static INTERRUPTER: Mutex<Option<Interrupter>> = Mutex::new(None);
 
-/// Listens for Ctrl-C from now on, once a process, also where it was started with the signal
-/// ignored (a script's `&`).
+/// Listens for SIGINT (Ctrl-C), SIGTERM and SIGHUP from now on, once a process; for SIGINT also where it
+/// was started with the signal ignored (a script's `&`), for SIGHUP not (`nohup`).
 ///
-/// Without a [`register`]ed loop, or somebody who has [`asked`], a signal ends the process at once, with status 130.
+/// Without a [`register`]ed loop, or somebody who has [`asked`], a signal ends the process at once, with
+/// status 128 and the signal's number.
 pub fn listen() {
-    // A second call (library users) leaves the first handler in place, which is the same.
-    let _ = ctrlc::set_handler(|| {
-        let earlier = SIGNALS.fetch_add(1, Ordering::SeqCst);
-        let registered = lock().clone();
-        match registered {
-            Some(interrupter) if earlier == 0 => {
-                interrupter.stop(Some("Ctrl-C"));
-                if !DASHBOARD.load(Ordering::SeqCst) {
-                    eprintln!(
-                        "interrupted: finishing this step and saving (Ctrl-C again leaves at once)"
-                    );
-                }
-            }
-            None if earlier == 0 && ASKED.load(Ordering::SeqCst) => {}
-            _ => {
-                if DASHBOARD.load(Ordering::SeqCst) {
-                    restore_terminal();
-                }
-                std::process::exit(i32::from(INTERRUPTED));
-            }
+    let mut received: Option<(i32, Instant)> = None;
+    platform::listen(move |signal| {
+        let earlier = received;
+        received = Some((signal, Instant::now()));
+        let Some((before, at)) = earlier else {
+            return first(signal);
+        };
+        let insists = match signal {
+            SIGINT => true,
+            SIGTERM => at.elapsed() > SAME,
+            _ => false,
+        };
+        if insists && before == signal {
+            leave(signal);
         }
     });
+}
+
+fn first(signal: i32) {
+    FIRST.store(signal, Ordering::SeqCst);
+    let registered = lock().clone();
+    match registered {
+        Some(interrupter) => {
+            interrupter.stop(Some("a signal"));
+            if !DASHBOARD.load(Ordering::SeqCst) {
+                let what = match signal {
+                    SIGINT => {
+                        "interrupted: finishing this step and saving (Ctrl-C again leaves at once)"
+                    }
+                    _ => "asked to end: finishing this step and saving",
+                };
+                say_aside(what);
+            }
+        }
+        None if ASKED.load(Ordering::SeqCst) => {}
+        None => leave(signal),
+    }
+}
+
+fn leave(signal: i32) -> ! {
+    if DASHBOARD.load(Ordering::SeqCst) {
+        restore_terminal();
+    }
+    std::process::exit(SIGNALLED + signal);
+}
+
+/// The exit status of a process that a signal has ended: 128 and the signal's number.
+pub fn status() -> u8 {
+    match FIRST.load(Ordering::SeqCst) {
+        0 => INTERRUPTED,
+        signal => (SIGNALLED + signal) as u8,
+    }
 }
 
 /// From now on the first signal stops `interrupter` and no more.
@@ -61,7 +107,7 @@ pub fn asked(regularly: bool) {
 
 /// Whether a signal has come.
 pub fn requested() -> bool {
-    SIGNALS.load(Ordering::SeqCst) > 0
+    FIRST.load(Ordering::SeqCst) != 0
 }
 
 /// Tells whether a dashboard owns the terminal.
@@ -80,7 +126,6 @@ pub fn allow_signal_keys() {
 
 /// Leaves the dashboard's screen and raw mode, for an exit that runs no destructor.
 fn restore_terminal() {
-    use std::io::Write;
     // Mouse reports off, main screen, cursor on.
     let _ = std::io::stdout()
         .write_all(b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1049l\x1b[?25h");
@@ -97,4 +142,44 @@ fn stty(arguments: &[&str]) {
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .status();
+}
+
+#[cfg(unix)]
+mod platform {
+    use signal_hook::iterator::Signals;
+
+    use super::{SIGHUP, SIGINT, SIGTERM};
+
+    /// Calls `act` with the number of every signal, on a thread of its own.
+    pub fn listen(mut act: impl FnMut(i32) + Send + 'static) {
+        let mut wanted = vec![SIGINT, SIGTERM];
+        if !is_ignored(SIGHUP) {
+            wanted.push(SIGHUP);
+        }
+        let Ok(mut signals) = Signals::new(wanted) else {
+            // Signals then end the process, as they do without us.
+            return;
+        };
+        let listener = std::thread::Builder::new().name("signals".into());
+        let _ = listener.spawn(move || signals.forever().for_each(&mut act));
+    }
+
+    /// Whether the process was started with a signal ignored.
+    fn is_ignored(signal: i32) -> bool {
+        // SAFETY: without a new action the call only writes the old one, to memory of its type, for
+        // which all zeros are a value.
+        unsafe {
+            let mut old: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &mut old) == 0
+                && old.sa_sigaction == libc::SIG_IGN
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod platform {
+    /// Calls `act` for every Ctrl-C.
+    pub fn listen(mut act: impl FnMut(i32) + Send + 'static) {
+        let _ = ctrlc::set_handler(move || act(super::SIGINT));
+    }
 }

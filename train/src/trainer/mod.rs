@@ -56,7 +56,7 @@ pub use progress::Display;
 use crate::optim::{AdamWConfig, MovingAverage, Schedule};
 use crate::tensorboard::EventFiles;
 use handover::{EveryCall, handovers};
-use progress::{duration, say};
+use progress::{duration, say, say_aside};
 use renderer::{NoTextFiles, renderer};
 use strategy::{Ended, Setup, StepStrategy};
 
@@ -151,7 +151,7 @@ pub fn train(
     let (state, resumed, mean) = match checkpoint::read_latest(&folder, &model)? {
         Some(resumed) => {
             for warning in &resumed.warnings {
-                eprintln!("warning: {warning}");
+                say_aside(&format!("warning: {warning}"));
             }
             (resumed.state, Some(resumed.records), resumed.average)
         }

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use transformer_ls_datasets::printable::printable;
 
 /// How a run shows itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,13 @@ pub(crate) fn bar(total: u64, verb: &str) -> ProgressBar {
 /// Prints a line; a reader that has gone away (`ls-train … | head`) doesn't stop a run.
 pub fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    let _ = writeln!(out, "{}", printable(line)).and_then(|()| out.flush());
+}
+
+/// Prints a line on the standard error: a warning, or what is no result.
+pub fn say_aside(line: &str) {
+    // The terminal may be gone.
+    let _ = writeln!(std::io::stderr(), "{}", printable(line));
 }
 
 /// How fast this sitting goes, and how long it will take.

@@ -17,6 +17,7 @@ use crate::cli::args::positive;
 use crate::cli::table::{Side, table};
 use crate::cli::{Done, print};
 use crate::drawing::Format;
+use crate::trainer::progress::say_aside;
 
 const LEGEND: &str = "
 fused    this project's attention as the device computes it (ls-train devices)
@@ -118,7 +119,7 @@ pub(super) fn run(args: &AttentionArgs) -> anyhow::Result<Done> {
     }
     if let (Some(out), Done::Completely) = (&args.out, done) {
         write_atomically(out, &Format::of(out)?.encode(picture::svg(&lines)?)?)?;
-        eprintln!("wrote {}", out.display());
+        say_aside(&format!("wrote {}", out.display()));
     }
     Ok(done)
 }
