@@ -33,6 +33,12 @@ pub enum EvaluateError {
         /// The data set's own words.
         problem: String,
     },
+    /// An answer is not a number.
+    #[error(
+        "the model's answer is not a number (NaN): its weights are damaged, or its training diverged; \
+         use another run"
+    )]
+    NotANumber,
     /// A label is no class of the model.
     #[error("label {label} is none of the model's {classes} classes: was it trained on this task?")]
     Label {
@@ -117,8 +123,8 @@ const SORTED_BATCHES: usize = 16;
 ///
 /// # Errors
 ///
-/// An empty data set, a sample that cannot be read, a label that is no class of the model, a
-/// device that fails, or [`EvaluateError::Stopped`].
+/// An empty data set, a sample that cannot be read, a label that is no class of the model, an answer
+/// that is not a number, a device that fails, or [`EvaluateError::Stopped`].
 pub fn evaluate(
     model: &Classifier,
     dataset: &dyn Dataset<Sample>,
@@ -246,7 +252,7 @@ impl std::ops::AddAssign for Score {
 ///
 /// # Errors
 ///
-/// A label that is no class, or a device that fails.
+/// A label that is no class, an answer that is not a number, or a device that fails.
 pub fn score(logits: Tensor<2>, labels: &[u8]) -> Result<Score, EvaluateError> {
     let [_, classes] = logits.dims();
     let rows = read_rows(logits)?;
@@ -255,7 +261,12 @@ pub fn score(logits: Tensor<2>, labels: &[u8]) -> Result<Score, EvaluateError> {
         let logit = *row
             .get(usize::from(label))
             .ok_or(EvaluateError::Label { label, classes })?;
-        score.loss_sum += log_sum_exp(row) - f64::from(logit);
+        let loss = log_sum_exp(row) - f64::from(logit);
+        // Of logits that are numbers the loss is one, too.
+        if !loss.is_finite() {
+            return Err(EvaluateError::NotANumber);
+        }
+        score.loss_sum += loss;
         score.correct += usize::from(best_class(row) == Some(usize::from(label)));
     }
     Ok(score)

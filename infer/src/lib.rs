@@ -15,4 +15,5 @@ pub mod predict;
 pub mod run;
 pub mod shipped;
 pub mod task;
+pub mod typed;
 pub mod weights_file;

@@ -37,6 +37,7 @@ pub struct Predictor {
     model: Classifier,
     device: Device,
     batcher: Batcher,
+    at_once: usize,
 }
 
 impl Predictor {
@@ -68,9 +69,23 @@ impl Predictor {
     pub fn new(config: RunConfig, model: Classifier, device: &Device) -> Self {
         Self {
             batcher: config.batcher(device),
+            at_once: config.training.eval_batch_size.max(1),
             config,
             model,
             device: device.clone(),
+        }
+    }
+
+    /// Computes so many samples at once, where it would be as many as the run evaluated.
+    ///
+    /// # Panics
+    ///
+    /// Panics for 0 samples.
+    pub fn at_once(self, samples: usize) -> Self {
+        assert!(samples > 0, "at least one sample is computed at once");
+        Self {
+            at_once: samples,
+            ..self
         }
     }
 
@@ -110,7 +125,7 @@ impl Predictor {
     /// A device that fails.
     pub fn probabilities(&self, samples: &[Sample]) -> Result<Vec<Vec<f32>>, PredictError> {
         let mut answers = Vec::with_capacity(samples.len());
-        for chunk in samples.chunks(self.config.training.eval_batch_size.max(1)) {
+        for chunk in samples.chunks(self.at_once) {
             let batch = self.batcher.batch(chunk, &self.device, None);
             answers.extend(evaluate::probabilities(batch.logits(&self.model))?);
         }

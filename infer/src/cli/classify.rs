@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use transformer_ls_datasets::Sample;
-use transformer_ls_infer::evaluate::best_class;
+use transformer_ls_infer::evaluate::{EvaluateError, best_class};
 use transformer_ls_infer::predict::Predictor;
+use transformer_ls_infer::typed;
 
 use super::options::{DeviceOption, predictor, take_run};
 use super::{note, report};
@@ -31,29 +32,22 @@ pub struct Classify {
     /// A run folder (optional), then inputs such as '[MAX 2 9 [MIN 4 7] 0]'
     ///
     /// A folder that exists is taken for the run, if it comes first and there is no --run.
-    #[arg(value_name = "RUN | INPUT")]
+    #[arg(value_name = "RUN | INPUT", value_parser = typed::text())]
     inputs: Vec<String>,
     /// The run folder, where the first argument is not to be taken for one
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = typed::path())]
     run: Option<PathBuf>,
     /// A file with an input a line (- for standard input)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = typed::path())]
     file: Option<PathBuf>,
     /// Write a JSON object a line: input, label, probabilities
     #[arg(long)]
     json: bool,
     /// Inputs that are computed at once
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = batch_size)]
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = typed::positive)]
     batch_size: usize,
     #[command(flatten)]
     device: DeviceOption,
-}
-
-fn batch_size(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("expected a whole number, 1 or more".to_string()),
-        Ok(size) => Ok(size),
-    }
 }
 
 /// One line of `--json`.
@@ -71,6 +65,7 @@ impl Classify {
         let mut reader = self.reader()?;
         let device = self.device.resolve()?;
         let (predictor, _) = predictor(run.as_deref(), &device)?;
+        let predictor = predictor.at_once(self.batch_size);
         let mut session = Session {
             predictor,
             json: self.json,
@@ -123,6 +118,9 @@ impl Classify {
     }
 }
 
+/// What some editors put in front of text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Expressions a line; blank lines are passed over.
 struct Reader {
     lines: Box<dyn BufRead>,
@@ -153,6 +151,9 @@ impl Reader {
                 return Ok(None);
             }
             self.number += 1;
+            if self.number == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
+                bytes.drain(..BYTE_ORDER_MARK.len());
+            }
             if bytes.trim_ascii().is_empty() {
                 continue;
             }
@@ -205,12 +206,7 @@ impl<W: Write> Session<W> {
         let (inputs, samples): (Vec<String>, Vec<Sample>) = self.waiting.drain(..).unzip();
         let answers = self.predictor.probabilities(&samples)?;
         for (input, probabilities) in inputs.iter().zip(&answers) {
-            let label = best_class(probabilities).ok_or_else(|| {
-                anyhow::anyhow!(
-                    "the model's answer is not a number (NaN): its weights are damaged, or its \
-                     training diverged; use another run"
-                )
-            })?;
+            let label = best_class(probabilities).ok_or(EvaluateError::NotANumber)?;
             self.write(input, label, probabilities)?;
             self.answered += 1;
         }
@@ -259,8 +255,9 @@ impl<W: Write> Session<W> {
 
 /// A mistyped run folder ends up among the expressions.
 fn hint(input: &str) -> &'static str {
-    let looks_like_a_path =
-        !input.contains(['[', ' ']) && input.contains(['/', '\\', '-', '_', '.']);
+    let looks_like_a_path = !Path::new(input).exists()
+        && !input.contains(['[', ' '])
+        && input.contains(['/', '\\', '-', '_', '.']);
     match looks_like_a_path {
         true => " (if this was meant to be a run folder: there is none at that path)",
         false => "",

@@ -9,6 +9,7 @@ use serde::Serialize;
 use transformer_ls_datasets::Split;
 use transformer_ls_infer::evaluate::{Evaluation, Progress, evaluate};
 use transformer_ls_infer::task::{self, Watch};
+use transformer_ls_infer::typed;
 
 use super::options::{DeviceOption, predictor};
 
@@ -16,19 +17,19 @@ use super::options::{DeviceOption, predictor};
 #[derive(Debug, clap::Args)]
 pub struct Evaluate {
     /// The run folder; without one, the small ListOps model that comes with the program
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = typed::path())]
     run: Option<PathBuf>,
     /// The part of the data: train, dev or test
     #[arg(long, value_name = "SPLIT", default_value_t = Split::Test)]
     split: Split,
     /// The folder with the data, or an archive of it [default: that which the run was trained on]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = typed::path())]
     data: Option<PathBuf>,
     /// Write the result as a JSON object
     #[arg(long)]
     json: bool,
     /// Samples that are computed at once [default: as the run evaluated]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = typed::positive)]
     batch_size: Option<usize>,
     #[command(flatten)]
     device: DeviceOption,

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use transformer_ls_datasets::printable::printable;
 
 /// Asks a trained Long-Short Transformer for answers, and measures how many are right
 ///
@@ -52,6 +53,8 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
+        // It would say so on the standard error, which may be what is gone.
+        .log_internal_errors(false)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
                 "warn,wgpu_hal=off,wgpu_core=error,cubecl_runtime=error".into()
@@ -80,12 +83,12 @@ pub fn run() -> ExitCode {
 
 /// Says what went wrong on standard error, which may be closed.
 fn report(problem: std::fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "error: {problem}");
+    note(format_args!("error: {problem}"));
 }
 
 /// Says something that is no result on standard error.
 fn note(text: std::fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", printable(&text.to_string()));
 }
 
 /// Whoever read our output has seen enough (`| head`): no error.

@@ -7,6 +7,7 @@
 mod backends;
 
 use burn::tensor::Device;
+use transformer_ls_burn::ops;
 
 use backends::{cuda, flex, gpus, libtorch, ndarray, rocm, wgpu};
 pub use backends::{for_drawing_weights, is_cubecl, names};
@@ -49,6 +50,12 @@ pub enum DeviceError {
         name: String,
         /// The driver's own words.
         problem: String,
+    },
+    /// The environment asks for an attention path that there is none of.
+    #[error("LS_ATTENTION is `{value}`: set it to `plain`, or unset it")]
+    UnknownPath {
+        /// What it is set to.
+        value: String,
     },
     /// No backend at all is compiled in.
     #[error("this build holds no backend: build again with a feature such as `flex` or `wgpu`")]
@@ -183,6 +190,9 @@ pub fn resolve(name: &str) -> Result<ChosenDevice, DeviceError> {
         adapter: info.adapter,
         class: info.class,
     };
+    if let Some(value) = ops::unknown_path() {
+        return Err(DeviceError::UnknownPath { value });
+    }
     match Request::parse(name)? {
         Request::Auto => automatic(),
         Request::Flex => flex().map(by_name),

@@ -14,6 +14,9 @@ use super::RunError;
 /// that was killed, and may be removed when nobody writes there.
 const UNFINISHED: &str = ".unfinished-";
 
+/// Characters, of up to four bytes, that a temporary name has of the final one.
+const LONGEST: usize = 40;
+
 /// Writes a file so that it is either the old one or the new one, whenever the process dies.
 ///
 /// # Errors
@@ -41,6 +44,8 @@ impl Unfinished {
     pub(super) fn beside(path: &Path) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // File systems take names of 255 bytes. The number makes this one different from all others.
+        let name: String = name.chars().take(LONGEST).collect();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let temporary = format!("{UNFINISHED}{name}-{}-{count}", std::process::id());
         Self {

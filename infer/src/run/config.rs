@@ -188,6 +188,8 @@ impl RunConfig {
     }
 
     fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
+        // Some editors put a byte-order mark in front.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut json = serde_json::Deserializer::from_str(text);
         let malformed = |problem: String| ConfigError::Malformed {
             origin: origin.to_string(),
@@ -297,12 +299,28 @@ impl RunConfig {
             .short_rows(self.model.pooling != Pooling::MeanAll)
     }
 
+    /// A path that is no text would be another one when it is read back.
+    fn path_problems(&self) -> Vec<String> {
+        let paths = [
+            ("data.dir", Some(&self.data.dir)),
+            ("data.cache", self.data.cache.as_ref()),
+            ("init.run", self.init.as_ref().map(|init| &init.run)),
+        ];
+        let lost = |path: &&PathBuf| path.to_str().is_none();
+        paths
+            .into_iter()
+            .filter(|(_, path)| path.as_ref().is_some_and(lost))
+            .map(|(field, _)| format!("`{field}` must be UTF-8 text: rename the folder."))
+            .collect()
+    }
+
     fn model_problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if let Err(error) = self.model.validate() {
             problems.push(format!("`model.{}` {}.", error.field, error.problem));
         }
         problems.extend(needs::problems(self));
+        problems.extend(self.path_problems());
         if let Some(PretrainingConfig { mask, .. }) = self.pretraining
             && !(mask > 0.0 && mask < 1.0)
         {

@@ -146,6 +146,20 @@ impl RunFolder {
         &self.config
     }
 
+    /// Has the run go on at another learning rate after `step`: its `config.json` says so, and all
+    /// later sittings follow.
+    ///
+    /// # Errors
+    ///
+    /// The system's error; the old file is then untouched.
+    pub fn change_rate(&mut self, step: usize, learning_rate: f64) -> Result<(), RunError> {
+        let mut config = self.config.clone();
+        config.training.change_rate(step, learning_rate);
+        write_atomically(&self.config_path(), config.to_json().as_bytes())?;
+        self.config = config;
+        Ok(())
+    }
+
     /// `config.json`.
     pub fn config_path(&self) -> PathBuf {
         self.path.join(CONFIG)

@@ -31,4 +31,4 @@ pub use error::RunError;
 pub use folder::RunFolder;
 pub use metrics::{MetricLine, MetricsLog, null_as_nan};
 pub use summary::{Summary, versions};
-pub use training::{Precision, ScheduleKind, TrainingConfig};
+pub use training::{Precision, RateChange, ScheduleKind, TrainingConfig};

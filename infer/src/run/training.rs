@@ -27,6 +27,16 @@ pub enum Precision {
     F16,
 }
 
+/// Another learning rate from some step on, for a run that was resumed with one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateChange {
+    /// The steps taken before.
+    pub step: usize,
+    /// The peak that the schedule has had from the start, as it were.
+    pub learning_rate: f64,
+}
+
 /// How a model is trained: the protocol's numbers.
 ///
 /// The fields from `schedule` on are off unless they are asked for, and in configurations that were
@@ -76,6 +86,9 @@ pub struct TrainingConfig {
     /// What a step's passes compute in.
     #[serde(default)]
     pub precision: Precision,
+    /// The learning rates that the run was resumed with, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_changes: Vec<RateChange>,
 }
 
 /// A step that is not cut.
@@ -104,11 +117,27 @@ impl Default for TrainingConfig {
             label_smoothing: 0.0,
             ema: None,
             precision: Precision::default(),
+            rate_changes: Vec::new(),
         }
     }
 }
 
 impl TrainingConfig {
+    /// The peak of the learning rate after the changes so far.
+    pub fn present_rate(&self) -> f64 {
+        let last = self.rate_changes.last();
+        last.map_or(self.learning_rate, |change| change.learning_rate)
+    }
+
+    /// Has another learning rate from `step` on. One that was to begin there, or later, never does.
+    pub fn change_rate(&mut self, step: usize, learning_rate: f64) {
+        self.rate_changes.retain(|change| change.step < step);
+        self.rate_changes.push(RateChange {
+            step,
+            learning_rate,
+        });
+    }
+
     /// What makes no sense, a sentence each.
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -147,6 +176,10 @@ impl TrainingConfig {
             ("epsilon", self.epsilon),
         ] {
             must(field, value, above_0(value), "be above 0");
+        }
+        for change in &self.rate_changes {
+            let value = change.learning_rate;
+            must("rate_changes", value, above_0(value), "hold rates above 0");
         }
         let decay = self.weight_decay;
         let at_least_0 = decay.is_finite() && decay >= 0.0;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use transformer_ls_datasets::check::Task;
-use transformer_ls_datasets::{Documents, FileProblem, Sample, image, listops, png, text};
+use transformer_ls_datasets::{Documents, FileProblem, Sample, foreign, image, listops, png, text};
 
 use super::{InputError, TaskError, task};
 use crate::run::RunConfig;
@@ -56,18 +56,25 @@ fn pixels(path: &Path, side: usize) -> Result<Vec<u16>, InputError> {
         path: path.to_owned(),
         cause,
     })?;
-    let file = |problem| InputError::File {
-        path: path.to_owned(),
-        problem,
-    };
-    let image = png::decode(&bytes).map_err(file)?;
+    let image = png::decode(&bytes).map_err(|problem| {
+        let path = path.to_owned();
+        let what = foreign::kind(&bytes).map(str::to_owned);
+        InputError::Picture {
+            path,
+            // What to do about data is none of a picture's business.
+            what: what.unwrap_or_else(|| match problem {
+                FileProblem::Empty => "empty".to_owned(),
+                FileProblem::Png { cause } => format!("no grey PNG ({cause})"),
+                other => other.to_string(),
+            }),
+        }
+    })?;
     let (width, height) = (image.width, image.height);
     if (width, height) != (side, side) {
-        return Err(file(FileProblem::Side {
-            width,
-            height,
-            side,
-        }));
+        return Err(InputError::Picture {
+            path: path.to_owned(),
+            what: format!("{width} × {height} pixels, and the model takes {side} × {side}"),
+        });
     }
     Ok(image.pixels.into_iter().map(u16::from).collect())
 }

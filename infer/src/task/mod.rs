@@ -7,9 +7,9 @@ mod open;
 use std::io;
 use std::path::PathBuf;
 
+use transformer_ls_datasets::DatasetError;
 use transformer_ls_datasets::check::Task;
 use transformer_ls_datasets::listops::{ExpressionError, TokenError};
-use transformer_ls_datasets::{DatasetError, FileProblem};
 
 use crate::run::RunConfig;
 
@@ -74,13 +74,13 @@ pub enum InputError {
         /// The system's own words.
         cause: io::Error,
     },
-    /// A file that was named is not what the model takes.
-    #[error("{}: {problem}", path.display())]
-    File {
+    /// A file that was named is no picture that the model takes.
+    #[error("{} is {what}: name a grey PNG of the model's size", path.display())]
+    Picture {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
-        problem: FileProblem,
+        /// What it is instead.
+        what: String,
     },
     /// The task has no textual input.
     #[error(transparent)]

@@ -56,7 +56,7 @@ mod tch;
 mod tensor;
 
 pub use packed::Boundaries;
-pub use path::{AttentionPath, PATH_VARIABLE, attention_path};
+pub use path::{AttentionPath, PATH_VARIABLE, attention_path, unknown_path};
 pub use tensor::{Attended, Layout, Projected, attend, exact_gelu, project};
 
 use burn::backend::tensor::{BoolTensor, FloatTensor};

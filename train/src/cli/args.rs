@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::pathfinder::Difficulty;
+use transformer_ls_infer::typed;
 
 // What the help says of defaults is each task's own: see `describe.rs`.
 #[derive(Debug, Args)]
@@ -13,7 +14,7 @@ pub(super) struct TrainArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub(super) preset: Option<String>,
     /// Start from this configuration (a run's config.json) instead of a preset
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = typed::path())]
     pub(super) config: Option<PathBuf>,
     /// Set any field of the configuration, for instance `--set batch_size=16`
     ///
@@ -25,18 +26,19 @@ pub(super) struct TrainArgs {
     ///
     /// What it was trained to do with it is dropped. A copy of its weights is kept, so that a resume
     /// doesn't need that run.
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", value_parser = typed::path())]
     pub(super) init: Option<PathBuf>,
     /// The folder with the data
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = typed::path())]
     pub(super) data: Option<PathBuf>,
     /// The run folder to make
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = typed::path())]
     pub(super) out: Option<PathBuf>,
     /// Continue the run in --out (which has to be given) from its last checkpoint
     ///
     /// It keeps its own config.json: options that would change what is learned are refused. Another
-    /// --device, --data or `--set cache=DIR` is taken for this time.
+    /// --device, --data or `--set cache=DIR` is taken for this time. `--set learning_rate=X` changes the
+    /// rate from there on, which config.json then says: for a run that has diverged.
     #[arg(long)]
     pub(super) resume: bool,
     /// Seed of weights, data order and dropout
@@ -46,10 +48,10 @@ pub(super) struct TrainArgs {
     #[arg(long, value_name = "NAME")]
     pub(super) device: Option<String>,
     /// Length of the schedule in steps
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = typed::positive)]
     pub(super) steps: Option<usize>,
     /// Stop after step N all the same
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = typed::positive)]
     pub(super) stop_after: Option<usize>,
     /// Write TensorBoard event files into the run folder, too
     ///
@@ -58,7 +60,7 @@ pub(super) struct TrainArgs {
     #[arg(long)]
     pub(super) tensorboard: bool,
     /// Steps between checkpoints
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = typed::positive)]
     pub(super) checkpoint_every: Option<usize>,
 }
 
@@ -106,12 +108,4 @@ impl PathfinderArgs {
 pub(super) struct Choices {
     pub(super) tokenizer: Option<Tokenizer>,
     pub(super) difficulty: Option<Difficulty>,
-}
-
-pub(super) fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("has to be at least 1".to_owned()),
-        Ok(number) => Ok(number),
-        Err(_) => Err("has to be a whole number".to_owned()),
-    }
 }

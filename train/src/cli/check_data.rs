@@ -7,6 +7,7 @@ use clap::Args;
 use transformer_ls_datasets::check::{Task, check};
 use transformer_ls_datasets::pathfinder::Difficulty;
 use transformer_ls_datasets::release::archive_of;
+use transformer_ls_infer::typed;
 
 use super::{Done, print};
 use crate::trainer::progress::say_aside;
@@ -16,6 +17,7 @@ pub(super) struct CheckDataArgs {
     /// The task
     task: Task,
     /// The folder with the data, or an archive of it [default: data/TASK]
+    #[arg(value_parser = typed::path())]
     path: Option<PathBuf>,
 }
 

@@ -6,6 +6,7 @@ use clap::Args;
 use transformer_ls_datasets::DatasetError;
 use transformer_ls_datasets::check::Task;
 use transformer_ls_datasets::fetch::{FetchError, fetch, source, unpack};
+use transformer_ls_infer::typed;
 
 use super::Done;
 use super::counted::{Counted, Unit};
@@ -20,7 +21,7 @@ pub(super) struct FetchArgs {
     /// the images of Pathfinder without it.
     task: Task,
     /// The folder to download to [default: data/TASK]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = typed::path())]
     data: Option<PathBuf>,
     /// Another address of the same file; its size and checksum have to be the published ones
     #[arg(long, value_name = "URL")]

@@ -7,6 +7,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use transformer_ls_datasets::DatasetError;
 use transformer_ls_datasets::pathfinder::Difficulty;
+use transformer_ls_infer::typed;
 
 use super::Done;
 use super::counted::{Counted, Unit};
@@ -19,7 +20,7 @@ pub(super) struct GenerateArgs {
     #[arg(value_parser = PossibleValuesParser::new(can_be_made()))]
     task: String,
     /// The folder to write to [default: data/TASK]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = typed::path())]
     data: Option<PathBuf>,
     /// How many samples, all splits together [default: 100000 for listops, which take 661 MB;
     /// 200000 images for the others]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use transformer_ls_infer::run::{RunFolder, write_atomically};
+use transformer_ls_infer::typed;
 
 use super::Done;
 use crate::drawing::Format;
@@ -13,10 +14,10 @@ use crate::trainer::progress::say;
 #[derive(Debug, Args)]
 pub(super) struct PlotArgs {
     /// The run folders, a pair of curves (train and dev) each
-    #[arg(required = true, value_name = "RUN")]
+    #[arg(required = true, value_name = "RUN", value_parser = typed::path())]
     runs: Vec<PathBuf>,
     /// The picture to write, as SVG or PNG by its ending
-    #[arg(long, value_name = "FILE", default_value = "curve.svg")]
+    #[arg(long, value_name = "FILE", default_value = "curve.svg", value_parser = typed::path())]
     out: PathBuf,
 }
 

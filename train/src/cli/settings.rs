@@ -184,16 +184,19 @@ pub(super) fn fields_help(task: &str, goal: Goal) -> String {
 }
 
 /// The configuration of a run that is resumed: its own, with the device and the folders that are
-/// given, for data may have been moved and a device may be gone. Other changes are refused.
+/// given, for data may have been moved and a device may be gone. Another learning rate is what a run
+/// that has diverged needs: it follows. Other changes are refused.
 ///
 /// An option that repeats what `config.json` says is harmless.
 pub(super) fn resumed(
     config: &RunConfig,
     args: &TrainArgs,
     choices: &Choices,
-) -> anyhow::Result<RunConfig> {
+) -> anyhow::Result<(RunConfig, Option<f64>)> {
     let mut changed = config.clone();
     let training = &mut changed.training;
+    let present = training.present_rate();
+    training.learning_rate = present;
     if let Some(steps) = args.steps {
         training.steps = steps;
     }
@@ -231,6 +234,10 @@ pub(super) fn resumed(
             path.display()
         );
     }
+    let asked = std::mem::replace(
+        &mut changed.training.learning_rate,
+        config.training.learning_rate,
+    );
     let mut here = config.clone();
     here.device.clone_from(&changed.device);
     here.data.dir.clone_from(&changed.data.dir);
@@ -243,8 +250,10 @@ pub(super) fn resumed(
             differing.join(", ")
         );
     }
-    here.validate()?;
-    Ok(here)
+    let mut follows = here.clone();
+    follows.training.learning_rate = asked;
+    follows.validate()?;
+    Ok((here, (asked != present).then_some(asked)))
 }
 
 /// The options that make the places of one configuration those of another.

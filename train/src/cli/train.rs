@@ -57,6 +57,7 @@ pub(super) fn run(command: &TaskCommand, goal: Goal) -> anyhow::Result<Done> {
     let Start {
         folder,
         config,
+        learning_rate,
         splits,
     } = match args.resume {
         true => resume(&protocol, args, choices, goal)?,
@@ -65,7 +66,6 @@ pub(super) fn run(command: &TaskCommand, goal: Goal) -> anyhow::Result<Done> {
             None => return Ok(Done::Interrupted),
         },
     };
-    let folder = Arc::new(folder);
     log_to(display, folder.path());
     let is_finished = |summary: &Summary| finished(folder.config(), summary);
     if let Some(summary) = folder.read_summary()?.filter(is_finished) {
@@ -84,11 +84,13 @@ pub(super) fn run(command: &TaskCommand, goal: Goal) -> anyhow::Result<Done> {
     };
     let sitting = Sitting {
         stop_after: args.stop_after,
+        learning_rate,
         command: command_line(),
         tensorboard: args.tensorboard,
         display,
     };
-    match train(folder.clone(), &chosen, &splits, &sitting)? {
+    let (folder, ending) = train(folder, &chosen, &splits, &sitting)?;
+    match ending {
         Ending::Finished(summary) | Ending::Pretrained(summary) => {
             report(&folder, &summary);
             Ok(Done::Completely)
@@ -127,6 +129,8 @@ struct Start {
     folder: RunFolder,
     /// The run's configuration, with the places that this sitting takes instead of the run's.
     config: RunConfig,
+    /// Another peak of the learning rate, if a resume asks for one.
+    learning_rate: Option<f64>,
     /// The samples, where they have been opened.
     splits: Option<Splits>,
 }
@@ -179,6 +183,7 @@ fn start(
     Ok(Some(Start {
         folder: RunFolder::create_from(&out, &config, weights)?,
         config,
+        learning_rate: None,
         splits: Some(splits),
     }))
 }
@@ -208,10 +213,11 @@ fn resume(
             command(&config, out)
         );
     }
-    let config = settings::resumed(&config, args, choices)?;
+    let (config, learning_rate) = settings::resumed(&config, args, choices)?;
     Ok(Start {
         folder: RunFolder::resume(out)?,
         config,
+        learning_rate,
         splits: None,
     })
 }

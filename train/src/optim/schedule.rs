@@ -2,7 +2,7 @@
 
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::optim::LearningRate;
-use transformer_ls_infer::run::{ScheduleKind, TrainingConfig};
+use transformer_ls_infer::run::{RateChange, ScheduleKind, TrainingConfig};
 
 use super::warmup::After;
 use super::{Beta1, OneCycle, OptimError, Warmup};
@@ -11,8 +11,16 @@ use super::{Beta1, OneCycle, OptimError, Warmup};
 const BETA1: f64 = 0.9;
 
 /// How the learning rate moves, and β₁ with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    shape: Shape,
+    /// The peak that the shape has.
+    peak: f64,
+    changes: Vec<RateChange>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Schedule {
+enum Shape {
     /// Both move.
     OneCycle(OneCycle),
     /// The learning rate moves; β₁ is 0.9.
@@ -30,33 +38,41 @@ impl Schedule {
         let TrainingConfig {
             steps,
             warmup,
-            learning_rate,
+            learning_rate: peak,
             ..
         } = *training;
-        let after = match training.schedule {
-            ScheduleKind::OneCycle => {
-                return Ok(Self::OneCycle(OneCycle::new(steps, warmup, learning_rate)?));
-            }
-            ScheduleKind::Constant => After::Constant,
-            ScheduleKind::Cosine => After::Cosine,
+        let after = |after| Warmup::new(steps, warmup, peak, after).map(Shape::Warmup);
+        let shape = match training.schedule {
+            ScheduleKind::OneCycle => Shape::OneCycle(OneCycle::new(steps, warmup, peak)?),
+            ScheduleKind::Constant => after(After::Constant)?,
+            ScheduleKind::Cosine => after(After::Cosine)?,
         };
-        let schedule = Warmup::new(steps, warmup, learning_rate, after)?;
-        Ok(Self::Warmup(schedule))
+        Ok(Self {
+            shape,
+            peak,
+            changes: training.rate_changes.clone(),
+        })
     }
 
     /// The learning rate of the optimizer step taken after `step` others.
     pub fn learning_rate(&self, step: usize) -> LearningRate {
-        match self {
-            Self::OneCycle(schedule) => schedule.learning_rate(step),
-            Self::Warmup(schedule) => schedule.learning_rate(step),
+        let rate = match self.shape {
+            Shape::OneCycle(schedule) => schedule.learning_rate(step),
+            Shape::Warmup(schedule) => schedule.learning_rate(step),
+        };
+        let mut begun = self.changes.iter().rev();
+        match begun.find(|change| change.step <= step) {
+            // Every shape is as high as its peak.
+            Some(change) => rate * (change.learning_rate / self.peak),
+            None => rate,
         }
     }
 
     /// β₁ as [`AdamW`](super::AdamW) takes it.
     pub fn beta1(&self) -> Beta1 {
-        match self {
-            Self::OneCycle(schedule) => Beta1::Cycled(*schedule),
-            Self::Warmup(_) => Beta1::Constant(BETA1),
+        match self.shape {
+            Shape::OneCycle(schedule) => Beta1::Cycled(schedule),
+            Shape::Warmup(_) => Beta1::Constant(BETA1),
         }
     }
 
@@ -68,12 +84,16 @@ impl Schedule {
 
 impl From<OneCycle> for Schedule {
     fn from(schedule: OneCycle) -> Self {
-        Self::OneCycle(schedule)
+        Self {
+            peak: schedule.max_learning_rate(),
+            shape: Shape::OneCycle(schedule),
+            changes: Vec::new(),
+        }
     }
 }
 
 /// A [`Schedule`] as Burn's [`LrScheduler`]: a step counter over the pure function.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StepScheduler {
     schedule: Schedule,
     next: usize,

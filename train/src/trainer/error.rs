@@ -59,7 +59,7 @@ pub enum TrainError {
     /// Passes in float16 overflow, however little their loss is scaled up.
     #[error(
         "float16 has no room for the gradients by step {step}, and has not had for many steps: start a \
-         new run without precision=f16, or with a lower rate (--set learning_rate=5e-5)"
+         new run without precision=f16, or go on at a lower rate (--resume --set learning_rate=5e-5)"
     )]
     HalfOverflow {
         /// The step.
@@ -76,17 +76,15 @@ pub enum TrainError {
         /// The step.
         step: usize,
     },
-    /// The loss left the numbers.
-    #[error(
-        "the training loss is {loss} by step {step}: training diverged. Start a new run with a \
-         lower rate (--set learning_rate=5e-5); on a GPU, compare with a build without operation \
-         fusion first (--no-default-features --features flex,wgpu)"
-    )]
+    /// The loss or the weights left the numbers.
+    #[error("training diverged: {what} by step {step}. {way_back}")]
     Diverged {
+        /// What is not a number.
+        what: String,
         /// The step.
         step: usize,
-        /// The loss.
-        loss: f64,
+        /// How to go on.
+        way_back: WayBack,
     },
     /// No checkpoint of the run can be used.
     #[error(
@@ -124,6 +122,43 @@ pub enum TrainError {
          --resume"
     )]
     Internal(String),
+}
+
+/// How a run that has diverged goes on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WayBack {
+    /// The step of the last checkpoint: what was not a number was never saved.
+    pub checkpoint: Option<usize>,
+    /// The peak of the learning rate that was too high.
+    pub learning_rate: f64,
+    /// Whether it may be Burn's operation fusion, which GPUs use.
+    pub is_gpu: bool,
+}
+
+impl std::fmt::Display for WayBack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.checkpoint {
+            Some(step) => write!(
+                f,
+                "The last checkpoint, of step {step}, is good: go on from there at a lower rate"
+            ),
+            None => write!(
+                f,
+                "No checkpoint was written before: start again at a lower rate"
+            ),
+        }?;
+        // A tenth, or what the published protocols train at.
+        let lower = (self.learning_rate / 10.0).min(1e-4);
+        write!(f, " with --resume --set learning_rate={lower:e}")?;
+        if self.is_gpu {
+            write!(
+                f,
+                "; on a GPU, compare with a build without operation fusion first \
+                 (--no-default-features --features flex,wgpu)"
+            )?;
+        }
+        Ok(())
+    }
 }
 
 impl TrainError {

@@ -25,12 +25,7 @@ impl Loop {
         let every = self.setup.folder.config().training.evaluate_every;
         let epoch = step.div_ceil(every);
         let train = self.state.sums;
-        if train.samples > 0 && !train.mean_loss().is_finite() {
-            return Err(TrainError::Diverged {
-                step,
-                loss: train.mean_loss(),
-            });
-        }
+        self.check_weights()?;
         if std::mem::take(&mut self.interval_open) {
             self.event(|events| events.process_train(LearnerEvent::EndSplit(epoch)))?;
         }
@@ -48,7 +43,7 @@ impl Loop {
             .best
             .as_ref()
             .is_none_or(|best| match pretraining {
-                true => dev.loss < best.loss || best.loss.is_nan(),
+                true => dev.loss < best.loss,
                 false => dev.accuracy > best.accuracy,
             });
         if better {
@@ -99,6 +94,7 @@ impl Loop {
         let dev = match result {
             Ok(dev) => dev,
             Err(EvaluateError::Stopped { .. }) => return Ok(None),
+            Err(EvaluateError::NotANumber) => return Err(self.no_answers()),
             Err(error) => return Err(error.into()),
         };
         let item = TrainingItem::new(

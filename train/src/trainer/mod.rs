@@ -55,7 +55,7 @@ pub use progress::Display;
 
 use crate::optim::{AdamWConfig, MovingAverage, Schedule};
 use crate::tensorboard::EventFiles;
-use handover::{EveryCall, handovers};
+use handover::{EveryCall, Records, handovers};
 use progress::{duration, say, say_aside};
 use renderer::{NoTextFiles, renderer};
 use strategy::{Ended, Setup, StepStrategy};
@@ -70,11 +70,13 @@ pub struct Splits {
     pub test: Arc<dyn Dataset<Sample>>,
 }
 
-/// What concerns this sitting alone, and is no part of the run's configuration.
+/// What concerns this sitting alone, and is no part of the run's configuration before it.
 #[derive(Clone, Debug)]
 pub struct Sitting {
     /// Stop after this step although the schedule goes on.
     pub stop_after: Option<usize>,
+    /// Another peak of the learning rate, from the step on that the run stands at.
+    pub learning_rate: Option<f64>,
     /// The command line, for the summary.
     pub command: String,
     /// Whether event files for TensorBoard are written; a run that has some keeps writing them.
@@ -131,23 +133,21 @@ pub fn check_precision(training: &TrainingConfig, chosen: &ChosenDevice) -> Resu
     Ok(())
 }
 
-/// Trains the run in `folder` from where it stands.
+/// Trains the run in `folder` from where it stands, and gives the folder back.
 ///
 /// # Errors
 ///
 /// See [`TrainError`]; what was saved before stays usable.
 pub fn train(
-    folder: Arc<RunFolder>,
+    mut folder: RunFolder,
     chosen: &ChosenDevice,
     splits: &Splits,
     sitting: &Sitting,
-) -> Result<Ending, TrainError> {
-    let config = folder.config().clone();
-    let training = &config.training;
-    check_precision(training, chosen)?;
+) -> Result<(Arc<RunFolder>, Ending), TrainError> {
+    check_precision(&folder.config().training, chosen)?;
     let device = chosen.device.clone().autodiff();
 
-    let model = TrainingModel::init(&config, &device)?;
+    let model = TrainingModel::init(folder.config(), &device)?;
     let (state, resumed, mean) = match checkpoint::read_latest(&folder, &model)? {
         Some(resumed) => {
             for warning in &resumed.warnings {
@@ -161,9 +161,38 @@ pub fn train(
         Some(_) => model,
         None => model.started_from(&folder)?,
     };
+    if let Some(learning_rate) = sitting.learning_rate {
+        folder.change_rate(state.step, learning_rate)?;
+    }
+    let folder = Arc::new(folder);
+    let ending = go_on(
+        &folder,
+        chosen,
+        splits,
+        sitting,
+        model,
+        (state, resumed, mean),
+    )?;
+    Ok((folder, ending))
+}
+
+/// Where a run stands: its state, the records of its checkpoint, and the average of its weights.
+type Standing = (State, Option<Records>, Option<TrainingModel>);
+
+fn go_on(
+    folder: &Arc<RunFolder>,
+    chosen: &ChosenDevice,
+    splits: &Splits,
+    sitting: &Sitting,
+    model: TrainingModel,
+    (state, resumed, mean): Standing,
+) -> Result<Ending, TrainError> {
+    let config = folder.config().clone();
+    let training = &config.training;
+    let device = chosen.device.clone().autodiff();
     let metrics = folder.metrics(state.metrics_bytes)?;
-    let event_files = EventFiles::open(&folder, sitting.tensorboard)?;
-    announce(&folder, chosen, splits, &model, &state);
+    let event_files = EventFiles::open(folder, sitting.tensorboard)?;
+    announce(folder, chosen, splits, &model, &state);
 
     let masking = config.pretraining.as_ref();
     let masking = masking.map(|pretraining| Masking::new(config.seed, pretraining.mask));
@@ -250,18 +279,18 @@ pub fn train(
     match ended {
         Ended::Interrupted => Ok(Ending::Interrupted { step: state.step }),
         Ended::StopAfter => {
-            let summary = summary(&folder, chosen, sitting, &state, None);
+            let summary = summary(folder, chosen, sitting, &state, None);
             folder.write_summary(&summary)?;
             Ok(Ending::Stopped(summary))
         }
         Ended::Complete if config.pretraining.is_some() => {
-            let summary = summary(&folder, chosen, sitting, &state, None);
+            let summary = summary(folder, chosen, sitting, &state, None);
             folder.write_summary(&summary)?;
             Ok(Ending::Pretrained(summary))
         }
         Ended::Complete => {
             let learning_rate = |step| schedule.learning_rate(step);
-            test(&folder, chosen, splits, sitting, state, &learning_rate)
+            test(folder, chosen, splits, sitting, state, &learning_rate)
         }
     }
 }
@@ -406,11 +435,19 @@ fn announce(
             duration(state.seconds)
         ),
     };
+    if let Some(change) = training.rate_changes.last() {
+        say(&format!(
+            "the learning rate's peak is {:e} from step {} on",
+            change.learning_rate,
+            progress::count(change.step),
+        ));
+    }
+    let samples = training.batch_size.min(splits.train.len());
     say(&format!(
         "run {}: {} steps of {} samples, dev every {}, seed {}{position}",
         folder.path().display(),
         progress::count(training.steps),
-        training.batch_size,
+        progress::count(samples),
         training.evaluate_every,
         config.seed,
     ));

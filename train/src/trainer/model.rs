@@ -191,6 +191,9 @@ impl TrainingModel {
                 problem: error.to_string(),
             };
             let loss: f32 = loss.try_into_scalar().map_err(failed)?;
+            if !loss.is_finite() {
+                return Err(EvaluateError::NotANumber);
+            }
             let hits: i64 = hits.try_into_scalar().map_err(failed)?;
             Ok(Judged {
                 score: Score {

@@ -1,18 +1,22 @@
 //! One sitting's loop over steps; see `strategy.rs` for how it stands to `burn-train`.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
+use burn::data::dataset::transform::PartialDataset;
 use burn::module::Module;
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{
     EventProcessorTraining, Interrupter, Learner, LearnerEvent, LearningCheckpointer,
     SupervisedTrainingEventProcessor, TrainingComponents, TrainingItem,
 };
+use transformer_ls_infer::device::is_cubecl;
+use transformer_ls_infer::evaluate::EvaluateError;
 
 use super::checkpoint::{self, State};
-use super::error::TrainError;
+use super::error::{TrainError, WayBack};
 use super::figures::{Ledger, StepOutput};
 use super::interrupt;
 use super::memory;
@@ -95,7 +99,7 @@ impl Loop {
         }
         self.start_interval()?;
         // On a CPU a read costs nothing; a GPU would wait for the host at every one.
-        let read_every = match transformer_ls_infer::device::is_cubecl(&self.setup.device) {
+        let read_every = match is_cubecl(&self.setup.device) {
             true => 10,
             false => 1,
         };
@@ -185,6 +189,53 @@ impl Loop {
         }
     }
 
+    /// Makes sure that the weights are numbers. The loss of a step is that of the weights before it.
+    pub(super) fn check_weights(&self) -> Result<(), TrainError> {
+        let state = self.learner.model().state_dict();
+        let state = state.map_err(|error| TrainError::Internal(error.to_string()))?;
+        let finite = state.check_finite();
+        finite.map_err(|error| self.diverged(error.to_string()))
+    }
+
+    /// Makes sure that the model's answers to a batch of dev are numbers: a checkpoint whose aren't would
+    /// be no place to go on from.
+    fn check_answers(&self) -> Result<(), TrainError> {
+        let (setup, training) = (&self.setup, &self.setup.folder.config().training);
+        let samples = training.eval_batch_size.min(setup.dev.len());
+        let some = PartialDataset::new(setup.dev.clone(), 0, samples);
+        let answers = self.evaluated_model().evaluate(
+            setup.masking,
+            &some,
+            &setup.batcher,
+            samples,
+            &setup.device,
+            &mut |_| ControlFlow::Continue(()),
+        );
+        match answers {
+            Ok(_) => Ok(()),
+            Err(EvaluateError::NotANumber) => Err(self.no_answers()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The end of a run whose model has answers to dev that are not numbers.
+    pub(super) fn no_answers(&self) -> TrainError {
+        self.diverged("the model's answers on dev are not numbers".into())
+    }
+
+    /// The end of a run whose loss or weights are not numbers any more, and will not be again.
+    fn diverged(&self, what: String) -> TrainError {
+        TrainError::Diverged {
+            what,
+            step: self.state.step,
+            way_back: WayBack {
+                checkpoint: self.saved,
+                learning_rate: self.setup.folder.config().training.present_rate(),
+                is_gpu: is_cubecl(&self.setup.device),
+            },
+        }
+    }
+
     /// Whether dev is evaluated after `step`.
     fn due(&self, step: usize, end: usize) -> bool {
         let every = self.setup.folder.config().training.evaluate_every;
@@ -206,6 +257,9 @@ impl Loop {
             .ledger
             .read()
             .map_err(TrainError::device(&self.setup.device_name, self.state.step))?;
+        if !sums.loss.is_finite() {
+            return Err(self.diverged("the training loss is not a number".into()));
+        }
         sums.seconds = self.since.elapsed().as_secs_f64();
         self.since = Instant::now();
         self.pace.steps(steps, sums.seconds);
@@ -260,6 +314,10 @@ impl Loop {
             return Ok(());
         }
         self.read_ledger()?;
+        if self.state.evaluated < step {
+            self.check_weights()?;
+            self.check_answers()?;
+        }
         self.state.seconds = self.seconds();
         self.state.metrics_bytes = self.setup.metrics.durable_bytes()?;
         self.state.peak_bytes = memory::peak(&self.setup.device, self.state.peak_bytes);

@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use transformer_ls_infer::device;
 use transformer_ls_infer::run::write_atomically;
+use transformer_ls_infer::typed;
 
 use super::progress::three_figures;
 use super::{BudgetArgs, each_once, length, measure};
@@ -13,7 +14,6 @@ use crate::bench::cost::Shape;
 use crate::bench::job::{AttentionJob, AttentionLine, Job, Pass, Path};
 use crate::bench::limits::{bytes, free_bytes, least_bytes, too_large};
 use crate::bench::picture;
-use crate::cli::args::positive;
 use crate::cli::table::{Side, table};
 use crate::cli::{Done, print};
 use crate::drawing::Format;
@@ -66,10 +66,10 @@ pub(super) struct AttentionArgs {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     device: String,
     /// Heads
-    #[arg(long, value_name = "H", default_value = "2", value_parser = positive)]
+    #[arg(long, value_name = "H", default_value = "2", value_parser = typed::positive)]
     heads: usize,
     /// Width of a head
-    #[arg(long, value_name = "D", default_value = "32", value_parser = positive)]
+    #[arg(long, value_name = "D", default_value = "32", value_parser = typed::positive)]
     head_width: usize,
     /// Landmarks a head; 0: none
     #[arg(long, value_name = "R", default_value = "32")]
@@ -83,7 +83,7 @@ pub(super) struct AttentionArgs {
     #[arg(long)]
     json: bool,
     /// Draw time and memory over the number of tokens into this SVG or PNG file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = typed::path())]
     out: Option<PathBuf>,
 }
 

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
+use transformer_ls_infer::typed;
 
 use super::{Done, print};
 use crate::bench::BenchError;
@@ -41,7 +42,7 @@ enum What {
 #[derive(Debug, Args)]
 struct BudgetArgs {
     /// At most so many timed runs a measurement; the median counts
-    #[arg(long, value_name = "N", default_value = "50", value_parser = super::args::positive)]
+    #[arg(long, value_name = "N", default_value = "50", value_parser = typed::positive)]
     repeats: usize,
     /// Begin no further run after so many seconds a measurement
     ///
