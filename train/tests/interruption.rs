@@ -171,32 +171,67 @@ fn metrics_hold_each_evaluation_once() {
 }
 
 #[cfg(unix)]
+fn signal(child: &std::process::Child, name: &str) {
+    let sent = std::process::Command::new("kill")
+        .args([&format!("-{name}"), &child.id().to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(sent.success());
+}
+
+#[cfg(unix)]
 #[test]
-fn ctrl_c_saves_and_exits_130_and_the_run_goes_on() {
+fn signals_save_and_the_run_goes_on() {
     let place = Workplace::with_data(300);
     let steps = &[STEPS, &["--checkpoint-every", "1000"]].concat();
     let whole = place.train("whole", steps);
     assert!(whole.status.success(), "{}", stderr(&whole));
 
-    let mut child = place.spawn_training("stopped", steps);
-    wait_for_line(&place, "stopped");
-    let killed = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .expect("kill runs");
-    assert!(killed.success());
-    let status = child.wait().expect("ended");
-    assert_eq!(status.code(), Some(130));
-    let saved = place.folder("stopped").latest_checkpoint().unwrap();
-    assert!(saved.is_some(), "no checkpoint was written on Ctrl-C");
+    // Ctrl-C, `kill` and schedulers, a terminal that is closed; `timeout` sends its signal twice.
+    for (run, signals, status) in [
+        ("int", &["INT"][..], 130),
+        ("term", &["TERM", "TERM"], 143),
+        ("hup", &["HUP", "HUP"], 129),
+    ] {
+        let mut child = place.spawn_training(run, steps);
+        wait_for_line(&place, run);
+        signals.iter().for_each(|name| signal(&child, name));
+        assert_eq!(child.wait().expect("ended").code(), Some(status), "{run}");
+        let saved = place.folder(run).latest_checkpoint().unwrap();
+        assert!(saved.is_some(), "{run}: no checkpoint was written");
 
-    let resumed = place.resume("stopped");
-    assert!(resumed.status.success(), "{}", stderr(&resumed));
-    assert_eq!(place.final_weights("whole"), place.final_weights("stopped"));
-    assert_eq!(
-        comparable(&place.metrics("whole")),
-        comparable(&place.metrics("stopped"))
-    );
+        let resumed = place.resume(run);
+        assert!(resumed.status.success(), "{}", stderr(&resumed));
+        assert_eq!(place.final_weights("whole"), place.final_weights(run));
+        assert_eq!(
+            comparable(&place.metrics("whole")),
+            comparable(&place.metrics(run))
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn nohup_keeps_a_run_going() {
+    use std::process::{Command, Stdio};
+    let place = Workplace::with_data(300);
+    let program = assert_cmd::cargo_bin!("ls-train");
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$0\" \"$@\""])
+        .arg(program)
+        .args([
+            "listops", "--data", "data", "--out", "run", "--device", "flex",
+        ])
+        .args(common::SMALL)
+        .args(STEPS)
+        .current_dir(place.dir.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("sh starts");
+    wait_for_line(&place, "run");
+    signal(&child, "HUP");
+    assert!(child.wait().expect("ended").success());
+    assert_eq!(place.summary("run").steps, 40);
 }
 
 #[cfg(unix)]

@@ -3,6 +3,7 @@
 mod answers;
 #[path = "../common/mod.rs"]
 mod common;
+mod mistakes;
 mod process;
 
 use std::path::Path;

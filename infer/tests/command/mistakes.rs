@@ -1,0 +1,197 @@
+//! Files, names and settings as users really have them.
+
+use std::fs;
+use std::path::Path;
+
+use burn::tensor::Device;
+use transformer_ls_burn::ClassifierConfig;
+use transformer_ls_datasets::png;
+use transformer_ls_infer::run::{RunConfig, RunFolder};
+
+use crate::common::{config, untrained_run};
+use crate::{ls_infer, ls_infer_with};
+
+/// Exit status 1, nothing on the standard output, one sentence that has these words.
+fn refused((code, out, errors): (i32, String, String), words: &[&str]) {
+    assert_eq!((code, out.as_str()), (1, ""), "{errors}");
+    assert!(errors.starts_with("error: "), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    for word in words {
+        assert!(errors.contains(word), "{word:?} is not in {errors:?}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_text() {
+    let dir = tempfile::tempdir().unwrap();
+    untrained_run(&dir.path().join("run"));
+    let marked = |name: &str, text: &str| {
+        fs::write(dir.path().join(name), format!("\u{feff}{text}")).unwrap();
+    };
+    marked("list.txt", "[MAX 1 2]\n3\n");
+    let classify = ["classify", "run", "--device", "flex"];
+    let (_, plain, _) = ls_infer(dir.path(), &[&classify[..], &["[MAX 1 2]", "3"]].concat());
+    let (code, read, errors) = ls_infer(
+        dir.path(),
+        &[&classify[..], &["--file", "list.txt"]].concat(),
+    );
+    assert_eq!((code, &read), (0, &plain), "{errors}");
+
+    let config = fs::read_to_string(dir.path().join("run/config.json")).unwrap();
+    marked("run/config.json", &config);
+    let (code, read, errors) = ls_infer(dir.path(), &[&classify[..], &["[MAX 1 2]", "3"]].concat());
+    assert_eq!((code, &read), (0, &plain), "{errors}");
+}
+
+#[test]
+fn a_batch_of_nothing_and_an_attention_path_that_is_none_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    untrained_run(&dir.path().join("run"));
+    let (code, _, errors) = ls_infer(dir.path(), &["evaluate", "run", "--batch-size", "0"]);
+    assert_eq!(code, 2);
+    assert!(errors.contains("has to be at least 1"), "{errors}");
+
+    let ask = |value: &str| {
+        let args = ["classify", "run", "--device", "flex", "3"];
+        ls_infer_with(dir.path(), &args, "", &[("LS_ATTENTION", value)])
+    };
+    refused(
+        ask("fast"),
+        &["LS_ATTENTION is `fast`", "set it to `plain`"],
+    );
+    for value in ["plain", "Plain", " PLAIN ", ""] {
+        let (code, _, errors) = ask(value);
+        assert_eq!(code, 0, "{value:?}: {errors}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_no_text_are_refused_at_once() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().unwrap();
+    untrained_run(&dir.path().join("run"));
+    let odd = OsStr::from_bytes(b"od\xffd");
+    let copied = fs::rename(dir.path().join("run"), dir.path().join(odd));
+    if copied.is_err() {
+        eprintln!("NOT TESTED: this file system takes no such names");
+        return;
+    }
+    let with = |args: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_ls-infer"))
+            .current_dir(dir.path())
+            .args(args)
+            .arg(odd)
+            .output()
+            .unwrap()
+    };
+    for args in [
+        &["classify", "--run"][..],
+        &["classify"],
+        &["evaluate"],
+        &["evaluate", "--data"],
+        &["export"],
+        &["import", "a.safetensors"],
+    ] {
+        let output = with(args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {errors}");
+        assert!(
+            errors.contains("not UTF-8 text: rename"),
+            "{args:?}: {errors}"
+        );
+    }
+}
+
+fn pathfinder_run(path: &Path) {
+    let config = RunConfig {
+        task: "pathfinder32".into(),
+        model: ClassifierConfig {
+            vocab_size: 256,
+            classes: 2,
+            max_length: 1024,
+            ..config().model
+        },
+        data: transformer_ls_infer::run::DataConfig {
+            tokenizer: None,
+            ..config().data
+        },
+        ..config()
+    };
+    let device = Device::flex();
+    device.seed(1);
+    let model = config.model.init(&device).unwrap();
+    let folder = RunFolder::create(path, &config).unwrap();
+    folder.save_weights(&model, 0, None).unwrap();
+}
+
+#[test]
+fn a_picture_of_another_kind_is_called_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    pathfinder_run(&dir.path().join("run"));
+    let ask = |name: &str, bytes: &[u8]| {
+        fs::write(dir.path().join(name), bytes).unwrap();
+        ls_infer(dir.path(), &["classify", "run", "--device", "flex", name])
+    };
+    let (code, _, errors) = ask("fits.png", &png::encode(32, 32, &[0; 1024]));
+    assert_eq!(code, 0, "{errors}");
+    let cases: [(&str, Vec<u8>, &str); 5] = [
+        (
+            "large.png",
+            png::encode(64, 32, &[0; 2048]),
+            "64 × 32 pixels, and the model takes 32 × 32",
+        ),
+        ("photo.png", b"\xff\xd8\xff\xe0JFIF".to_vec(), "is a JPEG"),
+        (
+            "page.png",
+            b"<!DOCTYPE html><p>no</p>".to_vec(),
+            "is a web page",
+        ),
+        ("empty.png", Vec::new(), "is empty"),
+        ("noise.png", b"\x1b[31mnoise\n\n".to_vec(), "is no grey PNG"),
+    ];
+    for (name, bytes, words) in cases {
+        let answer = ask(name, &bytes);
+        assert!(!answer.2.contains("folder"), "{}", answer.2);
+        refused(answer, &[name, words]);
+    }
+}
+
+#[test]
+fn long_names_are_written_like_short_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    // As long as file systems take.
+    let name = "ü".repeat(127);
+    let run = dir.path().join(&name);
+    untrained_run(&run);
+    let file = "w".repeat(255);
+    let (code, _, errors) = ls_infer(dir.path(), &["export", &name, &file]);
+    assert_eq!(code, 0, "{errors}");
+    let mut left: Vec<String> = crate::common::names(dir.path());
+    left.retain(|found| *found != name && *found != file);
+    assert_eq!(left, [] as [&str; 0]);
+}
+
+/// Weights that are numbers, and answers that are none.
+#[test]
+fn answers_that_are_no_numbers_are_no_result() {
+    let dir = tempfile::tempdir().unwrap();
+    untrained_run(&dir.path().join("run"));
+    let path = dir.path().join("run/model.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    for number in bytes[header..].chunks_exact_mut(4) {
+        number.copy_from_slice(&3e38_f32.to_le_bytes());
+    }
+    fs::write(&path, bytes).unwrap();
+    for name in ["train", "val", "test"] {
+        let text = "Source\tTarget\n[MAX 1 2 ]\t2\n";
+        fs::write(dir.path().join(format!("basic_{name}.tsv")), text).unwrap();
+    }
+    let flex = ["--device", "flex"];
+    let evaluate = [&["evaluate", "run", "--data", "."][..], &flex].concat();
+    refused(ls_infer(dir.path(), &evaluate), &["not a number (NaN)"]);
+    let classify = [&["classify", "run", "[MAX 1 2]"][..], &flex].concat();
+    refused(ls_infer(dir.path(), &classify), &["not a number (NaN)"]);
+}
