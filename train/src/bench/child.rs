@@ -13,7 +13,7 @@ use transformer_ls_burn::ops::PATH_VARIABLE;
 
 use super::job::{Figures, Job, Path};
 use super::{BenchError, attention, step};
-use crate::trainer::interrupt::INTERRUPTED;
+use crate::trainer::interrupt;
 
 /// How often the parent looks after its child.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -84,7 +84,8 @@ pub fn run(job: &Job, interrupted: &dyn Fn() -> bool) -> Result<Outcome, BenchEr
             Outcome::Failed(format!("the device took the path {path}: {reason}"))
         }
         Some(figures) => Outcome::Measured(figures),
-        None if status.code() == Some(i32::from(INTERRUPTED)) => Outcome::Interrupted,
+        // A signal to the whole group may end it before the parent.
+        None if status.code().is_some_and(interrupt::is_status) => Outcome::Interrupted,
         None => Outcome::Failed(reason(&complaints, status)),
     })
 }
@@ -161,7 +162,7 @@ pub fn answer() -> Result<String, BenchError> {
     std::thread::spawn(|| {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         // The parent is gone, or has what it wanted.
-        std::process::exit(i32::from(INTERRUPTED));
+        std::process::exit(i32::from(interrupt::status()));
     });
     let figures = match &job {
         Job::Attention(job) => attention::measure(job),

@@ -17,8 +17,6 @@ const SIGNALLED: i32 = 128;
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
-/// The exit status after Ctrl-C.
-pub const INTERRUPTED: u8 = (SIGNALLED + SIGINT) as u8;
 /// `timeout` sends its signal twice, and so do others who want to be sure.
 const SAME: Duration = Duration::from_secs(1);
 
@@ -80,12 +78,19 @@ fn leave(signal: i32) -> ! {
     std::process::exit(SIGNALLED + signal);
 }
 
-/// The exit status of a process that a signal has ended: 128 and the signal's number.
+/// The exit status of a process that was asked to end: 128 and the signal's number.
 pub fn status() -> u8 {
-    match FIRST.load(Ordering::SeqCst) {
-        0 => INTERRUPTED,
-        signal => (SIGNALLED + signal) as u8,
-    }
+    let signal = match FIRST.load(Ordering::SeqCst) {
+        // A key did it.
+        0 => SIGINT,
+        signal => signal,
+    };
+    (SIGNALLED + signal) as u8
+}
+
+/// Whether a process that ended with this status was asked to.
+pub fn is_status(status: i32) -> bool {
+    [SIGHUP, SIGINT, SIGTERM].contains(&(status - SIGNALLED))
 }
 
 /// From now on the first signal stops `interrupter` and no more.
