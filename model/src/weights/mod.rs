@@ -43,6 +43,16 @@ pub enum WeightsError {
         /// Tensors that both have: name, shape in the model, shape in the file.
         shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
     },
+    /// Some of the weights are not numbers.
+    #[error("tensor {name} has {count} of {of} values that are not finite numbers")]
+    NotFinite {
+        /// The release's name.
+        name: String,
+        /// How many of its values.
+        count: usize,
+        /// How many it has.
+        of: usize,
+    },
     /// A tensor could not be read from or written to the device.
     #[error("tensor {name} can't be moved between host and device: {problem}")]
     Tensor {

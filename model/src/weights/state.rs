@@ -28,6 +28,22 @@ impl StateDict {
         self
     }
 
+    /// Makes sure that all weights are finite numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError::NotFinite`] names the first tensor that has others.
+    pub fn check_finite(&self) -> Result<(), WeightsError> {
+        for (name, data) in &self.tensors {
+            let count = data.iter::<f32>().filter(|x| !x.is_finite()).count();
+            if count > 0 {
+                let (name, of) = (name.clone(), data.num_elements());
+                return Err(WeightsError::NotFinite { name, count, of });
+            }
+        }
+        Ok(())
+    }
+
     /// Reads a safetensors file's bytes.
     ///
     /// # Errors
