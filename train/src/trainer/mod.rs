@@ -114,7 +114,7 @@ pub(crate) fn learner(
         epsilon: training.epsilon,
         weight_decay: training.weight_decay,
     };
-    let learner = Learner::new(model, optimizer.init()?, schedule.scheduler());
+    let learner = Learner::new(model, optimizer.init()?, schedule.clone().scheduler());
     Ok((learner, schedule))
 }
 
@@ -224,7 +224,7 @@ fn go_on(
         device: chosen.device.clone(),
         device_name: chosen.name.clone(),
         batcher,
-        schedule,
+        schedule: schedule.clone(),
         dev: splits.dev.clone(),
         masking,
         parts: loader.parts(),
