@@ -148,7 +148,7 @@ fn schedules_follow_pytorch_at_every_step() {
             })
             .unwrap();
             assert_eq!(schedule.beta1(), Beta1::Constant(0.9));
-            let mut scheduler = schedule.scheduler();
+            let mut scheduler = schedule.clone().scheduler();
             assert_eq!(wanted.len(), rates.steps);
             for (step, wanted) in wanted.iter().enumerate() {
                 let ours = schedule.learning_rate(step);
