@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use transformer_ls_burn::presets;
+use transformer_ls_datasets::Missing;
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_infer::run::{DataConfig, Packing, RunConfig, RunFolder, TrainingConfig};
 use transformer_ls_infer::weights_file;
@@ -104,6 +105,7 @@ fn from_preset(name: &str) -> anyhow::Result<RunConfig> {
             difficulty: None,
             splits: None,
             cache: None,
+            missing: Missing::default(),
             packed: Packing::Auto,
         },
         training: TrainingConfig::default(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use transformer_ls_burn::{ClassifierConfig, Pooling, Reconstruction};
+use transformer_ls_datasets::Missing;
 use transformer_ls_datasets::image;
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::pathfinder::Difficulty;
@@ -135,6 +136,9 @@ pub struct DataConfig {
     /// The folder for packed copies of the data; `null`: the folder `packed` beside the data.
     #[serde(default)]
     pub cache: Option<PathBuf>,
+    /// What to do about samples whose files are empty or not there: `refuse` or `leave_out`.
+    #[serde(default)]
+    pub missing: Missing,
     /// How documents are put into a batch.
     pub packed: Packing,
 }

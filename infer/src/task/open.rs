@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn_dataset::Dataset;
 use transformer_ls_datasets::cache::{Key, cached, is_packed};
 use transformer_ls_datasets::check::Task;
 use transformer_ls_datasets::image::{self, Image};
@@ -12,7 +11,7 @@ use transformer_ls_datasets::pathfinder::{self, Pathfinder};
 use transformer_ls_datasets::release::{Release, archive_of};
 use transformer_ls_datasets::retrieval::{self, Retrieval};
 use transformer_ls_datasets::text::{self, Text};
-use transformer_ls_datasets::{DatasetError, Sample, Split};
+use transformer_ls_datasets::{DatasetError, Samples, Split};
 
 use super::{TaskError, task};
 use crate::run::RunConfig;
@@ -48,7 +47,7 @@ pub fn open_split(
     config: &RunConfig,
     dir: &Path,
     split: Split,
-) -> Result<Box<dyn Dataset<Sample>>, TaskError> {
+) -> Result<Box<dyn Samples>, TaskError> {
     let data = Data::of(config, dir, &[split], &|_, _| {}, &|| false)?;
     data.open(split, Watch::nobody())
 }
@@ -109,8 +108,9 @@ impl<'a> Data<'a> {
     /// # Errors
     ///
     /// Files that are missing or malformed, with file and line; [`DatasetError::Cancelled`].
-    pub fn open(&self, split: Split, watch: Watch) -> Result<Box<dyn Dataset<Sample>>, TaskError> {
+    pub fn open(&self, split: Split, watch: Watch) -> Result<Box<dyn Samples>, TaskError> {
         let Data { config, dir, .. } = *self;
+        let missing = config.data.missing;
         let (key, release) = (self.key(split)?, &self.release);
         match self.task {
             Task::ListOps => {
@@ -120,7 +120,7 @@ impl<'a> Data<'a> {
                     None => ListOps::open(dir, split, tokenizer),
                 })
             }
-            Task::Text => self.pack(key, watch, || Text::open(dir, split)),
+            Task::Text => self.pack(key, watch, || Text::open(dir, split, missing)),
             Task::Retrieval => self.pack(key, watch, || match release {
                 Some(release) => Retrieval::from_release(release, split),
                 None => Retrieval::open(dir, split),
@@ -132,8 +132,10 @@ impl<'a> Data<'a> {
             Task::Pathfinder(size) => {
                 let difficulty = config.data.difficulty.unwrap_or_default();
                 self.pack(key, watch, || match release {
-                    Some(release) => Pathfinder::from_release(release, size, difficulty, split),
-                    None => Pathfinder::open(dir, size, difficulty, split),
+                    Some(release) => {
+                        Pathfinder::from_release(release, size, difficulty, split, missing)
+                    }
+                    None => Pathfinder::open(dir, size, difficulty, split, missing),
                 })
             }
         }
@@ -146,12 +148,12 @@ impl<'a> Data<'a> {
                 let tokenizer = data.tokenizer.ok_or(TaskError::NoTokenizer)?;
                 listops::cache_key(dir, split, tokenizer)?
             }
-            Task::Text => text::cache_key(dir, split)?,
+            Task::Text => text::cache_key(dir, split, data.missing)?,
             Task::Retrieval => retrieval::cache_key(dir, split)?,
             Task::Image => image::cache_key(dir, split, data.splits.unwrap_or_default())?,
             Task::Pathfinder(size) => {
                 let difficulty = data.difficulty.unwrap_or_default();
-                pathfinder::cache_key(dir, size, difficulty, split)?
+                pathfinder::cache_key(dir, size, difficulty, split, data.missing)?
             }
         })
     }
@@ -164,12 +166,12 @@ impl<'a> Data<'a> {
 
     /// The packed samples; the samples as they are read where nothing can be written beside the
     /// data.
-    fn pack<D: Dataset<Sample> + 'static>(
+    fn pack<D: Samples + 'static>(
         &self,
         key: Key,
         watch: Watch,
         open: impl Fn() -> Result<D, DatasetError>,
-    ) -> Result<Box<dyn Dataset<Sample>>, TaskError> {
+    ) -> Result<Box<dyn Samples>, TaskError> {
         let chosen = self.config.data.cache.as_deref();
         let folder = self.packed_in();
         let Watch {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use transformer_ls_burn::{ClassifierConfig, Pooling};
 use transformer_ls_datasets::listops::Tokenizer;
-use transformer_ls_datasets::{Documents, Sample};
+use transformer_ls_datasets::{Documents, Missing, Sample};
 use transformer_ls_infer::run::{
     DataConfig, MetricLine, Packing, RunConfig, RunFolder, TrainingConfig,
 };
@@ -38,6 +38,7 @@ pub fn config() -> RunConfig {
             difficulty: None,
             splits: None,
             cache: None,
+            missing: Missing::default(),
             packed: Packing::Auto,
         },
         training: TrainingConfig {

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use transformer_ls_datasets::DatasetError;
+use transformer_ls_datasets::{DatasetError, State};
 use transformer_ls_datasets::pathfinder::Difficulty;
+use transformer_ls_infer::run::DataConfig;
 use transformer_ls_infer::typed;
 
 use super::Done;
 use super::counted::{Counted, Unit};
-use crate::tasks::{self, Generate, Protocol};
+use crate::tasks::{self, Generate, Made, Protocol};
 use crate::trainer::progress::say;
 
 #[derive(Debug, Args)]
@@ -67,9 +68,40 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
     generate(&protocol, &dir, &what)
 }
 
+/// Makes a task's data for a run where that is meant: in the default place, in a folder that is empty,
+/// or where it was begun. A name that was mistyped gets no data.
+pub(super) fn generate_for(
+    protocol: &Protocol,
+    data: &DataConfig,
+    is_named: bool,
+) -> anyhow::Result<Done> {
+    let Some(Made { state, .. }) = protocol.generate else {
+        return Ok(Done::Completely);
+    };
+    let (task, dir) = (protocol.task, data.dir.display());
+    match state(data)? {
+        State::Complete => return Ok(Done::Completely),
+        State::Partial(error) => return Err(error.into()),
+        State::Absent if is_named => bail!(
+            "there is nothing at {dir}: check the name, or make the data there first with `ls-train \
+             generate {task} --data {dir}`"
+        ),
+        State::Other => bail!(
+            "{dir} holds no data of {task}, and other things: name the data's folder or archive, or an \
+             empty folder, in which the data is made"
+        ),
+        State::Absent | State::Empty | State::Unfinished => {}
+    }
+    let what = Generate {
+        difficulty: data.difficulty,
+        ..Generate::default()
+    };
+    generate(protocol, &data.dir, &what)
+}
+
 /// Makes a task's data, with a progress bar. Where it can't be made, opening it will say so.
 pub(super) fn generate(protocol: &Protocol, dir: &Path, what: &Generate) -> anyhow::Result<Done> {
-    let Some(make) = protocol.generate else {
+    let Some(Made { make, .. }) = protocol.generate else {
         return Ok(Done::Completely);
     };
     let what_for = format!("making {} in {}", protocol.task, dir.display());

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 use transformer_ls_burn::presets;
+use transformer_ls_datasets::Missing;
 use transformer_ls_infer::run::{DataConfig, InitConfig, Packing, RunConfig};
 
 use super::args::{Choices, TrainArgs};
@@ -152,11 +153,12 @@ fn from_preset(protocol: &Protocol, name: Option<&str>, goal: Goal) -> anyhow::R
         device: "auto".to_owned(),
         model: preset.model,
         data: DataConfig {
-            dir: Path::new("data").join(protocol.task),
+            dir: default_data(protocol.task),
             tokenizer: protocol.tokenizer,
             difficulty: protocol.difficulty,
             splits: None,
             cache: None,
+            missing: Missing::default(),
             packed: Packing::Auto,
         },
         training: match goal {
@@ -314,6 +316,11 @@ fn flatten(prefix: &str, value: &serde_json::Value, leaves: &mut BTreeMap<String
             leaves.insert(prefix.to_owned(), leaf.to_string());
         }
     }
+}
+
+/// Where a task's data lies that was given no place.
+pub(super) fn default_data(task: &str) -> PathBuf {
+    Path::new("data").join(task)
 }
 
 /// What the names of such runs begin with.

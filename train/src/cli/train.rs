@@ -7,17 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::bail;
-use burn::data::dataset::Dataset;
-use transformer_ls_datasets::{DatasetError, Sample, Split};
+use transformer_ls_datasets::{DatasetError, Samples, Split};
 use transformer_ls_infer::device;
 use transformer_ls_infer::run::{RunConfig, RunError, RunFolder, Summary};
 use transformer_ls_infer::task::{Data, TaskError, Watch};
 
 use super::args::{Choices, TrainArgs};
 use super::counted::{Counted, Unit};
-use super::generate::generate;
+use super::generate::generate_for;
 use super::{Done, TaskCommand, settings};
-use crate::tasks::{self, Generate, Protocol};
+use crate::tasks::{self, Protocol};
 use crate::tensorboard::EventFiles;
 use crate::trainer::progress::{duration, say};
 use crate::trainer::{Display, Ending, Sitting, Source, Splits, check_precision, train};
@@ -167,13 +166,8 @@ fn start(
         return Err(RunError::Exists { path: out }.into());
     }
     check_precision(&config.training, &device::resolve(&config.device)?)?;
-    let what = Generate {
-        difficulty: config.data.difficulty,
-        ..Generate::default()
-    };
-    if !(protocol.is_prepared)(&config.data)
-        && generate(protocol, &config.data.dir, &what)? == Done::Interrupted
-    {
+    let is_named = config.data.dir != settings::default_data(protocol.task);
+    if generate_for(protocol, &config.data, is_named)? == Done::Interrupted {
         return Ok(None);
     }
     let Some(splits) = open(&config)? else {
@@ -251,7 +245,7 @@ fn open(config: &RunConfig) -> anyhow::Result<Option<Splits>> {
         }
         data => data?,
     };
-    let split = |split| -> anyhow::Result<Option<Arc<dyn Dataset<Sample>>>> {
+    let split = |split| -> anyhow::Result<Option<Arc<dyn Samples>>> {
         let opened = {
             let what = format!("packing {} {split}", config.task);
             let counted = Counted::new(&what, Unit::Samples);

@@ -4,7 +4,6 @@
 //! (`LRA/code/lra_config.py`), whose training the release shares: batches of 256, 35000 steps, the
 //! rate's peak at step 175, no weight decay, dev every 175 steps, the Long Range Arena's split.
 
-use transformer_ls_datasets::image;
 use transformer_ls_infer::run::TrainingConfig;
 
 use super::{Protocol, strong};
@@ -34,7 +33,6 @@ pub fn protocol() -> Protocol {
         about_data: "`ls-train fetch image` downloads it (170 MB). CIFAR-10's binary and Python \
                      batches and their archives serve as they are."
             .to_owned(),
-        is_prepared: |data| image::is_prepared(&data.dir),
         generate: None,
     }
 }

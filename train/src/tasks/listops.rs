@@ -12,7 +12,7 @@ use transformer_ls_infer::run::TrainingConfig;
 
 use crate::trainer::progress::count;
 
-use super::{Cancelled, Generate, Prepared, Protocol, strong};
+use super::{Cancelled, Generate, Made, Prepared, Protocol, strong};
 
 /// ListOps as the Transformer-LS release trains it.
 ///
@@ -42,8 +42,10 @@ pub fn protocol() -> Protocol {
         about_data: "Making it takes 661 MB. The published `lra_release.gz` and a folder with \
                      `lra_release` in it serve, too."
             .to_owned(),
-        is_prepared: |data| listops::is_prepared(&data.dir),
-        generate: Some(make),
+        generate: Some(Made {
+            state: |data| listops::state(&data.dir),
+            make,
+        }),
     }
 }
 

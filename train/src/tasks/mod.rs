@@ -13,7 +13,7 @@ pub mod text;
 
 use std::path::Path;
 
-use transformer_ls_datasets::DatasetError;
+use transformer_ls_datasets::{DatasetError, State};
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::pathfinder::Difficulty;
 use transformer_ls_infer::run::{DataConfig, TrainingConfig};
@@ -46,10 +46,17 @@ pub struct Protocol {
     pub difficulty: Option<Difficulty>,
     /// What the data is and where it comes from, for the help.
     pub about_data: String,
-    /// Whether a folder holds the task's data.
-    pub is_prepared: fn(&DataConfig) -> bool,
-    /// Makes the data; `None` where it can't be made.
-    pub generate: Option<Generator>,
+    /// How the data is made; `None` where it can't be.
+    pub generate: Option<Made>,
+}
+
+/// How a task's data is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Made {
+    /// What is where it would be made.
+    pub state: fn(&DataConfig) -> Result<State, DatasetError>,
+    /// Makes it.
+    pub make: Generator,
 }
 
 impl Protocol {

@@ -7,11 +7,11 @@
 
 use std::path::Path;
 
-use transformer_ls_datasets::DatasetError;
+use transformer_ls_datasets::{DatasetError, State};
 use transformer_ls_datasets::pathfinder::{self, Difficulty, Size, generate};
 use transformer_ls_infer::run::{DataConfig, TrainingConfig};
 
-use super::{Cancelled, Generate, Generator, Prepared, Protocol, strong};
+use super::{Cancelled, Generate, Generator, Made, Prepared, Protocol, strong};
 use crate::trainer::progress::count;
 
 /// The tokens of a step: 256 images of 32 × 32.
@@ -26,7 +26,7 @@ pub fn protocols() -> [Protocol; 4] {
         ($size:expr) => {
             protocol(
                 $size,
-                |data| is_prepared(data, $size),
+                |data| state(data, $size),
                 |dir, what, prepared, cancelled| make($size, dir, what, prepared, cancelled),
             )
         };
@@ -39,7 +39,11 @@ pub fn protocols() -> [Protocol; 4] {
     ]
 }
 
-fn protocol(size: Size, is_prepared: fn(&DataConfig) -> bool, generate: Generator) -> Protocol {
+fn protocol(
+    size: Size,
+    state: fn(&DataConfig) -> Result<State, DatasetError>,
+    make: Generator,
+) -> Protocol {
     let batch_size = TOKENS / size.tokens();
     Protocol {
         task: size.task(),
@@ -69,13 +73,12 @@ fn protocol(size: Size, is_prepared: fn(&DataConfig) -> bool, generate: Generato
             size.task(),
             200_000.0 * size.tokens() as f64 / 1e9
         ),
-        is_prepared,
-        generate: Some(generate),
+        generate: Some(Made { state, make }),
     }
 }
 
-fn is_prepared(data: &DataConfig, size: Size) -> bool {
-    pathfinder::is_prepared(&data.dir, size, data.difficulty.unwrap_or_default())
+fn state(data: &DataConfig, size: Size) -> Result<State, DatasetError> {
+    pathfinder::state(&data.dir, size, data.difficulty.unwrap_or_default())
 }
 
 fn make(

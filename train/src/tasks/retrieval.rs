@@ -3,7 +3,6 @@
 //! The protocol is the one of the Transformer-LS release (`lra/`): batches of 32, 30000 steps, the
 //! rate's peak at step 8000, weight decay 0.01, dev every 300 steps, seed 4096.
 
-use transformer_ls_datasets::retrieval;
 use transformer_ls_infer::run::TrainingConfig;
 
 use super::{Protocol, strong};
@@ -34,7 +33,6 @@ pub fn protocol() -> Protocol {
                      downloads it (8 GB) while its address lasts. The archive, the folder tsv_data \
                      and one with lra_release in it serve as they are."
             .to_owned(),
-        is_prepared: |data| retrieval::is_prepared(&data.dir),
         generate: None,
     }
 }

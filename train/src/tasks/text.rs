@@ -4,7 +4,6 @@
 //! rate's peak at step 8000, weight decay 0.01, dev every 500 steps. There is no dev split: as in
 //! every published protocol the test split chooses the model, too.
 
-use transformer_ls_datasets::text;
 use transformer_ls_infer::run::TrainingConfig;
 
 use super::{Protocol, strong};
@@ -35,7 +34,6 @@ pub fn protocol() -> Protocol {
             "`ls-train fetch text` downloads it (84 MB). The folder aclImdb and its archive \
                      serve as they are."
                 .to_owned(),
-        is_prepared: |data| text::is_prepared(&data.dir),
         generate: None,
     }
 }

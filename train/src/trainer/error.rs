@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::TensorReadError;
 use transformer_ls_burn::ConfigError as ModelError;
+use transformer_ls_datasets::Split;
 use transformer_ls_infer::evaluate::EvaluateError;
 use transformer_ls_infer::run::RunError;
 
@@ -30,7 +31,7 @@ pub enum TrainError {
     #[error("reading the {split} samples failed: {cause}")]
     Data {
         /// The split.
-        split: &'static str,
+        split: Split,
         /// What the data set said.
         cause: String,
     },

@@ -29,17 +29,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn::data::dataset::Dataset;
 use burn::module::Module;
 use burn::tensor::DType;
 use burn::train::metric::LearningRateMetric;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use transformer_ls_datasets::check::Task;
-use transformer_ls_datasets::{Sample, Split, image};
+use transformer_ls_datasets::{Samples, Split, image, listops, pathfinder, text};
 use transformer_ls_infer::device::{ChosenDevice, is_cubecl};
 use transformer_ls_infer::evaluate::{EvaluateError, evaluate};
 use transformer_ls_infer::run::{
-    MetricLine, Precision, RunFolder, Summary, TrainingConfig, versions,
+    MetricLine, Precision, RunConfig, RunFolder, Summary, TrainingConfig, versions,
 };
 
 pub use checkpoint::{Best, State};
@@ -63,11 +62,11 @@ use strategy::{Ended, Setup, StepStrategy};
 /// The samples of a run.
 pub struct Splits {
     /// To learn from.
-    pub train: Arc<dyn Dataset<Sample>>,
+    pub train: Arc<dyn Samples>,
     /// To choose the best model by.
-    pub dev: Arc<dyn Dataset<Sample>>,
+    pub dev: Arc<dyn Samples>,
     /// To judge the best model on, once.
-    pub test: Arc<dyn Dataset<Sample>>,
+    pub test: Arc<dyn Samples>,
 }
 
 /// What concerns this sitting alone, and is no part of the run's configuration before it.
@@ -192,7 +191,7 @@ fn go_on(
     let device = chosen.device.clone().autodiff();
     let metrics = folder.metrics(state.metrics_bytes)?;
     let event_files = EventFiles::open(folder, sitting.tensorboard)?;
-    announce(folder, chosen, splits, &model, &state);
+    announce(folder, chosen, splits, &model, &state)?;
 
     let masking = config.pretraining.as_ref();
     let masking = masking.map(|pretraining| Masking::new(config.seed, pretraining.mask));
@@ -387,7 +386,7 @@ fn announce(
     splits: &Splits,
     model: &TrainingModel,
     state: &State,
-) {
+) -> Result<(), TrainError> {
     let config = folder.config();
     let path = transformer_ls_burn::ops::attention_path(&chosen.device);
     say(&format!(
@@ -399,17 +398,8 @@ fn announce(
         progress::count(splits.dev.len()),
         progress::count(splits.test.len()),
     ));
-    let pixels = match config.task.parse() {
-        Ok(Task::Image) => image::TOKENS,
-        Ok(Task::Pathfinder(size)) => size.tokens(),
-        _ => 0,
-    };
-    if config.model.max_length < pixels {
-        say(&format!(
-            "model.max_length is {}: of each picture's {} pixels only the first are seen",
-            progress::count(config.model.max_length),
-            progress::count(pixels),
-        ));
+    for line in of_samples(config, splits)? {
+        say(&line);
     }
     say(&format!(
         "device {} ({}): {}; attention path {}: {}",
@@ -451,6 +441,62 @@ fn announce(
         training.evaluate_every,
         config.seed,
     ));
+    Ok(())
+}
+
+/// What is not seen of the samples: those that are left out, what of them is cut off; and what is known
+/// to be wrong with them.
+fn of_samples(config: &RunConfig, splits: &Splits) -> Result<Vec<String>, TrainError> {
+    let mut lines = Vec::new();
+    let task = config.task.parse();
+    let each = [&splits.train, &splits.dev, &splits.test];
+    let in_words = |[train, dev, test]: [usize; 3]| {
+        let [train, dev, test] = [train, dev, test].map(progress::count);
+        format!("{train} train, {dev} dev and {test} test samples")
+    };
+    let left_out = each.map(|samples| samples.left_out());
+    if left_out != [0; 3] {
+        lines.push(match task {
+            // They are cut from one set of images.
+            Ok(Task::Pathfinder(_)) => format!(
+                "{} images are empty or missing, and left out",
+                progress::count(left_out[0])
+            ),
+            _ => format!("{} are empty, and left out", in_words(left_out)),
+        });
+    }
+    let max_length = config.model.max_length;
+    let longest = match task {
+        Ok(Task::ListOps) => listops::Tokenizer::Brackets.truncation(),
+        Ok(Task::Text | Task::Retrieval) => text::TRUNCATION,
+        Ok(Task::Image) => image::TOKENS,
+        Ok(Task::Pathfinder(size)) => size.tokens(),
+        Err(_) => 0,
+    };
+    if max_length < longest {
+        let mut longer = [0; 3];
+        for (longer, (samples, split)) in longer.iter_mut().zip(each.iter().zip(Split::ALL)) {
+            *longer = samples
+                .longer_than(max_length)
+                .map_err(|error| TrainError::Data {
+                    split,
+                    cause: error.to_string(),
+                })?;
+        }
+        if longer != [0; 3] {
+            lines.push(format!(
+                "model.max_length is {}: {} are longer, and cut off there",
+                progress::count(max_length),
+                in_words(longer)
+            ));
+        }
+    }
+    if let Ok(Task::Pathfinder(size)) = task {
+        let difficulty = config.data.difficulty.unwrap_or_default();
+        let warning = pathfinder::warning(&config.data.dir, size, difficulty);
+        lines.extend(warning.map(|warning| format!("warning: {warning}")));
+    }
+    Ok(lines)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -12,6 +12,7 @@ use burn::train::{
     EventProcessorTraining, Interrupter, Learner, LearnerEvent, LearningCheckpointer,
     SupervisedTrainingEventProcessor, TrainingComponents, TrainingItem,
 };
+use transformer_ls_datasets::Split;
 use transformer_ls_infer::device::is_cubecl;
 use transformer_ls_infer::evaluate::EvaluateError;
 
@@ -172,7 +173,7 @@ impl Loop {
         let next = parts.map(|_| match batches.next() {
             Some(Ok(batch)) => Ok(batch),
             Some(Err(error)) => Err(TrainError::Data {
-                split: "train",
+                split: Split::Train,
                 cause: error.to_string(),
             }),
             None => Err(ended()),
