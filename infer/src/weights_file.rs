@@ -11,6 +11,8 @@ use sha2::{Digest, Sha256};
 use transformer_ls_burn::weights::{self, StateDict, WeightsError};
 use transformer_ls_burn::{Classifier, ClassifierConfig, ConfigError as ModelConfigError};
 
+use transformer_ls_datasets::foreign;
+
 use crate::run::{RunConfig, RunError, write_atomically};
 
 /// The metadata key that holds the run's configuration as JSON.
@@ -50,8 +52,16 @@ pub enum WeightsFileError {
         /// The length that it should have.
         expected: u64,
     },
+    /// The file is something else.
+    #[error("{} is {kind}, and holds no weights: name the file of the weights", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
     /// The weights are malformed or belong to another model.
-    #[error("{}: {cause}", path.display())]
+    #[error("{}: {cause}{}", path.display(), advice(cause))]
     Weights {
         /// The file.
         path: PathBuf,
@@ -64,6 +74,15 @@ pub enum WeightsFileError {
     /// The file could not be written.
     #[error("{0}")]
     Unwritable(Box<RunError>),
+}
+
+fn advice(cause: &WeightsError) -> &'static str {
+    match cause {
+        WeightsError::NotFinite { .. } => {
+            ": the model's training diverged, or the file is damaged; take another run or file"
+        }
+        _ => "",
+    }
 }
 
 /// The two kinds of weight files that can be read.
@@ -79,9 +98,24 @@ impl Format {
     /// The kind of file, by its first bytes: a name proves nothing.
     pub fn of(bytes: &[u8]) -> Self {
         match bytes {
-            [b'P', b'K', ..] | [0x80, ..] if !is_safetensors(bytes) => Self::Torch,
+            _ if is_safetensors(bytes) => Self::Safetensors,
+            [b'P', b'K', ..] | [0x80, ..] => Self::Torch,
+            // Pickles of protocols 0 and 1 are text; so begin PyTorch's, with its magic number.
+            _ if bytes.starts_with(b"L119547037146038801333356L") => Self::Torch,
             _ => Self::Safetensors,
         }
+    }
+}
+
+/// Refuses what is no file of weights at all.
+fn refuse_foreign(path: &Path, bytes: &[u8]) -> Result<(), WeightsFileError> {
+    // PyTorch's files are zips.
+    match foreign::kind(bytes).filter(|_| Format::of(bytes) == Format::Safetensors) {
+        Some(kind) if !is_safetensors(bytes) => Err(WeightsFileError::Foreign {
+            path: path.to_path_buf(),
+            kind,
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -132,15 +166,39 @@ pub fn load_bytes(
     config: &ClassifierConfig,
     device: &Device,
 ) -> Result<Classifier, WeightsFileError> {
+    load_state(path, read_state(path, bytes)?, config, device)
+}
+
+/// [`load`], from tensors. `path` is for the sentences.
+///
+/// # Errors
+///
+/// Tensors that belong to another model, or are not finite.
+pub fn load_state(
+    path: &Path,
+    state: StateDict,
+    config: &ClassifierConfig,
+    device: &Device,
+) -> Result<Classifier, WeightsFileError> {
     let model = config.init(device).map_err(WeightsFileError::Model)?;
-    let loaded = match Format::of(bytes) {
-        Format::Torch => weights::load_release(model, bytes),
-        Format::Safetensors => {
-            check_length(path, bytes)?;
-            weights::load_safetensors(model, bytes)
-        }
-    };
-    loaded.map_err(|cause| WeightsFileError::Weights {
+    weights::load(model, state).map_err(|cause| WeightsFileError::Weights {
+        path: path.to_path_buf(),
+        cause,
+    })
+}
+
+/// The bytes of a file with a model's weights. `path` is for the sentences.
+///
+/// # Errors
+///
+/// A tensor that cannot be read from its device.
+pub fn bytes(
+    path: &Path,
+    model: &Classifier,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<u8>, WeightsFileError> {
+    let bytes = weights::save_safetensors(model, metadata);
+    bytes.map_err(|cause| WeightsFileError::Weights {
         path: path.to_path_buf(),
         cause,
     })
@@ -156,11 +214,11 @@ pub fn save(
     model: &Classifier,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), WeightsFileError> {
-    let state = weights::state_dict(model).map_err(|cause| WeightsFileError::Weights {
-        path: path.to_path_buf(),
-        cause,
-    })?;
-    save_state(path, &state, metadata)
+    write(path, &bytes(path, model, metadata)?)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), WeightsFileError> {
+    write_atomically(path, bytes).map_err(|error| WeightsFileError::Unwritable(Box::new(error)))
 }
 
 /// Writes tensors as safetensors, complete or not at all.
@@ -179,17 +237,24 @@ pub fn save_state(
             path: path.to_path_buf(),
             cause,
         })?;
-    write_atomically(path, &bytes).map_err(|error| WeightsFileError::Unwritable(Box::new(error)))
+    write(path, &bytes)
 }
 
-/// The tensors of a safetensors file's bytes. `path` is for the sentences.
+/// The tensors of the bytes of a file of either kind. `path` is for the sentences.
 ///
 /// # Errors
 ///
-/// Bytes that are cut short or malformed.
+/// Bytes that are cut short, malformed, or something else.
 pub fn read_state(path: &Path, bytes: &[u8]) -> Result<StateDict, WeightsFileError> {
-    check_length(path, bytes)?;
-    StateDict::from_safetensors(bytes).map_err(|cause| WeightsFileError::Weights {
+    refuse_foreign(path, bytes)?;
+    let state = match Format::of(bytes) {
+        Format::Torch => StateDict::from_torch(bytes),
+        Format::Safetensors => {
+            check_length(path, bytes)?;
+            StateDict::from_safetensors(bytes)
+        }
+    };
+    state.map_err(|cause| WeightsFileError::Weights {
         path: path.to_path_buf(),
         cause,
     })
@@ -220,6 +285,7 @@ pub fn read_metadata(
     path: &Path,
     bytes: &[u8],
 ) -> Result<BTreeMap<String, String>, WeightsFileError> {
+    refuse_foreign(path, bytes)?;
     if Format::of(bytes) == Format::Torch {
         return Ok(BTreeMap::new());
     }
@@ -295,6 +361,8 @@ mod tests {
     fn formats_are_told_apart_by_their_bytes() {
         assert_eq!(Format::of(b"PK\x03\x04rest of it"), Format::Torch);
         assert_eq!(Format::of(b"\x80\x02}q\x00(X\x05\x00"), Format::Torch);
+        let old = b"L119547037146038801333356L\n.I1001\n.";
+        assert_eq!(Format::of(old), Format::Torch);
         // A header of 0x80 bytes is no pickle.
         assert_eq!(Format::of(b"\x80\0\0\0\0\0\0\0{\"a\""), Format::Safetensors);
         assert_eq!(Format::of(b""), Format::Safetensors);

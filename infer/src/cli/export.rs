@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use transformer_ls_infer::run::RunFolder;
-use transformer_ls_infer::weights_file;
+use transformer_ls_infer::{typed, weights_file};
 
 use super::options::DeviceOption;
 
@@ -17,10 +17,10 @@ use super::options::DeviceOption;
 #[derive(Debug, clap::Args)]
 pub struct Export {
     /// The run folder
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = typed::path())]
     run: PathBuf,
     /// The file to write
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = typed::path())]
     file: PathBuf,
     /// Replace the file if it exists
     #[arg(long)]
@@ -31,6 +31,9 @@ pub struct Export {
 
 impl Export {
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        if self.file.is_dir() {
+            anyhow::bail!("{} is a folder: name a file", self.file.display());
+        }
         if self.file.exists() && !self.force {
             anyhow::bail!(
                 "{} exists already: replace it with `--force`, or give another name",

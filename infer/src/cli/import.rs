@@ -8,7 +8,7 @@ use transformer_ls_burn::presets;
 use transformer_ls_datasets::Missing;
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_infer::run::{DataConfig, Packing, RunConfig, RunFolder, TrainingConfig};
-use transformer_ls_infer::weights_file;
+use transformer_ls_infer::{typed, weights_file};
 
 use super::options::DeviceOption;
 
@@ -22,16 +22,16 @@ use super::options::DeviceOption;
   ls-infer import lra_listops.model runs/nvidia --preset listops --set vocab_size=512")]
 pub struct Import {
     /// The checkpoint (`.model`, `.pt`) or safetensors file
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = typed::path())]
     checkpoint: PathBuf,
     /// The run folder to make
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = typed::path())]
     out: PathBuf,
     /// The preset that the model was trained with
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     preset: Option<String>,
     /// The configuration that the model was trained with: a run's config.json
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = typed::path())]
     config: Option<PathBuf>,
     /// How ListOps expressions become tokens: `brackets`, or `legacy` as NVIDIA's release does
     /// [default: what the file or --config says; with --preset, legacy]
@@ -48,6 +48,12 @@ pub struct Import {
 
 impl Import {
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        if self.out.symlink_metadata().is_ok() {
+            anyhow::bail!(
+                "{} exists already: name another folder for the run",
+                self.out.display()
+            );
+        }
         let bytes = weights_file::read(&self.checkpoint)?;
         let mut metadata = weights_file::read_metadata(&self.checkpoint, &bytes)?;
         let mut config = self.configuration(metadata.get(weights_file::CONFIG_KEY))?;
@@ -57,11 +63,12 @@ impl Import {
         config.set_all(&self.set)?;
         config.validate_for_inference()?;
         let device = self.device.resolve()?;
+        let state = weights_file::read_state(&self.checkpoint, &bytes)?;
         let model =
-            weights_file::load_bytes(&self.checkpoint, &bytes, &config.model, &device.device)?;
-        let folder = RunFolder::create(&self.out, &config)?;
+            weights_file::load_state(&self.checkpoint, state, &config.model, &device.device)?;
         metadata.insert(weights_file::CONFIG_KEY.to_string(), config.to_json());
-        weights_file::save(&folder.weights_path(), &model, &metadata)?;
+        let weights = weights_file::bytes(&self.checkpoint, &model, &metadata)?;
+        RunFolder::create_trained(&self.out, &config, &weights)?;
         let mut out = io::stdout().lock();
         writeln!(out, "{}", self.out.display())?;
         Ok(ExitCode::SUCCESS)

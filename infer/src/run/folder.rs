@@ -58,6 +58,29 @@ impl RunFolder {
         config: &RunConfig,
         init: Option<&[u8]>,
     ) -> Result<Self, RunError> {
+        let init = init.map(|init| (INIT, init));
+        Self::create_holding(path, config, init.as_slice())
+    }
+
+    /// [`create`](Self::create) for a model that was trained elsewhere, with the bytes of its
+    /// `model.safetensors`.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn create_trained(
+        path: &Path,
+        config: &RunConfig,
+        weights: &[u8],
+    ) -> Result<Self, RunError> {
+        Self::create_holding(path, config, &[(WEIGHTS, weights)])
+    }
+
+    fn create_holding(
+        path: &Path,
+        config: &RunConfig,
+        files: &[(&str, &[u8])],
+    ) -> Result<Self, RunError> {
         let exists = || RunError::Exists {
             path: path.to_path_buf(),
         };
@@ -71,8 +94,8 @@ impl RunFolder {
             .map_err(RunError::io("create the folder", &unfinished.path))?;
         let lock = lock(&unfinished.path)?;
         write_atomically(&unfinished.path.join(CONFIG), config.to_json().as_bytes())?;
-        if let Some(init) = init {
-            write_atomically(&unfinished.path.join(INIT), init)?;
+        for (name, bytes) in files {
+            write_atomically(&unfinished.path.join(name), bytes)?;
         }
         // Someone else may have been faster: renaming onto a folder that holds a run is refused by
         // the system.

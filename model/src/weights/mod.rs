@@ -11,7 +11,7 @@ mod torch;
 
 use std::collections::BTreeMap;
 
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 use burn_store::burn_pack;
 use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, bridge};
 use thiserror::Error;
@@ -42,6 +42,38 @@ pub enum WeightsError {
         unknown: Vec<String>,
         /// Tensors that both have: name, shape in the model, shape in the file.
         shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
+    },
+    /// There is no tensor at all.
+    #[error(
+        "it holds no weights: save them with `torch.save(model.state_dict(), FILE)` and take that file"
+    )]
+    None,
+    /// A checkpoint holds something besides its weights that can't be read.
+    #[error(
+        "it holds more than weights, of a kind that is not read ({problem}): save the weights alone with \
+         `torch.save(model.state_dict(), FILE)` and take that file"
+    )]
+    Mixed {
+        /// What it is.
+        problem: String,
+    },
+    /// A tensor that should be a weight holds whole numbers or truth values.
+    #[error("tensor {name} holds {dtype:?}, not floats: these are no weights of this model")]
+    NoFloats {
+        /// The release's name.
+        name: String,
+        /// What it holds.
+        dtype: DType,
+    },
+    /// Some of the weights are beyond the numbers that the model computes in.
+    #[error("tensor {name} has {count} of {of} values that are too large for float32")]
+    TooLarge {
+        /// The release's name.
+        name: String,
+        /// How many of its values.
+        count: usize,
+        /// How many it has.
+        of: usize,
     },
     /// Some of the weights are not numbers.
     #[error("tensor {name} has {count} of {of} values that are not finite numbers")]
@@ -108,11 +140,13 @@ pub fn state_dict(model: &Classifier) -> Result<StateDict, WeightsError> {
 
 /// Puts weights into a model of the same configuration.
 ///
-/// Tensors without elements (the release stores a projection of rank 0) are passed over.
+/// Tensors without elements (the release stores a projection of rank 0) are passed over, and tensors of
+/// whole numbers that the model has not.
 ///
 /// # Errors
 ///
-/// [`WeightsError::OtherModel`] names every tensor that is missing, unknown or of another shape.
+/// [`WeightsError::OtherModel`] names every tensor that is missing, unknown or of another shape;
+/// [`WeightsError::NotFinite`] a tensor with values that are no numbers.
 pub fn load(model: Classifier, state: StateDict) -> Result<Classifier, WeightsError> {
     let tied = model.is_tied();
     put(model, state, |path| release_name(path, tied), module_path)
@@ -189,7 +223,10 @@ fn put<M: ModuleSnapshot>(
         .map(|tensor| (name(&tensor.name), tensor.shape.to_vec()))
         .collect();
     let mut given = state.tensors;
-    given.retain(|_, data| data.num_elements() > 0);
+    // Counters and indices of modules are no weights; where a weight should be, they are an error.
+    given.retain(|name, data| {
+        data.num_elements() > 0 && (data.dtype().is_float() || wanted.contains_key(name))
+    });
     let missing: Vec<String> = wanted
         .keys()
         .filter(|name| !given.contains_key(*name))
@@ -214,7 +251,14 @@ fn put<M: ModuleSnapshot>(
             shapes,
         });
     }
-    let tensors: Vec<burn_pack::Tensor> = given
+    if let Some((name, data)) = given.iter().find(|(_, data)| !data.dtype().is_float()) {
+        let (name, dtype) = (name.clone(), data.dtype());
+        return Err(WeightsError::NoFloats { name, dtype });
+    }
+    let state = StateDict { tensors: given };
+    state.check_finite()?;
+    let tensors: Vec<burn_pack::Tensor> = state
+        .tensors
         .into_iter()
         .map(|(name, data)| bridge::from_data(to_f32(data), path(&name), None))
         .collect();
@@ -229,7 +273,7 @@ fn put<M: ModuleSnapshot>(
 }
 
 fn to_f32(data: TensorData) -> TensorData {
-    data.convert_dtype(burn::tensor::DType::F32)
+    data.convert_dtype(DType::F32)
 }
 
 /// Reads safetensors into a model of the same configuration.
@@ -253,13 +297,13 @@ pub fn save_safetensors(
     state_dict(model)?.to_safetensors(metadata)
 }
 
-/// Reads a checkpoint of NVIDIA's release (`torch.save({"model_state_dict": …})`) into a model of
-/// the same configuration.
+/// Reads a checkpoint of NVIDIA's release (`torch.save({"model_state_dict": …})`), or weights that
+/// PyTorch saved in another of the usual ways, into a model of the same configuration.
 ///
 /// # Errors
 ///
 /// The bytes are malformed, or belong to another model.
 #[cfg(feature = "import")]
 pub fn load_release(model: Classifier, bytes: &[u8]) -> Result<Classifier, WeightsError> {
-    load(model, StateDict::from_torch(bytes, "model_state_dict")?)
+    load(model, StateDict::from_torch(bytes)?)
 }

@@ -45,6 +45,15 @@ pub(super) const ENCODER: &str = "model.";
 const BLOCKS: &str = "encoder.blocks.";
 const RELEASE_BLOCK: &str = "model.transformer";
 
+/// A tensor's name without what wrappers of PyTorch put before it: `module.` (DataParallel) at its start,
+/// `_orig_mod.` (`torch.compile`) anywhere.
+pub(super) fn without_wrappers(name: &str) -> String {
+    let is_wrapper = |part: &&str| *part == "_orig_mod" || *part == "module";
+    let parts = name.split('.').skip_while(is_wrapper);
+    let parts: Vec<&str> = parts.filter(|part| *part != "_orig_mod").collect();
+    parts.join(".")
+}
+
 /// `path` with the first prefix of `pairs` that it begins with replaced.
 fn replace_prefix<'a>(
     path: &str,
@@ -128,6 +137,19 @@ mod tests {
         for (path, name, tied) in PAIRS {
             assert_eq!(release_name(path, tied), name);
             assert_eq!(module_path(name), path);
+        }
+    }
+
+    #[test]
+    fn wrappers_are_left_out() {
+        for name in [
+            "model.norm.weight",
+            "module.model.norm.weight",
+            "_orig_mod.model.norm.weight",
+            "module._orig_mod.model.norm.weight",
+            "_orig_mod.module.model._orig_mod.norm.weight",
+        ] {
+            assert_eq!(without_wrappers(name), "model.norm.weight");
         }
     }
 

@@ -7,6 +7,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::WeightsError;
+use super::names::without_wrappers;
 
 /// Weights by the release's names, in PyTorch's orientation.
 #[derive(Clone, Debug, Default)]
@@ -32,24 +33,40 @@ impl StateDict {
     ///
     /// # Errors
     ///
-    /// [`WeightsError::NotFinite`] names the first tensor that has others.
+    /// [`WeightsError::NotFinite`] names the first tensor that has others, [`WeightsError::TooLarge`] one
+    /// whose doubles float32 has no room for.
     pub fn check_finite(&self) -> Result<(), WeightsError> {
         for (name, data) in &self.tensors {
-            let count = data.iter::<f32>().filter(|x| !x.is_finite()).count();
-            if count > 0 {
-                let (name, of) = (name.clone(), data.num_elements());
-                return Err(WeightsError::NotFinite { name, count, of });
+            let (name, of) = (|| name.clone(), data.num_elements());
+            let count = |is_bad: fn(&f64) -> bool| data.iter::<f64>().filter(is_bad).count();
+            match count(|x| !x.is_finite()) {
+                0 => {}
+                count => {
+                    let name = name();
+                    return Err(WeightsError::NotFinite { name, count, of });
+                }
+            }
+            if data.dtype() != DType::F64 {
+                continue;
+            }
+            match count(|x| !(*x as f32).is_finite()) {
+                0 => {}
+                count => {
+                    let name = name();
+                    return Err(WeightsError::TooLarge { name, count, of });
+                }
             }
         }
         Ok(())
     }
 
-    /// Reads a safetensors file's bytes.
+    /// Reads a safetensors file's bytes. What DataParallel and `torch.compile` put before names is left
+    /// out.
     ///
     /// # Errors
     ///
     /// The bytes are no safetensors file, are cut short, or hold a type other than floats of 16, 32
-    /// or 64 bits.
+    /// or 64 bits and whole numbers.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, WeightsError> {
         let malformed = |problem: String| WeightsError::Malformed {
             format: "safetensors",
@@ -63,11 +80,14 @@ impl StateDict {
                 Dtype::F64 => DType::F64,
                 Dtype::F16 => DType::F16,
                 Dtype::BF16 => DType::BF16,
+                Dtype::I64 => DType::I64,
+                Dtype::I32 => DType::I32,
+                Dtype::U8 => DType::U8,
                 other => return Err(malformed(format!("tensor {name} is of type {other:?}"))),
             };
             let bytes = Bytes::from_bytes_vec(view.data().to_vec());
             let data = TensorData::from_bytes(bytes, view.shape().to_vec(), dtype);
-            tensors.insert(name, data);
+            tensors.insert(without_wrappers(&name), data);
         }
         Ok(Self { tensors })
     }

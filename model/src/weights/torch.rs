@@ -3,34 +3,71 @@
 use std::io::Write;
 
 use burn_store::bridge;
-use burn_store::pytorch::PytorchReader;
+use burn_store::pytorch::{PickleError, PytorchError, PytorchReader};
 
+use super::names::without_wrappers;
 use super::{StateDict, WeightsError};
 
+/// Under which keys training scripts save weights, the release's first.
+const KEYS: [&str; 3] = ["model_state_dict", "state_dict", "model"];
+
 impl StateDict {
-    /// Reads the tensors under one key of a PyTorch checkpoint's bytes.
+    /// Reads the weights of a PyTorch checkpoint's bytes: under one of the usual keys
+    /// (`model_state_dict`, `state_dict`, `model`), or at the top. What DataParallel and `torch.compile`
+    /// put before names is left out.
     ///
-    /// Burn's reader wants a file, so the bytes pass through a temporary one.
+    /// Burn's reader wants a file, so the bytes pass through a temporary one. It executes nothing.
     ///
     /// # Errors
     ///
-    /// The bytes are no PyTorch checkpoint, are cut short, or have no such key.
-    pub fn from_torch(bytes: &[u8], top_level_key: &str) -> Result<Self, WeightsError> {
-        let malformed = |problem: String| WeightsError::Malformed {
-            format: "PyTorch",
-            problem,
-        };
+    /// The bytes are no PyTorch checkpoint, are cut short, hold no weights, or hold objects besides that
+    /// can't be read.
+    pub fn from_torch(bytes: &[u8]) -> Result<Self, WeightsError> {
         let file = tempfile::NamedTempFile::new()
             .and_then(|mut file| file.write_all(bytes).and(file.flush()).map(|()| file))
             .map_err(|error| malformed(format!("no temporary file: {error}")))?;
-        let reader = PytorchReader::with_top_level_key(file.path(), top_level_key)
-            .map_err(|error| malformed(error.to_string()))?;
+        let under_a_key =
+            KEYS.iter().find_map(
+                |key| match PytorchReader::with_top_level_key(file.path(), key) {
+                    Err(PytorchError::KeyNotFound(_) | PytorchError::InvalidFormat(_)) => None,
+                    read => Some(read),
+                },
+            );
+        let reader = under_a_key.unwrap_or_else(|| PytorchReader::new(file.path()));
+        let tensors = reader.map_err(problem)?.into_tensors();
         let mut state = Self::default();
-        for (name, tensor) in reader.into_tensors() {
+        for (name, tensor) in tensors {
+            // A checkpoint without any model has the moments of one, perhaps.
+            if name.starts_with("optimizer") {
+                continue;
+            }
             let data = bridge::into_data(bridge::from_pytorch(tensor))
                 .map_err(|error| malformed(format!("{name}: {error}")))?;
-            state.tensors.insert(name, data);
+            state.tensors.insert(without_wrappers(&name), data);
         }
-        Ok(state)
+        match state.tensors.is_empty() {
+            true => Err(WeightsError::None),
+            false => Ok(state),
+        }
+    }
+}
+
+fn malformed(problem: String) -> WeightsError {
+    WeightsError::Malformed {
+        format: "PyTorch",
+        problem,
+    }
+}
+
+fn problem(error: PytorchError) -> WeightsError {
+    match error {
+        PytorchError::Pickle(PickleError::UnsupportedType(kind)) => {
+            WeightsError::Mixed { problem: kind }
+        }
+        // Keys are text or whole numbers there.
+        PytorchError::Pickle(PickleError::InvalidData(problem)) if problem.contains("key must") => {
+            WeightsError::Mixed { problem }
+        }
+        error => malformed(error.to_string()),
     }
 }

@@ -1,6 +1,6 @@
 //! `ls-train check-data TASK PATH`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
@@ -9,6 +9,7 @@ use transformer_ls_datasets::pathfinder::Difficulty;
 use transformer_ls_datasets::release::archive_of;
 use transformer_ls_infer::typed;
 
+use super::settings::default_data;
 use super::{Done, print};
 use crate::trainer::progress::say_aside;
 
@@ -26,7 +27,7 @@ pub(super) fn run(args: &CheckDataArgs) -> anyhow::Result<Done> {
     let path = args
         .path
         .clone()
-        .unwrap_or_else(|| Path::new("data").join(task.to_string()));
+        .unwrap_or_else(|| default_data(&task.to_string()));
     if let Some(archive) = archive_of(task, Difficulty::default(), &path) {
         let bytes = archive.metadata().map_or(0, |file| file.len());
         // Not a part of the report.

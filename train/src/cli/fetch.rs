@@ -1,6 +1,6 @@
 //! `ls-train fetch TASK`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use transformer_ls_datasets::DatasetError;
@@ -10,6 +10,7 @@ use transformer_ls_infer::typed;
 
 use super::Done;
 use super::counted::{Counted, Unit};
+use super::settings::default_data;
 use crate::trainer::progress::say;
 
 #[derive(Debug, Args)]
@@ -36,7 +37,7 @@ pub(super) fn run(args: &FetchArgs) -> anyhow::Result<Done> {
     let dir = args
         .data
         .clone()
-        .unwrap_or_else(|| Path::new("data").join(task.to_string()));
+        .unwrap_or_else(|| default_data(&task.to_string()));
     let mut source = source(task);
     if let Some(url) = &args.url {
         source.url.clone_from(url);

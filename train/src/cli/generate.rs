@@ -1,17 +1,18 @@
 //! `ls-train generate TASK`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use transformer_ls_datasets::{DatasetError, State};
 use transformer_ls_datasets::pathfinder::Difficulty;
+use transformer_ls_datasets::{DatasetError, State};
 use transformer_ls_infer::run::DataConfig;
 use transformer_ls_infer::typed;
 
 use super::Done;
 use super::counted::{Counted, Unit};
+use super::settings::default_data;
 use crate::tasks::{self, Generate, Made, Protocol};
 use crate::trainer::progress::say;
 
@@ -59,7 +60,7 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
     let dir = args
         .data
         .clone()
-        .unwrap_or_else(|| Path::new("data").join(protocol.task));
+        .unwrap_or_else(|| default_data(protocol.task));
     let what = Generate {
         count: args.count,
         seed: args.data_seed,

@@ -13,9 +13,9 @@ pub mod text;
 
 use std::path::Path;
 
-use transformer_ls_datasets::{DatasetError, State};
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::pathfinder::Difficulty;
+use transformer_ls_datasets::{DatasetError, State};
 use transformer_ls_infer::run::{DataConfig, TrainingConfig};
 
 use strong::Strong;

@@ -7,8 +7,8 @@
 
 use std::path::Path;
 
-use transformer_ls_datasets::{DatasetError, State};
 use transformer_ls_datasets::pathfinder::{self, Difficulty, Size, generate};
+use transformer_ls_datasets::{DatasetError, State};
 use transformer_ls_infer::run::{DataConfig, TrainingConfig};
 
 use super::{Cancelled, Generate, Generator, Made, Prepared, Protocol, strong};
