@@ -68,8 +68,8 @@ fn every_task_is_packed_once_and_comes_out_the_same() {
     let (data, folder) = (dir.path().join("data"), dir.path().join("cache/below"));
     common::write_folder(&data, &common::reviews());
     common::write_archive(
-        &data.join("cifar-10-python.tar.gz"),
-        &common::python_batches(3),
+        &data.join("cifar-10-binary.tar.gz"),
+        &common::binary_batches(3),
     );
     for split in Split::ALL {
         fs::write(data.join(retrieval::file_name(split)), common::pairs(5)).unwrap();

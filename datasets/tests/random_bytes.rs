@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use transformer_ls_datasets::cache::Packed;
 use transformer_ls_datasets::check::{Task, check};
-use transformer_ls_datasets::image::{Image, Protocol, parse_binary, parse_pickle};
+use transformer_ls_datasets::image::{Image, Protocol, parse_binary};
 use transformer_ls_datasets::listops::{self, ListOps, Tokenizer, evaluate};
 use transformer_ls_datasets::pathfinder::{Difficulty, Pathfinder, Size, parse_metadata};
 use transformer_ls_datasets::retrieval::{self, Retrieval};
@@ -33,7 +33,6 @@ fn read_all(bytes: &[u8], dir: &Path) {
     let _ = png::decode(bytes);
     let _ = parse_metadata(bytes, Path::new("0.npy"));
     let _ = parse_binary(bytes);
-    let _ = parse_pickle(bytes);
     let _ = trimmed(bytes);
     let _ = retrieval::parse_line(bytes);
     let _ = Packed::from_bytes(bytes.to_vec());
@@ -44,8 +43,8 @@ fn read_all(bytes: &[u8], dir: &Path) {
     }
     let files = [
         "archive.tar.gz",
-        "data_batch_1",
-        "test_batch",
+        "data_batch_1.bin",
+        "test_batch.bin",
         "metadata/0.npy",
         "imgs/0/sample_0.png",
         "train/neg/0_1.txt",
@@ -79,13 +78,12 @@ fn real() -> Vec<Vec<u8>> {
         png::encode(32, 32, &pixels),
         line.repeat(3).into_bytes(),
         common::binary_batches(1).remove(0).1,
-        common::python_batches(1).remove(0).1,
         common::pairs(3),
         b"Source\tTarget\n[MAX 1 2 [MIN 3 4 ] ]\t3\n".to_vec(),
         common::gzip(&common::tar(&common::reviews())),
-        common::tar(&common::python_batches(1)),
+        common::tar(&common::binary_batches(1)),
         common::tar(&released(png::encode(32, 32, &pixels))),
-        b"\x93NUMPY\x01\x00\x3f\x00{'descr': '|S1', 'fortran_order': False, 'shape': (1, 4), }    \n0101".to_vec(),
+        b"\x93NUMPY\x01\x00\x3f\x00{'descr': '|S1', 'fortran_order': False, 'shape': (1, 11), }   \n01010101010".to_vec(),
     ]
 }
 
@@ -117,7 +115,7 @@ proptest! {
 
     #[test]
     fn damaged_files_are_refused_or_read(
-        which in 0usize..10,
+        which in 0usize..9,
         damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
         is_cut: bool,
@@ -132,26 +130,5 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         read_all(&bytes, dir.path());
-    }
-}
-
-proptest! {
-    /// Operations of pickles, at random: the machine has to survive any program.
-    #[test]
-    fn random_pickles_are_refused_or_read(
-        steps in vec(prop::sample::select(&b"(NKMJIU]})aetslud\x85\x86\x87\x88\x89Rb0q\x94hcTXC\x8c\x93"[..]), 0..4000),
-        fill in any::<u8>(),
-    ) {
-        let mut program = Vec::new();
-        for step in steps {
-            program.push(step);
-            // Arguments that many operations take; the others are operations that fail.
-            if b"KqhUC\x8c".contains(&step) {
-                program.push(fill % 4);
-                program.extend(vec![b'x'; usize::from(fill % 4) * usize::from(b"UC\x8c".contains(&step))]);
-            }
-        }
-        program.push(b'.');
-        let _ = parse_pickle(&program);
     }
 }
