@@ -44,19 +44,9 @@ impl Entry<'_> {
 
     /// Writes it to a file in the folder `into`, a piece at a time; how many bytes were written.
     pub fn copy_to(self, copy: &mut impl Write, into: &Path) -> Result<u64, DatasetError> {
-        let mut buffer = vec![0; 1 << 16];
-        let mut length = 0;
-        loop {
-            let read = self.reader.read(&mut buffer);
-            let read = read.map_err(damaged(self.archive))?;
-            if read == 0 {
-                self.ended(length)?;
-                return Ok(length);
-            }
-            copy.write_all(&buffer[..read])
-                .map_err(DatasetError::io(COPY, into))?;
-            length += read as u64;
-        }
+        let length = copy_all(self.reader, self.archive, copy, into)?;
+        self.ended(length)?;
+        Ok(length)
     }
 
     fn ended(&self, length: u64) -> Result<(), DatasetError> {
@@ -67,6 +57,27 @@ impl Entry<'_> {
         Err(DatasetError::bad_file(self.archive)(FileProblem::Archive {
             cause,
         }))
+    }
+}
+
+/// Copies what comes out of a compressed file or an archive to a file in the folder `into`, a piece at
+/// a time; how many bytes that were.
+pub(crate) fn copy_all(
+    reader: &mut (impl Read + ?Sized),
+    from: &Path,
+    copy: &mut impl Write,
+    into: &Path,
+) -> Result<u64, DatasetError> {
+    let mut buffer = vec![0; 1 << 16];
+    let mut length = 0;
+    loop {
+        let read = reader.read(&mut buffer).map_err(damaged(from))?;
+        if read == 0 {
+            return Ok(length);
+        }
+        copy.write_all(&buffer[..read])
+            .map_err(DatasetError::io(COPY, into))?;
+        length += read as u64;
     }
 }
 
@@ -115,7 +126,10 @@ pub(crate) fn each_entry(
     let (start, mut reader): (_, Box<dyn Read>) = if is_gzip {
         let mut contents = Gunzip::new(file);
         let start = start_of(&mut contents).map_err(&damaged)?;
-        (start.clone(), Box::new(io::Cursor::new(start).chain(contents)))
+        (
+            start.clone(),
+            Box::new(io::Cursor::new(start).chain(contents)),
+        )
     } else {
         (start, Box::new(file))
     };
@@ -173,7 +187,7 @@ pub(crate) fn each_entry(
 const BLOCK: usize = 512;
 
 /// What is at the start of a file, a block of a tar at most.
-fn start_of(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+pub(crate) fn start_of(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut start = Vec::with_capacity(BLOCK);
     reader.take(BLOCK as u64).read_to_end(&mut start)?;
     Ok(start)
@@ -194,10 +208,13 @@ fn refuse_foreign(start: &[u8]) -> Result<(), FileProblem> {
 /// Whether a tar begins with this block: it holds its own sum, or only zeros, which end it.
 fn is_tar(block: &[u8]) -> bool {
     let field = 148..156;
-    let sum: u32 = (0..).zip(block).map(|(at, &byte)| match field.contains(&at) {
-        true => u32::from(b' '),
-        false => u32::from(byte),
-    }).sum();
+    let sum: u32 = (0..)
+        .zip(block)
+        .map(|(at, &byte)| match field.contains(&at) {
+            true => u32::from(b' '),
+            false => u32::from(byte),
+        })
+        .sum();
     let stored = std::str::from_utf8(&block[field]).unwrap_or_default();
     let stored = stored.trim_matches([' ', '\0']);
     u32::from_str_radix(stored, 8) == Ok(sum) || block.iter().all(|&byte| byte == 0)
@@ -236,7 +253,7 @@ pub(crate) fn inside(archive: &Path, name: &str) -> PathBuf {
     archive.join(name)
 }
 
-pub(crate) fn damaged(path: &Path) -> impl Fn(io::Error) -> DatasetError {
+fn damaged(path: &Path) -> impl Fn(io::Error) -> DatasetError {
     move |cause| match cause.raw_os_error() {
         // The disk's word, not the decoder's.
         Some(_) => DatasetError::io("read", path)(cause),

@@ -30,6 +30,22 @@ pub enum DatasetError {
         looked: Vec<PathBuf>,
     },
 
+    /// A folder with some of a task's files, but not all.
+    #[error(
+        "{} holds {}, but not {}: {advice}",
+        shown(.dir), .there.join(" and "), .missing.join(" and ")
+    )]
+    Incomplete {
+        /// The folder.
+        dir: PathBuf,
+        /// What is there.
+        there: Vec<&'static str>,
+        /// What is not.
+        missing: Vec<&'static str>,
+        /// What to do.
+        advice: &'static str,
+    },
+
     /// None of the places that were looked into holds the task's data, and it can't be generated.
     #[error(
         "no {task} data in {}: looked in vain at {}. {advice}", shown(.dir), list(.looked)

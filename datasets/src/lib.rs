@@ -62,9 +62,11 @@ mod sample;
 mod side;
 pub mod splits;
 mod staging;
+mod state;
 pub mod text;
 mod walk;
 
 pub use error::{DatasetError, LineProblem};
 pub use problem::FileProblem;
 pub use sample::{Documents, Missing, Sample, Samples, Split, UnknownSplit};
+pub use state::State;

@@ -80,7 +80,9 @@ pub fn decode(bytes: &[u8]) -> Result<Grey, FileProblem> {
 
 /// What the decoder found, in words: its own are for programmers.
 fn words(error: &PngDecodeErrors) -> String {
-    use PngDecodeErrors::{BadCrc, BadSignature, Generic, GenericStatic, IoErrors, ZlibDecodeErrors};
+    use PngDecodeErrors::{
+        BadCrc, BadSignature, Generic, GenericStatic, IoErrors, ZlibDecodeErrors,
+    };
     match error {
         BadSignature => "it does not begin as a PNG".to_owned(),
         BadCrc(..) => "its checksum is wrong".to_owned(),

@@ -187,8 +187,8 @@ pub enum FileProblem {
 
     /// A generated file without contents: written before a power cut, and lost in it.
     #[error(
-        "the generated file is empty: the machine went down before the disk had it. Delete the \
-         folder and generate the data again"
+        "the generated file is empty or gone: the machine went down before the disk had it, or it \
+         was deleted. Delete the folder and generate the data again"
     )]
     Lost,
 

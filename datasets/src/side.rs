@@ -16,7 +16,13 @@ mod tests {
 
     #[test]
     fn side_files_are_known_by_their_names() {
-        for side in ["._0_5.txt", "pos/._0_5.txt", "a/.ds_store", "THUMBS.DB", "__MACOSX/a/0_5.txt"] {
+        for side in [
+            "._0_5.txt",
+            "pos/._0_5.txt",
+            "a/.ds_store",
+            "THUMBS.DB",
+            "__MACOSX/a/0_5.txt",
+        ] {
             assert!(is_side(side), "{side}");
         }
         for file in ["0_5.txt", "pos/0_5.txt", "a._b", "MACOSX/a", ".hidden"] {

@@ -25,5 +25,9 @@ pub(crate) fn files_below<T: Send>(
         }
     };
     let files = entries.par_iter().map(each);
-    Ok(files.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    Ok(files
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .flatten()
+        .collect())
 }

@@ -115,7 +115,10 @@ fn other_versions_are_recognised() {
                 assert!(error.ends_with(&message), "{file}: {error}");
             }
             let report = check(Task::Image, place);
-            assert!(!report.is_usable() && report.to_string().contains(version), "{report}");
+            assert!(
+                !report.is_usable() && report.to_string().contains(version),
+                "{report}"
+            );
         }
         let error = open(&above, Split::Train, Protocol::S4).unwrap_err();
         assert!(error.starts_with("no image data in"), "{error}");

@@ -17,7 +17,7 @@ use transformer_ls_datasets::listops::{self, ListOps, Tokenizer, evaluate};
 use transformer_ls_datasets::pathfinder::{Difficulty, Pathfinder, Size, parse_metadata};
 use transformer_ls_datasets::retrieval::{self, Retrieval};
 use transformer_ls_datasets::text::{Text, trimmed};
-use transformer_ls_datasets::{Sample, Split, png};
+use transformer_ls_datasets::{Missing, Sample, Split, png};
 
 /// Reads all there is, with an error or without.
 fn drain<E: std::fmt::Display>(data: Result<impl Dataset<Sample>, E>) -> Result<usize, String> {
@@ -57,13 +57,19 @@ fn read_all(bytes: &[u8], dir: &Path) {
     }
     let archive = dir.join("archive.tar.gz");
     for path in [dir, &archive] {
-        let _ = drain(Text::open(path, Split::Train));
+        let _ = drain(Text::open(path, Split::Train, Missing::Refuse));
         let _ = drain(Image::open(path, Split::Train, Protocol::Tfds));
         let _ = drain(Image::open(path, Split::Test, Protocol::S4));
         let _ = drain(ListOps::open(path, Split::Train, Tokenizer::Legacy));
         let _ = drain(Retrieval::open(path, Split::Train));
         let easy = Difficulty::Easy;
-        let _ = drain(Pathfinder::open(path, Size::N32, easy, Split::Test));
+        let _ = drain(Pathfinder::open(
+            path,
+            Size::N32,
+            easy,
+            Split::Test,
+            Missing::Refuse,
+        ));
     }
     for task in Task::ALL {
         let _ = check(task, dir).to_string();

@@ -14,7 +14,7 @@ use crate::archive::{each_file, inside, is_archive};
 use crate::cache::Key;
 use crate::problem::FileProblem;
 use crate::splits::{tfds_order, torch_permutation};
-use crate::{DatasetError, Documents, Sample, Split};
+use crate::{DatasetError, Documents, Sample, Samples, Split};
 
 /// The batches; the last one is the test split.
 const BATCHES: [&str; 6] = [
@@ -153,9 +153,17 @@ fn read_archive(path: &Path, batches: &[&str]) -> Result<(Vec<Records>, usize), 
 /// The version that a file of CIFAR belongs to, or an archive of it; `None` for the one that is read
 /// and for other files.
 fn version(path: &str) -> Option<&'static str> {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let is_batch = |end: &str| BATCHES.iter().any(|b| b.strip_suffix(".bin") == name.strip_suffix(end));
-    if path.split('/').any(|part| part.starts_with("cifar-100-")) || name == "fine_label_names.txt" {
+    let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
+    let is_batch = |end: &str| {
+        BATCHES
+            .iter()
+            .any(|b| b.strip_suffix(".bin") == name.strip_suffix(end))
+    };
+    if path
+        .split(['/', '\\'])
+        .any(|part| part.starts_with("cifar-100-"))
+        || name == "fine_label_names.txt"
+    {
         Some("CIFAR-100")
     } else if is_batch("") || name == "cifar-10-python.tar.gz" {
         Some("the Python version of CIFAR-10")
@@ -169,9 +177,13 @@ fn version(path: &str) -> Option<&'static str> {
 /// Another version of CIFAR in `path`, or one folder below, and where it is.
 fn other_version(path: &Path) -> Option<(PathBuf, &'static str)> {
     let of = |place: &Path| {
-        let names = fs::read_dir(place).ok()?.flatten();
-        let mut versions = names.filter_map(|entry| version(entry.file_name().to_str()?));
-        Some((place.to_owned(), versions.next()?))
+        let folder = place.file_name().unwrap_or_default();
+        let mut names = fs::read_dir(place).ok()?.flatten();
+        let found = names.find_map(|entry| {
+            let path = Path::new(folder).join(entry.file_name());
+            version(path.to_str()?)
+        });
+        Some((place.to_owned(), found?))
     };
     let below = ["cifar-10-batches-py", "cifar-10-batches-mat"];
     let below = below.iter().find_map(|name| of(&path.join(name)));
@@ -287,6 +299,8 @@ impl Dataset<Sample> for Image {
         self.records.labels.len()
     }
 }
+
+impl Samples for Image {}
 
 impl std::fmt::Debug for Image {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
