@@ -18,7 +18,7 @@ use transformer_ls_datasets::pathfinder::generate::{GenerateConfig, generate};
 use transformer_ls_datasets::pathfinder::{self, Difficulty, Pathfinder, Size};
 use transformer_ls_datasets::retrieval::{self, Retrieval};
 use transformer_ls_datasets::text::{self, Text};
-use transformer_ls_datasets::{DatasetError, Sample, Split};
+use transformer_ls_datasets::{DatasetError, Missing, Sample, Samples, Split};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
@@ -40,8 +40,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             config.count as f64 / report.elapsed.as_secs_f64()
         );
         let data = dir.join(size.task());
-        let open = || Pathfinder::open(&data, size, Difficulty::Hard, Split::Train);
-        let key = pathfinder::cache_key(&data, size, Difficulty::Hard, Split::Train)?;
+        let open =
+            || Pathfinder::open(&data, size, Difficulty::Hard, Split::Train, Missing::Refuse);
+        let key =
+            pathfinder::cache_key(&data, size, Difficulty::Hard, Split::Train, Missing::Refuse)?;
         both(size.task(), dir, &key, open)?;
     }
 
@@ -63,8 +65,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             fs::write(folder.join(format!("{number}_5.txt")), &review)?;
         }
     }
-    let key = text::cache_key(dir, Split::Train)?;
-    both("text", dir, &key, || Text::open(dir, Split::Train))?;
+    let key = text::cache_key(dir, Split::Train, Missing::Refuse)?;
+    both("text", dir, &key, || {
+        Text::open(dir, Split::Train, Missing::Refuse)
+    })?;
 
     let path = dir.join(retrieval::file_name(Split::Train));
     let mut file = BufWriter::new(File::create(&path)?);
@@ -96,7 +100,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Opens and reads a data set as it lies, then packed, for the first and for the second time.
-fn both<D: Dataset<Sample>>(
+fn both<D: Samples>(
     name: &str,
     dir: &Path,
     key: &transformer_ls_datasets::cache::Key,

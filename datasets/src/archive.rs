@@ -1,14 +1,15 @@
 //! Files in tar archives, gzipped or not, read where they lie.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
-
-use crate::DatasetError;
+use crate::gzip::{self, Gunzip};
 use crate::problem::FileProblem;
+use crate::side::is_side;
+use crate::{DatasetError, foreign};
 
 /// No file of the tasks' archives is larger; a damaged archive may say otherwise.
 const LARGEST: u64 = 256 << 20;
@@ -43,19 +44,9 @@ impl Entry<'_> {
 
     /// Writes it to a file in the folder `into`, a piece at a time; how many bytes were written.
     pub fn copy_to(self, copy: &mut impl Write, into: &Path) -> Result<u64, DatasetError> {
-        let mut buffer = vec![0; 1 << 16];
-        let mut length = 0;
-        loop {
-            let read = self.reader.read(&mut buffer);
-            let read = read.map_err(damaged(self.archive))?;
-            if read == 0 {
-                self.ended(length)?;
-                return Ok(length);
-            }
-            copy.write_all(&buffer[..read])
-                .map_err(DatasetError::io(COPY, into))?;
-            length += read as u64;
-        }
+        let length = copy_all(self.reader, self.archive, copy, into)?;
+        self.ended(length)?;
+        Ok(length)
     }
 
     fn ended(&self, length: u64) -> Result<(), DatasetError> {
@@ -69,7 +60,29 @@ impl Entry<'_> {
     }
 }
 
-/// Visits the regular files of a tar archive in order, until told to stop, each in memory.
+/// Copies what comes out of a compressed file or an archive to a file in the folder `into`, a piece at
+/// a time; how many bytes that were.
+pub(crate) fn copy_all(
+    reader: &mut (impl Read + ?Sized),
+    from: &Path,
+    copy: &mut impl Write,
+    into: &Path,
+) -> Result<u64, DatasetError> {
+    let mut buffer = vec![0; 1 << 16];
+    let mut length = 0;
+    loop {
+        let read = reader.read(&mut buffer).map_err(damaged(from))?;
+        if read == 0 {
+            return Ok(length);
+        }
+        copy.write_all(&buffer[..read])
+            .map_err(DatasetError::io(COPY, into))?;
+        length += read as u64;
+    }
+}
+
+/// Visits the regular files of a tar archive in order, until told to stop, each in memory; how many
+/// side files were passed over.
 ///
 /// # Errors
 /// As [`each_entry`].
@@ -77,7 +90,7 @@ pub(crate) fn each_file(
     path: &Path,
     wanted: impl Fn(&str) -> bool,
     mut visit: impl FnMut(&str, Vec<u8>) -> Result<ControlFlow<()>, DatasetError>,
-) -> Result<(), DatasetError> {
+) -> Result<usize, DatasetError> {
     each_entry(path, &|_| Ok(()), wanted, |name, entry| {
         visit(name, entry.bytes()?)
     })
@@ -86,40 +99,42 @@ pub(crate) fn each_file(
 /// Visits the regular files of a tar archive in order, until told to stop.
 ///
 /// Which files are wanted is asked first, with the file's path in the archive; others are passed
-/// over. An archive that was visited to its end was whole: gzip's checksum is looked at, and tar's
-/// end where it is not gzipped. `watch` is told how many bytes of the archive were read; its error
-/// ends the visit.
+/// over, and so are side files, whose number is returned. An archive that was visited to its end was
+/// whole: gzip's checksum is looked at, and tar's end where it is not gzipped. `watch` is told how
+/// many bytes of the archive were read; its error ends the visit.
 ///
 /// # Errors
-/// [`FileProblem::Archive`] for a damaged or cut-off archive, and what `visit` returns.
+/// [`FileProblem::NotArchive`] for another file, [`FileProblem::Archive`] for a damaged or cut-off
+/// archive, and what `visit` returns.
 pub(crate) fn each_entry(
     path: &Path,
     watch: &dyn Fn(u64) -> io::Result<()>,
     mut wanted: impl FnMut(&str) -> bool,
     mut visit: impl FnMut(&str, Entry) -> Result<ControlFlow<()>, DatasetError>,
-) -> Result<(), DatasetError> {
+) -> Result<usize, DatasetError> {
+    let damaged = damaged(path);
     let mut file = File::open(path).map_err(DatasetError::io("open", path))?;
-    let mut magic = [0; 2];
-    let is_gzip = match file.read_exact(&mut magic) {
-        Ok(()) => magic == [0x1f, 0x8b],
-        Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => {
-            return Err(DatasetError::bad_file(path)(FileProblem::Empty));
-        }
-        Err(cause) => return Err(DatasetError::io("read", path)(cause)),
-    };
+    let start = start_of(&mut file).map_err(DatasetError::io("read", path))?;
     file.rewind().map_err(DatasetError::io("read", path))?;
-    let watched = Watched {
+    let is_gzip = start.starts_with(&gzip::MAGIC);
+    let file = Watched {
         file,
         read: 0,
         watch,
     };
-    let file = BufReader::with_capacity(1 << 18, watched);
-    let mut reader: Box<dyn Read> = if is_gzip {
-        Box::new(MultiGzDecoder::new(file))
+    let file = BufReader::with_capacity(1 << 18, file);
+    let (start, mut reader): (_, Box<dyn Read>) = if is_gzip {
+        let mut contents = Gunzip::new(file);
+        let start = start_of(&mut contents).map_err(&damaged)?;
+        (
+            start.clone(),
+            Box::new(io::Cursor::new(start).chain(contents)),
+        )
     } else {
-        Box::new(file)
+        (start, Box::new(file))
     };
-    let damaged = damaged(path);
+    refuse_foreign(&start).map_err(DatasetError::bad_file(path))?;
+    let mut side_files = 0;
     let mut archive = tar::Archive::new(&mut reader);
     for entry in archive.entries().map_err(&damaged)? {
         let mut entry = entry.map_err(&damaged)?;
@@ -128,7 +143,12 @@ pub(crate) fn each_entry(
         if !kind.is_file() && !is_link {
             continue;
         }
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let bytes = entry.path_bytes().into_owned();
+        let name = String::from_utf8_lossy(&bytes);
+        if is_side(&name) {
+            side_files += 1;
+            continue;
+        }
         let parts = name.split('/').filter(|part| !matches!(*part, "" | "."));
         let name = &parts.collect::<Vec<_>>().join("/");
         if !wanted(name) {
@@ -138,6 +158,13 @@ pub(crate) fn each_entry(
             let name = name.clone();
             return Err(DatasetError::bad_file(path)(FileProblem::Link { name }));
         }
+        // Two of them could look the same.
+        if !matches!(String::from_utf8_lossy(&bytes), Cow::Borrowed(_)) {
+            let name = name.clone();
+            return Err(DatasetError::bad_file(path)(FileProblem::NameNotUtf8 {
+                name,
+            }));
+        }
         let entry = Entry {
             archive: path,
             name,
@@ -145,7 +172,7 @@ pub(crate) fn each_entry(
             reader: &mut entry,
         };
         if visit(name, entry)?.is_break() {
-            return Ok(());
+            return Ok(side_files);
         }
     }
     io::copy(&mut reader, &mut io::sink()).map_err(&damaged)?;
@@ -153,19 +180,56 @@ pub(crate) fn each_entry(
         let cause = "it ends too early".to_owned();
         return Err(DatasetError::bad_file(path)(FileProblem::Archive { cause }));
     }
-    Ok(())
+    Ok(side_files)
+}
+
+/// A block of a tar.
+const BLOCK: usize = 512;
+
+/// What is at the start of a file, a block of a tar at most.
+pub(crate) fn start_of(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(BLOCK);
+    reader.take(BLOCK as u64).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// Says what a file is that is no tar, before a decoder repeats what is in it.
+fn refuse_foreign(start: &[u8]) -> Result<(), FileProblem> {
+    let found = match foreign::kind(start) {
+        Some(kind) => kind,
+        None if start.is_empty() => "an empty file",
+        // Cut off, which the decoder says.
+        None if start.len() < BLOCK || is_tar(start) => return Ok(()),
+        None => "something else",
+    };
+    Err(FileProblem::NotArchive { found })
+}
+
+/// Whether a tar begins with this block: it holds its own sum, or only zeros, which end it.
+fn is_tar(block: &[u8]) -> bool {
+    let field = 148..156;
+    let sum: u32 = (0..)
+        .zip(block)
+        .map(|(at, &byte)| match field.contains(&at) {
+            true => u32::from(b' '),
+            false => u32::from(byte),
+        })
+        .sum();
+    let stored = std::str::from_utf8(&block[field]).unwrap_or_default();
+    let stored = stored.trim_matches([' ', '\0']);
+    u32::from_str_radix(stored, 8) == Ok(sum) || block.iter().all(|&byte| byte == 0)
 }
 
 /// Whether a tar ends with a block of zeros, as all do. One that was cut off between two files is
 /// like a whole one otherwise.
 fn has_end(path: &Path) -> Result<bool, DatasetError> {
-    let mut block = [1; 512];
+    let mut block = [1; BLOCK];
     let mut file = File::open(path).map_err(DatasetError::io("open", path))?;
     let read = file
-        .seek(io::SeekFrom::End(-512))
+        .seek(io::SeekFrom::End(-(BLOCK as i64)))
         .and_then(|_| file.read_exact(&mut block));
     read.map_err(damaged(path))?;
-    Ok(block == [0; 512])
+    Ok(block == [0; BLOCK])
 }
 
 /// A file, and somebody who is told how much of it was read.

@@ -16,7 +16,9 @@ use burn_dataset::Dataset;
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
-use crate::{DatasetError, Sample, Split};
+use crate::side::is_side;
+use crate::walk::files_below;
+use crate::{DatasetError, Sample, Samples, Split};
 use format::Layout;
 pub use format::PackError;
 
@@ -32,7 +34,8 @@ pub struct Key {
     /// The smallest id of a token: 0 for pixels, 1 where 0 is padding. Of the ids from there on
     /// 256 can be packed.
     pub first_id: u16,
-    /// The files that were read, or those whose change tells of any other's.
+    /// The files that are read; a folder stands for all files below it, whose names, sizes and times
+    /// are looked at (side files of macOS and Windows excepted).
     pub sources: Vec<PathBuf>,
 }
 
@@ -58,26 +61,50 @@ impl Key {
     fn state(&self) -> Result<String, DatasetError> {
         let mut text = self.identity();
         for source in &self.sources {
-            let file = fs::metadata(source).map_err(DatasetError::io("read", source))?;
-            let changed = file
-                .modified()
-                .ok()
-                .and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-            let nanoseconds = changed.map_or(0, |since| since.as_nanos());
-            text += &format!("{} {nanoseconds}\n", file.len());
+            text += &match source.is_dir() {
+                true => format!("{}\n", of_folder(source)?),
+                false => of_file(source)?,
+            };
         }
         Ok(text)
     }
 
     /// The file in a cache folder.
     pub fn path(&self, folder: &Path) -> PathBuf {
-        let digest = Sha256::digest(self.identity());
-        let hex: String = digest[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hex = hex(&Sha256::digest(self.identity())[..8]);
         folder.join(format!("{}-{}-{hex}.samples", self.task, self.split))
     }
+}
+
+/// The size and time of a file; nothing of a link that leads nowhere.
+fn of_file(path: &Path) -> Result<String, DatasetError> {
+    let file = match fs::metadata(path) {
+        Err(_) if path.is_symlink() => return Ok("\n".to_owned()),
+        file => file.map_err(DatasetError::io("read", path))?,
+    };
+    let changed = file.modified().ok();
+    let since = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let nanoseconds = since.map_or(0, |since| since.as_nanos());
+    Ok(format!("{} {nanoseconds}\n", file.len()))
+}
+
+/// A digest of the names, sizes and times of all files below a folder.
+fn of_folder(folder: &Path) -> Result<String, DatasetError> {
+    let of = |path: &Path| {
+        let name = path.strip_prefix(folder).unwrap_or(path);
+        if is_side(&name.to_string_lossy()) {
+            return Ok(Vec::new());
+        }
+        let mut line = name.as_os_str().as_encoded_bytes().to_vec();
+        line.push(0);
+        line.extend(of_file(path)?.bytes());
+        Ok(line)
+    };
+    Ok(hex(&Sha256::digest(files_below(folder, &of)?.concat())))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Samples in a packed file.
@@ -166,6 +193,20 @@ impl Dataset<Sample> for Packed {
     }
 }
 
+impl Samples for Packed {
+    fn left_out(&self) -> usize {
+        self.layout.left_out
+    }
+
+    fn longer_than(&self, tokens: usize) -> Result<usize, burn_dataset::DatasetError> {
+        let is_longer = |&index: &usize| {
+            let documents = self.layout.tokens(self.bytes.get(), index);
+            documents.iter().any(|document| document.len() > tokens)
+        };
+        Ok((0..self.layout.samples).filter(is_longer).count())
+    }
+}
+
 impl std::fmt::Debug for Packed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Packed")
@@ -180,12 +221,11 @@ impl std::fmt::Debug for Packed {
 /// # Errors
 /// [`DatasetError::Io`].
 pub fn is_packed(folder: &Path, key: &Key) -> Result<bool, DatasetError> {
-    packed(folder, key).map(|packed| packed.is_some())
+    packed(folder, key, &key.state()?).map(|packed| packed.is_some())
 }
 
 /// The packed file, if it is up to date.
-fn packed(folder: &Path, key: &Key) -> Result<Option<Packed>, DatasetError> {
-    let state = key.state()?;
+fn packed(folder: &Path, key: &Key, state: &str) -> Result<Option<Packed>, DatasetError> {
     match Packed::open(&key.path(folder)) {
         Ok(packed) if packed.key() == state => Ok(Some(packed)),
         // Out of date, or damaged: made again.
@@ -204,20 +244,22 @@ fn packed(folder: &Path, key: &Key) -> Result<Option<Packed>, DatasetError> {
 /// # Errors
 /// What `open` returns, [`DatasetError::Read`] if a sample can't be read,
 /// [`DatasetError::Cancelled`], [`DatasetError::Io`].
-pub fn cached<D: Dataset<Sample>>(
+pub fn cached<D: Samples>(
     folder: &Path,
     key: &Key,
     open: impl FnOnce() -> Result<D, DatasetError>,
     progress: &dyn Fn(usize, usize),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Packed, DatasetError> {
-    if let Some(packed) = packed(folder, key)? {
+    // Before the sources are read: what changes meanwhile is packed again the next time.
+    let state = key.state()?;
+    if let Some(packed) = packed(folder, key, &state)? {
         return Ok(packed);
     }
     let path = key.path(folder);
     write::write(
         &path,
-        &key.state()?,
+        &state,
         key.first_id.min(1),
         open,
         progress,

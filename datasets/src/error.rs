@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cache::PackError;
 use crate::listops::TokenError;
+use crate::printable::shown;
 use crate::problem::FileProblem;
 
 /// Why data could not be read or generated.
@@ -16,7 +17,7 @@ pub enum DatasetError {
         "no {task} data in {}: none of {} holds {file}. Generate the data there with \
          `ls-train generate {task} --data {}`, or name lra_release.gz, or the folder that \
          holds lra_release",
-        .dir.display(), list(.looked), .dir.display()
+        shown(.dir), list(.looked), shown(.dir)
     )]
     NotPrepared {
         /// The task.
@@ -29,9 +30,25 @@ pub enum DatasetError {
         looked: Vec<PathBuf>,
     },
 
+    /// A folder with some of a task's files, but not all.
+    #[error(
+        "{} holds {}, but not {}: {advice}",
+        shown(.dir), .there.join(" and "), .missing.join(" and ")
+    )]
+    Incomplete {
+        /// The folder.
+        dir: PathBuf,
+        /// What is there.
+        there: Vec<&'static str>,
+        /// What is not.
+        missing: Vec<&'static str>,
+        /// What to do.
+        advice: &'static str,
+    },
+
     /// None of the places that were looked into holds the task's data, and it can't be generated.
     #[error(
-        "no {task} data in {}: looked in vain at {}. {advice}", .dir.display(), list(.looked)
+        "no {task} data in {}: looked in vain at {}. {advice}", shown(.dir), list(.looked)
     )]
     NotFound {
         /// The task.
@@ -45,7 +62,7 @@ pub enum DatasetError {
     },
 
     /// A file, or the part of an archive that is named after its path, is not what it should be.
-    #[error("{}: {problem}", .path.display())]
+    #[error("{}: {problem}", shown(.path))]
     BadFile {
         /// The file; a file in an archive as `archive.tar.gz/path/inside`.
         path: PathBuf,
@@ -54,7 +71,7 @@ pub enum DatasetError {
     },
 
     /// A line of a data file is not what the format asks for.
-    #[error("{}:{line}: {problem}", .path.display())]
+    #[error("{}:{line}: {problem}", shown(.path))]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -68,7 +85,7 @@ pub enum DatasetError {
     #[error(
         "{}: the file holds no samples. Delete the folder's data files and generate them again, \
          or copy them again from the archive",
-        .path.display()
+        shown(.path)
     )]
     NoSamples {
         /// The file.
@@ -79,7 +96,7 @@ pub enum DatasetError {
     #[error(
         "{} exists already, and data files are never overwritten. Use it as it is, or delete it, \
          or choose another folder with --data",
-        .path.display()
+        shown(.path)
     )]
     Exists {
         /// The file or folder in the way.
@@ -90,7 +107,7 @@ pub enum DatasetError {
     #[error(
         "another process is generating data in {} at the moment (it holds {}). Wait for it, or \
          choose another folder with --data",
-        .dir.display(), .lock.display()
+        shown(.dir), shown(.lock)
     )]
     Busy {
         /// The folder.
@@ -114,7 +131,7 @@ pub enum DatasetError {
 
     /// The caller's cancel check said stop. What is complete was kept.
     #[error(
-        "stopped: what is complete stays in {}. Run the same command again to go on", .folder.display()
+        "stopped: what is complete stays in {}. Run the same command again to go on", shown(.folder)
     )]
     Stopped {
         /// The folder.
@@ -125,7 +142,7 @@ pub enum DatasetError {
     #[error(
         "{} holds data of other settings: {found} (asked for: {wanted}). Ask for the same settings \
          to go on with it, or delete it, or choose another folder with --data",
-        .path.display()
+        shown(.path)
     )]
     OtherSettings {
         /// The file that says so.
@@ -137,7 +154,7 @@ pub enum DatasetError {
     },
 
     /// A packed file can't be used.
-    #[error("{}: {problem}. Delete it: it is made again from the data", .path.display())]
+    #[error("{}: {problem}. Delete it: it is made again from the data", shown(.path))]
     Packed {
         /// The file.
         path: PathBuf,
@@ -159,7 +176,7 @@ pub enum DatasetError {
     Read(burn_dataset::DatasetError),
 
     /// The operating system refused.
-    #[error("cannot {action} {}: {cause}. {}", .path.display(), advice(.cause))]
+    #[error("cannot {action} {}: {cause}. {}", shown(.path), advice(.cause))]
     Io {
         /// What was tried: `read`, `write`, …
         action: &'static str,

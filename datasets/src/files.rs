@@ -1,15 +1,19 @@
 //! Where a task's files are: below a folder, or in an archive.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, BufReader, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::archive::{copy_all, start_of};
 use crate::check::Task;
+use crate::gzip::{self, Gunzip};
 use crate::pathfinder::Difficulty;
+use crate::problem::FileProblem;
 use crate::read_at::{Section, read_at};
 use crate::release::{self, Release};
-use crate::{DatasetError, Split};
+use crate::side::is_side;
+use crate::{DatasetError, Split, foreign};
 
 /// The files below a folder, on the disk or in an archive.
 #[derive(Clone, Debug)]
@@ -42,14 +46,21 @@ impl Files {
         }
     }
 
-    pub fn length(&self, name: &str) -> Result<u64, DatasetError> {
+    /// How many bytes a file has; `None` where there is none.
+    pub fn length(&self, name: &str) -> Result<Option<u64>, DatasetError> {
         match self {
             Files::Folder(folder) => {
                 let path = folder.join(name);
-                let file = fs::metadata(&path).map_err(DatasetError::io("read", &path))?;
-                Ok(file.len())
+                match fs::metadata(&path) {
+                    Ok(file) => Ok(Some(file.len())),
+                    Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(cause) => Err(DatasetError::io("read", &path)(cause)),
+                }
             }
-            Files::Release(release) => release.part(name).map(|part| part.end - part.start),
+            Files::Release(release) => {
+                let part = release.part(name).ok();
+                Ok(part.map(|part| part.end - part.start))
+            }
         }
     }
 
@@ -66,32 +77,43 @@ impl Files {
         .map_err(DatasetError::io("read", &path))
     }
 
-    /// A file to read from, some of it at a time.
-    pub fn section(&self, name: &str) -> Result<Section, DatasetError> {
-        match self {
+    /// A file to read from, some of it at a time, and its path. One that is gzipped in a folder is
+    /// copied to a temporary file.
+    pub fn section(&self, name: &str) -> Result<(PathBuf, Section), DatasetError> {
+        let (path, file) = match self {
             Files::Folder(folder) => {
-                let path = folder.join(name);
+                let path = lying(folder, name).unwrap_or_else(|| folder.join(name));
                 let file = File::open(&path).map_err(DatasetError::io("open", &path))?;
-                let length = file.metadata().map_err(DatasetError::io("read", &path))?;
-                Ok(Section::new(Arc::new(file), 0..length.len()))
+                if is_gzip(&path) {
+                    let file = unzipped(file, &path, folder)?;
+                    (path, file)
+                } else {
+                    (path, file)
+                }
             }
             Files::Release(release) => {
-                Ok(Section::new(release.file().clone(), release.part(name)?))
+                let section = Section::new(release.file().clone(), release.part(name)?);
+                return Ok((self.path(name), section));
             }
-        }
+        };
+        let length = file.metadata().map_err(DatasetError::io("read", &path))?;
+        let section = Section::new(Arc::new(file), 0..length.len());
+        Ok((path, section))
     }
 
-    /// The names of the files directly in a folder below this one.
+    /// The names of the files directly in a folder below this one, but for side files and names that
+    /// are no text, which none of ours are.
     pub fn names_in(&self, folder: &str) -> Result<Vec<String>, DatasetError> {
         match self {
             Files::Folder(root) => {
                 let path = root.join(folder);
                 let entries = fs::read_dir(&path).map_err(DatasetError::io("read", &path))?;
-                let name = |entry: io::Result<fs::DirEntry>| {
+                let mut names = Vec::new();
+                for entry in entries {
                     let name = entry.map_err(DatasetError::io("read", &path))?.file_name();
-                    Ok(name.to_string_lossy().into_owned())
-                };
-                entries.map(name).collect()
+                    names.extend(name.into_string().ok().filter(|name| !is_side(name)));
+                }
+                Ok(names)
             }
             Files::Release(release) => {
                 let below = |name: &String| {
@@ -102,6 +124,52 @@ impl Files {
             }
         }
     }
+}
+
+/// Where a file of a folder is: under its name, or gzipped.
+fn lying(folder: &Path, name: &str) -> Option<PathBuf> {
+    let paths = [folder.join(name), folder.join(format!("{name}.gz"))];
+    paths.into_iter().find(|path| path.is_file())
+}
+
+fn is_gzip(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "gz")
+}
+
+/// The contents of a gzipped file, in a temporary one.
+fn unzipped(mut file: File, path: &Path, near: &Path) -> Result<File, DatasetError> {
+    let start = start_of(&mut file).map_err(DatasetError::io("read", path))?;
+    if !start.starts_with(&gzip::MAGIC) {
+        let found = foreign::kind(&start).unwrap_or(match start.is_empty() {
+            true => "an empty file",
+            false => "something else",
+        });
+        return Err(DatasetError::bad_file(path)(FileProblem::NotArchive {
+            found,
+        }));
+    }
+    file.rewind().map_err(DatasetError::io("read", path))?;
+    let (mut copy, into) = release::temporary(near)?;
+    let mut contents = Gunzip::new(BufReader::with_capacity(1 << 18, file));
+    copy_all(&mut contents, path, &mut copy, &into)?;
+    Ok(copy)
+}
+
+/// An error that says which of a task's files, one a split, are in a folder and which are not;
+/// `None` where all are, or none.
+pub(crate) fn incomplete(
+    folder: &Path,
+    file_name: fn(Split) -> &'static str,
+    advice: &'static str,
+) -> Option<DatasetError> {
+    let names = Split::ALL.map(file_name).into_iter();
+    let (there, missing): (Vec<_>, Vec<_>) = names.partition(|name| lying(folder, name).is_some());
+    (!there.is_empty() && !missing.is_empty()).then(|| DatasetError::Incomplete {
+        dir: folder.to_owned(),
+        there,
+        missing,
+        advice,
+    })
 }
 
 /// Where a task's files are.
@@ -136,7 +204,7 @@ impl Source {
         places: Vec<PathBuf>,
         file_name: fn(Split) -> &'static str,
     ) -> Option<Source> {
-        let is_there = |place: &Path, split| place.join(file_name(split)).is_file();
+        let is_there = |place: &Path, split| lying(place, file_name(split)).is_some();
         Self::find(
             dir,
             places,
@@ -148,7 +216,7 @@ impl Source {
     /// Whether there is a file of a name. What is in an archive, nobody knows before it is read.
     pub fn holds(&self, name: &str) -> bool {
         match self {
-            Source::Folder(folder) => folder.join(name).is_file(),
+            Source::Folder(folder) => lying(folder, name).is_some(),
             Source::Archive(_) => true,
         }
     }
@@ -162,7 +230,7 @@ impl Source {
     /// What is read to have the file of a name.
     pub fn file(&self, name: &str) -> PathBuf {
         match self {
-            Source::Folder(folder) => folder.join(name),
+            Source::Folder(folder) => lying(folder, name).unwrap_or_else(|| folder.join(name)),
             Source::Archive(path) => path.clone(),
         }
     }

@@ -8,7 +8,7 @@
 //! | ListOps | [`listops`] | generated, or published files |
 //! | Text | [`text`] | `aclImdb`, a folder or its archive |
 //! | Retrieval | [`retrieval`] | `new_aan_pairs.*.tsv`, larger than memory |
-//! | Image | [`image`] | CIFAR-10, binary or Python version, a folder or its archive |
+//! | Image | [`image`] | CIFAR-10, binary version, a folder or its archive |
 //! | Pathfinder, Path-X | [`pathfinder`] | generated (the original's images from the same draws), or published folders |
 //!
 //! * [`release`]: ListOps, Retrieval and Pathfinder straight out of `lra_release.gz`;
@@ -44,8 +44,11 @@ mod error;
 pub mod fetch;
 mod files;
 pub mod foreign;
+mod gzip;
 pub mod image;
+mod lines;
 pub mod listops;
+mod names;
 mod npy;
 pub mod pathfinder;
 pub mod pixels;
@@ -56,10 +59,14 @@ mod read_at;
 pub mod release;
 pub mod retrieval;
 mod sample;
+mod side;
 pub mod splits;
 mod staging;
+mod state;
 pub mod text;
+mod walk;
 
 pub use error::{DatasetError, LineProblem};
 pub use problem::FileProblem;
-pub use sample::{Documents, Sample, Split, UnknownSplit};
+pub use sample::{Documents, Missing, Sample, Samples, Split, UnknownSplit};
+pub use state::State;

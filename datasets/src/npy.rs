@@ -5,7 +5,7 @@ use crate::problem::FileProblem;
 /// How every NumPy file begins.
 pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Reads a two-dimensional array of strings (`<U…` or `|S…`), row by row.
+/// Reads a two-dimensional array of strings (`<U…`, `>U…` or `|S…`), row by row, however it is stored.
 ///
 /// # Errors
 /// [`FileProblem::Npy`] for any other array, and for damaged files.
@@ -28,9 +28,7 @@ pub fn read_strings(bytes: &[u8]) -> Result<Vec<Vec<String>>, FileProblem> {
     let (header, data) = rest.split_at_checked(length).ok_or_else(cut_off)?;
     let header = std::str::from_utf8(header).map_err(|_| problem("its header is no text"))?;
     let header: String = header.chars().filter(|c| !c.is_whitespace()).collect();
-    if header.contains("'fortran_order':True") {
-        return Err(problem("its array is stored by columns"));
-    }
+    let is_by_columns = header.contains("'fortran_order':True");
     let kind = after(&header, "'descr':'").and_then(|text| text.split('\'').next());
     let kind = kind.ok_or_else(|| problem("it holds objects, not text"))?;
     let shape = after(&header, "'shape':(").and_then(|text| text.split(')').next());
@@ -41,13 +39,13 @@ pub fn read_strings(bytes: &[u8]) -> Result<Vec<Vec<String>>, FileProblem> {
     let Some(&[rows, columns]) = shape.as_deref() else {
         return Err(problem("its array has not two dimensions"));
     };
-    let (unit, characters) = if let Some(count) = kind.strip_prefix("<U") {
-        (4, count)
-    } else if let Some(count) = kind.strip_prefix("|S") {
-        (1, count)
-    } else {
-        return Err(problem("its array is not of text"));
+    let (code_point, characters): (fn([u8; 4]) -> u32, &str) = match kind.split_at_checked(2) {
+        Some(("<U", count)) => (u32::from_le_bytes, count),
+        Some((">U", count)) => (u32::from_be_bytes, count),
+        Some(("|S", count)) => (u32::from_le_bytes, count),
+        _ => return Err(problem("its array is not of text")),
     };
+    let unit = if kind.starts_with("|S") { 1 } else { 4 };
     let characters = characters.parse::<usize>();
     let characters = characters.map_err(|_| problem("its strings have no length"))?;
     let size = characters.checked_mul(unit);
@@ -57,7 +55,7 @@ pub fn read_strings(bytes: &[u8]) -> Result<Vec<Vec<String>>, FileProblem> {
     }
     let string = |cell: &[u8]| -> Option<String> {
         let characters = cell.chunks_exact(unit).map(|bytes| match *bytes {
-            [a, b, c, d] => char::from_u32(u32::from_le_bytes([a, b, c, d])),
+            [a, b, c, d] => char::from_u32(code_point([a, b, c, d])),
             [byte] => Some(char::from(byte)),
             _ => None,
         });
@@ -67,7 +65,12 @@ pub fn read_strings(bytes: &[u8]) -> Result<Vec<Vec<String>>, FileProblem> {
     let cells = data.chunks_exact(characters * unit).map(string);
     let cells: Option<Vec<String>> = cells.collect();
     let cells = cells.ok_or_else(|| problem("its strings are no text"))?;
-    Ok(cells.chunks(columns).map(<[String]>::to_vec).collect())
+    let cell = |row: usize, column: usize| match is_by_columns {
+        true => cells[column * rows + row].clone(),
+        false => cells[row * columns + column].clone(),
+    };
+    let row = |row| (0..columns).map(|column| cell(row, column)).collect();
+    Ok((0..rows).map(row).collect())
 }
 
 fn after<'a>(text: &'a str, key: &str) -> Option<&'a str> {

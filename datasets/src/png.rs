@@ -8,6 +8,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use zune_png::PngDecoder;
+use zune_png::error::PngDecodeErrors;
 use zune_png::zune_core::bytestream::ZCursor;
 use zune_png::zune_core::colorspace::ColorSpace;
 use zune_png::zune_core::options::DecoderOptions;
@@ -50,7 +51,7 @@ pub fn decode(bytes: &[u8]) -> Result<Grey, FileProblem> {
     let mut decoder = PngDecoder::new_with_options(ZCursor::new(bytes), options);
     let raw = decoder
         .decode_raw()
-        .map_err(|error| problem(format!("{error:?}")))?;
+        .map_err(|error| problem(words(&error)))?;
     let dimensions = decoder.dimensions();
     let (width, height) = dimensions.ok_or_else(|| problem("no size".to_owned()))?;
     let channels = match decoder.colorspace() {
@@ -58,7 +59,7 @@ pub fn decode(bytes: &[u8]) -> Result<Grey, FileProblem> {
         Some(ColorSpace::LumaA) => 2,
         Some(ColorSpace::RGB) => 3,
         Some(ColorSpace::RGBA) => 4,
-        other => return Err(problem(format!("colours are {other:?}"))),
+        _ => return Err(problem("its colours are of an unusual kind".to_owned())),
     };
     if raw.len() != width * height * channels {
         return Err(problem("the pixels end too early".to_owned()));
@@ -75,6 +76,22 @@ pub fn decode(bytes: &[u8]) -> Result<Grey, FileProblem> {
         height,
         pixels,
     })
+}
+
+/// What the decoder found, in words: its own are for programmers.
+fn words(error: &PngDecodeErrors) -> String {
+    use PngDecodeErrors::{
+        BadCrc, BadSignature, Generic, GenericStatic, IoErrors, ZlibDecodeErrors,
+    };
+    match error {
+        BadSignature => "it does not begin as a PNG".to_owned(),
+        BadCrc(..) => "its checksum is wrong".to_owned(),
+        ZlibDecodeErrors(_) => "its pixels are damaged".to_owned(),
+        IoErrors(_) => "it ends too early".to_owned(),
+        GenericStatic(words) => (*words).to_owned(),
+        Generic(words) => words.clone(),
+        _ => "it is of an unusual kind".to_owned(),
+    }
 }
 
 /// Writes a PNG of 8-bit grey.

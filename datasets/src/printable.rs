@@ -1,6 +1,7 @@
 //! Text from files that is safe to print: what a terminal would obey is written out.
 
 use std::fmt::Write;
+use std::path::Path;
 
 /// The text with control characters, and those that turn the direction of writing, as `\u{1b}`;
 /// line ends stay.
@@ -28,6 +29,16 @@ pub fn printable(text: &str) -> String {
     safe
 }
 
+/// The same on one line.
+pub(crate) fn on_one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\n")
+}
+
+/// A path, for messages.
+pub(crate) fn shown(path: &Path) -> String {
+    on_one_line(&path.display().to_string())
+}
+
 /// Marks, embeddings, overrides and isolates of writing direction; line and paragraph separators.
 fn is_directional(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -42,5 +53,6 @@ mod tests {
         assert_eq!(printable("naïve – 名前\n"), "naïve – 名前\n");
         assert_eq!(printable("\u{9b}31m\r\u{7}"), "\\u{9b}31m\\u{d}\\u{7}");
         assert_eq!(printable("a\u{202e}gnp.exe"), "a\\u{202e}gnp.exe");
+        assert_eq!(on_one_line("a\nb\u{1b}"), "a\\nb\\u{1b}");
     }
 }

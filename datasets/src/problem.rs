@@ -1,16 +1,40 @@
 //! What can be wrong with a file as a whole, and what to do about it.
 
 use crate::pathfinder::Difficulty;
+use crate::printable::on_one_line;
 
 /// Why a file, or a file in an archive, can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileProblem {
     /// A gzip or tar file ends too early or is damaged.
-    #[error("the archive is damaged or was not downloaded completely ({cause}). Download it again")]
+    #[error(
+        "the archive is damaged or was not downloaded completely ({}). Download it again",
+        on_one_line(.cause)
+    )]
     Archive {
         /// What the decoder says.
         cause: String,
+    },
+
+    /// Another file in the place of an archive: a failed download, most of the time.
+    #[error(
+        "it is {found}, not an archive: the download failed, or brought another file. Download it \
+         again"
+    )]
+    NotArchive {
+        /// What it is.
+        found: &'static str,
+    },
+
+    /// A file in an archive whose name is no text.
+    #[error(
+        "the name of the file {name:?} in it is not valid UTF-8: make the archive again with names \
+         that are"
+    )]
+    NameNotUtf8 {
+        /// The name, with stand-ins for what is no text.
+        name: String,
     },
 
     /// The file has the wrong length.
@@ -31,7 +55,7 @@ pub enum FileProblem {
         /// The record, counted from 1.
         record: usize,
         /// What stands there.
-        label: i64,
+        label: u8,
         /// The classes.
         wanted: &'static str,
     },
@@ -47,12 +71,27 @@ pub enum FileProblem {
     #[error("there is no text in it: it was not unpacked completely. Unpack it again")]
     NoText,
 
+    /// Samples whose files are empty or not there, see [`Missing`](crate::Missing).
+    #[error(
+        "the {what} is empty or not there ({count} in all). Unpack the data again, completely; or \
+         train without, with `--set missing=leave_out`"
+    )]
+    Incomplete {
+        /// What the file is, `review` or `image`.
+        what: &'static str,
+        /// How many there are in the data.
+        count: usize,
+    },
+
     /// The file is empty where it must not be.
     #[error("the file is empty: it was not unpacked completely. Unpack it again")]
     Empty,
 
     /// No picture, or one of another kind.
-    #[error("not a readable PNG ({cause}). Unpack it again, or delete the data and generate it")]
+    #[error(
+        "not a readable PNG ({}). Unpack it again, or delete the data and generate it",
+        on_one_line(.cause)
+    )]
     Png {
         /// What the decoder says.
         cause: String,
@@ -84,32 +123,38 @@ pub enum FileProblem {
         wanted: Difficulty,
     },
 
-    /// A Python pickle of another making, or a damaged one.
+    /// Not the binary version of CIFAR-10.
     #[error(
-        "not one of CIFAR-10's Python batches ({cause}). Download it again, or take the binary \
-         version (cifar-10-binary.tar.gz)"
+        "it is {found}, and the binary version of CIFAR-10 is what is read: fetch it with `ls-train \
+         fetch image`, or take cifar-10-binary.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html"
     )]
-    Pickle {
-        /// What the reader tripped over.
-        cause: String,
+    NotBinary {
+        /// What it is.
+        found: &'static str,
     },
 
     /// A NumPy file of another making, or a damaged one.
-    #[error("not a readable NumPy file of text ({cause}). Copy it again from the archive")]
+    #[error(
+        "not a readable NumPy file of text ({}). Copy it again from the archive",
+        on_one_line(.cause)
+    )]
     Npy {
         /// What the reader tripped over.
         cause: String,
     },
 
     /// A folder of a class is missing, in a folder or in an archive.
-    #[error("{folder} is missing or holds no documents: unpack the archive again, completely")]
+    #[error(
+        "{} is missing or holds no documents: unpack the archive again, completely",
+        on_one_line(.folder)
+    )]
     NoClass {
         /// The folder.
         folder: String,
     },
 
     /// A file of an archive or folder is missing.
-    #[error("{name} is missing: unpack or download it again, completely")]
+    #[error("{} is missing: unpack or download it again, completely", on_one_line(.name))]
     Missing {
         /// The file.
         name: String,
@@ -131,8 +176,9 @@ pub enum FileProblem {
 
     /// A file in an archive whose contents are elsewhere.
     #[error(
-        "{name} is only a link in it, or a sparse file: make the archive again with \
-         `tar --dereference --hard-dereference`, without --sparse"
+        "{} is only a link in it, or a sparse file: make the archive again with \
+         `tar --dereference --hard-dereference`, without --sparse",
+        on_one_line(.name)
     )]
     Link {
         /// The file.
@@ -141,8 +187,8 @@ pub enum FileProblem {
 
     /// A generated file without contents: written before a power cut, and lost in it.
     #[error(
-        "the generated file is empty: the machine went down before the disk had it. Delete the \
-         folder and generate the data again"
+        "the generated file is empty or gone: the machine went down before the disk had it, or it \
+         was deleted. Delete the folder and generate the data again"
     )]
     Lost,
 

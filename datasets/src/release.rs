@@ -19,6 +19,7 @@ use crate::archive::{COPY, each_entry, inside, is_archive};
 use crate::check::Task;
 use crate::files::Source;
 use crate::pathfinder::{Difficulty, Size, folder};
+use crate::printable::shown;
 use crate::problem::FileProblem;
 use crate::{DatasetError, Split, listops, retrieval};
 
@@ -64,6 +65,8 @@ pub struct Release {
     file: Arc<File>,
     /// Where in `file` each is, by its path from the folder.
     parts: HashMap<String, Range<u64>>,
+    /// Side files in the archive, which were passed over.
+    side_files: usize,
 }
 
 type State = (u64, Option<SystemTime>);
@@ -126,7 +129,7 @@ impl Release {
         if cancelled() {
             return Err(DatasetError::Cancelled);
         }
-        visited?;
+        let side_files = visited?;
         let file = copy.into_inner();
         let file = file.map_err(|error| DatasetError::io(COPY, &into)(error.into_error()))?;
         let (folder, parts) = found
@@ -139,6 +142,7 @@ impl Release {
             folder,
             parts,
             file: Arc::new(file),
+            side_files,
         })
     }
 
@@ -148,6 +152,10 @@ impl Release {
             return Ok(());
         }
         Err(DatasetError::bad_file(&self.archive)(FileProblem::Changed))
+    }
+
+    pub(crate) fn side_files(&self) -> usize {
+        self.side_files
     }
 
     pub(crate) fn place(&self) -> PathBuf {
@@ -170,14 +178,14 @@ impl Release {
     pub(crate) fn part(&self, name: &str) -> Result<Range<u64>, DatasetError> {
         let part = self.parts.get(name).cloned();
         part.ok_or_else(|| {
-            let name = self.path(name).display().to_string();
+            let name = shown(&self.path(name));
             DatasetError::bad_file(&self.archive)(FileProblem::Missing { name })
         })
     }
 }
 
 /// A temporary file, and the folder that it is in.
-fn temporary(near: &Path) -> Result<(File, PathBuf), DatasetError> {
+pub(crate) fn temporary(near: &Path) -> Result<(File, PathBuf), DatasetError> {
     let made = |folder: &Path| match tempfile::tempfile_in(folder) {
         Ok(file) => Ok((file, folder.to_owned())),
         Err(cause) => Err(DatasetError::io(COPY, folder)(cause)),

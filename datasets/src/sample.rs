@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use burn_dataset::{Dataset, InMemDataset};
 use serde::{Deserialize, Serialize};
 
 /// One sample of any task: the documents to classify, and their class.
@@ -12,6 +13,56 @@ pub struct Sample {
     pub documents: Documents,
     /// The class, counted from 0.
     pub label: u8,
+}
+
+/// The samples of a split, of any task.
+pub trait Samples: Dataset<Sample> {
+    /// How many samples of the sources were left out: see [`Missing`]. Where several splits are cut
+    /// from one set of files, those of all splits.
+    fn left_out(&self) -> usize {
+        0
+    }
+
+    /// How many samples have a document of more than so many tokens, which a model that takes no
+    /// more would cut off.
+    ///
+    /// # Errors
+    /// If a sample can't be read.
+    fn longer_than(&self, tokens: usize) -> Result<usize, burn_dataset::DatasetError> {
+        let mut longer = 0;
+        for index in 0..self.len() {
+            let documents = self.get(index)?.documents;
+            longer += usize::from(documents.iter().any(|document| document.len() > tokens));
+        }
+        Ok(longer)
+    }
+}
+
+/// Samples that are made up, for tests.
+impl Samples for InMemDataset<Sample> {}
+
+/// What to do about samples whose files are empty or not there.
+///
+/// Retrieval's pairs with an empty document are no such samples: the published data has some, and
+/// they are left out and counted in any case; and so is the one empty image of the published data,
+/// `pathfinder32/curv_baseline/imgs/0/sample_172.png`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missing {
+    /// They are an error: the data was not unpacked completely, most likely.
+    #[default]
+    Refuse,
+    /// They are left out and counted, see [`Samples::left_out`].
+    LeaveOut,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Missing::Refuse => "refuse",
+            Missing::LeaveOut => "leave_out",
+        })
+    }
 }
 
 /// The token ids of a sample. Ids of text start at 1, for 0 is the padding that a batch adds. Ids

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::DatasetError;
+use crate::names::affixed;
 
 /// A hidden folder in which a set of files is prepared for its final folder.
 ///
@@ -39,15 +40,17 @@ impl Staging {
             });
         }
         let beside = target.parent().zip(target.file_name());
-        let (parent, stem) = match beside.filter(|_| !inside) {
-            Some((parent, name)) => (parent, format!(".{}-", name.to_string_lossy())),
-            None => (target, ".".to_owned()),
+        let beside = beside.filter(|_| !inside);
+        let parent = beside.map_or(target, |(parent, _)| parent);
+        let hidden = |after: &str| match beside {
+            Some((_, name)) => parent.join(affixed(".", name, &format!("-{after}"))),
+            None => parent.join(format!(".{after}")),
         };
         let inside = parent == target;
         let made = missing(parent);
         fs::create_dir_all(or_here(parent)).map_err(DatasetError::io("create", parent))?;
 
-        let lock_path = parent.join(format!("{stem}generating.lock"));
+        let lock_path = hidden("generating.lock");
         let lock = match lock(&lock_path) {
             Ok(Some(lock)) => lock,
             Ok(None) => {
@@ -63,7 +66,7 @@ impl Staging {
         };
         let staging = Self {
             target: target.to_owned(),
-            folder: parent.join(format!("{stem}generating")),
+            folder: hidden("generating"),
             inside,
             made,
             lock_path,

@@ -17,14 +17,14 @@ use transformer_ls_datasets::pathfinder::generate::{GenerateConfig, generate};
 use transformer_ls_datasets::pathfinder::{self, Difficulty, Pathfinder, Size};
 use transformer_ls_datasets::retrieval::{self, Retrieval};
 use transformer_ls_datasets::text::{self, Text};
-use transformer_ls_datasets::{DatasetError, Documents, Sample, Split};
+use transformer_ls_datasets::{DatasetError, Documents, Missing, Sample, Samples, Split};
 
 fn all(data: &impl Dataset<Sample>) -> Vec<Sample> {
     data.iter().map(Result::unwrap).collect()
 }
 
 /// Packs, and says whether that took reading the sources.
-fn pack<D: Dataset<Sample>>(
+fn pack<D: Samples>(
     folder: &Path,
     key: &Key,
     open: impl FnOnce() -> Result<D, DatasetError>,
@@ -43,8 +43,8 @@ fn what_a_killed_process_left_is_removed() {
     let dir = TempDir::new().unwrap();
     let (data, folder) = (dir.path().join("data"), dir.path().join("cache"));
     common::write_folder(&data, &common::reviews());
-    let key = text::cache_key(&data, Split::Train).unwrap();
-    let open = || Text::open(&data, Split::Train);
+    let key = text::cache_key(&data, Split::Train, Missing::Refuse).unwrap();
+    let open = || Text::open(&data, Split::Train, Missing::Refuse);
     pack(&folder, &key, open);
     let packed = fs::read_dir(&folder).unwrap().next().unwrap().unwrap();
     let packed = packed.path();
@@ -68,8 +68,8 @@ fn every_task_is_packed_once_and_comes_out_the_same() {
     let (data, folder) = (dir.path().join("data"), dir.path().join("cache/below"));
     common::write_folder(&data, &common::reviews());
     common::write_archive(
-        &data.join("cifar-10-python.tar.gz"),
-        &common::python_batches(3),
+        &data.join("cifar-10-binary.tar.gz"),
+        &common::binary_batches(3),
     );
     for split in Split::ALL {
         fs::write(data.join(retrieval::file_name(split)), common::pairs(5)).unwrap();
@@ -98,8 +98,8 @@ fn every_task_is_packed_once_and_comes_out_the_same() {
                 let open = || ListOps::open(&data, split, tokenizer);
                 check(pack(&folder, &key, open), all(&open().unwrap()));
             }
-            let key = text::cache_key(&data, split).unwrap();
-            let open = || Text::open(&data, split);
+            let key = text::cache_key(&data, split, Missing::Refuse).unwrap();
+            let open = || Text::open(&data, split, Missing::Refuse);
             check(pack(&folder, &key, open), all(&open().unwrap()));
             let key = image::cache_key(&data, split, Protocol::S4).unwrap();
             let open = || Image::open(&data, split, Protocol::S4);
@@ -107,8 +107,8 @@ fn every_task_is_packed_once_and_comes_out_the_same() {
             let key = retrieval::cache_key(&data, split).unwrap();
             let open = || Retrieval::open(&data, split);
             check(pack(&folder, &key, open), all(&open().unwrap()));
-            let key = pathfinder::cache_key(&data, size, easy, split).unwrap();
-            let open = || Pathfinder::open(&data, size, easy, split);
+            let key = pathfinder::cache_key(&data, size, easy, split, Missing::Refuse).unwrap();
+            let open = || Pathfinder::open(&data, size, easy, split, Missing::Refuse);
             check(pack(&folder, &key, open), all(&open().unwrap()));
         }
     }
@@ -153,6 +153,101 @@ fn what_has_changed_is_packed_again() {
         fs::write(&packed, bad).unwrap();
         assert_eq!(run(), (5, true));
         assert_eq!(fs::read(&packed).unwrap(), good);
+    }
+}
+
+/// Reviews and images are many files: whatever becomes of any of them is noticed.
+#[test]
+fn a_file_among_many_that_has_changed_is_noticed() {
+    let dir = TempDir::new().unwrap();
+    let folder = dir.path().join("cache");
+    common::write_folder(dir.path(), &common::reviews());
+    let (train, missing) = (Split::Train, Missing::LeaveOut);
+    let run = || {
+        let key = text::cache_key(dir.path(), train, missing).unwrap();
+        let open = || Text::open(dir.path(), train, missing);
+        let (packed, was_read) = pack(&folder, &key, open);
+        (all(&packed), packed.left_out(), was_read)
+    };
+    let (before, left_out, was_read) = run();
+    assert!(was_read && left_out == 0);
+    assert!(!run().2);
+    // In place, with as many bytes.
+    let review = dir.path().join("aclImdb/train/neg/0_8.txt");
+    let old = fs::read_to_string(&review).unwrap();
+    fs::write(&review, old.replace("film", "fish")).unwrap();
+    let (after, _, was_read) = run();
+    assert!(was_read && after != before && after.len() == before.len());
+    // Left out, and then there again: it is not left out for ever.
+    fs::write(&review, b"").unwrap();
+    for was_read in [true, false] {
+        let (samples, left_out, read) = run();
+        assert_eq!((samples.len(), left_out, read), (5, 1, was_read));
+    }
+    fs::write(&review, old).unwrap();
+    let (again, left_out, _) = run();
+    assert!(again == before && left_out == 0);
+    // A side file is no news, a further review is.
+    fs::write(dir.path().join("aclImdb/train/neg/.DS_Store"), b"").unwrap();
+    fs::write(dir.path().join("aclImdb/train/neg/._0_8.txt"), b"\0").unwrap();
+    assert!(!run().2);
+    fs::write(dir.path().join("aclImdb/train/neg/7_1.txt"), b"new").unwrap();
+    assert_eq!(run().0.len(), 7);
+    assert_eq!(run().2, false);
+    // What was asked for belongs to the key.
+    let key = |missing| text::cache_key(dir.path(), train, missing).unwrap();
+    assert_ne!(
+        key(Missing::Refuse).path(&folder),
+        key(missing).path(&folder)
+    );
+}
+
+#[test]
+fn an_image_that_was_missing_is_not_left_out_for_ever() {
+    let dir = TempDir::new().unwrap();
+    let folder = dir.path().join("cache");
+    let config = GenerateConfig {
+        count: 20,
+        ..GenerateConfig::new(Size::N32)
+    };
+    let images = generate(dir.path(), &config, &|_, _| {}, &|| false).unwrap();
+    let image = images.folder.join("imgs/0/sample_3.png");
+    let png = fs::read(&image).unwrap();
+    fs::write(&image, b"").unwrap();
+    let (size, hard, train) = (Size::N32, Difficulty::Hard, Split::Train);
+    let run = |missing| {
+        let key = pathfinder::cache_key(dir.path(), size, hard, train, missing).unwrap();
+        let open = || Pathfinder::open(dir.path(), size, hard, train, missing);
+        let packed = cached(&folder, &key, open, &|_, _| {}, &|| false)?;
+        Ok::<_, DatasetError>((packed.len(), packed.left_out()))
+    };
+    // Nothing is packed unless that is asked for.
+    assert!(run(Missing::Refuse).is_err());
+    assert!(!folder.exists());
+    assert_eq!(run(Missing::LeaveOut).unwrap(), (17, 1));
+    assert_eq!(run(Missing::LeaveOut).unwrap(), (17, 1));
+    fs::write(&image, &png).unwrap();
+    assert_eq!(run(Missing::LeaveOut).unwrap(), (16, 0));
+    assert_eq!(run(Missing::Refuse).unwrap(), (16, 0));
+    fs::remove_file(&image).unwrap();
+    assert!(run(Missing::Refuse).is_err());
+}
+
+/// Packed or not, how many documents a shorter model would cut is known.
+#[test]
+fn longer_documents_are_counted() {
+    let dir = TempDir::new().unwrap();
+    let lines = "0\ta\tb\txx\tyyyy\n1\ta\tb\txxxxx\ty\n0\ta\tb\t\ty\n1\ta\tb\tx\ty\n";
+    fs::write(dir.path().join("new_aan_pairs.train.tsv"), lines).unwrap();
+    let data = Retrieval::open(dir.path(), Split::Train).unwrap();
+    let key = retrieval::cache_key(dir.path(), Split::Train).unwrap();
+    let open = || Retrieval::open(dir.path(), Split::Train);
+    let (packed, _) = pack(&dir.path().join("cache"), &key, open);
+    let both: [&dyn Samples; 2] = [&data, &packed];
+    for data in both {
+        let longer = [0, 1, 4, 5].map(|tokens| data.longer_than(tokens).unwrap());
+        assert_eq!(longer, [3, 2, 1, 0]);
+        assert_eq!(data.left_out(), 1);
     }
 }
 

@@ -158,7 +158,10 @@ fn retrieval() {
     );
     assert_some(
         &errors,
-        &["no retrieval data in DIR", "new_aan_pairs.test.tsv"],
+        &[
+            "tsv_data holds new_aan_pairs.train.tsv and",
+            "but not new_aan_pairs.test.tsv",
+        ],
     );
     assert!(!report.to_string().contains("no line end"), "{report}");
     // Cut in its very last text.
@@ -223,7 +226,6 @@ fn pathfinder() {
         &errors,
         &["imgs/0/sample_3.png: the generated file is empty"],
     );
-    // The published data has such an image.
     fs::remove_file(folder.join("generated.json")).unwrap();
     fs::write(
         folder.join("imgs/0/sample_4.png"),
@@ -239,8 +241,15 @@ fn pathfinder() {
         messages(&report, Severity::Error, dir.path()),
     );
     assert_some(
+        &errors,
+        &["imgs/0/sample_3.png: the image is empty or not there (4 in all)"],
+    );
+    assert_some(
         &warnings,
-        &["imgs/0/sample_3.png: zero bytes", "2 images in all"],
+        &[
+            "imgs/0/sample_0.png is named more than once",
+            "1000 such lines",
+        ],
     );
     assert_some(
         &warnings,
@@ -250,7 +259,7 @@ fn pathfinder() {
         &errors,
         &[
             "imgs/0/sample_4.png: the image is 64 × 64",
-            "(4 bad images in all)",
+            "(2 bad images in all)",
         ],
     );
 
@@ -282,5 +291,88 @@ fn pathfinder() {
         &[
             "DIR/bright/curv_baseline has hard images (14 paddles, by their metadata) where easy ones belong",
         ],
+    );
+}
+
+/// Folders that look like data, and hold none.
+#[test]
+fn nothing_is_not_usable() {
+    let dir = TempDir::new().unwrap();
+    let folder = dir.path().join("curv_contour_length_14");
+    fs::create_dir_all(folder.join("metadata")).unwrap();
+    fs::create_dir_all(folder.join("imgs/0")).unwrap();
+    for metadata in [None, Some("metadata/0.txt"), Some("metadata/0.npy")] {
+        if let Some(name) = metadata {
+            fs::write(folder.join(name), b"").unwrap();
+        }
+        let report = check(Task::Pathfinder(Size::N32), dir.path());
+        assert!(!report.is_usable(), "{report}");
+        assert!(
+            report.to_string().contains("can't be used as it is"),
+            "{report}"
+        );
+    }
+}
+
+/// Side files of other systems are counted, and copies of reviews are told.
+#[test]
+fn side_files_are_counted() {
+    let dir = TempDir::new().unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/side");
+    let side = fs::read(folder.join("._0_5.txt")).unwrap();
+    let mut files = common::reviews();
+    for name in ["train/pos/._0_8.txt", "test/neg/.DS_Store", "._README"] {
+        files.push((format!("aclImdb/{name}"), side.clone()));
+    }
+    common::write_folder(&dir.path().join("folder"), &files);
+    common::write_archive(&dir.path().join("aclImdb_v1.tar.gz"), &files);
+    for place in ["folder", "aclImdb_v1.tar.gz"] {
+        let report = check(Task::Text, &dir.path().join(place));
+        assert!(report.is_usable(), "{report}");
+        let fact = "3 side files of macOS or Windows, passed over".to_owned();
+        assert!(report.facts.contains(&fact), "{report}");
+        assert!(report.facts[0].starts_with("train: 6 samples"), "{report}");
+    }
+    let copy = dir.path().join("folder/aclImdb/train/pos/0_8 (1).txt");
+    fs::write(&copy, b"a copy").unwrap();
+    fs::write(copy.with_file_name("2_7.txt"), b" ").unwrap();
+    let report = check(Task::Text, &dir.path().join("folder"));
+    let warnings = messages(&report, Severity::Warning, dir.path());
+    assert_some(
+        &warnings,
+        &["train/pos/0_8 (1).txt: the published reviews are named"],
+    );
+    let errors = messages(&report, Severity::Error, dir.path());
+    assert_some(
+        &errors,
+        &["train/pos/2_7.txt: the review is empty or not there (1 in all)"],
+    );
+    assert!(
+        report.facts[0].starts_with("train: 6 samples, classes 3 / 3"),
+        "{report}"
+    );
+}
+
+/// Whatever a file holds or is called: no terminal obeys it, and every finding is a line.
+#[cfg(unix)]
+#[test]
+fn a_report_is_safe_to_print() {
+    let root = TempDir::new().unwrap();
+    let dir = root.path().join("a\x1b[31m\nb");
+    fs::create_dir(&dir).unwrap();
+    let lines = "Source\tTarget\n[MAX \x1b[2J 2 ]\t2\n";
+    for split in Split::ALL {
+        fs::write(dir.join(listops::file_name(split)), lines).unwrap();
+    }
+    let report = check(Task::ListOps, &dir);
+    assert!(!report.is_usable());
+    let text = report.to_string();
+    assert!(
+        !text.contains('\x1b') && text.contains("a\\u{1b}[31m\\nb"),
+        "{text:?}"
+    );
+    assert_eq!(
+        text.lines().count(),
+        2 + report.findings.len() + report.facts.len()
     );
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use transformer_ls_datasets::listops::generate::{GenerateConfig, Report, generate};
-use transformer_ls_datasets::listops::{file_name, is_prepared};
-use transformer_ls_datasets::{DatasetError, Split};
+use transformer_ls_datasets::listops::{file_name, is_prepared, state};
+use transformer_ls_datasets::{DatasetError, Split, State};
 
 fn run(dir: &Path, count: usize) -> Result<Report, DatasetError> {
     let config = GenerateConfig { count, seed: 1 };
@@ -91,14 +91,25 @@ fn data_is_never_overwritten() {
         let path = root.path().join(name);
         fs::write(&path, "precious").unwrap();
         let error = run(root.path(), 10).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!(
+        let message = match name {
+            "generated.json" => format!(
                 "{} exists already, and data files are never overwritten. Use it as it is, or \
                  delete it, or choose another folder with --data",
                 path.display()
-            )
-        );
+            ),
+            // What is there, and what is not.
+            _ => {
+                let splits = Split::ALL.map(file_name).into_iter();
+                let missing: Vec<_> = splits.filter(|split| *split != name).collect();
+                format!(
+                    "{} holds {name}, but not {}: copy what is missing there; or move these away, \
+                     and generate all files with `ls-train generate listops`",
+                    root.path().display(),
+                    missing.join(" and ")
+                )
+            }
+        };
+        assert_eq!(error.to_string(), message);
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
         assert_eq!(contents(root.path()), [name].map(PathBuf::from));
     }
@@ -108,6 +119,55 @@ fn data_is_never_overwritten() {
     fs::write(&path, "precious").unwrap();
     assert!(matches!(run(&path, 10), Err(DatasetError::Exists { .. })));
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+/// What the command line may generate into, and what it may not.
+#[test]
+fn the_state_of_a_path_is_told() {
+    let root = TempDir::new().unwrap();
+    let dir = root.path().join("listops");
+    let told = |path: &Path| format!("{:?}", state(path).unwrap());
+    assert_eq!(told(&dir), "Absent");
+    fs::create_dir(&dir).unwrap();
+    assert_eq!(told(&dir), "Empty");
+    // A killed generator, a desktop, and packed samples of data that was here.
+    fs::create_dir(dir.join(".generating")).unwrap();
+    fs::create_dir(dir.join("packed")).unwrap();
+    for name in [
+        ".generating/basic_train.tsv",
+        ".generating.lock",
+        "Thumbs.db",
+        "packed/listops-train-0.samples",
+    ] {
+        fs::write(dir.join(name), b"").unwrap();
+    }
+    assert_eq!(told(&dir), "Empty");
+    run(&dir, 10).unwrap();
+    assert_eq!(told(&dir), "Complete");
+    assert_eq!(told(&dir.join("basic_train.tsv")), "Other");
+    fs::remove_file(dir.join("basic_test.tsv")).unwrap();
+    let State::Partial(error) = state(&dir).unwrap() else {
+        panic!("{}", told(&dir))
+    };
+    assert!(
+        error.to_string().contains("but not basic_test.tsv: copy"),
+        "{error}"
+    );
+    // A path that was mistyped.
+    fs::write(root.path().join("notes.txt"), b"").unwrap();
+    assert_eq!(told(root.path()), "Other");
+}
+
+/// Names as long as they can be, and two of them that only their ends tell apart.
+#[test]
+fn folders_of_long_names_are_written_to() {
+    let root = TempDir::new().unwrap();
+    for end in ["a", "b"] {
+        let dir = root.path().join(format!("{}{end}", "x".repeat(254)));
+        run(&dir, 10).unwrap();
+        assert_eq!(contents(&dir), FILES.map(PathBuf::from));
+    }
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
 }
 
 #[test]

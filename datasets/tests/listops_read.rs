@@ -1,13 +1,15 @@
 //! The reader: where it looks, what it takes, and what it says about files it does not take.
 
+mod common;
+
 use std::fs;
 use std::path::Path;
 
 use burn_dataset::Dataset;
 use proptest::prelude::*;
 use tempfile::TempDir;
-use transformer_ls_datasets::listops::{ListOps, Tokenizer, is_prepared};
-use transformer_ls_datasets::{DatasetError, Documents, Sample, Split};
+use transformer_ls_datasets::listops::{ListOps, Tokenizer, cache_key, is_prepared};
+use transformer_ls_datasets::{Documents, Sample, Split};
 
 const TRAIN: &str = "basic_train.tsv";
 
@@ -44,9 +46,11 @@ fn both_line_ends_are_read_with_or_without_the_last() {
         "( ( ( [MIN 5 ) 0 ) ] )\t0",
         "[SM 9 8 ]\t7",
     ];
-    for end in ["\n", "\r\n"] {
+    for end in ["\n", "\r\n", "\r"] {
         let text = lines.join(end);
         assert_eq!(open_bytes(text.as_bytes()).unwrap(), expected);
+        let marked = format!("\u{feff}{text}");
+        assert_eq!(open_bytes(marked.as_bytes()).unwrap(), expected);
         assert_eq!(open_bytes((text + end).as_bytes()).unwrap(), expected);
     }
 }
@@ -166,6 +170,13 @@ fn wrong_headers_are_shown() {
     ] {
         assert_eq!(open_bytes(bytes.as_bytes()).unwrap_err(), message(found));
     }
+    // Lines of several kinds are not taken for one.
+    let mixed = "Source\tTarget\r\n[MAX 1 2 ]\t2\n[SM 3 4 ]\t7\r[MIN 1 2 ]\t1\n";
+    let error = open_bytes(mixed.as_bytes()).unwrap_err();
+    assert_eq!(
+        error,
+        ":3: more than one tab. A line is the expression, a tab and a digit"
+    );
     let utf16 = b"\xff\xfeS\0o\0";
     let error = open_bytes(utf16).unwrap_err();
     assert!(
@@ -286,8 +297,24 @@ fn missing_data_is_explained() {
     fs::remove_file(dir.join("basic_test.tsv")).unwrap();
     assert!(!is_prepared(&dir));
     let error = ListOps::open(&dir, Split::Test, Tokenizer::Brackets).unwrap_err();
-    assert!(matches!(error, DatasetError::NotPrepared { .. }));
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{d} holds basic_train.tsv and basic_val.tsv, but not basic_test.tsv: copy what is \
+             missing there; or move these away, and generate all files with `ls-train generate \
+             listops`"
+        )
+    );
     assert!(ListOps::open(&dir, Split::Train, Tokenizer::Brackets).is_ok());
+    // It may be gzipped.
+    let text = "Source\tTarget\r\n[MAX 4 0 ]\t4\r\n";
+    fs::write(dir.join("basic_test.tsv.gz"), common::gzip(text.as_bytes())).unwrap();
+    assert!(is_prepared(&dir));
+    let data = ListOps::open(&dir, Split::Test, Tokenizer::Brackets).unwrap();
+    assert_eq!(data.labels(), [4]);
+    assert_eq!(data.path(), dir.join("basic_test.tsv.gz"));
+    let key = cache_key(&dir, Split::Test, Tokenizer::Brackets).unwrap();
+    assert_eq!(key.sources, [dir.join("basic_test.tsv.gz")]);
 }
 
 #[test]

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 use burn_dataset::Dataset;
 use tempfile::TempDir;
+use transformer_ls_datasets::check::{Task, check};
 use transformer_ls_datasets::draws::PcgDraws;
 use transformer_ls_datasets::pathfinder::generate::{GenerateConfig, Generator, Report, generate};
 use transformer_ls_datasets::pathfinder::{
-    Difficulty, Pathfinder, Size, is_prepared, parse_metadata,
+    Difficulty, Pathfinder, Size, is_prepared, parse_metadata, state, warning,
 };
 use transformer_ls_datasets::splits::torch_permutation;
-use transformer_ls_datasets::{DatasetError, Documents, Split, png};
+use transformer_ls_datasets::{DatasetError, Documents, Missing, Samples, Split, State, png};
 
 fn config(count: usize) -> GenerateConfig {
     GenerateConfig {
@@ -29,7 +30,7 @@ fn run(dir: &Path, count: usize) -> Result<Report, DatasetError> {
 }
 
 fn open(dir: &Path, split: Split) -> Result<Pathfinder, DatasetError> {
-    Pathfinder::open(dir, Size::N32, Difficulty::Easy, split)
+    Pathfinder::open(dir, Size::N32, Difficulty::Easy, split, Missing::Refuse)
 }
 
 fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
@@ -66,7 +67,7 @@ fn generated_images_are_read_back_in_the_published_split() {
     for split in Split::ALL {
         let data = open(dir.path(), split).unwrap();
         assert_eq!(data.len(), if split == Split::Train { 808 } else { 101 });
-        assert_eq!(data.skipped(), 0);
+        assert_eq!(data.left_out(), 0);
         connected += data.labels().map(usize::from).sum::<usize>();
         for index in 0..data.len() {
             let image = order[seen + index];
@@ -139,7 +140,7 @@ fn images_that_a_power_cut_took_are_noticed() {
     let lost = folder.join("imgs/0/sample_7.png");
     fs::write(&lost, b"").unwrap();
     let error = open(dir.path(), Split::Train).unwrap_err().to_string();
-    let message = "sample_7.png: the generated file is empty: the machine went down";
+    let message = "sample_7.png: the generated file is empty or gone: the machine went down";
     assert!(error.contains(message), "{error}");
     // A run that goes on draws the batch again.
     for damage in [&b""[..], b"\x89PNG\r\n\x1a\n\0\0\0\0\0"] {
@@ -231,20 +232,254 @@ fn published_folders_are_found_and_ordered_by_number() {
 }
 
 #[test]
-fn zero_byte_images_are_left_out_and_counted() {
+fn missing_images_are_refused_or_left_out_and_counted() {
     let dir = TempDir::new().unwrap();
     published(dir.path());
     fs::write(dir.path().join("imgs/2/sample_3.png"), b"").unwrap();
+    fs::remove_file(dir.path().join("imgs/10/sample_8.png")).unwrap();
+    let error = open(dir.path(), Split::Test).unwrap_err().to_string();
+    let message = "imgs/2/sample_3.png: the image is empty or not there (2 in all). Unpack the \
+                   data again, completely; or train without, with `--set missing=leave_out`";
+    assert!(error.ends_with(message), "{error}");
     let mut all = Vec::new();
     for split in Split::ALL {
-        let data = open(dir.path(), split).unwrap();
-        assert_eq!(data.skipped(), 1);
-        assert_eq!(data.len(), if split == Split::Train { 17 } else { 1 });
+        let (size, easy) = (Size::N32, Difficulty::Easy);
+        let data = Pathfinder::open(dir.path(), size, easy, split, Missing::LeaveOut).unwrap();
+        assert_eq!(data.left_out(), 2);
+        assert_eq!(data.len(), if split == Split::Train { 16 } else { 1 });
         all.extend(brightness(&data));
     }
     all.sort();
-    let expected = (20..30).chain(100..110).filter(|&b| b != 23);
+    let expected = (20..30).chain(100..110);
+    let expected = expected.filter(|&b| b != 23 && b != 108);
     assert!(all.into_iter().eq(expected));
+}
+
+/// The published data has one empty image, which nobody is asked about.
+#[test]
+fn the_published_empty_image_is_left_out() {
+    let dir = TempDir::new().unwrap();
+    published(dir.path());
+    let metadata = dir.path().join("metadata/2.npy");
+    let lines = fs::read_to_string(&metadata).unwrap();
+    let known = "imgs/0 sample_172.png 172 1 1.0 6 2 2 0.5 1 1\n";
+    fs::write(metadata, format!("{lines}{known}")).unwrap();
+    fs::create_dir(dir.path().join("imgs/0")).unwrap();
+    let image = dir.path().join("imgs/0/sample_172.png");
+    fs::write(&image, b"").unwrap();
+    let data = open(dir.path(), Split::Train).unwrap();
+    assert_eq!((data.len(), data.left_out()), (16, 1));
+    let report = check(Task::Pathfinder(Size::N32), dir.path());
+    assert!(report.is_usable(), "{report}");
+    assert!(
+        report
+            .to_string()
+            .contains("sample_172.png is empty, as in the published"),
+        "{report}"
+    );
+    // Not there is another matter.
+    fs::remove_file(image).unwrap();
+    let error = open(dir.path(), Split::Train).unwrap_err().to_string();
+    assert!(
+        error.contains("sample_172.png: the image is empty or not there (1 in all)"),
+        "{error}"
+    );
+}
+
+/// Records that share a line, lone carriage returns, marks of editors: no image is lost.
+#[test]
+fn metadata_is_read_as_it_was_saved_or_refused() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pathfinder");
+    let parse = |bytes: &[u8]| parse_metadata(bytes, Path::new("0.npy")).map_err(|e| e.to_string());
+    let returns = fs::read(folder.join("carriage_returns.npy")).unwrap();
+    let entries = parse(&returns).unwrap();
+    let images: Vec<_> = entries
+        .iter()
+        .map(|e| (e.image.as_str(), e.label))
+        .collect();
+    assert_eq!(
+        images,
+        [("imgs/0/sample_0.png", 0), ("imgs/0/sample_1.png", 1)]
+    );
+    let text = String::from_utf8(returns).unwrap();
+    for end in ["\n", "\r\n"] {
+        assert_eq!(parse(text.replace('\r', end).as_bytes()).unwrap(), entries);
+    }
+    assert_eq!(
+        parse(format!("\u{feff}{text}").as_bytes()).unwrap(),
+        entries
+    );
+    for paths in ["./imgs/0", "imgs\\0", ".\\imgs//0/."] {
+        assert_eq!(
+            parse(text.replace("imgs/0", paths).as_bytes()).unwrap(),
+            entries
+        );
+    }
+    for paths in ["imgs\\..\\..", "C:\\imgs", "\\imgs", ".."] {
+        let error = parse(text.replace("imgs/0", paths).as_bytes()).unwrap_err();
+        assert!(
+            error.contains("is no name of a file below this folder"),
+            "{error}"
+        );
+    }
+    let two = fs::read(folder.join("two_records_one_line.npy")).unwrap();
+    let error = parse(&two).unwrap_err();
+    assert!(
+        error.starts_with("0.npy:1: 22 fields, but a line has 11: "),
+        "{error}"
+    );
+    // A file that was cut off in a line, and one that mixes line ends.
+    let cut = text.trim_end().strip_suffix(" 2 1.0").unwrap();
+    let error = parse(cut.as_bytes()).unwrap_err();
+    assert!(
+        error.starts_with("0.npy:2: 9 fields, but a line has 11: "),
+        "{error}"
+    );
+    let error = parse(format!("{}{text}", text.replace('\r', "\n")).as_bytes()).unwrap_err();
+    assert!(error.starts_with("0.npy:3: 22 fields"), "{error}");
+}
+
+/// A NumPy file of text, stored in any way.
+fn numpy(
+    kind: &str,
+    rows: &[Vec<&str>],
+    by_columns: bool,
+    cell: &dyn Fn(&str) -> Vec<u8>,
+) -> Vec<u8> {
+    let order = if by_columns { "True" } else { "False" };
+    let shape = format!("({}, {})", rows.len(), rows[0].len());
+    let header = format!("{{'descr': '{kind}14', 'fortran_order': {order}, 'shape': {shape}, }}\n");
+    let mut npy = b"\x93NUMPY\x01\x00".to_vec();
+    npy.extend((header.len() as u16).to_le_bytes());
+    npy.extend(header.bytes());
+    if by_columns {
+        for column in 0..rows[0].len() {
+            npy.extend(rows.iter().flat_map(|row| cell(row[column])));
+        }
+    } else {
+        npy.extend(rows.iter().flatten().flat_map(|text| cell(text)));
+    }
+    npy
+}
+
+#[test]
+fn numpy_files_are_read_in_every_order() {
+    let lines = [
+        "imgs/0 sample_0.png 0 0 0.8 14 9 5 1.5 2 1.0",
+        "imgs/0 sample_1.png 1 1 0.8 6 9 5 1.5 2 1.0",
+    ];
+    let rows = lines.map(|line| line.split(' ').collect::<Vec<_>>());
+    let path = Path::new("0.npy");
+    let expected = parse_metadata(lines.join("\n").as_bytes(), path).unwrap();
+    let padded = |text: &str, of: &dyn Fn(u32) -> Vec<u8>| {
+        let characters = text.chars().map(u32::from).chain([0; 14]).take(14);
+        characters.flat_map(of).collect::<Vec<u8>>()
+    };
+    let little = |text: &str| padded(text, &|c| c.to_le_bytes().to_vec());
+    let big = |text: &str| padded(text, &|c| c.to_be_bytes().to_vec());
+    let bytes = |text: &str| padded(text, &|c| vec![c as u8]);
+    let cells: [(&str, &dyn Fn(&str) -> Vec<u8>); 3] =
+        [("<U", &little), (">U", &big), ("|S", &bytes)];
+    for (kind, cell) in cells {
+        for by_columns in [false, true] {
+            let npy = numpy(kind, &rows, by_columns, cell);
+            assert_eq!(
+                parse_metadata(&npy, path).unwrap(),
+                expected,
+                "{kind} {by_columns}"
+            );
+        }
+    }
+    // Of another number of columns, as of a line.
+    let four = rows.map(|row| row[..4].to_vec());
+    let error = parse_metadata(&numpy("|S", &four, false, &bytes), path).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("0.npy:1: 4 fields, but a line has 11"),
+        "{error}"
+    );
+}
+
+/// What the command line may generate into, and what it may not.
+#[test]
+fn the_state_of_a_path_is_told() {
+    let dir = TempDir::new().unwrap();
+    let state = |path: &Path| {
+        let state = state(path, Size::N32, Difficulty::Easy).unwrap();
+        match state {
+            State::Partial(error) => error
+                .to_string()
+                .replace(&path.display().to_string(), "DIR"),
+            state => format!("{state:?}"),
+        }
+    };
+    let path = dir.path().join("data");
+    assert_eq!(state(&path), "Absent");
+    fs::create_dir_all(path.join("curv_contour_length_14/imgs")).unwrap();
+    assert_eq!(state(&path), "Empty");
+    // What a generator leaves that is killed at once.
+    fs::create_dir(path.join("curv_baseline")).unwrap();
+    fs::write(path.join("curv_baseline/.generating.lock"), b"").unwrap();
+    assert_eq!(state(&path), "Empty");
+    let stop = generate(&path, &config(10), &|_, _| {}, &|| true).unwrap_err();
+    assert!(matches!(stop, DatasetError::Stopped { .. }));
+    assert_eq!(state(&path), "Unfinished");
+    fs::remove_dir_all(path.join("curv_baseline/metadata")).unwrap();
+    assert_eq!(state(&path), "Unfinished");
+    let inside = path.join("curv_baseline");
+    assert!(state(&inside).starts_with("DIR/generating.json: the images are still being"));
+    run(&path, 10).unwrap();
+    assert_eq!(state(&path), "Complete");
+    assert_eq!(state(&inside), "Complete");
+    fs::write(path.join("notes.txt"), b"").unwrap();
+    assert_eq!(state(&path), "Complete");
+    for (gone, message) in [
+        (
+            "metadata",
+            "DIR/curv_baseline holds imgs, but not metadata: unpack the data again",
+        ),
+        ("imgs", "Other"),
+    ] {
+        fs::remove_dir_all(inside.join(gone)).unwrap();
+        let _ = fs::remove_file(inside.join("generated.json"));
+        assert!(state(&path).starts_with(message), "{}", state(&path));
+        if gone == "metadata" {
+            let error = run(&path, 10).unwrap_err().to_string();
+            assert!(error.contains("holds imgs, but not metadata"), "{error}");
+            let error = open(&path, Split::Train).unwrap_err().to_string();
+            assert!(error.contains("holds imgs, but not metadata"), "{error}");
+        }
+    }
+    assert_eq!(state(&path.join("notes.txt")), "Other");
+}
+
+#[test]
+fn the_copy_that_nothing_learns_from_is_warned_of() {
+    let dir = TempDir::new().unwrap();
+    let hard = Difficulty::Hard;
+    let warned = |size| warning(dir.path(), size, hard);
+    assert_eq!(warned(Size::N128), None);
+    for folder in ["pathfinder128", "pathfinder32"] {
+        let place = dir
+            .path()
+            .join("lra_release")
+            .join(folder)
+            .join(hard.folder());
+        fs::create_dir_all(place.join("metadata")).unwrap();
+    }
+    assert_eq!(warned(Size::N32), None);
+    let text = warned(Size::N128).unwrap();
+    assert!(
+        text.starts_with("this is the copy of pathfinder128 from which nothing learns"),
+        "{text}"
+    );
+    let inner = dir
+        .path()
+        .join("lra_release/lra_release/pathfinder128")
+        .join(hard.folder());
+    fs::create_dir_all(inner.join("metadata")).unwrap();
+    assert_eq!(warned(Size::N128), None);
 }
 
 #[test]
@@ -311,7 +546,7 @@ fn what_is_wrong_is_named() {
         }
     };
     type Case<'a> = (&'a dyn Fn(&Path), &'a str);
-    let cases: [Case; 10] = [
+    let cases: [Case; 11] = [
         (
             &line("imgs/10 sample_1.png 1 2 1.0 6 2 2 0.5 1 1"),
             "DIR/metadata/10.npy:2: the label is \"2\", but has to be 0 or 1.",
@@ -335,10 +570,16 @@ fn what_is_wrong_is_named() {
         ),
         (
             &line("imgs/10 sample_77.png 1 1 1.0 6 2 2 0.5 1 1"),
-            "cannot read DIR/imgs/10/sample_77.png:",
+            "DIR/imgs/10/sample_77.png: the image is empty or not there (1 in all).",
         ),
         (
-            &|dir| fs::write(dir.join("metadata/2.npy"), b"imgs/2 \xff 0 0").unwrap(),
+            &|dir| {
+                fs::write(
+                    dir.join("metadata/2.npy"),
+                    b"imgs/2 \xff 0 0 1.0 6 2 2 0.5 1 1",
+                )
+                .unwrap()
+            },
             "DIR/metadata/2.npy:1: byte 8 of the line is not valid UTF-8",
         ),
         (
@@ -358,6 +599,13 @@ fn what_is_wrong_is_named() {
         ),
         (
             &|dir| fs::remove_dir_all(dir.join("metadata")).unwrap(),
+            "DIR holds imgs, but not metadata: unpack the data again, completely; or move this away",
+        ),
+        (
+            &|dir| {
+                fs::remove_dir_all(dir.join("metadata")).unwrap();
+                fs::remove_dir_all(dir.join("imgs")).unwrap();
+            },
             "no pathfinder32 data in DIR: none of DIR, DIR/curv_baseline, ",
         ),
     ];

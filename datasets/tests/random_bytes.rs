@@ -12,12 +12,12 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use transformer_ls_datasets::cache::Packed;
 use transformer_ls_datasets::check::{Task, check};
-use transformer_ls_datasets::image::{Image, Protocol, parse_binary, parse_pickle};
+use transformer_ls_datasets::image::{Image, Protocol, parse_binary};
 use transformer_ls_datasets::listops::{self, ListOps, Tokenizer, evaluate};
 use transformer_ls_datasets::pathfinder::{Difficulty, Pathfinder, Size, parse_metadata};
 use transformer_ls_datasets::retrieval::{self, Retrieval};
 use transformer_ls_datasets::text::{Text, trimmed};
-use transformer_ls_datasets::{Sample, Split, png};
+use transformer_ls_datasets::{Missing, Sample, Split, png};
 
 /// Reads all there is, with an error or without.
 fn drain<E: std::fmt::Display>(data: Result<impl Dataset<Sample>, E>) -> Result<usize, String> {
@@ -33,7 +33,6 @@ fn read_all(bytes: &[u8], dir: &Path) {
     let _ = png::decode(bytes);
     let _ = parse_metadata(bytes, Path::new("0.npy"));
     let _ = parse_binary(bytes);
-    let _ = parse_pickle(bytes);
     let _ = trimmed(bytes);
     let _ = retrieval::parse_line(bytes);
     let _ = Packed::from_bytes(bytes.to_vec());
@@ -44,8 +43,8 @@ fn read_all(bytes: &[u8], dir: &Path) {
     }
     let files = [
         "archive.tar.gz",
-        "data_batch_1",
-        "test_batch",
+        "data_batch_1.bin",
+        "test_batch.bin",
         "metadata/0.npy",
         "imgs/0/sample_0.png",
         "train/neg/0_1.txt",
@@ -58,13 +57,19 @@ fn read_all(bytes: &[u8], dir: &Path) {
     }
     let archive = dir.join("archive.tar.gz");
     for path in [dir, &archive] {
-        let _ = drain(Text::open(path, Split::Train));
+        let _ = drain(Text::open(path, Split::Train, Missing::Refuse));
         let _ = drain(Image::open(path, Split::Train, Protocol::Tfds));
         let _ = drain(Image::open(path, Split::Test, Protocol::S4));
         let _ = drain(ListOps::open(path, Split::Train, Tokenizer::Legacy));
         let _ = drain(Retrieval::open(path, Split::Train));
         let easy = Difficulty::Easy;
-        let _ = drain(Pathfinder::open(path, Size::N32, easy, Split::Test));
+        let _ = drain(Pathfinder::open(
+            path,
+            Size::N32,
+            easy,
+            Split::Test,
+            Missing::Refuse,
+        ));
     }
     for task in Task::ALL {
         let _ = check(task, dir).to_string();
@@ -79,13 +84,12 @@ fn real() -> Vec<Vec<u8>> {
         png::encode(32, 32, &pixels),
         line.repeat(3).into_bytes(),
         common::binary_batches(1).remove(0).1,
-        common::python_batches(1).remove(0).1,
         common::pairs(3),
         b"Source\tTarget\n[MAX 1 2 [MIN 3 4 ] ]\t3\n".to_vec(),
         common::gzip(&common::tar(&common::reviews())),
-        common::tar(&common::python_batches(1)),
+        common::tar(&common::binary_batches(1)),
         common::tar(&released(png::encode(32, 32, &pixels))),
-        b"\x93NUMPY\x01\x00\x3f\x00{'descr': '|S1', 'fortran_order': False, 'shape': (1, 4), }    \n0101".to_vec(),
+        b"\x93NUMPY\x01\x00\x3f\x00{'descr': '|S1', 'fortran_order': False, 'shape': (1, 11), }   \n01010101010".to_vec(),
     ]
 }
 
@@ -117,7 +121,7 @@ proptest! {
 
     #[test]
     fn damaged_files_are_refused_or_read(
-        which in 0usize..10,
+        which in 0usize..9,
         damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
         is_cut: bool,
@@ -132,26 +136,5 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         read_all(&bytes, dir.path());
-    }
-}
-
-proptest! {
-    /// Operations of pickles, at random: the machine has to survive any program.
-    #[test]
-    fn random_pickles_are_refused_or_read(
-        steps in vec(prop::sample::select(&b"(NKMJIU]})aetslud\x85\x86\x87\x88\x89Rb0q\x94hcTXC\x8c\x93"[..]), 0..4000),
-        fill in any::<u8>(),
-    ) {
-        let mut program = Vec::new();
-        for step in steps {
-            program.push(step);
-            // Arguments that many operations take; the others are operations that fail.
-            if b"KqhUC\x8c".contains(&step) {
-                program.push(fill % 4);
-                program.extend(vec![b'x'; usize::from(fill % 4) * usize::from(b"UC\x8c".contains(&step))]);
-            }
-        }
-        program.push(b'.');
-        let _ = parse_pickle(&program);
     }
 }

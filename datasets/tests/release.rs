@@ -17,7 +17,7 @@ use transformer_ls_datasets::listops::{self, ListOps, Tokenizer};
 use transformer_ls_datasets::pathfinder::{self, Difficulty, Pathfinder, Size};
 use transformer_ls_datasets::release::{Release, archive_of};
 use transformer_ls_datasets::retrieval::{self, Retrieval};
-use transformer_ls_datasets::{DatasetError, Sample, Split, png};
+use transformer_ls_datasets::{DatasetError, Missing, Sample, Samples, Split, png};
 
 /// `count` lines of ListOps, of which `first` tells one copy from another.
 fn expressions(count: usize, first: usize) -> Vec<u8> {
@@ -111,7 +111,9 @@ fn names(dir: &Path) -> Vec<PathBuf> {
 
 /// Each task's samples of a split.
 fn all(dir: &Path, split: Split) -> Vec<Vec<Sample>> {
-    let image = |size, difficulty| samples(Pathfinder::open(dir, size, difficulty, split).unwrap());
+    let image = |size, difficulty| {
+        samples(Pathfinder::open(dir, size, difficulty, split, Missing::LeaveOut).unwrap())
+    };
     vec![
         samples(ListOps::open(dir, split, Tokenizer::Brackets).unwrap()),
         samples(Retrieval::open(dir, split).unwrap()),
@@ -165,7 +167,9 @@ fn the_archive_has_the_samples_of_its_folders() {
     fs::remove_file(&archive).unwrap();
     fs::remove_file(packed.join("tsv_data/new_aan_pairs.eval.tsv")).unwrap();
     let error = without(&packed, Retrieval::open(&packed, Split::Dev).unwrap_err());
-    assert!(error.starts_with("no retrieval data in DIR"), "{error}");
+    let message = "DIR/tsv_data holds new_aan_pairs.train.tsv and new_aan_pairs.test.tsv, but not \
+                   new_aan_pairs.eval.tsv: ";
+    assert!(error.starts_with(message), "{error}");
     assert!(!retrieval::is_prepared(&packed));
 }
 
@@ -177,7 +181,15 @@ fn other_archives_serve_too() {
     let own = images("my/images", 32, 14, 50);
     write_folder(&folder, &own);
     let place = folder.join("my/images");
-    let open = |path: &Path| Pathfinder::open(path, Size::N32, Difficulty::Hard, Split::Train);
+    let open = |path: &Path| {
+        Pathfinder::open(
+            path,
+            Size::N32,
+            Difficulty::Hard,
+            Split::Train,
+            Missing::LeaveOut,
+        )
+    };
     let expected = samples(open(&place).unwrap());
     let flat: Files = own
         .iter()
@@ -190,11 +202,18 @@ fn other_archives_serve_too() {
         let report = check(Task::Pathfinder(Size::N32), &path);
         assert_eq!(report.facts.len(), 1, "{report}");
         let data = open(&path).unwrap();
-        assert_eq!(data.skipped(), 1);
+        assert_eq!(data.left_out(), 1);
         assert!(samples(data) == expected, "{}", path.display());
     }
     // By the images' own metadata, not by a folder's name.
-    let error = Pathfinder::open(&place, Size::N32, Difficulty::Easy, Split::Train).unwrap_err();
+    let error = Pathfinder::open(
+        &place,
+        Size::N32,
+        Difficulty::Easy,
+        Split::Train,
+        Missing::LeaveOut,
+    )
+    .unwrap_err();
     assert!(
         error.to_string().contains("with --difficulty hard"),
         "{error}"
@@ -285,7 +304,11 @@ fn damage_is_named() {
     let empty = dir.path().join("empty.tar");
     fs::write(&empty, b"").unwrap();
     let error = ListOps::open(&empty, Split::Test, Tokenizer::Legacy).unwrap_err();
-    assert!(error.to_string().contains("the file is empty"), "{error}");
+    assert_eq!(
+        without(dir.path(), error),
+        "DIR/empty.tar: it is an empty file, not an archive: the download failed, or brought \
+         another file. Download it again"
+    );
 }
 
 #[test]
@@ -305,10 +328,12 @@ fn it_is_checked_where_it_lies() {
     for words in [
         "pathfinder32/curv_baseline: 20 images in 2 batches, easy",
         "pathfinder32/curv_contour_length_14: 20 images in 2 batches, hard",
-        "imgs/2/sample_4.png: zero bytes",
+        "imgs/2/sample_4.png: the image is empty or not there (1 in all)",
     ] {
         assert!(report.contains(words), "{words:?} is not in {report}");
     }
+    // A difficulty that is not there is none that anybody asked for.
+    assert!(!report.contains("medium"), "{report}");
     let report = check(Task::Pathfinder(Size::N128), &archive).to_string();
     assert!(report.contains("the inner of the two"), "{report}");
     assert!(!report.contains("nothing learns"), "{report}");
@@ -324,7 +349,13 @@ fn it_is_checked_where_it_lies() {
 
 fn open_images(path: &Path, files: &Files) -> Result<usize, String> {
     fs::write(path, common::tar(files)).unwrap();
-    let data = Pathfinder::open(path, Size::N32, Difficulty::Hard, Split::Train);
+    let data = Pathfinder::open(
+        path,
+        Size::N32,
+        Difficulty::Hard,
+        Split::Train,
+        Missing::LeaveOut,
+    );
     data.map(|data| data.len())
         .map_err(|error| without(path.parent().unwrap(), error))
 }
@@ -374,7 +405,13 @@ fn cut_and_linked_tars_are_refused() {
     let path = dir.path().join("a.tar");
     let files = images("curv_contour_length_14", 32, 14, 50);
     let open = || {
-        let data = Pathfinder::open(&path, Size::N32, Difficulty::Hard, Split::Train);
+        let data = Pathfinder::open(
+            &path,
+            Size::N32,
+            Difficulty::Hard,
+            Split::Train,
+            Missing::LeaveOut,
+        );
         data.map(|data| data.len())
             .map_err(|error| without(dir.path(), error))
     };

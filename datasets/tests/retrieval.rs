@@ -10,7 +10,7 @@ use burn_dataset::Dataset;
 use common::{pairs, without};
 use tempfile::TempDir;
 use transformer_ls_datasets::retrieval::{Retrieval, file_name, is_prepared, parse_line};
-use transformer_ls_datasets::{Documents, Sample, Split};
+use transformer_ls_datasets::{Documents, Sample, Samples, Split};
 
 fn open(dir: &Path, bytes: &[u8]) -> Result<Vec<Sample>, String> {
     fs::write(dir.join("new_aan_pairs.train.tsv"), bytes).unwrap();
@@ -56,7 +56,11 @@ fn pairs_are_read_from_where_they_lie() {
     let crlf = String::from_utf8(lines.clone())
         .unwrap()
         .replace('\n', "\r\n");
-    for bytes in [&lines[..], &lines[..lines.len() - 1], crlf.as_bytes()] {
+    let cr = crlf.replace('\n', "");
+    let marked = format!("\u{feff}{crlf}");
+    let saved = [crlf.as_bytes(), cr.as_bytes(), marked.as_bytes()];
+    let whole = [&lines[..], &lines[..lines.len() - 1]];
+    for bytes in whole.into_iter().chain(saved) {
         assert_eq!(
             open(dir, bytes).unwrap(),
             (0..7).map(expected).collect::<Vec<_>>()
@@ -76,7 +80,9 @@ fn empty_documents_are_left_out_and_counted() {
     assert_eq!(samples.len(), 2);
     assert_eq!(samples[1].documents, Documents::Two(ids("p"), ids("q")));
     assert_eq!(
-        Retrieval::open(dir.path(), Split::Train).unwrap().skipped(),
+        Retrieval::open(dir.path(), Split::Train)
+            .unwrap()
+            .left_out(),
         2
     );
 }
@@ -125,8 +131,46 @@ fn malformed_lines_are_named() {
     let error = Retrieval::open(dir.path(), Split::Test)
         .unwrap_err()
         .to_string();
-    assert!(error.contains("lra_release.gz"), "{error}");
+    assert_eq!(
+        without(dir.path(), error),
+        "DIR holds new_aan_pairs.train.tsv, but not new_aan_pairs.eval.tsv and \
+         new_aan_pairs.test.tsv: copy what is missing there, or unpack lra_release.gz again, \
+         completely"
+    );
+    let nowhere = dir.path().join("nowhere");
+    let error = Retrieval::open(&nowhere, Split::Test).unwrap_err();
+    assert!(error.to_string().contains("lra_release.gz"), "{error}");
     assert!(parse_line(b"1\t\t\t\t").is_ok());
+}
+
+#[test]
+fn gzipped_files_are_read() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("new_aan_pairs.train.tsv.gz");
+    let expected = open(dir.path(), &pairs(9)).unwrap();
+    fs::remove_file(dir.path().join("new_aan_pairs.train.tsv")).unwrap();
+    fs::write(&path, common::gzip(&pairs(9))).unwrap();
+    let data = Retrieval::open(dir.path(), Split::Train).unwrap();
+    assert_eq!(data.path(), path);
+    assert_eq!(
+        data.iter().map(Result::unwrap).collect::<Vec<_>>(),
+        expected
+    );
+    let whole = common::gzip(&pairs(9));
+    for (bytes, message) in [
+        (
+            &whole[..whole.len() - 3],
+            "the archive is damaged or was not downloaded completely (",
+        ),
+        (b"<html>\x1b[31m", "it is a web page, not an archive: "),
+        (b"", "it is an empty file, not an archive: "),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        let error = Retrieval::open(dir.path(), Split::Train).unwrap_err();
+        let error = without(dir.path(), error);
+        let expected = format!("DIR/new_aan_pairs.train.tsv.gz: {message}");
+        assert!(error.starts_with(&expected), "{error}");
+    }
 }
 
 #[test]

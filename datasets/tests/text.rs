@@ -9,10 +9,10 @@ use burn_dataset::Dataset;
 use common::{gzip, reviews, tar, without, write_archive};
 use tempfile::TempDir;
 use transformer_ls_datasets::text::{Text, encode, is_prepared};
-use transformer_ls_datasets::{Documents, Sample, Split};
+use transformer_ls_datasets::{Documents, Missing, Sample, Split};
 
 fn open(path: &Path, split: Split) -> Result<Vec<Sample>, String> {
-    let data = Text::open(path, split).map_err(|error| error.to_string())?;
+    let data = Text::open(path, split, Missing::Refuse).map_err(|error| error.to_string())?;
     Ok(data.iter().map(Result::unwrap).collect())
 }
 
@@ -43,7 +43,7 @@ fn folder_and_archive_hold_the_same_reviews() {
             assert_eq!(open(&path, split).unwrap(), expected, "{}", path.display());
         }
     }
-    let data = Text::open(&archive, Split::Train).unwrap();
+    let data = Text::open(&archive, Split::Train, Missing::Refuse).unwrap();
     assert_eq!(data.labels(), [0, 0, 0, 1, 1, 1]);
     assert_eq!(
         data.lengths().max(),
@@ -86,11 +86,13 @@ fn damage_is_named() {
         ),
         (
             b"",
-            "there is no text in it: it was not unpacked completely. Unpack it again",
+            "the review is empty or not there (1 in all). Unpack the data again, completely; or train \
+             without, with `--set missing=leave_out`",
         ),
         (
             b" \n\t ",
-            "there is no text in it: it was not unpacked completely. Unpack it again",
+            "the review is empty or not there (1 in all). Unpack the data again, completely; or train \
+             without, with `--set missing=leave_out`",
         ),
     ] {
         let mut files = reviews();

@@ -6,7 +6,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use libfuzzer_sys::fuzz_target;
-use transformer_ls_datasets::Split;
+use transformer_ls_datasets::{Missing, Split};
 use transformer_ls_datasets::fetch::unpack;
 use transformer_ls_datasets::image::{Image, Protocol};
 use transformer_ls_datasets::listops::{ListOps, Tokenizer};
@@ -23,12 +23,12 @@ fuzz_target!(|bytes: &[u8]| {
         if std::fs::write(&path, bytes).is_err() {
             return;
         }
-        let _ = Text::open(&path, Split::Train);
+        let _ = Text::open(&path, Split::Train, Missing::Refuse);
         let _ = Image::open(&path, Split::Test, Protocol::S4);
         let _ = ListOps::open(&path, Split::Train, Tokenizer::Legacy);
         let _ = Retrieval::open(&path, Split::Test);
         let hard = Difficulty::Hard;
-        let _ = Pathfinder::open(&path, Size::N32, hard, Split::Train);
+        let _ = Pathfinder::open(&path, Size::N32, hard, Split::Train, Missing::Refuse);
         let into = dir.path().join("into/below");
         let _ = unpack(&path, "train", &into, &|_| {}, &|| false);
         // Nothing is unpacked beside the folder.

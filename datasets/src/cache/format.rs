@@ -8,6 +8,7 @@
 //! | 8 | documents a sample: 1 or 2 |
 //! | 8 | what is added to a stored token: 0 or 1 |
 //! | 8 | number of tokens |
+//! | 8 | samples of the sources that were left out |
 //! | … | the key |
 //! | … | the tokens, a byte each |
 //! | … | the labels, a byte each |
@@ -20,8 +21,8 @@ use std::ops::Range;
 use crate::{Documents, Sample};
 
 /// The last byte is the version.
-pub(super) const MAGIC: &[u8; 8] = b"LSPACK\0\x01";
-pub(super) const HEADER: usize = 48;
+pub(super) const MAGIC: &[u8; 8] = b"LSPACK\0\x02";
+pub(super) const HEADER: usize = 56;
 
 /// Why a packed file can't be used. It is made again, from the sources.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +43,7 @@ pub enum PackError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     pub samples: usize,
+    pub left_out: usize,
     pub key: Range<usize>,
     pub labels: Range<usize>,
     documents: usize,
@@ -60,7 +62,7 @@ impl Layout {
         let mut next = || numbers.next().and_then(|n| usize::try_from(n).ok());
         let mut next = || next().ok_or(PackError::Length);
         let (key, samples, documents) = (next()?, next()?, next()?);
-        let (first_id, payload) = (next()?, next()?);
+        let (first_id, payload, left_out) = (next()?, next()?, next()?);
         if !(1..=2).contains(&documents) || first_id > 1 {
             return Err(PackError::Parts);
         }
@@ -75,6 +77,7 @@ impl Layout {
         };
         let layout = Self {
             samples,
+            left_out,
             documents,
             first_id: first_id as u16,
             key: part(Some(key))?,

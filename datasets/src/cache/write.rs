@@ -5,18 +5,17 @@ use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use burn_dataset::Dataset;
 use rayon::prelude::*;
 
 use super::format::{HEADER, MAGIC};
 use crate::staging::sync_folder;
-use crate::{DatasetError, Sample};
+use crate::{DatasetError, Sample, Samples};
 
 /// Samples that are read, in parallel, before they are written.
 const BLOCK: usize = 512;
 
 /// Packs what `open` gives, which is called once there is a file to write to.
-pub(super) fn write<D: Dataset<Sample>>(
+pub(super) fn write<D: Samples>(
     path: &Path,
     key: &str,
     first_id: u16,
@@ -47,7 +46,7 @@ pub(super) fn write<D: Dataset<Sample>>(
             }
         }
         progress(count, count);
-        writer.finish()
+        writer.finish(data.left_out())
     });
     let renamed = written.and_then(|_file| {
         fs::rename(&hidden, path).map_err(DatasetError::io("create", path))?;
@@ -167,7 +166,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The file, complete and on the disk; locked until it is dropped.
-    fn finish(mut self) -> Result<File, DatasetError> {
+    fn finish(mut self, left_out: usize) -> Result<File, DatasetError> {
         let labels = std::mem::take(&mut self.labels);
         self.put(&labels)?;
         let ends: Vec<u8> = self.ends.iter().flat_map(|end| end.to_le_bytes()).collect();
@@ -179,6 +178,7 @@ impl<'a> Writer<'a> {
             self.documents as u64,
             u64::from(self.first_id),
             self.tokens,
+            left_out as u64,
         ];
         header.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         let failed = || DatasetError::io("write", self.path);

@@ -4,10 +4,14 @@ mod pathfinder;
 mod tasks;
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::pathfinder::Size;
+use crate::pathfinder::{Size, folder};
+use crate::printable::{on_one_line, shown};
+use crate::side::is_side;
+use crate::walk::files_below;
 
 /// A task of the Long Range Arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +108,10 @@ pub struct Report {
     pub facts: Vec<String>,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
+    /// Samples that can be read.
+    samples: usize,
+    /// Side files in an archive, which readers pass over.
+    side_files: usize,
 }
 
 impl Report {
@@ -113,6 +121,8 @@ impl Report {
             place: None,
             facts: Vec::new(),
             findings: Vec::new(),
+            samples: 0,
+            side_files: 0,
         }
     }
 
@@ -123,18 +133,18 @@ impl Report {
     }
 
     fn fact(&mut self, text: impl Into<String>) {
-        self.facts.push(text.into());
+        self.facts.push(on_one_line(&text.into()));
     }
 
     fn warning(&mut self, message: impl Into<String>) {
         self.findings.push(Finding {
             severity: Severity::Warning,
-            message: message.into(),
+            message: on_one_line(&message.into()),
         });
     }
 
     fn error(&mut self, error: impl ToString) {
-        let message = error.to_string();
+        let message = on_one_line(&error.to_string());
         // Splits that are read from the same file say the same.
         if !self
             .findings
@@ -152,7 +162,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Some(place) => writeln!(f, "{} in {}", self.task, place.display())?,
+            Some(place) => writeln!(f, "{} in {}", self.task, shown(place))?,
             None => writeln!(f, "{}: no data", self.task)?,
         }
         for fact in &self.facts {
@@ -188,35 +198,50 @@ pub fn check(task: Task, path: &Path) -> Report {
     }
     if let Some(place) = report.place.clone() {
         which_copy(&place, &mut report);
+        let side_files = report.side_files + side_files_in(task, &place);
+        if side_files > 0 {
+            report.fact(format!(
+                "{side_files} side files of macOS or Windows, passed over"
+            ));
+        }
+    }
+    if report.samples == 0 && report.is_usable() {
+        report.error("there are no samples in it: unpack or generate the data again");
     }
     report
 }
 
+/// The side files in a folder and in those below it that hold the task's files.
+fn side_files_in(task: Task, place: &Path) -> usize {
+    let below: &[&str] = match task {
+        Task::ListOps | Task::Retrieval | Task::Image => &[],
+        Task::Text => &["train", "test"],
+        Task::Pathfinder(_) => &[folder::IMAGES, folder::METADATA],
+    };
+    let is_one = |path: &Path| Ok(is_side(&path.to_string_lossy()));
+    let below = below
+        .iter()
+        .map(|name| files_below(&place.join(name), &is_one));
+    let below = below.flatten().flatten().filter(|is_one| *is_one).count();
+    // What can't be read has been reported, and what is no folder has none.
+    let beside = fs::read_dir(place).into_iter().flatten().flatten();
+    let beside = beside.filter(|entry| is_side(&entry.file_name().to_string_lossy()));
+    below + beside.count()
+}
+
 /// Says which of the two `lra_release` folders, one inside the other, the data is in.
 fn which_copy(place: &Path, report: &mut Report) {
-    let full = std::fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
-    let parts: Vec<_> = full.components().map(|part| part.as_os_str()).collect();
-    let releases: Vec<usize> = (0..parts.len())
-        .filter(|&at| parts[at] == "lra_release")
-        .collect();
-    match releases.as_slice() {
-        [.., outer, inner] if outer + 1 == *inner => {
-            report.fact("the inner of the two lra_release folders, which everybody uses");
-        }
-        [.., outer] => {
-            let folder: PathBuf = parts[..=*outer].iter().collect();
-            report.fact("the outer of the two lra_release folders of the archive");
-            if report.task == Task::Pathfinder(Size::N128) {
-                report.warning(format!(
-                    "this is the copy of pathfinder128 from which nothing learns \
-                     (google-research/long-range-arena issue 38): take \
-                     {}/lra_release/pathfinder128, or generate the images with `ls-train generate \
-                     path-x`",
-                    folder.display()
-                ));
-            }
-        }
-        [] => {}
+    let Some(copy) = folder::Copy::of(place) else {
+        return;
+    };
+    report.fact(match copy.is_inner {
+        true => "the inner of the two lra_release folders, which everybody uses",
+        false => "the outer of the two lra_release folders of the archive",
+    });
+    if let Task::Pathfinder(size) = report.task
+        && let Some(warning) = folder::warning_of(place, size)
+    {
+        report.warning(warning);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The check of Pathfinder: every image is read.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -8,7 +9,8 @@ use super::{Report, Task};
 use crate::DatasetError;
 use crate::files::{Files, Source};
 use crate::pathfinder::folder::ORIGIN;
-use crate::pathfinder::{Difficulty, Entry, Size, folder, parse_metadata};
+use crate::pathfinder::{Difficulty, Size, folder, is_known_empty, locate, parse_metadata, pixels};
+use crate::printable::shown;
 use crate::problem::FileProblem;
 
 /// Images of the published data, of each size and difficulty.
@@ -29,15 +31,18 @@ fn brightness(size: Size) -> f64 {
 struct Batch {
     images: usize,
     connected: usize,
-    /// The first zero-byte image, and how many there are.
-    empty: Option<PathBuf>,
-    empties: usize,
+    /// The published empty image.
+    known: usize,
+    /// The first image that is empty or not there, and how many there are.
+    lacking: Option<PathBuf>,
+    lacks: usize,
     /// The first bad image, why, and how many there are.
     bad: Option<String>,
     bads: usize,
     brightness: f64,
     /// Of the images' metadata, each once.
     difficulties: Vec<Difficulty>,
+    names: Vec<String>,
 }
 
 pub(super) fn check(path: &Path, size: Size, report: &mut Report) {
@@ -62,7 +67,7 @@ pub(super) fn check(path: &Path, size: Size, report: &mut Report) {
         match checked {
             Err(
                 error @ DatasetError::BadFile {
-                    problem: FileProblem::Missing { .. },
+                    problem: FileProblem::Missing { .. } | FileProblem::Difficulty { .. },
                     ..
                 },
             ) => missing = Some(error),
@@ -72,12 +77,11 @@ pub(super) fn check(path: &Path, size: Size, report: &mut Report) {
     }
     match (missing, &report.place) {
         (Some(error), None) => report.error(error),
-        (None, None) if report.findings.is_empty() => report.error(DatasetError::NotPrepared {
-            task: size.task(),
-            file: "metadata/0.npy",
-            dir: path.to_owned(),
-            looked: folder::places(path, size, Difficulty::Hard),
-        }),
+        (None, None) if report.findings.is_empty() => {
+            if let Err(error) = locate(path, size, Difficulty::Hard) {
+                report.error(error);
+            }
+        }
         _ => {}
     }
 }
@@ -97,7 +101,17 @@ fn check_folder(files: &Files, size: Size, report: &mut Report) -> Result<(), Da
         .collect::<Result<_, DatasetError>>()?;
     let sum = |value: fn(&Batch) -> usize| batches.iter().map(value).sum::<usize>();
     let (images, connected) = (sum(|b| b.images), sum(|b| b.connected));
-    let read = images - sum(|b| b.empties) - sum(|b| b.bads);
+    if images == 0 {
+        return Err(DatasetError::NoSamples {
+            path: files.path(folder::METADATA),
+        });
+    }
+    if let Files::Release(release) = files {
+        report.side_files = release.side_files();
+    }
+    twice(batches.iter().flat_map(|batch| &batch.names), files, report);
+    let read = images - sum(|b| b.known) - sum(|b| b.lacks) - sum(|b| b.bads);
+    report.samples += read;
     let mean = batches.iter().map(|b| b.brightness).sum::<f64>() / read.max(1) as f64;
     let mut stated: Vec<Difficulty> = batches
         .iter()
@@ -139,17 +153,16 @@ fn check_folder(files: &Files, size: Size, report: &mut Report) -> Result<(), Da
             Difficulty::Hard.folder()
         ));
     }
-    if let Some(first) = batches.iter().find_map(|batch| batch.empty.as_ref()) {
-        let count = sum(|batch| batch.empties);
-        let is_known = first.ends_with("pathfinder32/curv_baseline/imgs/0/sample_172.png");
-        let note = match (count, is_known) {
-            (1, true) => "it is so in the published data",
-            _ => "unpack them again",
+    if sum(|batch| batch.known) > 0 {
+        report.fact("imgs/0/sample_172.png is empty, as in the published data, and left out");
+    }
+    if let Some(first) = batches.iter().find_map(|batch| batch.lacking.as_ref()) {
+        let (what, count) = ("image", sum(|batch| batch.lacks));
+        let problem = match files.holds(ORIGIN) {
+            true => FileProblem::Lost,
+            false => FileProblem::Incomplete { what, count },
         };
-        report.warning(format!(
-            "{}: zero bytes, and left out ({count} images in all; {note})",
-            first.display()
-        ));
+        report.error(DatasetError::bad_file(first)(problem));
     }
     if let Some(first) = batches.iter().find_map(|batch| batch.bad.as_ref()) {
         report.error(format!("{first} ({} bad images in all)", sum(|b| b.bads)));
@@ -189,7 +202,6 @@ fn gaps(metadata: &[(u32, String)], files: &Files, report: &mut Report) {
 }
 
 fn check_batch(files: &Files, metadata: &str, size: Size) -> Result<Batch, DatasetError> {
-    let is_generated = files.holds(ORIGIN);
     let entries = parse_metadata(&files.read(metadata)?, &files.path(metadata))?;
     let mut batch = Batch {
         images: entries.len(),
@@ -200,27 +212,27 @@ fn check_batch(files: &Files, metadata: &str, size: Size) -> Result<Batch, Datas
         .difficulties
         .extend(entries.iter().filter_map(|entry| entry.difficulty));
     batch.difficulties.dedup();
-    for Entry { image, .. } in entries {
-        let path = files.path(&image);
-        let pixels = files.read(&image).and_then(|bytes| {
-            crate::pathfinder::pixels(&bytes, size)
-                .map_err(|problem| match problem {
-                    FileProblem::Empty if is_generated => FileProblem::Lost,
-                    problem => problem,
-                })
-                .map_err(DatasetError::bad_file(&path))
+    for entry in &entries {
+        let path = || files.path(&entry.image);
+        match files.length(&entry.image)? {
+            Some(1..) => {}
+            Some(0) if is_known_empty(entry, size) => {
+                batch.known += 1;
+                continue;
+            }
+            _ => {
+                batch.lacks += 1;
+                batch.lacking.get_or_insert_with(path);
+                continue;
+            }
+        }
+        let pixels = files.read(&entry.image).and_then(|bytes| {
+            pixels(&bytes, size).map_err(|problem| DatasetError::bad_file(&path())(problem))
         });
         match pixels {
             Ok(pixels) => {
                 let sum: u64 = pixels.iter().map(|&pixel| u64::from(pixel)).sum();
                 batch.brightness += sum as f64 / pixels.len() as f64;
-            }
-            Err(DatasetError::BadFile {
-                problem: FileProblem::Empty,
-                ..
-            }) => {
-                batch.empties += 1;
-                batch.empty.get_or_insert(path);
             }
             Err(error) => {
                 batch.bads += 1;
@@ -228,5 +240,21 @@ fn check_batch(files: &Files, metadata: &str, size: Size) -> Result<Batch, Datas
             }
         }
     }
+    batch.names = entries.into_iter().map(|entry| entry.image).collect();
     Ok(batch)
+}
+
+/// Warns of images that the metadata names more than once: the same one may be trained on and tested
+/// by.
+fn twice<'a>(names: impl Iterator<Item = &'a String>, files: &Files, report: &mut Report) {
+    let mut seen = HashSet::new();
+    let again: Vec<_> = names.filter(|name| !seen.insert(*name)).collect();
+    if let Some(first) = again.first() {
+        report.warning(format!(
+            "{} is named more than once by the metadata ({} such lines): the same image may be \
+             trained on and tested by. Unpack the data again",
+            shown(&files.path(first)),
+            again.len()
+        ));
+    }
 }

@@ -9,12 +9,15 @@ use burn_dataset::Dataset;
 use super::{Report, Task};
 use crate::files::Files;
 use crate::image::{Image, Protocol};
+use crate::lines::{line_end, without_end};
 use crate::listops::{self, ListOps, Tokenizer};
 use crate::pathfinder::Difficulty;
+use crate::printable::shown;
+use crate::problem::FileProblem;
 use crate::release::{Release, archive_of};
 use crate::retrieval::Retrieval;
 use crate::text::Text;
-use crate::{DatasetError, Split};
+use crate::{DatasetError, Missing, Samples, Split};
 
 /// Counts of samples in training, dev and test.
 type Counts = [usize; 3];
@@ -55,15 +58,14 @@ pub(super) fn listops(path: &Path, report: &mut Report) {
 
 /// Works every expression out, and compares with the label.
 fn listops_values(files: &Files, name: &str, report: &mut Report) -> Result<(), DatasetError> {
-    let (path, file) = (files.path(name), files.section(name)?);
+    let (path, file) = files.section(name)?;
+    let mut file = BufReader::with_capacity(1 << 20, file);
+    let end = line_end(file.fill_buf().map_err(DatasetError::io("read", &path))?);
     // The file was read: its lines are text, with a tab and a digit. The first is the header.
-    let lines = BufReader::with_capacity(1 << 20, file)
-        .lines()
-        .enumerate()
-        .skip(1);
-    for (number, line) in lines {
+    for (number, line) in file.split(end).enumerate().skip(1) {
         let line = line.map_err(DatasetError::io("read", &path))?;
-        let Some((expression, label)) = line.trim_end().split_once('\t') else {
+        let line = String::from_utf8_lossy(without_end(&line, end));
+        let Some((expression, label)) = line.split_once('\t') else {
             continue;
         };
         let value = listops::evaluate(expression).map(|value| value.to_string());
@@ -86,9 +88,27 @@ fn listops_values(files: &Files, name: &str, report: &mut Report) -> Result<(), 
 
 pub(super) fn text(path: &Path, report: &mut Report) {
     for split in [Split::Train, Split::Test] {
-        match Text::open(path, split) {
+        let opened = Text::open(path, split, Missing::Refuse).or_else(|error| match error {
+            DatasetError::BadFile {
+                problem: FileProblem::Incomplete { .. },
+                ..
+            } => {
+                report.error(error);
+                Text::open(path, split, Missing::LeaveOut)
+            }
+            error => Err(error),
+        });
+        match opened {
             Ok(data) => {
                 report.place = Some(data.path().to_owned());
+                report.side_files = data.side_files();
+                if let (Some(first), count) = data.unusual() {
+                    report.warning(format!(
+                        "{}: the published reviews are named by a number and a rating, 0_5.txt for \
+                         instance ({count} in {split} are not): delete it if it is a copy",
+                        shown(first)
+                    ));
+                }
                 summarise(
                     report,
                     split,
@@ -121,7 +141,7 @@ pub(super) fn retrieval(path: &Path, report: &mut Report) {
             Ok(data) => {
                 report.place = data.path().parent().map(Path::to_owned);
                 summarise(report, split, data.labels(), data.line_lengths(), 2);
-                count(report, split, data.len() + data.skipped(), published);
+                count(report, split, data.len() + data.left_out(), published);
                 if data.has_open_end() {
                     report.warning(format!(
                         "{}: the last line has no line end, as if the file were cut off in it. If \
@@ -129,11 +149,11 @@ pub(super) fn retrieval(path: &Path, report: &mut Report) {
                         data.path().display()
                     ));
                 }
-                if data.skipped() > 0 {
+                if data.left_out() > 0 {
                     report.warning(format!(
                         "{}: {} pairs have an empty document and are left out",
                         data.path().display(),
-                        data.skipped()
+                        data.left_out()
                     ));
                 }
             }
@@ -148,6 +168,7 @@ pub(super) fn image(path: &Path, report: &mut Report) {
         match Image::open(path, split, Protocol::Tfds) {
             Ok(data) => {
                 report.place = Some(data.path().to_owned());
+                report.side_files = data.side_files();
                 let lengths = (0..data.len()).map(|_| crate::image::TOKENS);
                 summarise(report, split, data.labels(), lengths, crate::image::CLASSES);
                 count(report, split, data.len(), published);
@@ -169,7 +190,10 @@ fn release(task: Task, path: &Path, report: &mut Report) -> Option<Option<Arc<Re
     };
     let near = archive.parent().unwrap_or(Path::new("."));
     match Release::read(&archive, task, difficulty, near, &|_, _| {}, &|| false) {
-        Ok(release) => Some(Some(Arc::new(release))),
+        Ok(release) => {
+            report.side_files = release.side_files();
+            Some(Some(Arc::new(release)))
+        }
         Err(error) => {
             report.error(error);
             None
@@ -194,6 +218,7 @@ pub(super) fn summarise(
         .map(usize::to_string)
         .collect();
     let count = labels.len();
+    report.samples += count;
     let unit = match report.task {
         Task::Retrieval => "bytes a pair",
         _ => "tokens",

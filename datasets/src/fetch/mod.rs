@@ -16,6 +16,8 @@ pub use sources::{Source, source};
 pub use unpack::unpack;
 
 use crate::DatasetError;
+use crate::names::affixed;
+use crate::printable::{on_one_line, shown};
 use crate::staging::sync_folder;
 
 /// What was fetched.
@@ -39,7 +41,7 @@ pub enum FetchError {
         "the server answers {status} for {url}: {}. Look for the file by hand at {page}, put it \
          at {}, and run the same command again; or name another copy with --data",
         match .status { 401 | 403 => "it gives the file to nobody, or not to you", _ => "the file is not there any more" },
-        .path.display()
+        shown(.path)
     )]
     Refused {
         /// The address.
@@ -54,8 +56,8 @@ pub enum FetchError {
 
     /// The server answers with an error of its own, or can't be reached.
     #[error(
-        "cannot download {url}: {cause}. {kept} bytes are kept: run the same command again later \
-         to go on, or download the file by hand from {page} to {}", .path.display()
+        "cannot download {url}: {}. {kept} bytes are kept: run the same command again later \
+         to go on, or download the file by hand from {page} to {}", on_one_line(.cause), shown(.path)
     )]
     Connection {
         /// The address.
@@ -102,7 +104,7 @@ pub enum FetchError {
 
     /// A file of that name is there already, and isn't the published one.
     #[error("{} is there, but is not the published file: {cause}. Move or delete it, and run the \
-             same command again", .path.display())]
+             same command again", shown(.path))]
     InTheWay {
         /// The file.
         path: PathBuf,
@@ -111,7 +113,7 @@ pub enum FetchError {
     },
 
     /// The caller's cancel check said stop.
-    #[error("stopped: {kept} bytes are kept in {}. Run the same command again to go on", .part.display())]
+    #[error("stopped: {kept} bytes are kept in {}. Run the same command again to go on", shown(.part))]
     Stopped {
         /// The file so far.
         part: PathBuf,
@@ -155,7 +157,7 @@ pub fn fetch(
         };
     }
     fs::create_dir_all(dir).map_err(DatasetError::io("create", dir))?;
-    let part = dir.join(format!("{}.part", source.file_name));
+    let part = dir.join(affixed("", source.file_name.as_ref(), ".part"));
     let file = File::options()
         .create(true)
         .append(true)

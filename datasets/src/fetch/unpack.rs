@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::DatasetError;
 use crate::archive::each_entry;
+use crate::names::affixed;
 use crate::problem::FileProblem;
 
 /// Unpacks the files of an archive whose path has a folder of the given name, such as `tsv_data` in
@@ -49,7 +50,8 @@ pub fn unpack(
         }
         let parent = path.parent().unwrap_or(dir);
         fs::create_dir_all(parent).map_err(DatasetError::io("create", parent))?;
-        let part = path.with_extension("part");
+        let name = path.file_name().unwrap_or_default();
+        let part = path.with_file_name(affixed(".", name, ".part"));
         let mut target = File::create(&part).map_err(DatasetError::io("create", &part))?;
         let copied = entry.copy_to(&mut target, parent);
         copied.inspect_err(|_| {

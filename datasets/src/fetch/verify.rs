@@ -1,23 +1,28 @@
 //! Whether a file is the published one.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::{Source, size};
-use crate::DatasetError;
+use crate::gzip::Gunzip;
+use crate::printable::on_one_line;
+use crate::{DatasetError, foreign};
 
 /// What is wrong with a file, if anything is.
 pub(super) fn verify(path: &Path, source: &Source) -> Result<Option<String>, DatasetError> {
+    let file = File::open(path).map_err(DatasetError::io("open", path))?;
+    let mut file = BufReader::with_capacity(1 << 20, file);
+    let start = file.fill_buf().map_err(DatasetError::io("read", path))?;
+    if let Some(kind) = foreign::kind(start) {
+        return Ok(Some(format!("it is {kind}")));
+    }
     let found = size(path)?;
     if let Some(wanted) = source.bytes.filter(|&wanted| wanted != found) {
         return Ok(Some(format!("it has {found} bytes, not {wanted}")));
     }
-    let file = File::open(path).map_err(DatasetError::io("open", path))?;
-    let mut file = BufReader::with_capacity(1 << 20, file);
     if let Some(wanted) = &source.sha256 {
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 1 << 20];
@@ -39,13 +44,16 @@ pub(super) fn verify(path: &Path, source: &Source) -> Result<Option<String>, Dat
             .then(|| format!("its SHA-256 is {hex}, but {wanted} was published")));
     }
     if source.file_name.ends_with(".gz") {
-        let whole = io::copy(&mut MultiGzDecoder::new(file), &mut io::sink());
+        let whole = io::copy(&mut Gunzip::new(file), &mut io::sink());
         return match whole {
             Ok(_) => Ok(None),
             Err(cause) if cause.raw_os_error().is_some() => {
                 Err(DatasetError::io("read", path)(cause))
             }
-            Err(cause) => Ok(Some(format!("it is no whole gzip archive ({cause})"))),
+            Err(cause) => {
+                let cause = on_one_line(&cause.to_string());
+                Ok(Some(format!("it is no whole gzip archive ({cause})")))
+            }
         };
     }
     Ok(None)

@@ -1,7 +1,5 @@
 //! Image: grey CIFAR-10 (Krizhevsky 2009), a pixel a token, one of ten classes.
 
-mod pickle;
-mod pickle_machine;
 mod read;
 mod records;
 
@@ -11,7 +9,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use pickle::parse_pickle;
 use read::Source;
 pub use read::{Image, cache_key};
 pub use records::{Records, parse_binary};
@@ -63,12 +60,7 @@ impl FromStr for Protocol {
 
 /// Where the batches may lie: `path` itself, a folder or an archive, or below it.
 pub fn places(path: &Path) -> Vec<PathBuf> {
-    let below = [
-        "cifar-10-batches-bin",
-        "cifar-10-batches-py",
-        "cifar-10-binary.tar.gz",
-        "cifar-10-python.tar.gz",
-    ];
+    let below = ["cifar-10-batches-bin", "cifar-10-binary.tar.gz"];
     let below = below.iter().map(|name| path.join(name));
     std::iter::once(path.to_owned()).chain(below).collect()
 }

@@ -1,27 +1,29 @@
-//! Reading CIFAR-10, as a folder or an archive, the binary or the Python version.
+//! Reading the binary version of CIFAR-10, as a folder or an archive.
 
+use std::cell::Cell;
 use std::fs;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn_dataset::Dataset;
 
 use super::records::Records;
-use super::{Protocol, TOKENS, parse_binary, parse_pickle, places};
+use super::{Protocol, TOKENS, parse_binary, places};
 use crate::archive::{each_file, inside, is_archive};
 use crate::cache::Key;
 use crate::problem::FileProblem;
 use crate::splits::{tfds_order, torch_permutation};
-use crate::{DatasetError, Documents, Sample, Split};
+use crate::{DatasetError, Documents, Sample, Samples, Split};
 
-/// The batches' names, of the binary version with `.bin`; the last one is the test split.
-pub(crate) const BATCHES: [&str; 6] = [
-    "data_batch_1",
-    "data_batch_2",
-    "data_batch_3",
-    "data_batch_4",
-    "data_batch_5",
-    "test_batch",
+/// The batches; the last one is the test split.
+const BATCHES: [&str; 6] = [
+    "data_batch_1.bin",
+    "data_batch_2.bin",
+    "data_batch_3.bin",
+    "data_batch_4.bin",
+    "data_batch_5.bin",
+    "test_batch.bin",
 ];
 
 /// The batches that a split is in.
@@ -37,13 +39,14 @@ pub struct Image {
     split: Split,
     protocol: Protocol,
     records: Records,
+    side_files: usize,
 }
 
 /// Where the batches are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A folder with `data_batch_1.bin` (`true`) or `data_batch_1`, …
-    Folder(PathBuf, bool),
+    /// A folder with `data_batch_1.bin`, …
+    Folder(PathBuf),
     /// An archive of such a folder.
     Archive(PathBuf),
 }
@@ -54,97 +57,137 @@ impl Source {
             if is_archive(&place) {
                 return Some(Source::Archive(place));
             }
-            let holds = |end: &str| {
-                let mut names = BATCHES.iter();
-                names.any(|name| place.join(format!("{name}{end}")).is_file())
-            };
-            let is_binary = holds(".bin");
-            (is_binary || holds("")).then_some(Source::Folder(place, is_binary))
+            let holds_any = BATCHES.iter().any(|name| place.join(name).is_file());
+            holds_any.then_some(Source::Folder(place))
         })
     }
 
     /// The same, with an error that says where was looked.
     fn locate(path: &Path) -> Result<Source, DatasetError> {
-        Source::find(path).ok_or_else(|| DatasetError::NotFound {
-            task: "image",
-            dir: path.to_owned(),
-            looked: places(path),
-            advice: "Fetch it with `ls-train fetch image`, or name a folder with CIFAR-10 or its \
-                     archive with --data",
+        Source::find(path).ok_or_else(|| match other_version(path) {
+            Some((place, found)) => {
+                DatasetError::bad_file(&place)(FileProblem::NotBinary { found })
+            }
+            None => DatasetError::NotFound {
+                task: "image",
+                dir: path.to_owned(),
+                looked: places(path),
+                advice: "Fetch it with `ls-train fetch image`, or name a folder with the binary \
+                         version of CIFAR-10 or its archive with --data",
+            },
         })
     }
 
     /// The files that a split is read from.
     fn files(&self, split: Split) -> Vec<PathBuf> {
         match self {
-            Source::Folder(folder, is_binary) => {
-                let end = if *is_binary { ".bin" } else { "" };
-                let batches = batches(split).iter();
-                batches
-                    .map(|batch| folder.join(format!("{batch}{end}")))
-                    .collect()
-            }
+            Source::Folder(folder) => batches(split).iter().map(|b| folder.join(b)).collect(),
             Source::Archive(path) => vec![path.clone()],
         }
     }
 
     pub(crate) fn path(&self) -> &Path {
         match self {
-            Source::Folder(path, _) | Source::Archive(path) => path,
+            Source::Folder(path) | Source::Archive(path) => path,
         }
     }
 
-    /// Reads some of [`BATCHES`].
-    fn read(&self, batches: &[&str]) -> Result<Vec<Records>, DatasetError> {
-        match self {
-            Source::Folder(folder, is_binary) => batches
-                .iter()
-                .map(|batch| {
-                    let end = if *is_binary { ".bin" } else { "" };
-                    let path = folder.join(format!("{batch}{end}"));
-                    let bytes = fs::read(&path).map_err(DatasetError::io("read", &path))?;
-                    parse(&bytes, *is_binary).map_err(DatasetError::bad_file(&path))
-                })
-                .collect(),
-            Source::Archive(path) => self.read_archive(path, batches),
-        }
-    }
-
-    fn read_archive(&self, path: &Path, batches: &[&str]) -> Result<Vec<Records>, DatasetError> {
-        let number = |name: &str| {
-            let file = name.rsplit('/').next().unwrap_or(name);
-            let stem = file.strip_suffix(".bin").unwrap_or(file);
-            batches.iter().position(|batch| *batch == stem)
+    /// Reads some of [`BATCHES`]; how many side files an archive has, too.
+    fn read(&self, batches: &[&str]) -> Result<(Vec<Records>, usize), DatasetError> {
+        let folder = match self {
+            Source::Archive(path) => return read_archive(path, batches),
+            Source::Folder(folder) => folder,
         };
-        let mut found: Vec<Option<Records>> = vec![None; batches.len()];
-        each_file(
-            path,
-            |name| number(name).is_some(),
-            |name, bytes| {
-                let records = parse(&bytes, name.ends_with(".bin"))
-                    .map_err(DatasetError::bad_file(&inside(path, name)))?;
-                if let Some(at) = number(name) {
-                    found[at] = Some(records);
+        let read = |batch: &&str| {
+            let path = folder.join(batch);
+            let bytes = fs::read(&path).map_err(|cause| match cause.kind() {
+                io::ErrorKind::NotFound => {
+                    let name = (*batch).to_owned();
+                    DatasetError::bad_file(folder)(FileProblem::Missing { name })
                 }
-                Ok(ControlFlow::Continue(()))
-            },
-        )?;
-        let named = found.into_iter().zip(batches).map(|(records, batch)| {
-            records.ok_or_else(|| {
-                let name = (*batch).to_owned();
-                DatasetError::bad_file(path)(FileProblem::Missing { name })
-            })
-        });
-        named.collect()
+                _ => DatasetError::io("read", &path)(cause),
+            })?;
+            parse_binary(&bytes).map_err(DatasetError::bad_file(&path))
+        };
+        let records: Result<_, DatasetError> = batches.iter().map(read).collect();
+        Ok((records?, 0))
     }
 }
 
-fn parse(bytes: &[u8], is_binary: bool) -> Result<Records, FileProblem> {
-    if is_binary {
-        parse_binary(bytes)
+fn read_archive(path: &Path, batches: &[&str]) -> Result<(Vec<Records>, usize), DatasetError> {
+    let number = |name: &str| {
+        let file = name.rsplit('/').next().unwrap_or(name);
+        batches.iter().position(|batch| *batch == file)
+    };
+    let mut found: Vec<Option<Records>> = vec![None; batches.len()];
+    let other = Cell::new(None);
+    let sides = each_file(
+        path,
+        |name| {
+            let is_other = version(name);
+            other.set(other.get().or(is_other));
+            is_other.is_none() && number(name).is_some()
+        },
+        |name, bytes| {
+            let records =
+                parse_binary(&bytes).map_err(DatasetError::bad_file(&inside(path, name)))?;
+            if let Some(at) = number(name) {
+                found[at] = Some(records);
+            }
+            Ok(ControlFlow::Continue(()))
+        },
+    )?;
+    let named = found.into_iter().zip(batches).map(|(records, batch)| {
+        records.ok_or_else(|| {
+            DatasetError::bad_file(path)(match other.get() {
+                Some(found) => FileProblem::NotBinary { found },
+                None => FileProblem::Missing {
+                    name: (*batch).to_owned(),
+                },
+            })
+        })
+    });
+    Ok((named.collect::<Result<_, _>>()?, sides))
+}
+
+/// The version that a file of CIFAR belongs to, or an archive of it; `None` for the one that is read
+/// and for other files.
+fn version(path: &str) -> Option<&'static str> {
+    let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
+    let is_batch = |end: &str| {
+        BATCHES
+            .iter()
+            .any(|b| b.strip_suffix(".bin") == name.strip_suffix(end))
+    };
+    if path
+        .split(['/', '\\'])
+        .any(|part| part.starts_with("cifar-100-"))
+        || name == "fine_label_names.txt"
+    {
+        Some("CIFAR-100")
+    } else if is_batch("") || name == "cifar-10-python.tar.gz" {
+        Some("the Python version of CIFAR-10")
+    } else if is_batch(".mat") || name == "cifar-10-matlab.tar.gz" {
+        Some("the MATLAB version of CIFAR-10")
     } else {
-        parse_pickle(bytes)
+        None
     }
+}
+
+/// Another version of CIFAR in `path`, or one folder below, and where it is.
+fn other_version(path: &Path) -> Option<(PathBuf, &'static str)> {
+    let of = |place: &Path| {
+        let folder = place.file_name().unwrap_or_default();
+        let mut names = fs::read_dir(place).ok()?.flatten();
+        let found = names.find_map(|entry| {
+            let path = Path::new(folder).join(entry.file_name());
+            version(path.to_str()?)
+        });
+        Some((place.to_owned(), found?))
+    };
+    let below = ["cifar-10-batches-py", "cifar-10-batches-mat"];
+    let below = below.iter().find_map(|name| of(&path.join(name)));
+    of(path).or(below)
 }
 
 /// What names a packed copy of a split, see [`cached`](crate::cache::cached).
@@ -173,7 +216,8 @@ impl Image {
     pub fn open(path: &Path, split: Split, protocol: Protocol) -> Result<Self, DatasetError> {
         let source = Source::locate(path)?;
         let mut all = Records::default();
-        for batch in source.read(batches(split))? {
+        let (read, side_files) = source.read(batches(split))?;
+        for batch in read {
             all.append(batch);
         }
         let records = if split == Split::Test {
@@ -198,6 +242,7 @@ impl Image {
             split,
             protocol,
             records,
+            side_files,
         })
     }
 
@@ -214,6 +259,11 @@ impl Image {
     /// Who drew the line between training and dev.
     pub fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// Side files in an archive, which were passed over.
+    pub(crate) fn side_files(&self) -> usize {
+        self.side_files
     }
 
     /// The class of each image.
@@ -249,6 +299,8 @@ impl Dataset<Sample> for Image {
         self.records.labels.len()
     }
 }
+
+impl Samples for Image {}
 
 impl std::fmt::Debug for Image {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -17,14 +17,15 @@ pub struct Records {
 
 impl Records {
     /// Adds an image of three planes of colour.
-    pub(super) fn push(&mut self, label: i64, planes: &[u8]) -> Result<(), FileProblem> {
-        let class = u8::try_from(label).ok();
-        let class = class.filter(|&class| usize::from(class) < CLASSES);
-        self.labels.push(class.ok_or(FileProblem::Label {
-            record: self.labels.len() + 1,
-            label,
-            wanted: "0 to 9",
-        })?);
+    pub(super) fn push(&mut self, label: u8, planes: &[u8]) -> Result<(), FileProblem> {
+        if usize::from(label) >= CLASSES {
+            return Err(FileProblem::Label {
+                record: self.labels.len() + 1,
+                label,
+                wanted: "0 to 9",
+            });
+        }
+        self.labels.push(label);
         let (red, rest) = planes.split_at(TOKENS);
         let (green, blue) = rest.split_at(TOKENS);
         let colours = red.iter().zip(green).zip(blue);
@@ -60,21 +61,7 @@ pub fn parse_binary(bytes: &[u8]) -> Result<Records, FileProblem> {
     }
     let mut records = Records::default();
     for record in bytes.chunks_exact(size) {
-        records.push(record[0].into(), &record[1..])?;
-    }
-    Ok(records)
-}
-
-/// Joins the labels and planes of a Python batch.
-pub(super) fn join(labels: &[i64], planes: &[u8]) -> Result<Records, FileProblem> {
-    if labels.is_empty() || planes.len() != labels.len() * PLANES {
-        return Err(FileProblem::Pickle {
-            cause: format!("{} labels, {} bytes of pixels", labels.len(), planes.len()),
-        });
-    }
-    let mut records = Records::default();
-    for (&label, planes) in labels.iter().zip(planes.chunks_exact(PLANES)) {
-        records.push(label, planes)?;
+        records.push(record[0], &record[1..])?;
     }
     Ok(records)
 }

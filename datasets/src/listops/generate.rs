@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::{HEADER, Tree, file_name};
+use super::{HEADER, Tree, file_name, incomplete};
 use crate::draws::PcgDraws;
 use crate::staging::Staging;
 use crate::{DatasetError, Split};
@@ -99,8 +99,8 @@ impl Report {
 /// a second whether to give up. Both are called on the calling thread.
 ///
 /// # Errors
-/// [`DatasetError::TooFew`], [`DatasetError::Exists`], [`DatasetError::Busy`] before anything is
-/// written, [`DatasetError::Cancelled`], and [`DatasetError::Io`], on a full disk for instance.
+/// [`DatasetError::TooFew`], [`DatasetError::Exists`], [`DatasetError::Incomplete`] where some of
+/// the files are there, [`DatasetError::Busy`] before anything is written, [`DatasetError::Cancelled`], and [`DatasetError::Io`], on a full disk for instance.
 pub fn generate(
     dir: &Path,
     config: &GenerateConfig,
@@ -122,7 +122,10 @@ pub fn generate(
         file_name(Split::Test),
         ORIGIN_FILE,
     ];
-    let staging = Staging::new(dir, &names)?;
+    let staging = Staging::new(dir, &names).map_err(|error| match error {
+        DatasetError::Exists { .. } => incomplete(dir).unwrap_or(error),
+        error => error,
+    })?;
     let mut files = SplitFiles::new(&staging, config)?;
     let mut seen = Seen::default();
     let mut candidates = 0;

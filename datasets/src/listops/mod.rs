@@ -26,8 +26,8 @@ pub use read::{ListOps, cache_key};
 pub use tokens::{TokenError, Tokenizer, UnknownTokenizer};
 pub use tree::Tree;
 
-use crate::Split;
-use crate::files::Source;
+use crate::files::{self, Source};
+use crate::{DatasetError, Split, State};
 
 /// The number of classes: the values 0 to 9.
 pub const CLASSES: usize = 10;
@@ -69,4 +69,26 @@ fn places(dir: &Path) -> Vec<PathBuf> {
 /// copies of the data.
 pub(crate) fn source(dir: &Path) -> Option<Source> {
     Source::of_splits(dir, places(dir), file_name)
+}
+
+/// What to do about a folder with some of the files.
+fn incomplete(folder: &Path) -> Option<DatasetError> {
+    let advice = "copy what is missing there; or move these away, and generate all files with \
+                  `ls-train generate listops`";
+    files::incomplete(folder, file_name, advice)
+}
+
+/// What is at a path, for whoever would generate data there. A generation that was killed left
+/// nothing that counts.
+///
+/// # Errors
+/// [`DatasetError::Io`].
+pub fn state(dir: &Path) -> Result<State, DatasetError> {
+    match source(dir) {
+        Some(Source::Archive(_)) => Ok(State::Complete),
+        Some(Source::Folder(place)) => {
+            Ok(incomplete(&place).map_or(State::Complete, State::Partial))
+        }
+        None => State::without_data(dir, &[]),
+    }
 }

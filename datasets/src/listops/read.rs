@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn_dataset::Dataset;
+use memchr::memchr;
 use rayon::prelude::*;
 
 use super::expression::{Symbol, Symbols, shorten};
-use super::{HEADER, Tokenizer, file_name, places, source};
+use super::{HEADER, Tokenizer, file_name, incomplete, places, source};
 use crate::cache::Key;
 use crate::check::Task;
 use crate::files::{Files, Source};
+use crate::lines::{line_end, unmarked, without_end};
 use crate::pathfinder::Difficulty;
 use crate::release::Release;
-use crate::{DatasetError, Documents, LineProblem, Sample, Split};
+use crate::{DatasetError, Documents, LineProblem, Sample, Samples, Split};
 
 /// One split of ListOps in memory, as token ids: about 100 MB for the usual training split.
 ///
@@ -24,31 +26,35 @@ pub struct ListOps {
     path: PathBuf,
     split: Split,
     tokenizer: Tokenizer,
-    samples: Samples,
+    samples: Lines,
 }
 
 /// Samples end to end: ids fit a byte in both tokenisations.
 #[derive(Clone, Default)]
-struct Samples {
+struct Lines {
     tokens: Vec<u8>,
     ends: Vec<usize>,
     labels: Vec<u8>,
 }
 
 fn locate(dir: &Path, split: Split) -> Result<Source, DatasetError> {
-    let source = source(dir).filter(|source| source.holds(file_name(split)));
-    source.ok_or_else(|| DatasetError::NotPrepared {
+    let found = source(dir).ok_or_else(|| DatasetError::NotPrepared {
         task: "listops",
         file: file_name(split),
         dir: dir.to_owned(),
         looked: places(dir),
-    })
+    })?;
+    let lacking = match &found {
+        Source::Folder(place) if !found.holds(file_name(split)) => incomplete(place),
+        _ => None,
+    };
+    lacking.map_or(Ok(found), Err)
 }
 
 /// What names a packed copy of a split, see [`cached`](crate::cache::cached).
 ///
 /// # Errors
-/// [`DatasetError::NotPrepared`].
+/// [`DatasetError::NotPrepared`], [`DatasetError::Incomplete`].
 pub fn cache_key(dir: &Path, split: Split, tokenizer: Tokenizer) -> Result<Key, DatasetError> {
     Ok(Key {
         task: "listops".to_owned(),
@@ -63,12 +69,12 @@ impl ListOps {
     /// Reads a split from `dir`, which holds the files itself, or an unpacked `lra_release`, or is
     /// the published archive, or holds that.
     ///
-    /// Lines end in LF or CRLF. Every line is checked: a damaged file is refused, not skipped
+    /// Lines end in LF, CRLF or CR; a file may be gzipped (`basic_train.tsv.gz`). Every line is checked: a damaged file is refused, not skipped
     /// over. Labels are taken as they are, see [`evaluate`](super::evaluate) to check them.
     ///
     /// # Errors
     /// [`DatasetError::NotPrepared`] lists where the file was looked for,
-    /// [`DatasetError::Malformed`] names file and line, [`DatasetError::NoSamples`] an empty file.
+    /// [`DatasetError::Incomplete`] which of the files are there, [`DatasetError::Malformed`] names file and line, [`DatasetError::NoSamples`] an empty file.
     pub fn open(dir: &Path, split: Split, tokenizer: Tokenizer) -> Result<Self, DatasetError> {
         let files = locate(dir, split)?.files(Task::ListOps, Difficulty::default())?;
         Self::from_files(&files, split, tokenizer)
@@ -88,8 +94,8 @@ impl ListOps {
     }
 
     fn from_files(files: &Files, split: Split, tokenizer: Tokenizer) -> Result<Self, DatasetError> {
-        let path = files.path(file_name(split));
-        let samples = read(files.section(file_name(split))?, &path, tokenizer)?;
+        let (path, file) = files.section(file_name(split))?;
+        let samples = read(file, &path, tokenizer)?;
         Ok(Self {
             path,
             split,
@@ -140,6 +146,8 @@ impl Dataset<Sample> for ListOps {
     }
 }
 
+impl Samples for ListOps {}
+
 impl std::fmt::Debug for ListOps {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ListOps")
@@ -151,13 +159,13 @@ impl std::fmt::Debug for ListOps {
     }
 }
 
-impl Samples {
+impl Lines {
     fn tokens(&self, index: usize) -> &[u8] {
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.tokens[start..self.ends[index]]
     }
 
-    fn append(&mut self, other: &Samples) {
+    fn append(&mut self, other: &Lines) {
         let start = self.tokens.len();
         self.tokens.extend_from_slice(&other.tokens);
         self.labels.extend_from_slice(&other.labels);
@@ -206,17 +214,15 @@ impl Samples {
 type PartError = (usize, LineProblem);
 
 /// Reads the lines of a part of a file; their number too.
-fn read_part(part: &[u8], tokenizer: Tokenizer) -> Result<Samples, PartError> {
-    let mut samples = Samples::default();
+fn read_part(part: &[u8], end: u8, tokenizer: Tokenizer) -> Result<Lines, PartError> {
+    let mut samples = Lines::default();
     // Six bytes of text a token; what is too much goes with the part.
     samples.tokens.reserve(part.len() / 6);
-    for (number, line) in part.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        let ended = line.strip_suffix(b"\n");
-        let line = ended.unwrap_or(line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        samples.push_line(line, tokenizer).map_err(|problem| {
+    for (number, line) in part.split_inclusive(|&byte| byte == end).enumerate() {
+        let text = without_end(line, end);
+        samples.push_line(text, tokenizer).map_err(|problem| {
             // Only the last line can lack its end. It may do without one if it is complete.
-            let is_cut = ended.is_none()
+            let is_cut = line.last() != Some(&end)
                 && match &problem {
                     LineProblem::NoTab => true,
                     LineProblem::Label { found } => found.is_empty(),
@@ -230,7 +236,7 @@ fn read_part(part: &[u8], tokenizer: Tokenizer) -> Result<Samples, PartError> {
 
 /// Reads a file chunk by chunk, so that its text (about 660 MB) is never in memory as a whole;
 /// the parts of a chunk are read in parallel.
-fn read(mut file: impl Read, path: &Path, tokenizer: Tokenizer) -> Result<Samples, DatasetError> {
+fn read(mut file: impl Read, path: &Path, tokenizer: Tokenizer) -> Result<Lines, DatasetError> {
     const CHUNK: u64 = 32 << 20;
     const PARTS: usize = 32;
     let malformed = |line, problem| DatasetError::Malformed {
@@ -238,30 +244,33 @@ fn read(mut file: impl Read, path: &Path, tokenizer: Tokenizer) -> Result<Sample
         line,
         problem,
     };
-    let mut samples = Samples::default();
+    let mut samples = Lines::default();
     let mut text = Vec::new();
-    // The number of the line at the start of `text`.
-    let mut line = 1;
+    // The number of the line at the start of `text`, and how lines end.
+    let (mut line, mut end) = (1, b'\n');
     loop {
         let chunk = file.by_ref().take(CHUNK).read_to_end(&mut text);
         let is_last = chunk.map_err(DatasetError::io("read", path))? == 0;
+        if line == 1 {
+            end = line_end(&text);
+        }
         let complete = if is_last {
             text.len()
         } else {
-            match text.iter().rposition(|&byte| byte == b'\n') {
-                Some(end) => end + 1,
+            match text.iter().rposition(|&byte| byte == end) {
+                Some(last) => last + 1,
                 None => continue,
             }
         };
         let mut lines = &text[..complete];
         if line == 1 && !lines.is_empty() {
-            lines = skip_header(lines).map_err(|problem| malformed(1, problem))?;
+            lines = skip_header(unmarked(lines), end).map_err(|problem| malformed(1, problem))?;
             line += 1;
         }
-        let parts = cut(lines, PARTS);
+        let parts = cut(lines, PARTS, end);
         let read: Vec<_> = parts
             .into_par_iter()
-            .map(|part| read_part(part, tokenizer))
+            .map(|part| read_part(part, end, tokenizer))
             .collect();
         for part in read {
             let part = part.map_err(|(number, problem)| malformed(line + number, problem))?;
@@ -282,13 +291,10 @@ fn read(mut file: impl Read, path: &Path, tokenizer: Tokenizer) -> Result<Sample
     Ok(samples)
 }
 
-fn skip_header(text: &[u8]) -> Result<&[u8], LineProblem> {
-    let end = text.iter().position(|&byte| byte == b'\n');
-    let (line, rest) = match end {
-        Some(end) => (&text[..end], &text[end + 1..]),
-        None => (text, &[][..]),
-    };
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+fn skip_header(text: &[u8], end: u8) -> Result<&[u8], LineProblem> {
+    let length = memchr(end, text).map_or(text.len(), |at| at + 1);
+    let (line, rest) = text.split_at(length);
+    let line = without_end(line, end);
     if line == HEADER.as_bytes() {
         Ok(rest)
     } else {
@@ -298,13 +304,13 @@ fn skip_header(text: &[u8]) -> Result<&[u8], LineProblem> {
 }
 
 /// Cuts a text into at most `count` parts of about the same size, after line ends.
-fn cut(mut text: &[u8], count: usize) -> Vec<&[u8]> {
+fn cut(mut text: &[u8], count: usize, end: u8) -> Vec<&[u8]> {
     let size = text.len().div_ceil(count);
     let mut parts = Vec::new();
     while !text.is_empty() {
         let least = size.min(text.len());
-        let rest = text[least..].iter().position(|&byte| byte == b'\n');
-        let (part, others) = text.split_at(rest.map_or(text.len(), |end| least + end + 1));
+        let rest = memchr(end, &text[least..]);
+        let (part, others) = text.split_at(rest.map_or(text.len(), |at| least + at + 1));
         parts.push(part);
         text = others;
     }

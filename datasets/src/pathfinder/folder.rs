@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use super::{Difficulty, Size};
 use crate::DatasetError;
 use crate::files::{Files, Source};
+use crate::printable::shown;
+use crate::problem::FileProblem;
+use crate::state::{self, State};
 
 /// The folder of the metadata files, one a batch of images.
 pub(crate) const METADATA: &str = "metadata";
@@ -43,6 +46,99 @@ pub fn is_prepared(dir: &Path, size: Size, difficulty: Difficulty) -> bool {
 pub(crate) fn source(dir: &Path, size: Size, difficulty: Difficulty) -> Option<Source> {
     let is_there = |place: &Path| place.join(METADATA).is_dir();
     Source::find(dir, places(dir, size, difficulty), is_there, is_there)
+}
+
+/// An error that says what a folder of images lacks; `None` where it is whole, or no such folder.
+pub(crate) fn incomplete(place: &Path) -> Result<Option<DatasetError>, DatasetError> {
+    let holds = |folder: &str| {
+        let folder = place.join(folder);
+        Ok(folder.is_dir() && !state::is_bare(&folder, &[])?)
+    };
+    let (there, missing) = match (holds(IMAGES)?, holds(METADATA)?) {
+        (true, false) => (IMAGES, METADATA),
+        (false, true) => (METADATA, IMAGES),
+        _ => return Ok(None),
+    };
+    Ok(Some(DatasetError::Incomplete {
+        dir: place.to_owned(),
+        there: vec![there],
+        missing: vec![missing],
+        advice: "unpack the data again, completely; or move this away, and generate the images with \
+                 `ls-train generate`",
+    }))
+}
+
+/// What is at a path, for whoever would generate images there.
+///
+/// # Errors
+/// [`DatasetError::Io`].
+pub fn state(dir: &Path, size: Size, difficulty: Difficulty) -> Result<State, DatasetError> {
+    let own = dir.join(difficulty.folder());
+    if own.join(UNFINISHED).is_file() {
+        return Ok(State::Unfinished);
+    }
+    let source = source(dir, size, difficulty);
+    if let Some(Source::Archive(_)) = source {
+        return Ok(State::Complete);
+    }
+    for place in places(dir, size, difficulty) {
+        if place.join(UNFINISHED).is_file() {
+            // Not where the same command would go on.
+            let problem = FileProblem::Unfinished;
+            let error = DatasetError::bad_file(&place.join(UNFINISHED))(problem);
+            return Ok(State::Partial(error));
+        }
+        if let Some(error) = incomplete(&place)? {
+            return Ok(State::Partial(error));
+        }
+        if place.join(METADATA).is_dir() && !state::is_bare(&place.join(METADATA), &[])? {
+            return Ok(State::Complete);
+        }
+    }
+    // Images of other difficulties lie beside.
+    State::without_data(dir, &Difficulty::ALL.map(Difficulty::folder))
+}
+
+/// What to know before training on the images in `dir`, if there is anything: the published archive
+/// has `pathfinder128` twice, and nothing learns from one of the copies.
+pub fn warning(dir: &Path, size: Size, difficulty: Difficulty) -> Option<String> {
+    match source(dir, size, difficulty)? {
+        Source::Folder(place) => warning_of(&place, size),
+        Source::Archive(_) => None,
+    }
+}
+
+/// The same of the folder with the images.
+pub(crate) fn warning_of(place: &Path, size: Size) -> Option<String> {
+    let release = Copy::of(place)?;
+    (size == Size::N128 && !release.is_inner).then(|| {
+        format!(
+            "this is the copy of pathfinder128 from which nothing learns \
+             (google-research/long-range-arena issue 38): take {}/lra_release/pathfinder128, or \
+             generate the images with `ls-train generate path-x`",
+            shown(&release.outer)
+        )
+    })
+}
+
+/// Which of the two `lra_release` folders, one inside the other, data is in.
+pub(crate) struct Copy {
+    /// The outer one.
+    outer: PathBuf,
+    pub is_inner: bool,
+}
+
+impl Copy {
+    pub fn of(place: &Path) -> Option<Self> {
+        let full = std::fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
+        let is_release = |path: &&Path| path.file_name().is_some_and(|name| name == "lra_release");
+        let last = full.ancestors().find(is_release)?;
+        let above = last.parent().filter(is_release);
+        Some(Self {
+            outer: above.unwrap_or(last).to_owned(),
+            is_inner: above.is_some(),
+        })
+    }
 }
 
 /// The metadata files by the integers they are named after, in that order, as paths from the

@@ -1,10 +1,11 @@
 //! The metadata of a batch of images: a line an image.
 
-use std::path::{Component, Path};
+use std::path::Path;
 
 use super::Difficulty;
 use crate::DatasetError;
 use crate::error::LineProblem;
+use crate::lines::{line_end, unmarked};
 use crate::listops::shorten;
 use crate::npy;
 
@@ -21,11 +22,9 @@ pub struct Entry {
 
 const LAYOUT: &str = "folder, file, number, label, continuity, contour length, distractor length, \
                       paddle length, thickness, margin, contrasts";
+/// What the original writes in all its versions. Fewer are a line that was cut off, more are several
+/// lines in one: images would be lost and nobody hear of it.
 const COLUMNS: usize = 11;
-/// Folder, file, number and label: what is needed.
-const LEAST: usize = 4;
-/// Where the number of paddles in a target contour is.
-const CONTOUR_LENGTH: usize = 5;
 
 /// Reads metadata: plain text, as the published `.npy` files are, or a real NumPy file of text, as
 /// the original generator writes.
@@ -49,7 +48,9 @@ pub fn parse_metadata(bytes: &[u8], path: &Path) -> Result<Vec<Entry>, DatasetEr
         });
         return entries.enumerate().map(numbered).collect();
     }
-    let lines = bytes.split(|&byte| byte == b'\n').enumerate();
+    let text = unmarked(bytes);
+    let end = line_end(text);
+    let lines = text.split(|&byte| byte == end).enumerate();
     let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
     let entries = lines.map(|(number, line)| {
         let text = std::str::from_utf8(line).map_err(|error| LineProblem::NotUtf8 {
@@ -62,8 +63,7 @@ pub fn parse_metadata(bytes: &[u8], path: &Path) -> Result<Vec<Entry>, DatasetEr
 }
 
 fn entry(fields: &[&str]) -> Result<Entry, LineProblem> {
-    let &[folder, file, _number, label, ..] = fields else {
-        debug_assert!(fields.len() < LEAST);
+    let &[folder, file, _number, label, _, length, _, _, _, _, _] = fields else {
         return Err(LineProblem::Fields {
             found: fields.len(),
             wanted: COLUMNS,
@@ -80,16 +80,10 @@ fn entry(fields: &[&str]) -> Result<Entry, LineProblem> {
             });
         }
     };
-    let image = format!("{folder}/{file}");
-    let is_below = Path::new(&image)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
-    if !is_below || image.contains('\\') {
-        let found = shorten(image.as_bytes());
-        return Err(LineProblem::Name { found });
-    }
-    let length = fields.get(CONTOUR_LENGTH);
-    let length = length.and_then(|length| length.parse::<f64>().ok());
+    let image = below(folder, file).ok_or_else(|| LineProblem::Name {
+        found: shorten(format!("{folder}/{file}").as_bytes()),
+    })?;
+    let length = length.parse::<f64>().ok();
     let difficulty = Difficulty::ALL
         .into_iter()
         .find(|difficulty| Some(difficulty.contour_length() as f64) == length);
@@ -98,4 +92,14 @@ fn entry(fields: &[&str]) -> Result<Entry, LineProblem> {
         label,
         difficulty,
     })
+}
+
+/// The path of an image, with `/` and without `.`; `None` if it leads out of the data's folder.
+fn below(folder: &str, file: &str) -> Option<String> {
+    let path = format!("{folder}/{file}").replace('\\', "/");
+    let is_rooted = path.starts_with('/') || path.contains(':');
+    let mut parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+    let leads_out = is_rooted || parts.clone().any(|part| part == "..");
+    let last = parts.next_back().filter(|_| !leads_out)?;
+    Some(parts.chain([last]).collect::<Vec<_>>().join("/"))
 }

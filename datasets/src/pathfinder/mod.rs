@@ -18,10 +18,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use folder::{is_prepared, places};
+pub use folder::{is_prepared, places, state, warning};
 pub use metadata::{Entry, parse_metadata};
-pub(crate) use read::pixels;
 pub use read::{Pathfinder, cache_key};
+pub(crate) use read::{is_known_empty, locate, pixels};
 
 /// The number of classes: the markers are the ends of two contours (0) or of one (1).
 pub const CLASSES: usize = 2;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn_dataset::Dataset;
 use rayon::prelude::*;
 
-use super::folder::{self, ORIGIN, UNFINISHED, metadata_files};
+use super::folder::{self, IMAGES, METADATA, ORIGIN, UNFINISHED, metadata_files};
 use super::metadata::{Entry, parse_metadata};
 use super::{Difficulty, Size};
 use crate::cache::Key;
@@ -15,7 +15,7 @@ use crate::files::{Files, Source};
 use crate::problem::FileProblem;
 use crate::release::Release;
 use crate::splits::torch_permutation;
-use crate::{DatasetError, Documents, Sample, Split, png};
+use crate::{DatasetError, Documents, Missing, Sample, Samples, Split, png};
 
 /// The seed of S4's and Mega's split.
 const SPLIT_SEED: u32 = 42;
@@ -23,7 +23,7 @@ const SPLIT_SEED: u32 = 42;
 /// One split of Pathfinder. Images are read when they are asked for.
 ///
 /// The split is S4's and Mega's: images in the order of the metadata files' numbers and of their
-/// lines, zero-byte images left out, permuted by `torch.randperm` with seed 42, and cut in
+/// lines, empty ones left out, permuted by `torch.randperm` with seed 42, and cut in
 /// training, dev and test, a tenth each for the last two.
 #[derive(Clone, Debug)]
 pub struct Pathfinder {
@@ -32,46 +32,54 @@ pub struct Pathfinder {
     size: Size,
     split: Split,
     entries: Vec<Entry>,
-    skipped: usize,
+    left_out: usize,
 }
 
-fn locate(dir: &Path, size: Size, difficulty: Difficulty) -> Result<Source, DatasetError> {
-    folder::source(dir, size, difficulty).ok_or_else(|| DatasetError::NotPrepared {
+pub(crate) fn locate(
+    dir: &Path,
+    size: Size,
+    difficulty: Difficulty,
+) -> Result<Source, DatasetError> {
+    if let Some(source) = folder::source(dir, size, difficulty) {
+        return Ok(source);
+    }
+    let looked = folder::places(dir, size, difficulty);
+    for place in &looked {
+        if let Some(error) = folder::incomplete(place)? {
+            return Err(error);
+        }
+    }
+    Err(DatasetError::NotPrepared {
         task: size.task(),
         file: "metadata/0.npy",
         dir: dir.to_owned(),
-        looked: folder::places(dir, size, difficulty),
+        looked,
     })
 }
 
-/// What names a packed copy of a split, see [`cached`](crate::cache::cached). It is out of date
-/// when the metadata has changed; images alone are never changed.
+/// What names a packed copy of a split, see [`cached`](crate::cache::cached). It is out of date when
+/// the metadata or an image has changed.
 ///
 /// # Errors
-/// [`DatasetError::NotPrepared`], and [`DatasetError::Io`] if the file system refuses.
+/// [`DatasetError::NotPrepared`], [`DatasetError::Incomplete`].
 pub fn cache_key(
     dir: &Path,
     size: Size,
     difficulty: Difficulty,
     split: Split,
+    missing: Missing,
 ) -> Result<Key, DatasetError> {
     let sources = match locate(dir, size, difficulty)? {
         Source::Archive(path) => vec![path],
         Source::Folder(place) => {
-            let files = Files::Folder(place);
-            let metadata = metadata_files(&files)?.into_iter().map(|(_, name)| name);
-            let origins = [ORIGIN, UNFINISHED].map(str::to_owned);
-            let origins = origins.into_iter().filter(|name| files.holds(name));
-            metadata
-                .chain(origins)
-                .map(|name| files.path(&name))
-                .collect()
+            let parts = [METADATA, IMAGES, ORIGIN, UNFINISHED].map(|name| place.join(name));
+            parts.into_iter().filter(|path| path.exists()).collect()
         }
     };
     Ok(Key {
         task: size.task().to_owned(),
         split,
-        options: format!("{difficulty}, torch permutation {SPLIT_SEED}"),
+        options: format!("{difficulty}, torch permutation {SPLIT_SEED}, missing images {missing}"),
         first_id: 0,
         sources,
     })
@@ -85,30 +93,33 @@ impl Pathfinder {
     /// # Errors
     /// [`DatasetError::NotPrepared`] lists where the files were looked for,
     /// [`DatasetError::Malformed`] names a line of the metadata, [`DatasetError::BadFile`] an
-    /// image of another size or difficulty, a generated one that is empty, or data whose generation
-    /// was interrupted; [`DatasetError::Io`] an image that is missing.
+    /// image of another size or difficulty, data whose generation was interrupted or, with
+    /// [`Missing::Refuse`], the first image that is empty or not there.
     pub fn open(
         dir: &Path,
         size: Size,
         difficulty: Difficulty,
         split: Split,
+        missing: Missing,
     ) -> Result<Self, DatasetError> {
         let files = locate(dir, size, difficulty)?.files(Task::Pathfinder(size), difficulty)?;
-        Self::from_files(files, size, difficulty, split)
+        Self::from_files(files, size, difficulty, split, missing)
     }
 
     /// The same from an archive that was read before.
     ///
     /// # Errors
-    /// As [`open`](Self::open); [`DatasetError::BadFile`] if the archive lacks an image.
+    /// As [`open`](Self::open).
     pub fn from_release(
         release: &Arc<Release>,
         size: Size,
         difficulty: Difficulty,
         split: Split,
+        missing: Missing,
     ) -> Result<Self, DatasetError> {
         release.is_unchanged()?;
-        Self::from_files(Files::Release(release.clone()), size, difficulty, split)
+        let files = Files::Release(release.clone());
+        Self::from_files(files, size, difficulty, split, missing)
     }
 
     fn from_files(
@@ -116,12 +127,13 @@ impl Pathfinder {
         size: Size,
         difficulty: Difficulty,
         split: Split,
+        missing: Missing,
     ) -> Result<Self, DatasetError> {
         if files.holds(UNFINISHED) {
             let unfinished = files.path(UNFINISHED);
             return Err(DatasetError::bad_file(&unfinished)(FileProblem::Unfinished));
         }
-        let (all, skipped) = entries(&files)?;
+        let (all, left_out) = entries(&files, size, missing)?;
         // A folder that was named itself, and not by the published name, may be another's.
         let is_named = files.place().ends_with(difficulty.folder());
         let other = |entry: &&Entry| {
@@ -162,7 +174,7 @@ impl Pathfinder {
             size,
             split,
             entries,
-            skipped,
+            left_out,
         };
         // One look now says whether the folder holds another size.
         data.read(0)?;
@@ -182,12 +194,6 @@ impl Pathfinder {
     /// The split that was opened.
     pub fn split(&self) -> Split {
         self.split
-    }
-
-    /// The number of zero-byte images in all splits, which were left out. The published
-    /// `pathfinder32/curv_baseline` has one.
-    pub fn skipped(&self) -> usize {
-        self.skipped
     }
 
     /// The class of each image.
@@ -221,31 +227,48 @@ pub(crate) fn pixels(bytes: &[u8], size: Size) -> Result<Vec<u8>, FileProblem> {
     Ok(image.pixels)
 }
 
-/// All images of a folder but the zero-byte ones, whose number follows. Generated images are never
-/// empty: such a one is an error.
-fn entries(files: &Files) -> Result<(Vec<Entry>, usize), DatasetError> {
-    let is_generated = files.holds(ORIGIN);
-    let batches: Vec<(Vec<Entry>, usize)> = metadata_files(files)?
-        .into_par_iter()
-        .map(|(_, name)| {
-            let all = parse_metadata(&files.read(&name)?, &files.path(&name))?;
-            let count = all.len();
-            let mut kept = Vec::with_capacity(count);
-            for entry in all {
-                if files.length(&entry.image)? > 0 {
-                    kept.push(entry);
-                } else if is_generated {
-                    let image = files.path(&entry.image);
-                    return Err(DatasetError::bad_file(&image)(FileProblem::Lost));
-                }
+/// The published data has one empty image: in no split of anybody's.
+pub(crate) fn is_known_empty(entry: &Entry, size: Size) -> bool {
+    let is_easy = entry.difficulty == Some(Difficulty::Easy);
+    size == Size::N32 && is_easy && entry.image == "imgs/0/sample_172.png"
+}
+
+/// All images of a folder but those that are left out, whose number follows.
+fn entries(
+    files: &Files,
+    size: Size,
+    missing: Missing,
+) -> Result<(Vec<Entry>, usize), DatasetError> {
+    let read = |(_, name): (u32, String)| {
+        let all = parse_metadata(&files.read(&name)?, &files.path(&name))?;
+        let lengths = all.iter().map(|entry| files.length(&entry.image));
+        let lengths = lengths.collect::<Result<Vec<_>, _>>()?;
+        Ok((all, lengths))
+    };
+    let batches = metadata_files(files)?.into_par_iter().map(read);
+    let batches: Vec<_> = batches.collect::<Result<_, DatasetError>>()?;
+    let mut kept = Vec::new();
+    let (mut known, mut lacking) = (0, Vec::new());
+    for (all, lengths) in batches {
+        for (entry, length) in all.into_iter().zip(lengths) {
+            match length {
+                Some(1..) => kept.push(entry),
+                Some(0) if is_known_empty(&entry, size) => known += 1,
+                _ => lacking.push(entry.image),
             }
-            let skipped = count - kept.len();
-            Ok((kept, skipped))
-        })
-        .collect::<Result<_, DatasetError>>()?;
-    let skipped = batches.iter().map(|(_, skipped)| skipped).sum();
-    let entries = batches.into_iter().flat_map(|(entries, _)| entries);
-    Ok((entries.collect(), skipped))
+        }
+    }
+    if let (Missing::Refuse, Some(first)) = (missing, lacking.first()) {
+        let problem = match files.holds(ORIGIN) {
+            true => FileProblem::Lost,
+            false => FileProblem::Incomplete {
+                what: "image",
+                count: lacking.len(),
+            },
+        };
+        return Err(DatasetError::bad_file(&files.path(first))(problem));
+    }
+    Ok((kept, known + lacking.len()))
 }
 
 impl Dataset<Sample> for Pathfinder {
@@ -260,5 +283,21 @@ impl Dataset<Sample> for Pathfinder {
 
     fn len(&self) -> usize {
         self.entries.len()
+    }
+}
+
+impl Samples for Pathfinder {
+    /// The images of all splits that are empty or not there.
+    fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// All images are of one size.
+    fn longer_than(&self, tokens: usize) -> Result<usize, burn_dataset::DatasetError> {
+        Ok(if self.size.tokens() > tokens {
+            self.len()
+        } else {
+            0
+        })
     }
 }

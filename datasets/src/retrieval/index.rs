@@ -5,6 +5,7 @@ use std::path::Path;
 
 use memchr::{memchr, memchr_iter};
 
+use crate::lines::{line_end, unmarked, without_end};
 use crate::listops::shorten;
 use crate::{DatasetError, LineProblem};
 
@@ -89,11 +90,18 @@ impl Index {
         let mut text: Vec<u8> = Vec::new();
         // Where `text` begins in the file, what was searched of it, and the number of its line.
         let (mut start, mut searched, mut line) = (0u64, 0, 1);
+        let mut end_byte = None;
         loop {
             let read = file.by_ref().take(CHUNK as u64).read_to_end(&mut text);
             let is_last = read.map_err(DatasetError::io("read", path))? == 0;
+            let end_byte = *end_byte.get_or_insert_with(|| {
+                let mark = text.len() - unmarked(&text).len();
+                text.drain(..mark);
+                start += mark as u64;
+                line_end(&text)
+            });
             let mut done = 0;
-            while let Some(length) = memchr(b'\n', &text[searched..]) {
+            while let Some(length) = memchr(end_byte, &text[searched..]) {
                 let end = searched + length;
                 index.add(path, line, start + done as u64, &text[done..end], true)?;
                 (done, searched, line) = (end + 1, end + 1, line + 1);
@@ -132,7 +140,7 @@ impl Index {
         line: &[u8],
         has_end: bool,
     ) -> Result<(), DatasetError> {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = without_end(line, b'\n');
         let pair = parse_line(line).map_err(|problem| {
             let too_few =
                 matches!(problem, LineProblem::Fields { found, wanted, .. } if found < wanted);

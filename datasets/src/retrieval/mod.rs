@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 pub use index::{Pair, parse_line};
 pub use read::{Retrieval, cache_key};
 
-use crate::Split;
-use crate::files::Source;
+use crate::files::{self, Source};
+use crate::{DatasetError, Split};
 
 /// The number of classes: unrelated, or one cites the other.
 pub const CLASSES: usize = 2;
@@ -47,4 +47,10 @@ pub fn is_prepared(dir: &Path) -> bool {
 /// Where the files are; all splits come from the first place that holds any.
 pub(crate) fn source(dir: &Path) -> Option<Source> {
     Source::of_splits(dir, places(dir), file_name)
+}
+
+/// What to do about a folder with some of the files.
+fn incomplete(folder: &Path) -> Option<DatasetError> {
+    let advice = "copy what is missing there, or unpack lra_release.gz again, completely";
+    files::incomplete(folder, file_name, advice)
 }

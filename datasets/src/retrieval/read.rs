@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn_dataset::Dataset;
 
 use super::index::{Index, parse_line};
-use super::{TRUNCATION, file_name, places, source};
+use super::{TRUNCATION, file_name, incomplete, places, source};
 use crate::cache::Key;
 use crate::check::Task;
 use crate::files::{Files, Source};
@@ -15,7 +15,7 @@ use crate::pathfinder::Difficulty;
 use crate::problem::FileProblem;
 use crate::read_at::Section;
 use crate::release::Release;
-use crate::{DatasetError, Documents, Sample, Split};
+use crate::{DatasetError, Documents, Sample, Samples, Split};
 
 /// One split of Retrieval. Pairs are read from the file when they are asked for; what is kept in
 /// memory is where each line begins, 13 bytes a pair.
@@ -28,8 +28,7 @@ pub struct Retrieval {
 }
 
 fn locate(dir: &Path, split: Split) -> Result<Source, DatasetError> {
-    let source = source(dir).filter(|source| source.holds(file_name(split)));
-    source.ok_or_else(|| DatasetError::NotFound {
+    let found = source(dir).ok_or_else(|| DatasetError::NotFound {
         task: "retrieval",
         dir: dir.to_owned(),
         looked: places(dir)
@@ -39,7 +38,12 @@ fn locate(dir: &Path, split: Split) -> Result<Source, DatasetError> {
         advice: "The pairs are part of lra_release.gz of the Long Range Arena \
                  (google-research/long-range-arena): fetch it with `ls-train fetch retrieval`, or \
                  name it, or the folder that it was unpacked to, with --data",
-    })
+    })?;
+    let lacking = match &found {
+        Source::Folder(place) if !found.holds(file_name(split)) => incomplete(place),
+        _ => None,
+    };
+    lacking.map_or(Ok(found), Err)
 }
 
 /// What names a packed copy of a split, see [`cached`](crate::cache::cached).
@@ -61,6 +65,9 @@ impl Retrieval {
     /// [`places`]), or the published archive, or a folder that holds that. The file is read through
     /// once, and every line checked.
     ///
+    /// Lines end in LF, CRLF or CR. A file may be gzipped (`new_aan_pairs.train.tsv.gz`): it is
+    /// unpacked to a temporary file that is gone when nobody uses it any more.
+    ///
     /// Pairs with an empty document are left out: there is nothing to compare.
     ///
     /// # Errors
@@ -81,8 +88,7 @@ impl Retrieval {
     }
 
     fn from_files(files: &Files, split: Split) -> Result<Self, DatasetError> {
-        let path = files.path(file_name(split));
-        let file = files.section(file_name(split))?;
+        let (path, file) = files.section(file_name(split))?;
         let index = Index::of(file.clone(), &path)?;
         Ok(Self {
             path,
@@ -100,11 +106,6 @@ impl Retrieval {
     /// The split that was opened.
     pub fn split(&self) -> Split {
         self.split
-    }
-
-    /// The number of pairs that were left out because a document of theirs is empty.
-    pub fn skipped(&self) -> usize {
-        self.index.skipped
     }
 
     /// The class of each pair.
@@ -155,6 +156,13 @@ impl Dataset<Sample> for Retrieval {
 
     fn len(&self) -> usize {
         self.index.labels.len()
+    }
+}
+
+impl Samples for Retrieval {
+    /// The pairs with an empty document.
+    fn left_out(&self) -> usize {
+        self.index.skipped
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading the reviews, as a folder or an archive.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,10 @@ use rayon::prelude::*;
 use super::{TRUNCATION, encode, places};
 use crate::archive::{each_file, inside, is_archive};
 use crate::cache::Key;
+use crate::lines::unmarked;
 use crate::problem::FileProblem;
-use crate::{DatasetError, Documents, Sample, Split};
+use crate::side::is_side;
+use crate::{DatasetError, Documents, Missing, Sample, Samples, Split};
 
 /// The folder of each class.
 pub(crate) const CLASS_FOLDERS: [&str; 2] = ["neg", "pos"];
@@ -29,6 +31,11 @@ pub struct Text {
     bytes: Vec<u8>,
     ends: Vec<usize>,
     labels: Vec<u8>,
+    left_out: usize,
+    /// Side files in an archive, which were passed over.
+    side_files: usize,
+    /// A review that is not named as the published ones are, and how many there are.
+    unusual: (Option<PathBuf>, usize),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,13 +92,14 @@ fn split_folder(split: Split) -> &'static str {
     }
 }
 
-/// A review's text: what is not white space at its ends, at most what a model reads.
+/// A review's text: what is not white space at its ends, nor a byte-order mark, at most what a model
+/// reads.
 ///
 /// # Errors
 /// [`FileProblem::NotUtf8`], and [`FileProblem::NoText`] if nothing is left.
 pub fn trimmed(bytes: &[u8]) -> Result<&[u8], FileProblem> {
-    let text = std::str::from_utf8(bytes).map_err(|error| FileProblem::NotUtf8 {
-        byte: error.valid_up_to() + 1,
+    let text = std::str::from_utf8(unmarked(bytes)).map_err(|error| FileProblem::NotUtf8 {
+        byte: bytes.len() - unmarked(bytes).len() + error.valid_up_to() + 1,
     })?;
     let text = text.trim().as_bytes();
     if text.is_empty() {
@@ -101,17 +109,25 @@ pub fn trimmed(bytes: &[u8]) -> Result<&[u8], FileProblem> {
 }
 
 /// The place of a review in the order: its class, its number, its name.
-type Place = (u8, u64, String);
+type Place = (u8, u64, OsString);
+
+/// A review as it lies.
+struct Review {
+    place: Place,
+    path: PathBuf,
+    /// `None` where the file is empty.
+    text: Option<Vec<u8>>,
+}
 
 /// What names a packed copy of a split, see [`cached`](crate::cache::cached).
 ///
 /// # Errors
 /// [`DatasetError::NotFound`].
-pub fn cache_key(path: &Path, split: Split) -> Result<Key, DatasetError> {
+pub fn cache_key(path: &Path, split: Split, missing: Missing) -> Result<Key, DatasetError> {
     Ok(Key {
         task: "text".to_owned(),
         split,
-        options: format!("bytes {TRUNCATION}"),
+        options: format!("bytes {TRUNCATION}, missing reviews {missing}"),
         first_id: 1,
         sources: Source::locate(path)?.files(split),
     })
@@ -123,37 +139,52 @@ impl Text {
     ///
     /// # Errors
     /// [`DatasetError::NotFound`] lists where the reviews were looked for;
-    /// [`DatasetError::BadFile`] names a damaged review or archive, or a class without reviews.
-    pub fn open(path: &Path, split: Split) -> Result<Self, DatasetError> {
+    /// [`DatasetError::BadFile`] names a damaged review or archive, a class without reviews or, with
+    /// [`Missing::Refuse`], the first empty review.
+    pub fn open(path: &Path, split: Split, missing: Missing) -> Result<Self, DatasetError> {
         let source = Source::locate(path)?;
         let folder = split_folder(split);
-        let mut reviews = match &source {
-            Source::Folder(root) => from_folder(root, folder)?,
+        let (mut reviews, side_files) = match &source {
+            Source::Folder(root) => (from_folder(root, folder)?, 0),
             Source::Archive(archive) => from_archive(archive, folder)?,
         };
-        reviews.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        for (class, name) in CLASS_FOLDERS.iter().enumerate() {
-            if !reviews
-                .iter()
-                .any(|review| usize::from(review.0.0) == class)
-            {
-                let folder = format!("{folder}/{name}");
-                return Err(DatasetError::bad_file(source.path())(
-                    FileProblem::NoClass { folder },
-                ));
-            }
+        reviews.sort_unstable_by(|a, b| a.place.cmp(&b.place));
+        let mut empty = reviews.iter().filter(|review| review.text.is_none());
+        if let (Missing::Refuse, Some(first)) = (missing, empty.next()) {
+            let count = 1 + empty.count();
+            let what = "review";
+            return Err(DatasetError::bad_file(&first.path)(
+                FileProblem::Incomplete { what, count },
+            ));
         }
+        let unusual = || reviews.iter().filter(|review| !is_usual(&review.place.2));
+        let length = |review: &Review| review.text.as_ref().map_or(0, Vec::len);
         let mut data = Self {
-            source,
-            split,
-            bytes: Vec::with_capacity(reviews.iter().map(|review| review.1.len()).sum()),
+            bytes: Vec::with_capacity(reviews.iter().map(length).sum()),
             ends: Vec::with_capacity(reviews.len()),
             labels: Vec::with_capacity(reviews.len()),
+            source,
+            split,
+            left_out: 0,
+            side_files,
+            unusual: (unusual().next().map(|r| r.path.clone()), unusual().count()),
         };
-        for ((label, _, _), text) in reviews {
+        for review in reviews {
+            let Some(text) = review.text else {
+                data.left_out += 1;
+                continue;
+            };
             data.bytes.extend(text);
             data.ends.push(data.bytes.len());
-            data.labels.push(label);
+            data.labels.push(review.place.0);
+        }
+        for (class, name) in (0..).zip(CLASS_FOLDERS) {
+            if !data.labels.contains(&class) {
+                let folder = format!("{folder}/{name}");
+                return Err(DatasetError::bad_file(data.path())(FileProblem::NoClass {
+                    folder,
+                }));
+            }
         }
         Ok(data)
     }
@@ -166,6 +197,16 @@ impl Text {
     /// The split that was asked for.
     pub fn split(&self) -> Split {
         self.split
+    }
+
+    /// Side files in an archive, which were passed over.
+    pub(crate) fn side_files(&self) -> usize {
+        self.side_files
+    }
+
+    /// A review that is not named as the published ones are, and how many there are.
+    pub(crate) fn unusual(&self) -> (Option<&Path>, usize) {
+        (self.unusual.0.as_deref(), self.unusual.1)
     }
 
     /// The class of each review.
@@ -185,14 +226,32 @@ impl Text {
 }
 
 /// The number that a file name such as `7004_3.txt` starts with.
-fn number(name: &str) -> u64 {
+fn number(name: &OsStr) -> u64 {
+    let name = name.to_string_lossy();
     let digits = name.split(|c: char| !c.is_ascii_digit()).next();
     digits
         .and_then(|digits| digits.parse().ok())
         .unwrap_or(u64::MAX)
 }
 
-fn from_folder(root: &Path, split: &str) -> Result<Vec<(Place, Vec<u8>)>, DatasetError> {
+/// Whether a file is named as the published ones are: number and rating.
+fn is_usual(name: &OsStr) -> bool {
+    let stem = name.to_str().and_then(|name| name.strip_suffix(".txt"));
+    let parts = stem.and_then(|stem| stem.split_once('_'));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    parts.is_some_and(|(number, rating)| is_number(number) && is_number(rating))
+}
+
+/// A review's text; `None` where there is none.
+fn text_of(bytes: &[u8]) -> Result<Option<Vec<u8>>, FileProblem> {
+    match trimmed(bytes) {
+        Ok(text) => Ok(Some(text.to_vec())),
+        Err(FileProblem::NoText) => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
+
+fn from_folder(root: &Path, split: &str) -> Result<Vec<Review>, DatasetError> {
     let mut files = Vec::new();
     for (class, name) in (0..).zip(CLASS_FOLDERS) {
         let folder = root.join(split).join(name);
@@ -204,45 +263,41 @@ fn from_folder(root: &Path, split: &str) -> Result<Vec<(Place, Vec<u8>)>, Datase
         }
         for entry in fs::read_dir(&folder).map_err(DatasetError::io("read", &folder))? {
             let path = entry.map_err(DatasetError::io("read", &folder))?.path();
-            if path.extension() == Some(OsStr::new("txt")) {
-                files.push((class, path));
+            let name = path.file_name().unwrap_or_default().to_owned();
+            let is_review = path.extension() == Some(OsStr::new("txt"));
+            if is_review && !is_side(&name.to_string_lossy()) {
+                files.push(((class, number(&name), name), path));
             }
         }
     }
-    let read = |(class, path): (u8, PathBuf)| {
+    let read = |(place, path): (Place, PathBuf)| {
         let bytes = fs::read(&path).map_err(DatasetError::io("read", &path))?;
-        let text = trimmed(&bytes)
-            .map_err(DatasetError::bad_file(&path))?
-            .to_vec();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        Ok(((class, number(&name), name), text))
+        let text = text_of(&bytes).map_err(DatasetError::bad_file(&path))?;
+        Ok(Review { place, path, text })
     };
     files.into_par_iter().map(read).collect()
 }
 
-fn from_archive(archive: &Path, split: &str) -> Result<Vec<(Place, Vec<u8>)>, DatasetError> {
+fn from_archive(archive: &Path, split: &str) -> Result<(Vec<Review>, usize), DatasetError> {
     let place = |path: &str| -> Option<Place> {
         let mut parts = path.rsplit('/');
         let (name, class, folder) = (parts.next()?, parts.next()?, parts.next()?);
         let class = CLASS_FOLDERS.iter().position(|folder| *folder == class)?;
         let is_wanted = folder == split && name.ends_with(".txt");
-        is_wanted.then(|| (class as u8, number(name), name.to_owned()))
+        is_wanted.then(|| (class as u8, number(name.as_ref()), name.into()))
     };
     let mut reviews = Vec::new();
-    each_file(
+    let side_files = each_file(
         archive,
         |path| place(path).is_some(),
-        |path, bytes| {
-            let text = trimmed(&bytes).map_err(DatasetError::bad_file(&inside(archive, path)))?;
-            reviews.extend(place(path).map(|place| (place, text.to_vec())));
+        |name, bytes| {
+            let path = inside(archive, name);
+            let text = text_of(&bytes).map_err(DatasetError::bad_file(&path))?;
+            reviews.extend(place(name).map(|place| Review { place, path, text }));
             Ok(ControlFlow::Continue(()))
         },
     )?;
-    Ok(reviews)
+    Ok((reviews, side_files))
 }
 
 impl Dataset<Sample> for Text {
@@ -257,6 +312,12 @@ impl Dataset<Sample> for Text {
 
     fn len(&self) -> usize {
         self.labels.len()
+    }
+}
+
+impl Samples for Text {
+    fn left_out(&self) -> usize {
+        self.left_out
     }
 }
 

@@ -98,35 +98,6 @@ pub fn binary_batches(images: usize) -> Files {
     files.collect()
 }
 
-/// The batches as Python 2 pickled them (protocol 2), operation by operation.
-pub fn python_batches(images: usize) -> Files {
-    let files = batches(images).into_iter().map(|(name, images)| {
-        let (labels, planes): (Vec<u8>, Vec<Vec<u8>>) = images.into_iter().unzip();
-        let bytes = pickle(&labels, &planes.concat());
-        (format!("cifar-10-batches-py/{name}"), bytes)
-    });
-    files.collect()
-}
-
-pub fn pickle(labels: &[u8], planes: &[u8]) -> Vec<u8> {
-    let mut p = b"\x80\x02}q\x01(U\x0bbatch_labelq\x02U\x15training batch 1 of 5q\x03".to_vec();
-    p.extend(b"U\x06labelsq\x04]q\x05(");
-    for &label in labels {
-        p.extend([b'K', label]);
-    }
-    p.extend(b"eU\x04dataq\x06cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08");
-    p.extend(b"K\x00\x85q\x09U\x01bq\x0a\x87q\x0bRq\x0c(K\x01M");
-    p.extend((labels.len() as u16).to_le_bytes());
-    p.extend(
-        b"M\x00\x0c\x86q\x0dcnumpy\ndtype\nq\x0eU\x02u1q\x0fK\x00K\x01\x87q\x10Rq\x11(K\x03U\x01|",
-    );
-    p.extend(b"q\x12NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tq\x13b\x89T");
-    p.extend((planes.len() as u32).to_le_bytes());
-    p.extend(planes);
-    p.extend(b"q\x14tq\x15bU\x09filenamesq\x16]q\x17(U\x05a.pngq\x18eu.");
-    p
-}
-
 /// Lines of Retrieval.
 pub fn pairs(count: usize) -> Vec<u8> {
     let line = |i: usize| {

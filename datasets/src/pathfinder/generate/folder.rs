@@ -12,9 +12,10 @@ use rayon::prelude::*;
 use super::image::Generator;
 use crate::draws::PcgDraws;
 use crate::files::Files;
-use crate::pathfinder::folder::{IMAGES, METADATA, ORIGIN, UNFINISHED, metadata_files};
+use crate::pathfinder::folder::{IMAGES, METADATA, ORIGIN, UNFINISHED, incomplete, metadata_files};
 use crate::pathfinder::{Difficulty, Size, parse_metadata, pixels};
 use crate::staging::{lock, sync_folder};
+use crate::state::is_bare;
 use crate::{DatasetError, png};
 
 /// The version of the generator: the same one draws the same images from the same
@@ -96,7 +97,8 @@ pub struct Report {
 /// second whether to stop. Both are called on the calling thread.
 ///
 /// # Errors
-/// [`DatasetError::TooFew`]; [`DatasetError::Exists`] if there is data already;
+/// [`DatasetError::TooFew`]; [`DatasetError::Exists`] if there is data already, or
+/// [`DatasetError::Incomplete`] some of it;
 /// [`DatasetError::OtherSettings`] if an interrupted run had another `config`;
 /// [`DatasetError::Busy`]; [`DatasetError::Stopped`] after cancelling; [`DatasetError::Io`].
 pub fn generate(
@@ -179,8 +181,8 @@ fn claim(folder: &Path, config: &GenerateConfig) -> Result<Lock, DatasetError> {
     let unfinished = folder.join(UNFINISHED);
     for data in [METADATA, IMAGES] {
         let data = folder.join(data);
-        if data.exists() && !unfinished.exists() {
-            return Err(exists(data));
+        if data.exists() && !is_bare(&data, &[])? && !unfinished.exists() {
+            return Err(incomplete(folder)?.unwrap_or_else(|| exists(data)));
         }
     }
     fs::create_dir_all(folder).map_err(DatasetError::io("create", folder))?;
