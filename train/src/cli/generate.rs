@@ -1,6 +1,6 @@
 //! `ls-train generate TASK`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
