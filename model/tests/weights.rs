@@ -1,6 +1,6 @@
 //! Weights as files' bytes: round trips, and sentences for what does not fit.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, TensorData};
 use transformer_ls_burn::weights::{self, StateDict, WeightsError};
 use transformer_ls_burn::{Classifier, ClassifierConfig};
 
@@ -83,4 +83,58 @@ fn cut_and_foreign_files_are_refused() {
     }
     let error = weights::load_release(build(small()), b"not a checkpoint").expect_err("foreign");
     assert!(error.to_string().contains("no PyTorch weights"), "{error}");
+}
+
+/// A copy of a model's weights with a change to one tensor, as safetensors.
+fn changed(name: &str, change: impl Fn(&mut TensorData)) -> Vec<u8> {
+    let mut state = weights::state_dict(&build(small())).expect("tensors");
+    change(state.tensors.get_mut(name).expect("a tensor"));
+    state.to_safetensors(&Default::default()).expect("bytes")
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_refused_by_name() {
+    const NAME: &str = "model.transformer_0.mlpblock.0.weight";
+    for (number, words) in [
+        (f64::NAN, "has 1 of 128 values that are not finite numbers"),
+        (
+            f64::NEG_INFINITY,
+            "has 1 of 128 values that are not finite numbers",
+        ),
+        (1e300, "has 1 of 128 values that are too large for float32"),
+    ] {
+        let bytes = changed(NAME, |data| {
+            let mut numbers: Vec<f64> = data.iter::<f64>().collect();
+            numbers[5] = number;
+            *data = TensorData::new(numbers, data.shape().to_vec());
+        });
+        let error = weights::load_safetensors(build(small()), &bytes).expect_err("no number");
+        let message = error.to_string();
+        assert!(
+            message.contains(NAME) && message.contains(words),
+            "{message}"
+        );
+    }
+    // Doubles that are numbers are weights.
+    let bytes = changed(NAME, |data| {
+        *data = TensorData::new(
+            data.iter::<f64>().collect::<Vec<_>>(),
+            data.shape().to_vec(),
+        );
+    });
+    weights::load_safetensors(build(small()), &bytes).expect("numbers");
+}
+
+#[test]
+fn whole_numbers_are_no_weights() {
+    const NAME: &str = "model.norm.bias";
+    let bytes = changed(NAME, |data| {
+        *data = TensorData::new(vec![1_i64; 8], [8]);
+    });
+    let error = weights::load_safetensors(build(small()), &bytes).expect_err("integers");
+    let message = error.to_string();
+    assert!(
+        message.contains("tensor model.norm.bias holds I64, not floats"),
+        "{message}"
+    );
 }

@@ -57,6 +57,20 @@ pub enum WeightsError {
         /// What it is.
         problem: String,
     },
+    /// It was saved in a form that loses where its tensors lie.
+    #[error(
+        "it was saved with pickle protocol 0, which loses the weights: save it again with PyTorch's own \
+         protocol, 2"
+    )]
+    ProtocolZero,
+    /// A tensor is there with and without what a wrapper put before its name.
+    #[error(
+        "it holds tensor {name} twice, under the prefix of a wrapper, too: save one model alone"
+    )]
+    Twice {
+        /// The release's name.
+        name: String,
+    },
     /// A tensor that should be a weight holds whole numbers or truth values.
     #[error("tensor {name} holds {dtype:?}, not floats: these are no weights of this model")]
     NoFloats {

@@ -87,7 +87,10 @@ impl StateDict {
             };
             let bytes = Bytes::from_bytes_vec(view.data().to_vec());
             let data = TensorData::from_bytes(bytes, view.shape().to_vec(), dtype);
-            tensors.insert(without_wrappers(&name), data);
+            let name = without_wrappers(&name);
+            if tensors.insert(name.clone(), data).is_some() {
+                return Err(WeightsError::Twice { name });
+            }
         }
         Ok(Self { tensors })
     }
@@ -112,6 +115,7 @@ impl StateDict {
                 DType::F64 => Dtype::F64,
                 DType::F16 => Dtype::F16,
                 DType::BF16 => Dtype::BF16,
+                DType::I64 => Dtype::I64,
                 other => return Err(failed(name, format!("type {other:?}"))),
             };
             let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes())

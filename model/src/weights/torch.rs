@@ -43,7 +43,10 @@ impl StateDict {
             }
             let data = bridge::into_data(bridge::from_pytorch(tensor))
                 .map_err(|error| malformed(format!("{name}: {error}")))?;
-            state.tensors.insert(without_wrappers(&name), data);
+            let name = without_wrappers(&name);
+            if state.tensors.insert(name.clone(), data).is_some() {
+                return Err(WeightsError::Twice { name });
+            }
         }
         match state.tensors.is_empty() {
             true => Err(WeightsError::None),
@@ -67,6 +70,12 @@ fn problem(error: PytorchError) -> WeightsError {
         // Keys are text or whole numbers there.
         PytorchError::Pickle(PickleError::InvalidData(problem)) if problem.contains("key must") => {
             WeightsError::Mixed { problem }
+        }
+        // Where tensors lie is text in it, which PyTorch itself can't read back.
+        PytorchError::Pickle(PickleError::InvalidData(problem))
+            if problem.contains("persistent id") =>
+        {
+            WeightsError::ProtocolZero
         }
         error => malformed(error.to_string()),
     }
