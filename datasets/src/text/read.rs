@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::{TRUNCATION, encode, places};
 use crate::archive::{each_file, inside, is_archive};
-use crate::cache::Key;
+use crate::cache::{Key, Seen};
 use crate::lines::unmarked;
 use crate::problem::FileProblem;
 use crate::side::is_side;
@@ -130,6 +130,7 @@ pub fn cache_key(path: &Path, split: Split, missing: Missing) -> Result<Key, Dat
         options: format!("bytes {TRUNCATION}, missing reviews {missing}"),
         first_id: 1,
         sources: Source::locate(path)?.files(split),
+        seen: Seen::default(),
     })
 }
 
