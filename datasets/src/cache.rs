@@ -7,9 +7,10 @@
 mod format;
 mod write;
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::UNIX_EPOCH;
 
 use burn_dataset::Dataset;
@@ -37,7 +38,22 @@ pub struct Key {
     /// The files that are read; a folder stands for all files below it, whose names, sizes and times
     /// are looked at (side files of macOS and Windows excepted).
     pub sources: Vec<PathBuf>,
+    /// What they looked like when they were first looked at.
+    pub seen: Seen,
 }
+
+/// What the sources of a [`Key`] looked like: unknown at first. A key's clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Seen(Arc<OnceLock<String>>);
+
+impl PartialEq for Seen {
+    /// Keys are the same whether or not their sources have been looked at.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Seen {}
 
 impl Key {
     /// What is the same when the sources have changed: the file's name is made of it.
@@ -48,6 +64,7 @@ impl Key {
             options,
             first_id,
             sources,
+            seen: _,
         } = self;
         let mut text = format!("{task}\n{split}\n{options}\n{first_id}\n");
         for source in sources {
@@ -57,14 +74,38 @@ impl Key {
         text
     }
 
+    /// The same key for another split that is read from the same files: they are looked at once for
+    /// all such keys, which takes a while where they are many.
+    pub fn for_split(&self, split: Split) -> Self {
+        Self {
+            split,
+            ..self.clone()
+        }
+    }
+
     /// The identity and the state of the sources.
     fn state(&self) -> Result<String, DatasetError> {
-        let mut text = self.identity();
+        let seen = match self.seen.0.get() {
+            Some(seen) => seen,
+            None => {
+                let seen = self.look()?;
+                self.seen.0.get_or_init(|| seen)
+            }
+        };
+        Ok(self.identity() + seen)
+    }
+
+    /// The state of the sources.
+    fn look(&self) -> Result<String, DatasetError> {
+        let mut text = String::new();
         for source in &self.sources {
-            text += &match source.is_dir() {
-                true => format!("{}\n", of_folder(source)?),
-                false => of_file(source)?,
-            };
+            let file = fs::metadata(source).map_err(DatasetError::io("read", source))?;
+            if file.is_dir() {
+                text += &format!("{}\n", digest(source)?);
+            } else {
+                let (size, time) = stamp(&file);
+                text += &format!("{size} {time}\n");
+            }
         }
         Ok(text)
     }
@@ -76,31 +117,29 @@ impl Key {
     }
 }
 
-/// The size and time of a file; nothing of a link that leads nowhere.
-fn of_file(path: &Path) -> Result<String, DatasetError> {
-    let file = match fs::metadata(path) {
-        Err(_) if path.is_symlink() => return Ok("\n".to_owned()),
-        file => file.map_err(DatasetError::io("read", path))?,
-    };
+/// The size of a file, and its time in nanoseconds.
+fn stamp(file: &Metadata) -> (u64, u128) {
     let changed = file.modified().ok();
     let since = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let nanoseconds = since.map_or(0, |since| since.as_nanos());
-    Ok(format!("{} {nanoseconds}\n", file.len()))
+    (file.len(), since.map_or(0, |since| since.as_nanos()))
 }
 
 /// A digest of the names, sizes and times of all files below a folder.
-fn of_folder(folder: &Path) -> Result<String, DatasetError> {
-    let of = |path: &Path| {
-        let name = path.strip_prefix(folder).unwrap_or(path);
-        if is_side(&name.to_string_lossy()) {
-            return Ok(Vec::new());
-        }
-        let mut line = name.as_os_str().as_encoded_bytes().to_vec();
-        line.push(0);
-        line.extend(of_file(path)?.bytes());
-        Ok(line)
+fn digest(folder: &Path) -> Result<String, DatasetError> {
+    let of = |path: &Path, file: Option<Metadata>| {
+        let name = path.strip_prefix(folder).unwrap_or(path).as_os_str();
+        let (size, time) = file.as_ref().map_or((0, 0), stamp);
+        let parts = [
+            name.as_encoded_bytes(),
+            &[0],
+            &size.to_le_bytes(),
+            &time.to_le_bytes(),
+        ];
+        (!is_side(&name.to_string_lossy())).then(|| parts.concat())
     };
-    Ok(hex(&Sha256::digest(files_below(folder, &of)?.concat())))
+    let files = files_below(folder, &of)?.into_iter().flatten();
+    let digest = files.fold(Sha256::new(), |digest, file| digest.chain_update(file));
+    Ok(hex(&digest.finalize()))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cache::PackError;
 use crate::listops::TokenError;
-use crate::printable::shown;
+use crate::printable::{on_one_line, shown};
 use crate::problem::FileProblem;
 
 /// Why data could not be read or generated.
@@ -83,7 +83,7 @@ pub enum DatasetError {
 
     /// A data file holds a header and nothing else, or nothing at all.
     #[error(
-        "{}: the file holds no samples. Delete the folder's data files and generate them again, \
+        "{}: it holds no samples. Delete the folder's data files and generate them again, \
          or copy them again from the archive",
         shown(.path)
     )]
@@ -140,9 +140,9 @@ pub enum DatasetError {
 
     /// Data that was generated in part stands in the way of other data.
     #[error(
-        "{} holds data of other settings: {found} (asked for: {wanted}). Ask for the same settings \
-         to go on with it, or delete it, or choose another folder with --data",
-        shown(.path)
+        "{} holds data of other settings: {} (asked for: {wanted}). Ask for the same settings to go \
+         on with it, or delete it, or choose another folder with --data",
+        shown(.path), on_one_line(.found)
     )]
     OtherSettings {
         /// The file that says so.

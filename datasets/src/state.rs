@@ -48,9 +48,10 @@ pub(crate) fn is_bare(folder: &Path, passed_over: &[&str]) -> Result<bool, Datas
             || name.ends_with(".samples")
             || passed_over.contains(&name.as_ref());
         let kind = entry.file_type().map_err(DatasetError::io("read", &path))?;
-        if !is_nothing && !(kind.is_dir() && is_bare(&path, &[])?) {
-            return Ok(false);
+        if is_nothing || kind.is_dir() && is_bare(&path, &[])? {
+            continue;
         }
+        return Ok(false);
     }
     Ok(true)
 }

@@ -193,7 +193,7 @@ fn a_file_among_many_that_has_changed_is_noticed() {
     assert!(!run().2);
     fs::write(dir.path().join("aclImdb/train/neg/7_1.txt"), b"new").unwrap();
     assert_eq!(run().0.len(), 7);
-    assert_eq!(run().2, false);
+    assert!(!run().2);
     // What was asked for belongs to the key.
     let key = |missing| text::cache_key(dir.path(), train, missing).unwrap();
     assert_ne!(

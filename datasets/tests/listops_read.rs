@@ -195,7 +195,7 @@ fn files_without_samples_are_refused() {
     ] {
         assert_eq!(
             open_bytes(bytes.as_bytes()).unwrap_err(),
-            ": the file holds no samples. Delete the folder's data files and generate them \
+            ": it holds no samples. Delete the folder's data files and generate them \
              again, or copy them again from the archive"
         );
     }

@@ -127,7 +127,7 @@ fn malformed_lines_are_named() {
         );
     }
     let error = open(dir.path(), b"").unwrap_err();
-    assert!(error.contains("the file holds no samples"), "{error}");
+    assert!(error.contains("it holds no samples"), "{error}");
     let error = Retrieval::open(dir.path(), Split::Test)
         .unwrap_err()
         .to_string();

@@ -66,6 +66,33 @@ fn long_reviews_are_cut_off() {
     assert_eq!(encode(&[0, 255]), [1, 256]);
 }
 
+/// As `tar --append` does it with a file that has changed.
+#[test]
+fn a_review_that_was_added_again_counts_once() {
+    let mut files = reviews();
+    let name = "aclImdb/train/neg/0_8.txt".to_owned();
+    files.push((name, b"anew".to_vec()));
+    let dir = TempDir::new().unwrap();
+    write_archive(&dir.path().join("a.tar.gz"), &files);
+    let samples = open(&dir.path().join("a.tar.gz"), Split::Train).unwrap();
+    assert_eq!(samples.len(), 6);
+    assert_eq!(samples[0].documents, Documents::One(encode(b"anew")));
+}
+
+/// The mark that some editors write before a text.
+#[test]
+fn a_byte_order_mark_is_no_text() {
+    let dir = TempDir::new().unwrap();
+    let mut files = reviews();
+    common::write_folder(dir.path(), &files);
+    let expected = open(dir.path(), Split::Train).unwrap();
+    for file in &mut files {
+        file.1.splice(..0, *b"\xef\xbb\xbf");
+    }
+    common::write_folder(dir.path(), &files);
+    assert_eq!(open(dir.path(), Split::Train).unwrap(), expected);
+}
+
 #[test]
 fn damage_is_named() {
     let both = |files: &common::Files| -> [String; 2] {

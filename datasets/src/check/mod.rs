@@ -218,7 +218,7 @@ fn side_files_in(task: Task, place: &Path) -> usize {
         Task::Text => &["train", "test"],
         Task::Pathfinder(_) => &[folder::IMAGES, folder::METADATA],
     };
-    let is_one = |path: &Path| Ok(is_side(&path.to_string_lossy()));
+    let is_one = |path: &Path, _| is_side(&path.to_string_lossy());
     let below = below
         .iter()
         .map(|name| files_below(&place.join(name), &is_one));

@@ -11,7 +11,7 @@ use burn_dataset::Dataset;
 use super::records::Records;
 use super::{Protocol, TOKENS, parse_binary, places};
 use crate::archive::{each_file, inside, is_archive};
-use crate::cache::Key;
+use crate::cache::{Key, Seen};
 use crate::problem::FileProblem;
 use crate::splits::{tfds_order, torch_permutation};
 use crate::{DatasetError, Documents, Sample, Samples, Split};
@@ -201,6 +201,7 @@ pub fn cache_key(path: &Path, split: Split, protocol: Protocol) -> Result<Key, D
         options: format!("grey, {protocol}"),
         first_id: 0,
         sources: Source::locate(path)?.files(split),
+        seen: Seen::default(),
     })
 }
 

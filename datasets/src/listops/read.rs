@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::expression::{Symbol, Symbols, shorten};
 use super::{HEADER, Tokenizer, file_name, incomplete, places, source};
-use crate::cache::Key;
+use crate::cache::{Key, Seen};
 use crate::check::Task;
 use crate::files::{Files, Source};
 use crate::lines::{line_end, unmarked, without_end};
@@ -62,6 +62,7 @@ pub fn cache_key(dir: &Path, split: Split, tokenizer: Tokenizer) -> Result<Key, 
         options: format!("{tokenizer} {}", tokenizer.truncation()),
         first_id: 1,
         sources: vec![locate(dir, split)?.file(file_name(split))],
+        seen: Seen::default(),
     })
 }
 

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::folder::{self, IMAGES, METADATA, ORIGIN, UNFINISHED, metadata_files};
 use super::metadata::{Entry, parse_metadata};
 use super::{Difficulty, Size};
-use crate::cache::Key;
+use crate::cache::{Key, Seen};
 use crate::check::Task;
 use crate::files::{Files, Source};
 use crate::problem::FileProblem;
@@ -82,6 +82,7 @@ pub fn cache_key(
         options: format!("{difficulty}, torch permutation {SPLIT_SEED}, missing images {missing}"),
         first_id: 0,
         sources,
+        seen: Seen::default(),
     })
 }
 

@@ -8,7 +8,7 @@ use burn_dataset::Dataset;
 
 use super::index::{Index, parse_line};
 use super::{TRUNCATION, file_name, incomplete, places, source};
-use crate::cache::Key;
+use crate::cache::{Key, Seen};
 use crate::check::Task;
 use crate::files::{Files, Source};
 use crate::pathfinder::Difficulty;
@@ -57,6 +57,7 @@ pub fn cache_key(dir: &Path, split: Split) -> Result<Key, DatasetError> {
         options: format!("bytes {TRUNCATION}"),
         first_id: 1,
         sources: vec![locate(dir, split)?.file(file_name(split))],
+        seen: Seen::default(),
     })
 }
 

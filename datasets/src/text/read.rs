@@ -1,5 +1,6 @@
 //! Reading the reviews, as a folder or an archive.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::ops::ControlFlow;
@@ -10,7 +11,7 @@ use rayon::prelude::*;
 
 use super::{TRUNCATION, encode, places};
 use crate::archive::{each_file, inside, is_archive};
-use crate::cache::Key;
+use crate::cache::{Key, Seen};
 use crate::lines::unmarked;
 use crate::problem::FileProblem;
 use crate::side::is_side;
@@ -130,6 +131,7 @@ pub fn cache_key(path: &Path, split: Split, missing: Missing) -> Result<Key, Dat
         options: format!("bytes {TRUNCATION}, missing reviews {missing}"),
         first_id: 1,
         sources: Source::locate(path)?.files(split),
+        seen: Seen::default(),
     })
 }
 
@@ -286,18 +288,21 @@ fn from_archive(archive: &Path, split: &str) -> Result<(Vec<Review>, usize), Dat
         let is_wanted = folder == split && name.ends_with(".txt");
         is_wanted.then(|| (class as u8, number(name.as_ref()), name.into()))
     };
-    let mut reviews = Vec::new();
+    // By their paths: of a file that was added to an archive again the last one counts.
+    let mut reviews = HashMap::new();
     let side_files = each_file(
         archive,
         |path| place(path).is_some(),
         |name, bytes| {
             let path = inside(archive, name);
             let text = text_of(&bytes).map_err(DatasetError::bad_file(&path))?;
-            reviews.extend(place(name).map(|place| Review { place, path, text }));
+            if let Some(place) = place(name) {
+                reviews.insert(name.to_owned(), Review { place, path, text });
+            }
             Ok(ControlFlow::Continue(()))
         },
     )?;
-    Ok((reviews, side_files))
+    Ok((reviews.into_values().collect(), side_files))
 }
 
 impl Dataset<Sample> for Text {
