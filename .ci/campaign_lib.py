@@ -194,6 +194,14 @@ def litter(root):
     return sorted(str(path.relative_to(root)) for path in Path(root).rglob("*") if is_litter(path.name))
 
 
+def is_beside(name):
+    """Whether it is what a process that was killed may leave for good beside its results.
+
+    docs/reliability.md says so. In a run's folder, and with data, the next start clears up.
+    """
+    return name.split("/")[0].startswith(".unfinished-")
+
+
 def problems(root, running=False):
     """What is half-written under a final name below `root`.
 
@@ -332,14 +340,16 @@ def table(head, rows):
         print("  ".join(cells).rstrip())
 
 
-def sentence_problem(status, err, wanted=1):
-    """What is wrong with a refusal: it has to be one sentence on one line, and the status 1."""
+def sentence_problem(status, err, wanted=1, chatty=False):
+    """What is wrong with a refusal: one sentence on one line (the last, of chatty ones), and the status 1."""
     lines = [line for line in err.splitlines() if line.strip()]
     found = []
     if status != wanted:
         found.append(f"the status is {status}, not {wanted}")
     if "panicked" in err:
         found.append("it panicked")
+    if chatty and sum(line.startswith("error: ") for line in lines) == 1:
+        lines = lines[-1:]
     if len(lines) != 1:
         found.append(f"{len(lines)} lines on the standard error")
     elif not lines[0].startswith("error: "):
