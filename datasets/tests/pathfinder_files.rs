@@ -339,13 +339,11 @@ fn metadata_is_read_as_it_was_saved_or_refused() {
     assert!(error.starts_with("0.npy:3: 22 fields"), "{error}");
 }
 
+/// How a text becomes a cell of an array.
+type ToCell<'a> = &'a dyn Fn(&str) -> Vec<u8>;
+
 /// A NumPy file of text, stored in any way.
-fn numpy(
-    kind: &str,
-    rows: &[Vec<&str>],
-    by_columns: bool,
-    cell: &dyn Fn(&str) -> Vec<u8>,
-) -> Vec<u8> {
+fn numpy(kind: &str, rows: &[Vec<&str>], by_columns: bool, cell: ToCell) -> Vec<u8> {
     let order = if by_columns { "True" } else { "False" };
     let shape = format!("({}, {})", rows.len(), rows[0].len());
     let header = format!("{{'descr': '{kind}14', 'fortran_order': {order}, 'shape': {shape}, }}\n");
@@ -378,8 +376,7 @@ fn numpy_files_are_read_in_every_order() {
     let little = |text: &str| padded(text, &|c| c.to_le_bytes().to_vec());
     let big = |text: &str| padded(text, &|c| c.to_be_bytes().to_vec());
     let bytes = |text: &str| padded(text, &|c| vec![c as u8]);
-    let cells: [(&str, &dyn Fn(&str) -> Vec<u8>); 3] =
-        [("<U", &little), (">U", &big), ("|S", &bytes)];
+    let cells: [(&str, ToCell); 3] = [("<U", &little), (">U", &big), ("|S", &bytes)];
     for (kind, cell) in cells {
         for by_columns in [false, true] {
             let npy = numpy(kind, &rows, by_columns, cell);
