@@ -16,4 +16,5 @@ pub mod run;
 pub mod shipped;
 pub mod task;
 pub mod typed;
+pub mod vocabulary;
 pub mod weights_file;

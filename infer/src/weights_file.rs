@@ -19,6 +19,8 @@ use crate::run::{RunConfig, RunError, write_atomically};
 pub const CONFIG_KEY: &str = "run_config";
 /// The metadata key that holds the optimizer steps the weights have seen.
 pub const STEP_KEY: &str = "step";
+/// The metadata key that holds the order in which imported ListOps weights numbered the words.
+pub const VOCABULARY_KEY: &str = "imported_vocabulary";
 /// The metadata key that holds the accuracy on dev, from 0 to 1.
 pub const DEV_ACCURACY_KEY: &str = "dev_accuracy";
 

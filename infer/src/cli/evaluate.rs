@@ -1,16 +1,17 @@
 //! `ls-infer evaluate`
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
 use transformer_ls_datasets::Split;
-use transformer_ls_infer::evaluate::{Evaluation, Progress, evaluate};
+use transformer_ls_infer::evaluate::{Evaluation, evaluate};
 use transformer_ls_infer::task::{self, Watch};
 use transformer_ls_infer::typed;
 
+use super::live::LiveLine;
 use super::options::{DeviceOption, predictor};
 
 /// Find out how many samples of a split a model gets right
@@ -105,57 +106,5 @@ impl Evaluate {
         }
         out.flush()?;
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// A line that is written over, on a terminal alone.
-struct LiveLine {
-    on: bool,
-}
-
-impl LiveLine {
-    fn new() -> Self {
-        Self {
-            on: io::stderr().is_terminal(),
-        }
-    }
-
-    /// From an archive, a task's files are taken first.
-    fn reading(&self, done: u64, total: u64) {
-        if self.on {
-            let (done, total) = (done >> 20, total >> 20);
-            let _ = write!(
-                io::stderr(),
-                "\rreading the archive: {done} of {total} MiB \x1b[K"
-            );
-        }
-    }
-
-    /// Before the first evaluation on a split its samples are packed.
-    fn packing(&self, done: usize, total: usize) {
-        if self.on {
-            let _ = write!(io::stderr(), "\rpacking: {done} of {total} samples \x1b[K");
-        }
-    }
-
-    fn show(&self, progress: &Progress) {
-        if self.on {
-            let _ = write!(
-                io::stderr(),
-                "\r{} of {} samples, {:.0} samples/s, {:.0} tokens/s \x1b[K",
-                progress.done,
-                progress.total,
-                progress.samples_per_second(),
-                progress.tokens_per_second()
-            );
-        }
-    }
-}
-
-impl Drop for LiveLine {
-    fn drop(&mut self) {
-        if self.on {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
     }
 }

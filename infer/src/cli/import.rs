@@ -1,25 +1,33 @@
 //! `ls-infer import`
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use burn::tensor::Device;
 use transformer_ls_burn::presets;
-use transformer_ls_datasets::Missing;
+use transformer_ls_burn::weights::StateDict;
 use transformer_ls_datasets::listops::Tokenizer;
+use transformer_ls_datasets::{Missing, Split};
 use transformer_ls_infer::run::{DataConfig, Packing, RunConfig, RunFolder, TrainingConfig};
-use transformer_ls_infer::{typed, weights_file};
+use transformer_ls_infer::vocabulary::{self, Vocabulary};
+use transformer_ls_infer::{task, typed, weights_file};
 
+use super::live::LiveLine;
+use super::note;
 use super::options::DeviceOption;
 
 /// Make a run folder of a checkpoint of NVIDIA's release or of a safetensors file
 ///
 /// A file that `ls-infer export` wrote knows its own configuration. For any other, name the preset
-/// that it was trained with, and set what differs from it.
+/// that it was trained with, and set what differs from it. The release numbers the words of ListOps in
+/// an order that differs from machine to machine: give it with --vocabulary, or have it found.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   ls-infer import model.safetensors runs/imported
-  ls-infer import lra_listops.model runs/nvidia --preset listops --set vocab_size=512")]
+  ls-infer import lra_listops.model runs/nvidia --preset listops --set vocab_size=512 \
+      --vocabulary find --data data/listops")]
 pub struct Import {
     /// The checkpoint (`.model`, `.pt`) or safetensors file
     #[arg(value_name = "FILE", value_parser = typed::path())]
@@ -37,6 +45,19 @@ pub struct Import {
     /// [default: what the file or --config says; with --preset, legacy]
     #[arg(long, value_name = "NAME")]
     tokenizer: Option<String>,
+    /// The words of ListOps in the order in which the weights number them, from id 1: a list such as
+    /// SM,3,MIN,…, a file of them, or `find`
+    ///
+    /// `find` looks for the order in which the model finds most of the answers of a labelled split, that
+    /// of --data: minutes, for a model of the published size.
+    #[arg(long, value_name = "LIST | FILE | find", value_parser = typed::text())]
+    vocabulary: Option<String>,
+    /// The data to find the vocabulary from [default: data/listops]
+    #[arg(long, value_name = "DIR", value_parser = typed::path())]
+    data: Option<PathBuf>,
+    /// The part of the data to find the vocabulary from
+    #[arg(long, value_name = "SPLIT", default_value_t = Split::Dev)]
+    split: Split,
     /// Set any field of the configuration, for instance `--set vocab_size=512`
     ///
     /// May be given several times. `ls-train listops --help` lists the fields.
@@ -63,7 +84,22 @@ impl Import {
         config.set_all(&self.set)?;
         config.validate_for_inference()?;
         let device = self.device.resolve()?;
-        let state = weights_file::read_state(&self.checkpoint, &bytes)?;
+        let mut state = weights_file::read_state(&self.checkpoint, &bytes)?;
+        match self.vocabulary(&config, &state, &device.device)? {
+            Some(vocabulary) => {
+                state = vocabulary.apply(state)?;
+                let key = weights_file::VOCABULARY_KEY.to_string();
+                metadata.insert(key, vocabulary.to_string());
+            }
+            None if config.task == "listops" && metadata.is_empty() => note(format_args!(
+                "warning: {} does not say how it numbers the words, which the release does in an order \
+                 of its own on every machine; taken is this project's. Give the order with --vocabulary, \
+                 or have it found (--vocabulary find --data DIR): in a wrong one the model answers worse \
+                 than chance",
+                self.checkpoint.display()
+            )),
+            None => {}
+        }
         let model =
             weights_file::load_state(&self.checkpoint, state, &config.model, &device.device)?;
         metadata.insert(weights_file::CONFIG_KEY.to_string(), config.to_json());
@@ -72,6 +108,68 @@ impl Import {
         let mut out = io::stdout().lock();
         writeln!(out, "{}", self.out.display())?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The order in which the weights number the words, if it was given or is to be found.
+    fn vocabulary(
+        &self,
+        config: &RunConfig,
+        state: &StateDict,
+        device: &Device,
+    ) -> anyhow::Result<Option<Vocabulary>> {
+        let Some(given) = &self.vocabulary else {
+            return Ok(None);
+        };
+        let tokenizer = match config.data.tokenizer {
+            Some(tokenizer) if config.task == "listops" => tokenizer,
+            _ => anyhow::bail!(
+                "--vocabulary is for ListOps, and the model is for {}: leave it out",
+                config.task
+            ),
+        };
+        if given == "find" {
+            return self.found(config, state.clone(), device).map(Some);
+        }
+        let text = match Path::new(given) {
+            file if file.is_file() => std::fs::read_to_string(file)
+                .map_err(|error| anyhow::anyhow!("could not read {given}: {error}"))?,
+            _ if given.contains(['/', '.']) => anyhow::bail!(
+                "there is no file {given}: name one with the words, or list them, or write `find`"
+            ),
+            _ => given.clone(),
+        };
+        Ok(Some(Vocabulary::parse(tokenizer, &text)?))
+    }
+
+    fn found(
+        &self,
+        config: &RunConfig,
+        state: StateDict,
+        device: &Device,
+    ) -> anyhow::Result<Vocabulary> {
+        let model = weights_file::load_state(&self.checkpoint, state, &config.model, device)?;
+        let dir = self.data.as_deref().unwrap_or(&config.data.dir);
+        let samples = task::open_split(config, dir, self.split)?;
+        let live = LiveLine::new();
+        let found = vocabulary::find(config, &model, samples.as_ref(), device, &mut |search| {
+            live.searching(search);
+            ControlFlow::Continue(())
+        });
+        drop(live);
+        let found = found?;
+        let [first, second] = &found.margin.words;
+        note(format_args!(
+            "the words are numbered {}: {:.2} % of {} other samples are right, {:.2} % in this project's \
+             order, {:.2} % by naming the most frequent class; with {first} and {second} exchanged, the \
+             closest other order, the loss is {:.4} higher",
+            found.vocabulary,
+            100.0 * found.after.accuracy,
+            found.after.samples,
+            100.0 * found.before.accuracy,
+            100.0 * found.majority,
+            found.margin.loss,
+        ));
+        Ok(found.vocabulary)
     }
 
     fn configuration(&self, own: Option<&String>) -> anyhow::Result<RunConfig> {

@@ -4,6 +4,7 @@ mod classify;
 mod evaluate;
 mod export;
 mod import;
+mod live;
 mod options;
 
 use std::io::{self, Write};

@@ -1,5 +1,6 @@
 //! The splits of a task's data, which are packed into a file each first, once.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,6 +62,8 @@ pub struct Data<'a> {
     dir: &'a Path,
     task: Task,
     release: Option<Arc<Release>>,
+    /// Names the packed images of all splits: there are many files to look at.
+    images: OnceCell<Key>,
 }
 
 impl<'a> Data<'a> {
@@ -85,6 +88,7 @@ impl<'a> Data<'a> {
             dir,
             task: task(config)?,
             release: None,
+            images: OnceCell::new(),
         };
         let difficulty = config.data.difficulty.unwrap_or_default();
         let Some(archive) = archive_of(data.task, difficulty, dir) else {
@@ -152,8 +156,12 @@ impl<'a> Data<'a> {
             Task::Retrieval => retrieval::cache_key(dir, split)?,
             Task::Image => image::cache_key(dir, split, data.splits.unwrap_or_default())?,
             Task::Pathfinder(size) => {
+                if let Some(images) = self.images.get() {
+                    return Ok(images.for_split(split));
+                }
                 let difficulty = data.difficulty.unwrap_or_default();
-                pathfinder::cache_key(dir, size, difficulty, split, data.missing)?
+                let key = pathfinder::cache_key(dir, size, difficulty, split, data.missing)?;
+                self.images.get_or_init(|| key).clone()
             }
         })
     }

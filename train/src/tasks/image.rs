@@ -30,8 +30,8 @@ pub fn protocol() -> Protocol {
         },
         tokenizer: None,
         difficulty: None,
-        about_data: "`ls-train fetch image` downloads it (170 MB). CIFAR-10's binary and Python \
-                     batches and their archives serve as they are."
+        about_data: "`ls-train fetch image` downloads it (170 MB). CIFAR-10's binary \
+                     batches and their archive serve as they are."
             .to_owned(),
         generate: None,
     }
