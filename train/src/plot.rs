@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use transformer_ls_datasets::Split;
 use transformer_ls_infer::run::MetricLine;
@@ -160,13 +162,12 @@ fn panel(
         .margin(14)
         .x_label_area_size(42)
         .y_label_area_size(58)
-        .build_cartesian_2d(0.0..steps * 1.02, (low - margin).max(0.0)..high + margin)?;
+        .build_cartesian_2d(Steps(steps), (low - margin).max(0.0)..high + margin)?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(GRID)
         .axis_style(INK)
-        .x_labels(6)
         .y_labels(7)
         .x_desc("step")
         .y_desc(axis)
@@ -188,6 +189,36 @@ fn panel(
         chart.draw_series(tested.map(|point| Circle::new(point, 5, colour.filled())))?;
     }
     Ok(())
+}
+
+/// An axis of steps: plotters' own of numbers has ticks between them.
+struct Steps(f64);
+
+impl Ranged for Steps {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, step: &f64, limit: (i32, i32)) -> i32 {
+        RangedCoordf64::from(self.range()).map(step, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        ticks(self.0)
+    }
+
+    fn range(&self) -> std::ops::Range<f64> {
+        0.0..self.0 * 1.02
+    }
+}
+
+/// Seven at most of the steps from 0 on, by 1, 2 or 5 of a power of ten.
+fn ticks(steps: f64) -> Vec<f64> {
+    let powers = (0..).map(|power| 10f64.powi(power));
+    let mut strides = powers.flat_map(|power| [power, 2.0 * power, 5.0 * power]);
+    let stride = strides.find(|stride| *stride >= steps / 6.0);
+    let tick = |number| f64::from(number) * stride.unwrap_or(steps);
+    let ticks = (0..).map(tick);
+    ticks.take_while(|tick| *tick <= steps).collect()
 }
 
 #[cfg(test)]
@@ -249,6 +280,46 @@ mod tests {
             assert!(picture.contains(text), "{text}");
         }
         assert!(picture.contains("#0072B2") && picture.contains("#D55E00"));
+    }
+
+    /// The texts below the panels' axes: plotters writes each with its place, and the title between.
+    fn tick_labels(picture: &str) -> Vec<Vec<usize>> {
+        let mut below = std::collections::BTreeMap::new();
+        let lines: Vec<&str> = picture.lines().collect();
+        for pair in lines.windows(2).filter(|pair| pair[0].starts_with("<text")) {
+            if let (true, Ok(step)) = (pair[0].contains("middle"), pair[1].trim().parse()) {
+                let x = pair[0].split("x=\"").nth(1).unwrap();
+                let x: u32 = x.split('"').next().unwrap().parse().unwrap();
+                below
+                    .entry(x < WIDTH / 2)
+                    .or_insert_with(Vec::new)
+                    .push(step);
+            }
+        }
+        below.into_values().collect()
+    }
+
+    #[test]
+    fn an_axis_has_each_of_its_steps_once() {
+        for (steps, wanted) in [
+            (1, vec![0, 1]),
+            (2, vec![0, 1, 2]),
+            (3, vec![0, 1, 2, 3]),
+            (5, vec![0, 1, 2, 3, 4, 5]),
+            (50, vec![0, 10, 20, 30, 40, 50]),
+            (5000, vec![0, 1000, 2000, 3000, 4000, 5000]),
+        ] {
+            let run = Curve {
+                lines: vec![line(steps, Split::Dev, 2.31, 0.123)],
+                ..curve("run")
+            };
+            let picture = svg(&[run]).unwrap();
+            let labels = tick_labels(&picture);
+            assert_eq!(labels, [wanted.clone(), wanted], "{picture}");
+        }
+        for steps in 1..2000 {
+            assert!((2..=7).contains(&ticks(f64::from(steps)).len()), "{steps}");
+        }
     }
 
     #[test]

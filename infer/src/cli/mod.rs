@@ -75,6 +75,13 @@ pub fn run() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        // The only such errors without a path are of what is printed.
+        Err(error) if error.is::<io::Error>() => {
+            report(format_args!(
+                "cannot write to the standard output: {error}. If it goes to a file, free some space"
+            ));
+            ExitCode::FAILURE
+        }
         Err(error) => {
             report(format_args!("{error}"));
             ExitCode::FAILURE

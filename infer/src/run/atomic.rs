@@ -126,8 +126,9 @@ pub(super) fn remove(path: &Path) {
     } else {
         fs::remove_file(path)
     };
+    // On a disk that can't be written to there may be nothing to remove.
     if let Err(error) = removed
-        && error.kind() != std::io::ErrorKind::NotFound
+        && path.symlink_metadata().is_ok()
     {
         tracing::warn!("could not remove {}: {error}", path.display());
     }

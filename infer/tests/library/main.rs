@@ -9,4 +9,5 @@ mod evaluate;
 mod pixels;
 mod run_folder;
 mod shipped;
+mod vocabulary;
 mod weights_file;

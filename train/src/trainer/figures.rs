@@ -291,8 +291,9 @@ impl Metric for Figure {
 }
 
 impl Numeric for Figure {
+    /// What the dashboard draws: the mean since the last evaluation, for a batch's own value is noise.
     fn value(&self) -> Option<NumericEntry> {
-        Some(self.state.current_value())
+        Some(self.state.running_value())
     }
 
     fn running_value(&self) -> Option<NumericEntry> {
