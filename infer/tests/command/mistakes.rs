@@ -195,3 +195,48 @@ fn answers_that_are_no_numbers_are_no_result() {
     let classify = [&["classify", "run", "[MAX 1 2]"][..], &flex].concat();
     refused(ls_infer(dir.path(), &classify), &["not a number (NaN)"]);
 }
+
+#[test]
+fn an_import_takes_the_words_in_their_order_and_leaves_nothing_half_made() {
+    let dir = tempfile::tempdir().unwrap();
+    untrained_run(&dir.path().join("run"));
+    let run = |args: &[&str]| ls_infer(dir.path(), args);
+    let (code, _, errors) = run(&["export", "run", "a.safetensors"]);
+    assert_eq!(code, 0, "{errors}");
+    let own = "[MIN,[MAX,[MED,[SM,0,1,2,3,4,5,6,7,8,9,]";
+    let swapped = own.replace("0,1", "1,0");
+    let tensors = |run: &str| {
+        let bytes = fs::read(dir.path().join(run).join("model.safetensors")).unwrap();
+        let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[header..].to_vec()
+    };
+    fs::write(dir.path().join("words.txt"), swapped.replace(',', "\n")).unwrap();
+    for (out, words) in [("own", own), ("other", &swapped), ("file", "words.txt")] {
+        let (code, _, errors) = run(&["import", "a.safetensors", out, "--vocabulary", words]);
+        assert_eq!(code, 0, "{errors}");
+    }
+    assert_eq!(tensors("own"), tensors("run"));
+    assert_eq!(tensors("other"), tensors("file"));
+    assert_ne!(tensors("other"), tensors("run"));
+
+    let exists = run(&["import", "a.safetensors", "own"]);
+    assert!(!exists.2.contains("--resume"), "{}", exists.2);
+    refused(exists, &["own exists already: name another folder"]);
+    refused(
+        run(&["import", "a.safetensors", "new", "--vocabulary", "0,1"]),
+        &["the vocabulary lacks"],
+    );
+    refused(
+        run(&["import", "a.safetensors", "new", "--vocabulary", "none.txt"]),
+        &["there is no file none.txt"],
+    );
+    fs::write(dir.path().join("page.pt"), "<html>\x1b[31m").unwrap();
+    refused(run(&["import", "page.pt", "new"]), &["is a web page"]);
+    let cut = fs::read(dir.path().join("a.safetensors")).unwrap();
+    fs::write(dir.path().join("cut.safetensors"), &cut[..cut.len() / 2]).unwrap();
+    refused(
+        run(&["import", "cut.safetensors", "new"]),
+        &["is cut short"],
+    );
+    assert!(!dir.path().join("new").exists());
+}

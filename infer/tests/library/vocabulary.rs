@@ -93,7 +93,7 @@ fn rows_go_where_this_crates_words_are() {
 /// Expressions as the generator draws them, cut off after some tokens: most of a value is decided at
 /// the beginning.
 fn samples(count: usize) -> InMemDataset<Sample> {
-    const TOKENS: usize = 48;
+    const TOKENS: usize = 32;
     let sample = |tree: Tree| {
         let mut ids = Tokenizer::Legacy.encode(&tree.to_string()).unwrap();
         ids.truncate(TOKENS);
