@@ -1,6 +1,7 @@
 //! What happens every so many steps: dev is evaluated, the lines are written, the best is kept.
 
 use std::ops::ControlFlow;
+use std::sync::PoisonError;
 
 use burn::data::dataloader::Progress;
 use burn::train::{EventProcessorTraining, LearnerEvent, TrainingItem};
@@ -142,6 +143,21 @@ impl Loop {
             files.append(line)?;
         }
         Ok(())
+    }
+
+    /// Says in the dashboard's title which evaluation is next, and how long the whole run will take.
+    pub(super) fn entitle(&self) {
+        let config = self.setup.folder.config();
+        let (steps, every) = (config.training.steps, config.training.evaluate_every);
+        let next = (self.state.step.max(1)).div_ceil(every);
+        let left = duration(self.pace.remaining(&self.left(self.end())));
+        let title = format!(
+            "{}: evaluation {next} of {}, {left} left",
+            config.task,
+            steps.div_ceil(every)
+        );
+        let shown = self.setup.title.lock();
+        *shown.unwrap_or_else(PoisonError::into_inner) = title;
     }
 
     fn left(&self, end: usize) -> Left {

@@ -56,7 +56,7 @@ use crate::optim::{AdamWConfig, MovingAverage, Schedule};
 use crate::tensorboard::EventFiles;
 use handover::{EveryCall, Records, handovers};
 use progress::{duration, say, say_aside};
-use renderer::{NoTextFiles, renderer};
+use renderer::{NoTextFiles, Title, renderer};
 use strategy::{Ended, Setup, StepStrategy};
 
 /// The samples of a run.
@@ -215,6 +215,8 @@ fn go_on(
     .masked(masking);
 
     let intervals = state.step / training.evaluate_every;
+    let step = state.step;
+    let title = Title::default();
     let is_resumed = resumed.is_some();
     let (model_records, optimizer_records, scheduler_records, collector) = handovers(resumed);
     let (learner, schedule) = learner(model, training)?;
@@ -237,6 +239,7 @@ fn go_on(
         collector,
         stop_after: sitting.stop_after,
         display: sitting.display,
+        title: title.clone(),
     });
 
     let interrupter = Interrupter::new();
@@ -250,7 +253,7 @@ fn go_on(
             .with_metric_logger(NoTextFiles)
             .with_application_logger(None)
             .with_interrupter(interrupter.clone())
-            .renderer(renderer(sitting.display, &interrupter, intervals))
+            .renderer(renderer(sitting.display, &interrupter, step, title))
             .num_epochs(training.steps.div_ceil(training.evaluate_every))
             .label(&config.task)
             .metric_train_numeric(Figure::loss())

@@ -1,8 +1,10 @@
-//! The renderer handed to `burn-train`: its own dashboard on a terminal, and off a
-//! terminal a silent one, for the one that comes with it prints its progress at every
+//! The renderer handed to `burn-train`: its own dashboard on a terminal, told of the run as a whole
+//! where it would count epochs, and off a terminal a silent one, for the one that comes with it prints its progress at every
 //! step and never a metric. The lines off a terminal are the loop's (`progress.rs`).
 
-use burn::train::Interrupter;
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use burn::train::logger::{EvaluationProgressLogger, MetricLogger, TrainingProgressLogger};
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, NumericEntry};
@@ -11,21 +13,92 @@ use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
     MetricsRendererTraining,
 };
+use burn::train::{Interrupter, LearnerSummary};
 
 use super::progress::Display;
 
-/// The renderer for `display`; `epoch` is the number of evaluations already behind.
+/// The title above the dashboard's figures, which the loop keeps up to date.
+pub type Title = Arc<Mutex<String>>;
+
+/// The renderer for `display`; `step` is the number of steps already behind.
 pub fn renderer(
     display: Display,
     interrupter: &Interrupter,
-    epoch: usize,
+    step: usize,
+    title: Title,
 ) -> Box<dyn MetricsRenderer> {
     match display {
-        Display::Dashboard => Box::new(TuiMetricsRendererWrapper::new(
-            interrupter.clone(),
-            (epoch > 0).then_some(epoch),
-        )),
+        Display::Dashboard => {
+            let resumed = (step > 0).then_some(step);
+            let inner = TuiMetricsRendererWrapper::new(interrupter.clone(), resumed);
+            Box::new(Dashboard { inner, title })
+        }
         Display::Lines => Box::new(Silent),
+    }
+}
+
+/// `burn-train`'s dashboard, whose items are the steps of the whole run.
+struct Dashboard {
+    inner: TuiMetricsRendererWrapper,
+    title: Title,
+}
+
+impl MetricsRendererTraining for Dashboard {
+    fn update_train(&mut self, state: MetricState) {
+        self.inner.update_train(state);
+    }
+    fn update_valid(&mut self, state: MetricState) {
+        self.inner.update_valid(state);
+    }
+    fn on_train_end(&mut self, summary: Option<LearnerSummary>) -> Result<(), Box<dyn Error>> {
+        self.inner.on_train_end(summary)
+    }
+}
+
+impl MetricsRendererEvaluation for Dashboard {
+    fn update_test(&mut self, name: EvaluationName, state: MetricState) {
+        self.inner.update_test(name, state);
+    }
+}
+
+impl TrainingProgressLogger for Dashboard {
+    fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {}
+    fn update_epoch(&mut self, _: usize) {}
+    fn start_split(&mut self, split: &str, total_items: usize) {
+        self.inner.start_split(split, total_items);
+    }
+    fn update_split(&mut self, items_processed: usize) {
+        // A title is only taken at a start; without epochs its progress is that of the items.
+        let title = self.title.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.start(0, 0, None, Some(title.as_str()));
+        self.inner.update_split(items_processed);
+    }
+    fn end_split(&mut self) {
+        self.inner.end_split();
+    }
+    fn end(&mut self) {
+        self.inner.end();
+    }
+    fn log_event_training(&mut self, event: String) {
+        self.inner.log_event_training(event);
+    }
+}
+
+impl EvaluationProgressLogger for Dashboard {
+    fn start_global_progress(&mut self, _: usize) {}
+    fn start_test(&mut self, _: &str, _: usize) {}
+    fn update_test_progress(&mut self, _: usize) {}
+    fn end_test(&mut self) {}
+    fn end_global_progress(&mut self) {}
+    fn log_event_evaluation(&mut self, _: String) {}
+}
+
+impl MetricsRenderer for Dashboard {
+    fn manual_close(&mut self) {
+        self.inner.manual_close();
+    }
+    fn register_metric(&mut self, definition: MetricDefinition) {
+        self.inner.register_metric(definition);
     }
 }
 

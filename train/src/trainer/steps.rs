@@ -78,7 +78,7 @@ impl Loop {
     }
 
     /// The step at which this sitting ends.
-    fn end(&self) -> usize {
+    pub(super) fn end(&self) -> usize {
         let steps = self.setup.folder.config().training.steps;
         self.setup
             .stop_after
@@ -265,11 +265,11 @@ impl Loop {
         self.since = Instant::now();
         self.pace.steps(steps, sums.seconds);
         self.state.sums.add(&sums);
-        let every = self.setup.folder.config().training.evaluate_every;
-        let within = (self.state.step - 1) % every + 1;
+        self.entitle();
+        let all = self.setup.folder.config().training.steps;
         let item = TrainingItem::new(
             StepOutput::Read(sums),
-            Progress::new(within, every, Some("steps".to_string())),
+            Progress::new(self.state.step, all, Some("steps".to_string())),
             Some(self.state.step),
             Some(self.learner.lr_current()),
         );
@@ -288,12 +288,13 @@ impl Loop {
 
     /// Tells `burn-train` that another interval of steps begins: its epoch.
     fn start_interval(&mut self) -> Result<(), TrainError> {
-        let every = self.setup.folder.config().training.evaluate_every;
-        let epoch_number = self.state.step / every + 1;
+        let training = &self.setup.folder.config().training;
+        let epoch_number = self.state.step / training.evaluate_every + 1;
+        let total_items = training.steps;
         self.event(|events| {
             events.process_train(LearnerEvent::StartSplit {
                 epoch_number,
-                total_items: every,
+                total_items,
             })
         })?;
         if self.setup.display == Display::Dashboard {

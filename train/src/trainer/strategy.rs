@@ -35,6 +35,7 @@ use super::handover::Collector;
 use super::masking::Masking;
 use super::model::TrainingModel;
 use super::progress::Display;
+use super::renderer::Title;
 use super::steps::Loop;
 
 /// How a sitting ended.
@@ -83,6 +84,8 @@ pub struct Setup {
     pub stop_after: Option<usize>,
     /// How the run shows itself.
     pub display: Display,
+    /// What stands above the dashboard's figures.
+    pub title: Title,
 }
 
 /// The strategy; see the module's documentation.
