@@ -151,11 +151,8 @@ impl Loop {
         let (steps, every) = (config.training.steps, config.training.evaluate_every);
         let next = (self.state.step.max(1)).div_ceil(every);
         let left = duration(self.pace.remaining(&self.left(self.end())));
-        let title = format!(
-            "{}: evaluation {next} of {}, {left} left",
-            config.task,
-            steps.div_ceil(every)
-        );
+        let all = steps.div_ceil(every);
+        let title = format!("evaluation {next} of {all}, {left} left");
         let shown = self.setup.title.lock();
         *shown.unwrap_or_else(PoisonError::into_inner) = title;
     }

@@ -278,7 +278,11 @@ impl Metric for Figure {
         if let Some(sums) = sums.filter(|sums| sums.samples > 0) {
             self.state.update((self.pick)(&sums), sums.samples as usize);
         }
-        Ok(self.state.compute_update(self.format()))
+        let mut entry = self.state.compute_update(self.format());
+        // There are no epochs, only intervals between evaluations.
+        entry.formatted = entry.formatted.replace("epoch", "mean");
+        entry.formatted = entry.formatted.replace("batch", "last");
+        Ok(entry)
     }
 
     fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
