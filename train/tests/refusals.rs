@@ -147,6 +147,48 @@ fn malformed_data_is_named_by_file_and_line() {
     refused(&place.train("run", &["--steps", "4"]), &["basic_val.tsv:"]);
 }
 
+/// Data of 661 MB are made where that is meant, never because a name was mistyped.
+#[test]
+fn data_are_not_made_beside_those_that_are_there() {
+    let place = Workplace::with_data(100);
+    let train = |data: &str| {
+        let args = [
+            "listops", "--data", data, "--out", "run", "--device", "flex",
+        ];
+        place.run(&[&args[..], common::SMALL, &["--steps", "1"]].concat())
+    };
+    refused(&train("dta"), &["there is nothing at dta: check the name"]);
+    assert!(!place.path("dta").exists());
+    std::fs::create_dir(place.path("photos")).unwrap();
+    std::fs::write(place.path("photos/cat.txt"), "a cat").unwrap();
+    refused(&train("photos"), &["photos holds no data of listops"]);
+    std::fs::remove_file(place.path("data/basic_test.tsv")).unwrap();
+    let partial = train("data");
+    refused(&partial, &["basic_test.tsv", "basic_train.tsv"]);
+    assert!(!stderr(&partial).contains("exists already"));
+    for (folder, files) in [("photos", 1), ("data", 3)] {
+        let left = std::fs::read_dir(place.path(folder)).unwrap();
+        assert_eq!(left.count(), files, "{folder}");
+    }
+    assert!(!place.path("run").exists());
+}
+
+#[test]
+fn training_says_how_many_documents_are_cut_off() {
+    let place = Workplace::with_data(100);
+    let output = place.train("run", &["--steps", "1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    // All trees have more than 500 tokens, and the small model takes 128.
+    let words =
+        "model.max_length is 128: 96 train, 2 dev and 2 test samples are longer, and cut off there";
+    assert!(stdout(&output).contains(words), "{}", stdout(&output));
+    assert!(
+        stdout(&output).contains("run run: 1 steps of 4 samples"),
+        "{}",
+        stdout(&output)
+    );
+}
+
 #[test]
 fn a_resume_without_its_data_says_what_is_missing() {
     let place = Workplace::with_data(100);
