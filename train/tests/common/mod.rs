@@ -151,7 +151,7 @@ pub const SMALL: &[&str] = &[
     "training.learning_rate=1e-3",
 ];
 
-fn arguments<'a>(out: &'a str, extra: &[&'a str]) -> Vec<&'a str> {
+pub fn arguments<'a>(out: &'a str, extra: &[&'a str]) -> Vec<&'a str> {
     let mut args = vec!["listops", "--data", "data", "--out", out];
     if !extra.contains(&"--device") {
         args.extend(["--device", "flex"]);
