@@ -48,8 +48,8 @@ pub struct Import {
     /// The words of ListOps in the order in which the weights number them, from id 1: a list such as
     /// SM,3,MIN,…, a file of them, or `find`
     ///
-    /// `find` looks for the order in which the model finds most of the answers of a labelled split, that
-    /// of --data: minutes, for a model of the published size.
+    /// `find` looks for an order in which the model finds most of the answers of a labelled split, that
+    /// of --data. Words that the model hardly tells apart may stay exchanged: a list is surer.
     #[arg(long, value_name = "LIST | FILE | find", value_parser = typed::text())]
     vocabulary: Option<String>,
     /// The data to find the vocabulary from [default: data/listops]

@@ -154,8 +154,11 @@ pub struct Found {
 /// ones. The first half of the samples is searched on (1024 at most), and what is found is judged
 /// on the next. The same samples give the same answer on the same device.
 ///
-/// Words that the model hardly tells apart (neighbouring digits, say) may stay exchanged; that
-/// changes its answers as little. [`Found::margin`] says how close the closest two are.
+/// It is an order in which the model answers about as well as in its own, seldom just that: words that
+/// the model hardly tells apart stay exchanged, digits and operators alike. Of three shuffled copies
+/// of the shipped model, searched on 256 samples of 64 tokens, all came to one accuracy (36.3 % of
+/// 256 others) with 8 of 14 rows in other places. [`Found::margin`] says how close the closest two
+/// words are.
 ///
 /// # Errors
 ///
