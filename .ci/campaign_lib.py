@@ -87,12 +87,12 @@ def commit():
 
 
 def samples_problem(data):
-    if data[:8] != b"LSPACK\0\x01":
-        return None if data[:6] == b"LSPACK" else "it is no packed file"
-    if len(data) < 48:
+    if data[:8] != b"LSPACK\0\x02":
+        return "it is no packed file of version 2"
+    if len(data) < 56:
         return "its header is cut off"
-    key, samples, documents, _first, tokens = struct.unpack("<5Q", data[8:48])
-    wanted = 48 + key + tokens + samples + 8 * samples * documents
+    key, samples, documents, _first, tokens, _left_out = struct.unpack("<6Q", data[8:56])
+    wanted = 56 + key + tokens + samples + 8 * samples * documents
     if wanted != len(data):
         return f"its header says {wanted} bytes, it has {len(data)}"
     if samples and struct.unpack("<Q", data[-8:])[0] != tokens:

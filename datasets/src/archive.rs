@@ -195,13 +195,12 @@ pub(crate) fn start_of(reader: &mut impl Read) -> io::Result<Vec<u8>> {
 
 /// Says what a file is that is no tar, before a decoder repeats what is in it.
 fn refuse_foreign(start: &[u8]) -> Result<(), FileProblem> {
-    let found = match foreign::kind(start) {
-        Some(kind) => kind,
-        None if start.is_empty() => "an empty file",
-        // Cut off, which the decoder says.
-        None if start.len() < BLOCK || is_tar(start) => return Ok(()),
-        None => "something else",
-    };
+    // Fewer bytes are one that was cut off, which the decoder says.
+    let may_be_tar = !start.is_empty() && (start.len() < BLOCK || is_tar(start));
+    if may_be_tar && foreign::kind(start).is_none() {
+        return Ok(());
+    }
+    let found = foreign::described(start);
     Err(FileProblem::NotArchive { found })
 }
 

@@ -17,6 +17,7 @@ use burn_dataset::Dataset;
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
+use crate::printable::hex;
 use crate::side::is_side;
 use crate::walk::files_below;
 use crate::{DatasetError, Sample, Samples, Split};
@@ -140,10 +141,6 @@ fn digest(folder: &Path) -> Result<String, DatasetError> {
     let files = files_below(folder, &of)?.into_iter().flatten();
     let digest = files.fold(Sha256::new(), |digest, file| digest.chain_update(file));
     Ok(hex(&digest.finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Samples in a packed file.

@@ -140,10 +140,7 @@ fn is_gzip(path: &Path) -> bool {
 fn unzipped(mut file: File, path: &Path, near: &Path) -> Result<File, DatasetError> {
     let start = start_of(&mut file).map_err(DatasetError::io("read", path))?;
     if !start.starts_with(&gzip::MAGIC) {
-        let found = foreign::kind(&start).unwrap_or(match start.is_empty() {
-            true => "an empty file",
-            false => "something else",
-        });
+        let found = foreign::described(&start);
         return Err(DatasetError::bad_file(path)(FileProblem::NotArchive {
             found,
         }));
@@ -225,6 +222,19 @@ impl Source {
     pub fn holds_splits(&self, file_name: fn(Split) -> &'static str) -> bool {
         let mut splits = Split::ALL.into_iter();
         splits.all(|split| self.holds(file_name(split)))
+    }
+
+    /// This source, unless it is a folder that lacks a file of which `incomplete` knows more.
+    pub fn with(
+        self,
+        name: &str,
+        incomplete: fn(&Path) -> Option<DatasetError>,
+    ) -> Result<Source, DatasetError> {
+        let error = match &self {
+            Source::Folder(folder) if !self.holds(name) => incomplete(folder),
+            _ => None,
+        };
+        error.map_or(Ok(self), Err)
     }
 
     /// What is read to have the file of a name.

@@ -43,6 +43,14 @@ pub fn kind(bytes: &[u8]) -> Option<&'static str> {
     pages.into_iter().any(begins).then_some("a web page")
 }
 
+/// What starts with these bytes, which are none that were expected, in words.
+pub(crate) fn described(bytes: &[u8]) -> &'static str {
+    kind(bytes).unwrap_or(match bytes {
+        [] => "an empty file",
+        _ => "something else",
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,8 @@ use std::ffi::{OsStr, OsString};
 
 use sha2::{Digest, Sha256};
 
+use crate::printable::hex;
+
 /// The name with something before and after it, no longer than a file system allows: a long one is
 /// cut and told from others by a hash.
 pub(crate) fn affixed(before: &str, name: &OsStr, after: &str) -> OsString {
@@ -18,8 +20,7 @@ pub(crate) fn affixed(before: &str, name: &OsStr, after: &str) -> OsString {
         let text = name.to_string_lossy();
         let kept = text.floor_char_boundary(room.saturating_sub(DIGEST + 1));
         let digest = Sha256::digest(name.as_encoded_bytes());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        affixed.push(format!("{}~{}", &text[..kept], &hex[..DIGEST]));
+        affixed.push(format!("{}~{}", &text[..kept], hex(&digest[..DIGEST / 2])));
     }
     affixed.push(after);
     affixed

@@ -39,6 +39,11 @@ pub(crate) fn shown(path: &Path) -> String {
     on_one_line(&path.display().to_string())
 }
 
+/// Bytes in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Marks, embeddings, overrides and isolates of writing direction; line and paragraph separators.
 fn is_directional(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

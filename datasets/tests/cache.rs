@@ -38,6 +38,31 @@ fn pack<D: Samples>(
     (packed, read.get())
 }
 
+/// The fuzzer starts from packed files that another program writes, `.ci/campaign-seeds`; of another
+/// version it would get no further than the first bytes.
+#[test]
+fn the_fuzzers_packed_files_are_read() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/packed");
+    let one = |tokens: &[u16], label| Sample {
+        documents: Documents::One(tokens.to_vec()),
+        label,
+    };
+    let bytes = |text: &str| text.bytes().map(|byte| u16::from(byte) + 1).collect();
+    let two = |first, second, label| Sample {
+        documents: Documents::Two(bytes(first), bytes(second)),
+        label,
+    };
+    let expected = [
+        ("none", vec![]),
+        ("one", vec![one(&[1, 2, 3], 3), one(&[], 1), one(&[256], 0)]),
+        ("two", vec![two("ab", "c", 1), two("", "def", 0)]),
+    ];
+    for (name, samples) in expected {
+        let packed = Packed::open(&corpus.join(format!("seed-{name}"))).unwrap();
+        assert_eq!(all(&packed), samples, "{name}");
+    }
+}
+
 #[test]
 fn what_a_killed_process_left_is_removed() {
     let dir = TempDir::new().unwrap();

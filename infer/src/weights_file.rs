@@ -10,7 +10,6 @@ use burn::tensor::Device;
 use sha2::{Digest, Sha256};
 use transformer_ls_burn::weights::{self, StateDict, WeightsError};
 use transformer_ls_burn::{Classifier, ClassifierConfig, ConfigError as ModelConfigError};
-
 use transformer_ls_datasets::foreign;
 
 use crate::run::{RunConfig, RunError, write_atomically};
@@ -112,8 +111,9 @@ impl Format {
 /// Refuses what is no file of weights at all.
 fn refuse_foreign(path: &Path, bytes: &[u8]) -> Result<(), WeightsFileError> {
     // PyTorch's files are zips.
-    match foreign::kind(bytes).filter(|_| Format::of(bytes) == Format::Safetensors) {
-        Some(kind) if !is_safetensors(bytes) => Err(WeightsFileError::Foreign {
+    let is_weights = is_safetensors(bytes) || Format::of(bytes) == Format::Torch;
+    match foreign::kind(bytes) {
+        Some(kind) if !is_weights => Err(WeightsFileError::Foreign {
             path: path.to_path_buf(),
             kind,
         }),

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Source, size};
 use crate::gzip::Gunzip;
-use crate::printable::on_one_line;
+use crate::printable::{hex, on_one_line};
 use crate::{DatasetError, foreign};
 
 /// What is wrong with a file, if anything is.
@@ -35,13 +35,9 @@ pub(super) fn verify(path: &Path, source: &Source) -> Result<Option<String>, Dat
                 read => hasher.update(&buffer[..read]),
             }
         }
-        let hex = hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>();
-        return Ok((hex != wanted.to_lowercase())
-            .then(|| format!("its SHA-256 is {hex}, but {wanted} was published")));
+        let found = hex(&hasher.finalize());
+        return Ok((found != wanted.to_lowercase())
+            .then(|| format!("its SHA-256 is {found}, but {wanted} was published")));
     }
     if source.file_name.ends_with(".gz") {
         let whole = io::copy(&mut Gunzip::new(file), &mut io::sink());

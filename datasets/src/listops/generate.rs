@@ -100,7 +100,8 @@ impl Report {
 ///
 /// # Errors
 /// [`DatasetError::TooFew`], [`DatasetError::Exists`], [`DatasetError::Incomplete`] where some of
-/// the files are there, [`DatasetError::Busy`] before anything is written, [`DatasetError::Cancelled`], and [`DatasetError::Io`], on a full disk for instance.
+/// the files are there, [`DatasetError::Busy`] before anything is written,
+/// [`DatasetError::Cancelled`], and [`DatasetError::Io`], on a full disk for instance.
 pub fn generate(
     dir: &Path,
     config: &GenerateConfig,

@@ -71,7 +71,7 @@ pub(crate) fn source(dir: &Path) -> Option<Source> {
     Source::of_splits(dir, places(dir), file_name)
 }
 
-/// What to do about a folder with some of the files.
+/// What is wrong with a folder that has some of the files.
 fn incomplete(folder: &Path) -> Option<DatasetError> {
     let advice = "copy what is missing there; or move these away, and generate all files with \
                   `ls-train generate listops`";

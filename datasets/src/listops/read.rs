@@ -44,11 +44,7 @@ fn locate(dir: &Path, split: Split) -> Result<Source, DatasetError> {
         dir: dir.to_owned(),
         looked: places(dir),
     })?;
-    let lacking = match &found {
-        Source::Folder(place) if !found.holds(file_name(split)) => incomplete(place),
-        _ => None,
-    };
-    lacking.map_or(Ok(found), Err)
+    found.with(file_name(split), incomplete)
 }
 
 /// What names a packed copy of a split, see [`cached`](crate::cache::cached).
@@ -70,12 +66,13 @@ impl ListOps {
     /// Reads a split from `dir`, which holds the files itself, or an unpacked `lra_release`, or is
     /// the published archive, or holds that.
     ///
-    /// Lines end in LF, CRLF or CR; a file may be gzipped (`basic_train.tsv.gz`). Every line is checked: a damaged file is refused, not skipped
-    /// over. Labels are taken as they are, see [`evaluate`](super::evaluate) to check them.
+    /// Lines end in LF, CRLF or CR; a file may be gzipped (`basic_train.tsv.gz`). Every line is
+    /// checked: a damaged file is refused, not skipped over. Labels are taken as they are, see [`evaluate`](super::evaluate) to check them.
     ///
     /// # Errors
     /// [`DatasetError::NotPrepared`] lists where the file was looked for,
-    /// [`DatasetError::Incomplete`] which of the files are there, [`DatasetError::Malformed`] names file and line, [`DatasetError::NoSamples`] an empty file.
+    /// [`DatasetError::Incomplete`] which of the files are there, [`DatasetError::Malformed`] names
+    /// file and line, [`DatasetError::NoSamples`] an empty file.
     pub fn open(dir: &Path, split: Split, tokenizer: Tokenizer) -> Result<Self, DatasetError> {
         let files = locate(dir, split)?.files(Task::ListOps, Difficulty::default())?;
         Self::from_files(&files, split, tokenizer)

@@ -39,11 +39,7 @@ fn locate(dir: &Path, split: Split) -> Result<Source, DatasetError> {
                  (google-research/long-range-arena): fetch it with `ls-train fetch retrieval`, or \
                  name it, or the folder that it was unpacked to, with --data",
     })?;
-    let lacking = match &found {
-        Source::Folder(place) if !found.holds(file_name(split)) => incomplete(place),
-        _ => None,
-    };
-    lacking.map_or(Ok(found), Err)
+    found.with(file_name(split), incomplete)
 }
 
 /// What names a packed copy of a split, see [`cached`](crate::cache::cached).

@@ -4,7 +4,7 @@
 //!
 //! | name | what |
 //! |---|---|
-//! | `config.json` | the configuration that the run was started with |
+//! | `config.json` | the [`RunConfig`], with the changes of rate that resumes made |
 //! | `metrics.jsonl` | one [`MetricLine`] an evaluation |
 //! | `summary.json` | the [`Summary`], once the run has ended |
 //! | `model.safetensors` | the weights that were best on dev |

@@ -29,32 +29,38 @@ impl StateDict {
         self
     }
 
+    /// Adds a tensor, by its name without what DataParallel and `torch.compile` put before it.
+    pub(super) fn insert(&mut self, name: &str, data: TensorData) -> Result<(), WeightsError> {
+        let name = without_wrappers(name);
+        match self.tensors.insert(name.clone(), data) {
+            Some(_) => Err(WeightsError::Twice { name }),
+            None => Ok(()),
+        }
+    }
+
     /// Makes sure that all weights are finite numbers.
     ///
     /// # Errors
     ///
-    /// [`WeightsError::NotFinite`] names the first tensor that has others, [`WeightsError::TooLarge`] one
-    /// whose doubles float32 has no room for.
+    /// [`WeightsError::NotFinite`] names the first tensor that has others,
+    /// [`WeightsError::TooLarge`] one whose doubles float32 has no room for.
     pub fn check_finite(&self) -> Result<(), WeightsError> {
         for (name, data) in &self.tensors {
-            let (name, of) = (|| name.clone(), data.num_elements());
+            let (name, of) = (name.clone(), data.num_elements());
             let count = |is_bad: fn(&f64) -> bool| data.iter::<f64>().filter(is_bad).count();
-            match count(|x| !x.is_finite()) {
-                0 => {}
-                count => {
-                    let name = name();
-                    return Err(WeightsError::NotFinite { name, count, of });
-                }
+            let not_finite = count(|x| !x.is_finite());
+            if not_finite > 0 {
+                let count = not_finite;
+                return Err(WeightsError::NotFinite { name, count, of });
             }
-            if data.dtype() != DType::F64 {
-                continue;
-            }
-            match count(|x| !(*x as f32).is_finite()) {
-                0 => {}
-                count => {
-                    let name = name();
-                    return Err(WeightsError::TooLarge { name, count, of });
-                }
+            // Every other type's finite numbers are float32's too.
+            let too_large = match data.dtype() {
+                DType::F64 => count(|x| !(*x as f32).is_finite()),
+                _ => 0,
+            };
+            if too_large > 0 {
+                let count = too_large;
+                return Err(WeightsError::TooLarge { name, count, of });
             }
         }
         Ok(())
@@ -73,7 +79,7 @@ impl StateDict {
             problem,
         };
         let file = SafeTensors::deserialize(bytes).map_err(|error| malformed(error.to_string()))?;
-        let mut tensors = BTreeMap::new();
+        let mut state = Self::default();
         for (name, view) in file.tensors() {
             let dtype = match view.dtype() {
                 Dtype::F32 => DType::F32,
@@ -87,12 +93,9 @@ impl StateDict {
             };
             let bytes = Bytes::from_bytes_vec(view.data().to_vec());
             let data = TensorData::from_bytes(bytes, view.shape().to_vec(), dtype);
-            let name = without_wrappers(&name);
-            if tensors.insert(name.clone(), data).is_some() {
-                return Err(WeightsError::Twice { name });
-            }
+            state.insert(&name, data)?;
         }
-        Ok(Self { tensors })
+        Ok(state)
     }
 
     /// The bytes of a safetensors file with this metadata; the same weights give the same bytes.

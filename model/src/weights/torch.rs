@@ -5,7 +5,6 @@ use std::io::Write;
 use burn_store::bridge;
 use burn_store::pytorch::{PickleError, PytorchError, PytorchReader};
 
-use super::names::without_wrappers;
 use super::{StateDict, WeightsError};
 
 /// Under which keys training scripts save weights, the release's first.
@@ -43,10 +42,7 @@ impl StateDict {
             }
             let data = bridge::into_data(bridge::from_pytorch(tensor))
                 .map_err(|error| malformed(format!("{name}: {error}")))?;
-            let name = without_wrappers(&name);
-            if state.tensors.insert(name.clone(), data).is_some() {
-                return Err(WeightsError::Twice { name });
-            }
+            state.insert(&name, data)?;
         }
         match state.tensors.is_empty() {
             true => Err(WeightsError::None),

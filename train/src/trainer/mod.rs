@@ -69,7 +69,7 @@ pub struct Splits {
     pub test: Arc<dyn Samples>,
 }
 
-/// What concerns this sitting alone, and is no part of the run's configuration before it.
+/// What concerns this sitting alone. Of it only `learning_rate` enters the run's configuration.
 #[derive(Clone, Debug)]
 pub struct Sitting {
     /// Stop after this step although the schedule goes on.

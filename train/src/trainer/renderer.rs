@@ -1,6 +1,6 @@
-//! The renderer handed to `burn-train`: its own dashboard on a terminal, told of the run as a whole
-//! where it would count epochs, and off a terminal a silent one, for the one that comes with it prints its progress at every
-//! step and never a metric. The lines off a terminal are the loop's (`progress.rs`).
+//! The renderer handed to `burn-train`: on a terminal its own dashboard, told of the run as a whole
+//! where it would count epochs; off a terminal a silent one, for the one that comes with it prints
+//! its progress at every step and never a metric. The lines there are the loop's (`progress.rs`).
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,37 +27,43 @@ pub fn renderer(
     step: usize,
     title: Title,
 ) -> Box<dyn MetricsRenderer> {
-    match display {
-        Display::Dashboard => {
-            let resumed = (step > 0).then_some(step);
-            let inner = TuiMetricsRendererWrapper::new(interrupter.clone(), resumed);
-            Box::new(Dashboard { inner, title })
-        }
-        Display::Lines => Box::new(Silent),
-    }
+    let inner = (display == Display::Dashboard).then(|| {
+        let resumed = (step > 0).then_some(step);
+        TuiMetricsRendererWrapper::new(interrupter.clone(), resumed)
+    });
+    Box::new(Dashboard { inner, title })
 }
 
-/// `burn-train`'s dashboard, whose items are the steps of the whole run.
+/// `burn-train`'s dashboard, whose items are the steps of the whole run; `None` renders nothing.
 struct Dashboard {
-    inner: TuiMetricsRendererWrapper,
+    inner: Option<TuiMetricsRendererWrapper>,
     title: Title,
 }
 
 impl MetricsRendererTraining for Dashboard {
     fn update_train(&mut self, state: MetricState) {
-        self.inner.update_train(state);
+        if let Some(inner) = &mut self.inner {
+            inner.update_train(state);
+        }
     }
     fn update_valid(&mut self, state: MetricState) {
-        self.inner.update_valid(state);
+        if let Some(inner) = &mut self.inner {
+            inner.update_valid(state);
+        }
     }
     fn on_train_end(&mut self, summary: Option<LearnerSummary>) -> Result<(), Box<dyn Error>> {
-        self.inner.on_train_end(summary)
+        match &mut self.inner {
+            Some(inner) => inner.on_train_end(summary),
+            None => Ok(()),
+        }
     }
 }
 
 impl MetricsRendererEvaluation for Dashboard {
     fn update_test(&mut self, name: EvaluationName, state: MetricState) {
-        self.inner.update_test(name, state);
+        if let Some(inner) = &mut self.inner {
+            inner.update_test(name, state);
+        }
     }
 }
 
@@ -65,22 +71,31 @@ impl TrainingProgressLogger for Dashboard {
     fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {}
     fn update_epoch(&mut self, _: usize) {}
     fn start_split(&mut self, split: &str, total_items: usize) {
-        self.inner.start_split(split, total_items);
+        if let Some(inner) = &mut self.inner {
+            inner.start_split(split, total_items);
+        }
     }
     fn update_split(&mut self, items_processed: usize) {
+        let Some(inner) = &mut self.inner else { return };
         // A title is only taken at a start; without epochs its progress is that of the items.
         let title = self.title.lock().unwrap_or_else(PoisonError::into_inner);
-        self.inner.start(0, 0, None, Some(title.as_str()));
-        self.inner.update_split(items_processed);
+        inner.start(0, 0, None, Some(title.as_str()));
+        inner.update_split(items_processed);
     }
     fn end_split(&mut self) {
-        self.inner.end_split();
+        if let Some(inner) = &mut self.inner {
+            inner.end_split();
+        }
     }
     fn end(&mut self) {
-        self.inner.end();
+        if let Some(inner) = &mut self.inner {
+            inner.end();
+        }
     }
     fn log_event_training(&mut self, event: String) {
-        self.inner.log_event_training(event);
+        if let Some(inner) = &mut self.inner {
+            inner.log_event_training(event);
+        }
     }
 }
 
@@ -95,47 +110,15 @@ impl EvaluationProgressLogger for Dashboard {
 
 impl MetricsRenderer for Dashboard {
     fn manual_close(&mut self) {
-        self.inner.manual_close();
+        if let Some(inner) = &mut self.inner {
+            inner.manual_close();
+        }
     }
     fn register_metric(&mut self, definition: MetricDefinition) {
-        self.inner.register_metric(definition);
+        if let Some(inner) = &mut self.inner {
+            inner.register_metric(definition);
+        }
     }
-}
-
-/// Renders nothing.
-struct Silent;
-
-impl MetricsRendererTraining for Silent {
-    fn update_train(&mut self, _: MetricState) {}
-    fn update_valid(&mut self, _: MetricState) {}
-}
-
-impl MetricsRendererEvaluation for Silent {
-    fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
-}
-
-impl TrainingProgressLogger for Silent {
-    fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {}
-    fn update_epoch(&mut self, _: usize) {}
-    fn start_split(&mut self, _: &str, _: usize) {}
-    fn update_split(&mut self, _: usize) {}
-    fn end_split(&mut self) {}
-    fn end(&mut self) {}
-    fn log_event_training(&mut self, _: String) {}
-}
-
-impl EvaluationProgressLogger for Silent {
-    fn start_global_progress(&mut self, _: usize) {}
-    fn start_test(&mut self, _: &str, _: usize) {}
-    fn update_test_progress(&mut self, _: usize) {}
-    fn end_test(&mut self) {}
-    fn end_global_progress(&mut self) {}
-    fn log_event_evaluation(&mut self, _: String) {}
-}
-
-impl MetricsRenderer for Silent {
-    fn manual_close(&mut self) {}
-    fn register_metric(&mut self, _: MetricDefinition) {}
 }
 
 /// Keeps `burn-train` from writing its text files, a folder an epoch: a run's figures are
