@@ -304,10 +304,15 @@ def bits(path):
 
 
 def all_bits(root):
-    """Path and bits of every result below a folder: all but records with random names in them, locks and logs."""
+    """Path and bits of every result below a folder: all but records with random names in them, locks and logs.
+
+    Of a run's two checkpoints the older is left out: after a signal that saves, it is of the step of that signal.
+    """
     result = {}
     for path in sorted(Path(root).rglob("*")):
         name = path.relative_to(root).as_posix()
+        if is_older_checkpoint(path, root):
+            continue
         if path.is_dir():
             result[name + "/"] = ""
         elif path.name.endswith((".bpk", ".lock")) or path.name == "state.json":
@@ -315,6 +320,15 @@ def all_bits(root):
         else:
             result[name] = bits(path)
     return result
+
+
+def is_older_checkpoint(path, root):
+    for folder in [path, *path.parents]:
+        if folder == Path(root):
+            return False
+        if folder.parent.name == "checkpoint" and folder.name.isdigit():
+            return any(other.name.isdigit() and int(other.name) > int(folder.name) for other in folder.parent.iterdir())
+    return False
 
 
 def differences(wanted, found):

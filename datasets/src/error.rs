@@ -336,8 +336,7 @@ fn list(paths: &[PathBuf]) -> String {
 fn advice(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "Free some space (100000 ListOps trees take about 660 MB), or choose another disk with \
-             --data, for packed samples with --set cache=DIR"
+            "Free some space, or choose another disk with --data"
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "Change the permissions, or choose another folder with --data"

@@ -182,11 +182,42 @@ fn training_says_how_many_documents_are_cut_off() {
     let words =
         "model.max_length is 128: 96 train, 2 dev and 2 test samples are longer, and cut off there";
     assert!(stdout(&output).contains(words), "{}", stdout(&output));
-    assert!(
-        stdout(&output).contains("run run: 1 steps of 4 samples"),
-        "{}",
-        stdout(&output)
-    );
+}
+
+#[test]
+fn a_batch_is_no_larger_than_the_samples_there_are() {
+    let place = Workplace::with_data(50);
+    let output = place.train("run", &["--steps", "1", "--set", "batch_size=100000"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let words = "run run: 1 steps of 48 samples";
+    assert!(stdout(&output).contains(words), "{}", stdout(&output));
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_no_text_are_refused_at_once() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Workplace::empty();
+    let odd = std::ffi::OsStr::from_bytes(b"od\xffd");
+    for args in [
+        &["listops", "--data"][..],
+        &["listops", "--out"],
+        &["listops", "--resume", "--out"],
+        &["listops", "--config"],
+        &["generate", "listops", "--data"],
+        &["check-data", "listops"],
+        &["plot"],
+    ] {
+        let output = place.command(args).arg(odd).output().expect("starts");
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+        assert!(
+            message.contains("not UTF-8 text: rename"),
+            "{args:?}: {message}"
+        );
+    }
+    let left = std::fs::read_dir(place.dir.path()).expect("a folder");
+    assert_eq!(left.count(), 0);
 }
 
 #[test]

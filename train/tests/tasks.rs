@@ -308,6 +308,38 @@ fn ctrl_c_while_packing_leaves_nothing_half_written() {
 }
 
 #[test]
+fn training_says_which_samples_it_leaves_out_and_which_copy_does_not_learn() {
+    let place = Workplace::empty();
+    // The published archive holds two copies, and nothing learns from the outer one.
+    let data = "data/lra_release/pathfinder128";
+    let made = place.run(&["generate", "path-x", "--data", data, "--count", "30"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let folder = place.path(data).join("curv_contour_length_14");
+    std::fs::write(folder.join("imgs/0/sample_3.png"), b"").unwrap();
+    std::fs::remove_file(folder.join("imgs/0/sample_7.png")).unwrap();
+    refused(&train(&place, "path-x", "data", &[]), &["sample_3.png"]);
+    let run = train(&place, "path-x", "data", &["--set", "missing=leave_out"]);
+    assert!(run.status.success(), "{}", stderr(&run));
+    let out = stdout(&run);
+    assert!(out.contains("2 images are empty or missing, and left out"));
+    assert!(
+        out.contains("warning: this is the copy of pathfinder128 from which nothing learns"),
+        "{out}"
+    );
+
+    let place = Workplace::empty();
+    write_pairs(&place.path("data"));
+    let path = place.path("data/new_aan_pairs.train.tsv");
+    let mut pairs = std::fs::read(&path).unwrap();
+    pairs.extend(b"1.0\t1\t2\t\ta paper\n");
+    std::fs::write(&path, pairs).unwrap();
+    let run = train(&place, "retrieval", "data", &[]);
+    assert!(run.status.success(), "{}", stderr(&run));
+    let words = "1 train, 0 dev and 0 test samples are empty, and left out";
+    assert!(stdout(&run).contains(words), "{}", stdout(&run));
+}
+
+#[test]
 fn pathfinder_has_difficulties() {
     let place = Workplace::empty();
     for (difficulty, folder) in [

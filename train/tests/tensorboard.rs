@@ -197,6 +197,24 @@ fn event_files_say_what_the_metrics_say_through_kills_and_resumes() {
     );
 }
 
+/// Killed before it had anything to write into event files, a run still knows that they are wanted.
+#[test]
+fn event_files_are_remembered_before_the_first_evaluation() {
+    let place = Workplace::with_data(300);
+    let late = ["--checkpoint-every", "1", "--tensorboard", "--steps", "200"];
+    let mut child = place.spawn_training(
+        "run",
+        &[&late[..], &["--set", "evaluate_every=200"]].concat(),
+    );
+    place.wait_for_checkpoint("run", 1);
+    child.kill().expect("SIGKILL");
+    child.wait().expect("ended");
+    assert!(place.metrics("run").is_empty(), "killed too late");
+    let resumed = place.resume("run");
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    agree(&place, "run");
+}
+
 #[test]
 fn a_run_that_had_none_gets_all_of_it_and_one_that_wants_none_has_none() {
     let place = Workplace::with_data(300);

@@ -119,10 +119,27 @@ impl Vocabulary {
     /// # Ok::<(), transformer_ls_infer::vocabulary::VocabularyError>(())
     /// ```
     pub fn parse(tokenizer: Tokenizer, text: &str) -> Result<Self, VocabularyError> {
+        let text = text.trim();
+        let inside = text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let Some(inside) = inside else {
+            return Self::of(tokenizer, pieces(text));
+        };
+        // The outer brackets are a list's own, or those of the first and the last word.
+        let mut readings = [inside, text];
+        if inside.starts_with(char::is_alphabetic) {
+            readings.reverse();
+        }
+        let [likely, other] = readings.map(|reading| Self::of(tokenizer, pieces(reading)));
+        likely.or_else(|error| other.map_err(|_| error))
+    }
+
+    fn of(tokenizer: Tokenizer, given: Vec<&str>) -> Result<Self, VocabularyError> {
         let known = words(tokenizer);
         // Where each of our words stands among the ones given.
         let mut places = vec![None; known.len()];
-        for (index, given) in pieces(text).into_iter().enumerate() {
+        for (index, given) in given.into_iter().enumerate() {
             let place = index + 1;
             let ours = find_word(&known, given).ok_or_else(|| VocabularyError::Unknown {
                 word: given.to_owned(),
@@ -252,14 +269,7 @@ fn find_word(known: &[String], given: &str) -> Option<usize> {
 
 /// The words that a text is made of, without quotes, and without a `<pad>` in front.
 fn pieces(text: &str) -> Vec<&str> {
-    let text = text.trim();
-    // A list's own brackets: what opens it is followed by something else than an operator's name.
-    let inner = text
-        .strip_prefix('[')
-        .filter(|rest| !rest.trim_start().starts_with(char::is_alphabetic))
-        .and_then(|rest| rest.strip_suffix(']'));
-    let pieces = inner
-        .unwrap_or(text)
+    let pieces = text
         .split(|c: char| c == ',' || c.is_whitespace())
         .map(|piece| piece.trim_matches(['\'', '"', '{', '}', '(', ')']))
         .filter(|piece| !piece.is_empty());

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use transformer_ls_burn::ClassifierConfig;
+use transformer_ls_burn::weights::StateDict;
 use transformer_ls_datasets::png;
 use transformer_ls_infer::run::{RunConfig, RunFolder};
 
@@ -239,4 +240,56 @@ fn an_import_takes_the_words_in_their_order_and_leaves_nothing_half_made() {
         &["is cut short"],
     );
     assert!(!dir.path().join("new").exists());
+}
+
+/// A release's ListOps checkpoint does not say how its words are numbered.
+#[test]
+fn weights_whose_words_have_no_order_are_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    untrained_run(&dir.path().join("run"));
+    let (code, _, errors) = ls_infer(dir.path(), &["export", "run", "ours.safetensors"]);
+    assert_eq!(code, 0, "{errors}");
+    // Exported weights say whose they are; a release's do not.
+    let bytes = fs::read(dir.path().join("ours.safetensors")).unwrap();
+    let state = StateDict::from_safetensors(&bytes).unwrap();
+    let bare = state.to_safetensors(&Default::default()).unwrap();
+    fs::write(dir.path().join("theirs.safetensors"), bare).unwrap();
+    let config = ["--config", "run/config.json"];
+    for (name, warned) in [("ours", false), ("theirs", true)] {
+        let file = format!("{name}.safetensors");
+        let args = [&["import", &file, name][..], &config].concat();
+        let (code, out, errors) = ls_infer(dir.path(), &args);
+        assert_eq!(code, 0, "{errors}");
+        let warns = (out + &errors).contains("--vocabulary");
+        assert_eq!(warns, warned, "{name}: {errors}");
+    }
+    let find = ["--vocabulary", "find", "--data", "none"];
+    let args = [
+        &["import", "theirs.safetensors", "found"][..],
+        &config,
+        &find,
+    ]
+    .concat();
+    refused(ls_infer(dir.path(), &args), &["no listops data in none"]);
+}
+
+/// Whatever ends an import, the same command can be given again.
+#[cfg(unix)]
+#[test]
+fn an_import_that_ended_badly_is_no_obstacle() {
+    let dir = tempfile::tempdir().unwrap();
+    untrained_run(&dir.path().join("run"));
+    let (code, _, errors) = ls_infer(dir.path(), &["export", "run", "a.safetensors"]);
+    assert_eq!(code, 0, "{errors}");
+    // Files end after 4 KiB: the system stops the program while it writes the weights.
+    let ended = std::process::Command::new("sh")
+        .args(["-c", "ulimit -f 8; exec \"$0\" import a.safetensors new"])
+        .arg(env!("CARGO_BIN_EXE_ls-infer"))
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert!(!ended.status.success());
+    assert!(!dir.path().join("new").exists());
+    let (code, _, errors) = ls_infer(dir.path(), &["import", "a.safetensors", "new"]);
+    assert_eq!(code, 0, "{errors}");
 }

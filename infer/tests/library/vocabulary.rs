@@ -32,6 +32,11 @@ fn lists_are_read_as_programs_and_people_write_them() {
     ] {
         assert_eq!(legacy(text).to_string(), THEIRS, "{text}");
     }
+    let operator_first = "MIN,3,0,MED,9,1,SM,8,2,4,MAX,5,7,6";
+    for text in ["[MIN, ", "[ MIN, ", "[\n  MIN,\n "] {
+        let text = format!("{text}3, 0, MED, 9, 1, SM, 8, 2, 4, MAX, 5, 7, 6 ]");
+        assert_eq!(legacy(&text).to_string(), operator_first, "{text}");
+    }
     let brackets = "] 0 1 2 3 4 5 6 7 8 9 [SM [MED [MAX [MIN";
     let read = Vocabulary::parse(Tokenizer::Brackets, brackets).unwrap();
     assert_eq!(read.words().join(" "), brackets);

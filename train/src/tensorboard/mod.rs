@@ -38,6 +38,8 @@ impl EventFiles {
         if !wanted && !folder.is_dir() {
             return Ok(None);
         }
+        // At once, for it is what a resumed run knows them by.
+        fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
         let files = Self { folder };
         let lines = run.read_metrics()?;
         for split in [Split::Train, Split::Dev, Split::Test] {

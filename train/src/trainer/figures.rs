@@ -200,33 +200,42 @@ impl Adaptor<Option<Sums>> for StepOutput {
     }
 }
 
-/// A number of the dashboard, picked from the [`Sums`] of an event.
+/// A number of the dashboard, picked from the [`Sums`] of an event or from where it happens.
 #[derive(Clone)]
 pub struct Figure {
     name: MetricName,
     unit: Option<&'static str>,
     precision: usize,
     higher_is_better: bool,
-    pick: fn(&Sums) -> f64,
+    pick: fn(&Sums, &MetricMetadata) -> f64,
     state: NumericMetricState,
 }
 
 impl Figure {
     /// The mean loss.
     pub fn loss() -> Self {
-        Self::new("Loss", None, 4, false, Sums::mean_loss)
+        Self::new("Loss", None, 4, false, |sums, _| sums.mean_loss())
     }
 
     /// The accuracy in percent.
     pub fn accuracy() -> Self {
-        Self::new("Accuracy", Some("%"), 2, true, |sums| {
+        Self::new("Accuracy", Some("%"), 2, true, |sums, _| {
             100.0 * sums.accuracy()
         })
     }
 
     /// Real tokens a second.
     pub fn tokens_per_second() -> Self {
-        Self::new("Tokens", Some("tokens/s"), 0, true, Sums::tokens_per_second)
+        Self::new("Tokens", Some("tokens/s"), 0, true, |sums, _| {
+            sums.tokens_per_second()
+        })
+    }
+
+    /// The learning rate, for Burn's own metric speaks of epochs.
+    pub fn learning_rate() -> Self {
+        Self::new("Learning Rate", None, 2, true, |_, place| {
+            place.lr.as_ref().map_or(0.0, |rates| rates.base())
+        })
     }
 
     fn new(
@@ -234,7 +243,7 @@ impl Figure {
         unit: Option<&'static str>,
         precision: usize,
         higher_is_better: bool,
-        pick: fn(&Sums) -> f64,
+        pick: fn(&Sums, &MetricMetadata) -> f64,
     ) -> Self {
         Self {
             name: Arc::new(name.to_string()),
@@ -273,25 +282,31 @@ impl Metric for Figure {
     fn update(
         &mut self,
         sums: &Self::Input,
-        _metadata: &MetricMetadata,
+        place: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
         if let Some(sums) = sums.filter(|sums| sums.samples > 0) {
-            self.state.update((self.pick)(&sums), sums.samples as usize);
+            let value = (self.pick)(&sums, place);
+            self.state.update(value, sums.samples as usize);
         }
-        let mut entry = self.state.compute_update(self.format());
-        // There are no epochs, only intervals between evaluations.
-        entry.formatted = entry.formatted.replace("epoch", "mean");
-        entry.formatted = entry.formatted.replace("batch", "last");
-        Ok(entry)
+        Ok(without_epochs(self.state.compute_update(self.format())))
     }
 
     fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
-        Ok(self.state.compute_final(self.format()))
+        Ok(without_epochs(self.state.compute_final(self.format())))
     }
 
     fn clear(&mut self) {
         self.state.reset();
     }
+}
+
+/// There are no epochs, only intervals between evaluations.
+fn without_epochs(mut entry: SerializedEntry) -> SerializedEntry {
+    let words = [("epoch", "mean"), ("batch", "last")];
+    for (theirs, ours) in words {
+        entry.formatted = entry.formatted.replace(theirs, ours);
+    }
+    entry
 }
 
 impl Numeric for Figure {
@@ -311,9 +326,42 @@ impl Numeric for Figure {
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
+    use burn::data::dataloader::Progress;
     use burn::tensor::Device;
 
     use super::*;
+
+    #[test]
+    fn the_dashboard_draws_the_mean_since_the_last_evaluation() {
+        let mut figure = Figure::loss();
+        let place = MetricMetadata {
+            progress: Progress::new(1, 1, None),
+            iteration: None,
+            lr: None,
+        };
+        let mut update = |loss: f64, samples: u64| {
+            let sums = Sums {
+                loss: loss * samples as f64,
+                samples,
+                ..Sums::default()
+            };
+            figure
+                .update(&Some(sums), &place)
+                .expect("numbers")
+                .formatted
+        };
+        assert_eq!(update(1.0, 1), "mean 1.0000 - last 1.0000");
+        assert_eq!(update(3.0, 3), "mean 2.5000 - last 3.0000");
+        let drawn = figure.value().expect("a value").current();
+        assert_eq!(drawn, 2.5);
+        assert!(
+            !figure
+                .compute()
+                .expect("numbers")
+                .formatted
+                .contains("epoch")
+        );
+    }
 
     #[test]
     fn a_skipped_step_whose_loss_left_float16_counts_for_its_tokens_alone() {

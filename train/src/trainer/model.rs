@@ -390,10 +390,14 @@ mod tests {
                 attention_dropout: 0.0,
                 ..config
             };
+            // Drawn once: the backend's generator is one for all tests of this process.
+            let drawn = initial_weights(&config, 5, &Device::flex()).expect("a model");
+            let drawn = weights::state_dict(&drawn).expect("weights on the host");
             let of = |device: &Device, training: &TrainingConfig| {
                 let device = device.clone().autodiff();
-                let classifier = initial_weights(&config, 5, &device).expect("a model");
-                let model = TrainingModel::new(classifier);
+                let classifier = config.init(&device).expect("a model");
+                let classifier = weights::load(classifier, drawn.clone());
+                let model = TrainingModel::new(classifier.expect("its own weights"));
                 let batch = batcher.batch(&samples, &device, None).into();
                 let (gradient, figures) = gradient(&model, vec![batch], training, 4096.0);
                 let mut numbers = Numbers(&gradient, Vec::new());

@@ -1,5 +1,6 @@
 //! `ls-train bench attention`
 
+use std::io::ErrorKind;
 use std::path::{Path as FilePath, PathBuf};
 
 use anyhow::bail;
@@ -159,8 +160,12 @@ fn check_out(out: &FilePath) -> anyhow::Result<()> {
     };
     let attempt = folder.join(format!(".unfinished-bench-{}", std::process::id()));
     if let Err(error) = std::fs::write(&attempt, "") {
+        let advice = match error.kind() {
+            ErrorKind::NotFound => "Make its folder first, or give another name",
+            _ => "Give a name elsewhere",
+        };
         bail!(
-            "cannot write {}: {error}. Make its folder first, or give another name with --out",
+            "cannot write {}: {error}. {advice} with --out",
             out.display()
         );
     }
