@@ -16,8 +16,9 @@ use std::time::Instant;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
+use transformer_ls_kernels::{Dropout, Window};
 use transformer_ls_kernels_cpu::{
-    Attend, AttendGradients, Documents, Dropout, Project, ProjectGradients, View, ViewMut, attend,
+    Attend, AttendGradients, Documents, Project, ProjectGradients, View, ViewMut, attend,
     attend_backward, project, project_backward,
 };
 
@@ -37,7 +38,7 @@ fn main() {
     );
     println!("peak: {:.0} GFLOP/s in registers", peak());
     let full = vec![2048; 32];
-    measure("32 full documents", &full, repetitions, None);
+    measure("32 full documents", &full, repetitions, Dropout::OFF);
     let mut seed = 1_u32;
     let lengths: Vec<usize> = (0..32)
         .map(|_| {
@@ -49,12 +50,12 @@ fn main() {
         "32 packed documents of 500 to 2000 tokens",
         &lengths,
         repetitions,
-        None,
+        Dropout::OFF,
     );
-    let dropout = Some(Dropout {
+    let dropout = Dropout {
         probability: 0.1,
         seed: 1,
-    });
+    };
     measure(
         "32 full documents, dropout 0.1",
         &full,
@@ -132,7 +133,7 @@ impl std::ops::DerefMut for Aligned {
     }
 }
 
-fn measure(what: &str, lengths: &[usize], repetitions: usize, dropout: Option<Dropout>) {
+fn measure(what: &str, lengths: &[usize], repetitions: usize, dropout: Dropout) {
     let documents = lengths.len();
     let n: usize = lengths.iter().sum();
     let packed = lengths.iter().any(|&length| length != lengths[0]);
@@ -180,7 +181,7 @@ fn measure(what: &str, lengths: &[usize], repetitions: usize, dropout: Option<Dr
         landmark_value: View::contiguous(&landmarks[1], landmarks_shape),
         bias: None,
         documents: layout,
-        window: W,
+        visibility: Window::segments(W).into(),
         scale: 1.0 / (D as f64).sqrt(),
         dropout,
     };

@@ -4,8 +4,8 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
+use transformer_ls_kernels::{Dropout, dropout};
 
-use crate::dropout::{self, Dropout};
 use crate::gelu::gelu;
 use crate::layers::{Linear, ROWS, Stack, pad, parts, parts_mut, rows_of_part, unpad};
 use crate::matrix::{Matrix, Sizes, Start, product, step};

@@ -7,23 +7,23 @@
 //!
 //! A tile of queries is turned on its side, so that a score of the whole tile for one key is a few
 //! vectors, and the softmax runs along the columns. A tile's scores, `32 × (r + w + 2e + 31)` at
-//! most, are the only ones that ever exist.
+//! most, are the only ones that ever exist. (Of other patterns, `r` and the keys that it sees.)
 
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
 use crate::attend_tile::{Columns, tile_dots};
-use crate::documents::{Cut, Documents, Strip};
-use crate::dropout::Dropout;
+use crate::documents::{Cut, Document, Documents, Strip};
+use transformer_ls_kernels::{Dropout, Visibility};
+
 use crate::exp::exp;
 use crate::padded_bias::PaddedBias;
-use crate::products::{Terms, sums};
 use crate::real::{Lanes, Real, load, splat, store};
-use crate::tile::{Scratch, TILE, TileRow, put, turn, vectors, whole_vectors};
+use crate::sight::Sight;
+use crate::tile::{Scratch, TILE, TileRow, add, put, turn, vectors, whole_vectors};
 use crate::tile_dropout::TileDropout;
 use crate::view::{Rows, RowsMut, View, ViewMut};
-use crate::window::Window;
 
 /// Queries of a document that one thread takes at once.
 const PART: usize = 256;
@@ -35,31 +35,31 @@ pub(crate) const STRIP: usize = 128;
 /// # Shapes
 ///
 /// `b` batch rows, `h` heads, `r` landmark rows a head, `n` tokens a row, `d` head width. The last
-/// dimension of every tensor lies side by side; the others may have any strides.
+/// dimension of every tensor lies side by side; the others may have any strides. Where every row is
+/// one document without a mask, there may be another number of keys, `m`, than of queries.
 #[derive(Clone, Copy, Debug)]
 pub struct Attend<'a, T> {
     /// `[b, h, n, d]`
     pub query: View<'a, T>,
-    /// `[b, h, n, d]`
+    /// `[b, h, m, d]`
     pub key: View<'a, T>,
-    /// `[b, h, n, d]`
+    /// `[b, h, m, d]`
     pub value: View<'a, T>,
     /// `[documents, h, r, d]`; `r` may be 0.
     pub landmark_key: View<'a, T>,
     /// `[documents, h, r, d]`
     pub landmark_value: View<'a, T>,
-    /// `[h, 2·reach + 1]` in row-major order, `reach = w − 1 + e`: what is added to the score of
-    /// the window key `j` for query `i`, at column `i − j + reach`.
+    /// `[h, offsets]` in row-major order: what is added to the score of a window key for a query,
+    /// at the column of their [`Visibility::offset`].
     pub bias: Option<&'a [T]>,
     /// How documents lie in the batch.
     pub documents: Documents<'a>,
-    /// `w`; query `i` lies in segment `s = ⌊i/w⌋` of its document and sees the keys `j` with
-    /// `s·w − e ≤ j < (s+1)·w + e`, `e = max(⌊w/2⌋, 1)`. With 0 it sees the landmarks alone.
-    pub window: usize,
+    /// What a query sees.
+    pub visibility: Visibility,
     /// What scores are multiplied by, usually `1 / √d`.
     pub scale: f64,
     /// Dropout of the probabilities.
-    pub dropout: Option<Dropout>,
+    pub dropout: Dropout,
 }
 
 /// Sizes of one call.
@@ -68,6 +68,7 @@ pub(crate) struct Sizes {
     pub batch: usize,
     pub heads: usize,
     pub tokens: usize,
+    pub keys: usize,
     pub width: usize,
     pub landmarks: usize,
 }
@@ -77,30 +78,47 @@ impl<T: Real> Attend<'_, T> {
         let shape = self.query.shape();
         let [batch, heads, tokens, width] = shape;
         self.query.assert_like("query", shape);
+        let keys = match self.documents {
+            Documents::Rows { mask: None } => self.key.shape()[2],
+            _ => tokens,
+        };
+        let shape = [batch, heads, keys, width];
         self.key.assert_like("key", shape);
         self.value.assert_like("value", shape);
+        self.visibility.assert_valid();
         let landmarks = self.landmark_key.shape()[2];
         let shape = [self.documents.count(batch), heads, landmarks, width];
         self.landmark_key.assert_like("landmark_key", shape);
         self.landmark_value.assert_like("landmark_value", shape);
         self.documents.assert_fit(batch, tokens);
         if let Some(bias) = self.bias {
-            let offsets = 2 * Window::new(self.window).reach() + 1;
+            let offsets = self.visibility.window.offsets();
             assert_eq!(bias.len(), heads * offsets, "the bias's length, h·offsets");
         }
         Sizes {
             batch,
             heads,
             tokens,
+            keys,
             width,
             landmarks,
         }
     }
 
+    /// All documents of the batch.
+    pub(crate) fn list(&self, sizes: Sizes) -> Vec<Document<'_>> {
+        let mut documents = self.documents.list(sizes.batch, sizes.tokens);
+        if sizes.keys != sizes.tokens {
+            for document in &mut documents {
+                document.keys = sizes.keys;
+            }
+        }
+        documents
+    }
+
     pub(crate) fn tile_dropout(&self, strip: &Strip<'_>) -> Option<TileDropout<T>> {
-        self.dropout
-            .filter(|dropout| dropout.probability > 0.0)
-            .map(|dropout| TileDropout::new(dropout, strip.document.number, strip.head))
+        (!self.dropout.is_off())
+            .then(|| TileDropout::new(self.dropout, strip.document.number, strip.head))
     }
 }
 
@@ -127,7 +145,7 @@ pub fn attend<T: Real>(inputs: &Attend<'_, T>, output: &mut ViewMut<'_, T>, log_
         "the log-sum-exp's length, b·h·n"
     );
     let log_sum_exp = ViewMut::contiguous(log_sum_exp, shape);
-    let documents = inputs.documents.list(sizes.batch, sizes.tokens);
+    let documents = inputs.list(sizes);
     let output = &*output;
     let level = Level::new();
     Cut::new(sizes.heads, sizes.width * size_of::<T>(), PART)
@@ -146,6 +164,7 @@ struct Memory<T> {
     landmark_values: Scratch<T>,
     values: Scratch<T>,
     bias: Scratch<T>,
+    sight: Sight<T>,
 }
 
 impl<T: Real> Memory<T> {
@@ -156,6 +175,7 @@ impl<T: Real> Memory<T> {
             landmark_values: Scratch::new(),
             values: Scratch::new(),
             bias: Scratch::new(),
+            sight: Sight::new(),
         }
     }
 }
@@ -169,7 +189,7 @@ fn strip<S: Simd, T: Real>(
     log_sum_exp: &ViewMut<'_, T>,
     memory: &mut Memory<T>,
 ) {
-    let window = Window::new(inputs.window);
+    let visibility = inputs.visibility;
     let document = &strip.document;
     let (batch, head) = (document.batch, strip.head);
     let [_, _, landmarks, d] = inputs.landmark_key.shape();
@@ -177,7 +197,7 @@ fn strip<S: Simd, T: Real>(
     let landmark_values = inputs.landmark_value.rows(document.number, head, 0);
     let landmark_values =
         whole_vectors::<S, T>(landmark_values, landmarks, &mut memory.landmark_values);
-    let bias = PaddedBias::new(inputs.bias, head, window, &mut memory.bias);
+    let bias = PaddedBias::new(inputs.bias, head, visibility, &mut memory.bias);
     let dropout = inputs.tile_dropout(strip);
     let turned = memory.query.take_rows(d);
     for start in strip.tokens.clone().step_by(TILE) {
@@ -186,21 +206,18 @@ fn strip<S: Simd, T: Real>(
         let mut sums_of = [T::ZERO; TILE];
         let mut log_sums = [T::ZERO; TILE];
         if document.has_real(queries.clone()) {
-            let sight = window.sight::<T>(queries.clone(), document.len);
-            let scores = memory.scores.take_rows(landmarks + sight.keys.len());
-            let first_key = document.start + sight.keys.start;
-            let columns = Columns {
-                landmarks,
-                sight: &sight,
-            };
+            let sight = &mut memory.sight;
+            sight.set(&visibility, queries.clone(), document.keys, landmarks);
+            let columns = Columns { landmarks, sight };
+            let scores = memory.scores.take_rows(columns.count());
             let queries_at = inputs.query.rows(batch, head, at);
             turn(simd, queries_at, count, T::from_f64(inputs.scale), turned);
-            let keys = inputs.key.rows(batch, head, first_key);
+            let keys = |key| inputs.key.rows(batch, head, document.start + key);
             tile_dots(simd, turned, landmark_keys, keys, &columns, scores);
             columns.hide(simd, document, start, &bias, scores);
             softmax(simd, &columns, scores, &mut sums_of, &mut log_sums);
             if let Some(dropout) = dropout {
-                let kept = dropout.of_queries(start, landmarks, window, &sight);
+                let kept = dropout.of_queries(start, landmarks, visibility);
                 columns.drop(simd, &kept, scores);
             }
             for (lane, token) in queries.enumerate() {
@@ -210,8 +227,9 @@ fn strip<S: Simd, T: Real>(
                     sums_of[lane] = T::ONE / sums_of[lane];
                 }
             }
-            let values = inputs.value.rows(batch, head, first_key);
-            let values = whole_vectors::<S, T>(values, sight.keys.len(), &mut memory.values);
+            let hull = columns.sight.hull();
+            let values = inputs.value.rows(batch, head, document.start + hull.start);
+            let values = whole_vectors::<S, T>(values, hull.len(), &mut memory.values);
             let to = Output {
                 rows: output.rows(batch, head, at, count),
                 factors: &sums_of,
@@ -243,17 +261,20 @@ fn softmax<S: Simd, T: Real>(
     for v in 0..vectors::<S, T>() {
         let at = v * lanes;
         let mut max = minus_infinity;
-        let (landmarks, window) = columns.split_mut::<S>(scores, v);
-        for row in landmarks.iter().chain(window.iter()) {
-            max = max.max(load::<S, T>(simd, &row[at..]));
+        for computed in columns.computed::<S>(v) {
+            for row in &scores[computed] {
+                max = max.max(load::<S, T>(simd, &row[at..]));
+            }
         }
         // A query that sees nothing: exp(−∞ − 0) is 0, not NaN.
         let max = max.simd_eq(minus_infinity).select(zero, max);
         let mut sum = zero;
-        for row in landmarks.iter_mut().chain(window) {
-            let weight = exp::<S, T>(simd, load::<S, T>(simd, &row[at..]) - max);
-            store::<S, T>(weight, &mut row[at..]);
-            sum += weight;
+        for computed in columns.computed::<S>(v) {
+            for row in &mut scores[computed] {
+                let weight = exp::<S, T>(simd, load::<S, T>(simd, &row[at..]) - max);
+                store::<S, T>(weight, &mut row[at..]);
+                sum += weight;
+            }
         }
         store::<S, T>(sum, &mut sums_of[at..]);
         store::<S, T>(max, &mut maxima[at..]);
@@ -270,7 +291,8 @@ struct Output<'a, T> {
     factors: &'a TileRow<T>,
 }
 
-/// Writes the sums of landmark values and window values, weighted.
+/// Writes the sums of landmark values and window values, weighted. `values` begin with the first key
+/// of the sight's hull.
 #[inline(always)]
 fn weigh<S: Simd, T: Real>(
     simd: S,
@@ -280,35 +302,22 @@ fn weigh<S: Simd, T: Real>(
     values: Rows<'_, T>,
     to: &Output<'_, T>,
 ) {
-    columns.for_blocks(
+    columns.for_sums::<S>(
+        simd,
+        weights,
+        landmark_values,
+        values,
         to.rows.len(),
         #[inline(always)]
-        |queries, keys| {
-            let (of_landmarks, of_window) = weights.split_at(columns.landmarks);
-            let terms = [
-                Terms {
-                    weights: of_landmarks,
-                    rows: landmark_values,
-                    terms: 0..columns.landmarks,
-                },
-                Terms {
-                    weights: of_window,
-                    rows: values,
-                    terms: keys,
-                },
-            ];
-            sums::<S, T, true, 2>(
-                simd,
-                terms,
-                queries,
-                #[inline(always)]
-                |query, offset, sum| {
-                    // SAFETY: these tokens under this head are this call's alone, and each row's last
-                    // reference is gone.
-                    let row = unsafe { to.rows.row(query) };
-                    put::<S, T>(sum * to.factors[query], row, offset);
-                },
-            );
+        |query, offset, sum, first| {
+            // SAFETY: these tokens under this head are this call's alone, and each row's last
+            // reference is gone.
+            let row = unsafe { to.rows.row(query) };
+            let sum = sum * to.factors[query];
+            match first {
+                true => put::<S, T>(sum, row, offset),
+                false => add::<S, T>(simd, sum, row, offset),
+            }
         },
     );
 }

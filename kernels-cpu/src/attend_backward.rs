@@ -11,24 +11,20 @@
 //! of a document; what parts add to the same rows (landmarks, bias, keys of a neighbour's part)
 //! each writes to memory of its own, and [`merge`](crate::attend_merge) adds that up in order.
 
-use std::ops::Range;
-
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
 use crate::attend::{Attend, STRIP};
-use crate::attend_gradients::{
-    Target, first_seen, key_gradients, landmark_gradients, query_gradients,
-};
+use crate::attend_gradients::{Part, Target, key_gradients, landmark_gradients, query_gradients};
 use crate::attend_merge::{Partial, merge, merge_bias};
 use crate::attend_tile::{Columns, probabilities, scale_all, score_gradients, tile_dots};
 use crate::documents::{Cut, Strip};
-use crate::padded_bias::PaddedBias;
+use crate::padded_bias::{PaddedBias, Places};
 use crate::real::Real;
+use crate::sight::Sight;
 use crate::tile::{Scratch, TILE, turn, whole_vectors};
 use crate::view::{View, ViewMut};
-use crate::window::Window;
 
 /// Where [`attend_backward`](crate::attend_backward) writes; all of each is written, with zeros for
 /// padded tokens. The last dimension of every tensor lies side by side.
@@ -36,15 +32,15 @@ use crate::window::Window;
 pub struct AttendGradients<'a, T> {
     /// `[b, h, n, d]`
     pub query: ViewMut<'a, T>,
-    /// `[b, h, n, d]`
+    /// `[b, h, m, d]`
     pub key: ViewMut<'a, T>,
-    /// `[b, h, n, d]`
+    /// `[b, h, m, d]`
     pub value: ViewMut<'a, T>,
     /// `[documents, h, r, d]`
     pub landmark_key: ViewMut<'a, T>,
     /// `[documents, h, r, d]`
     pub landmark_value: ViewMut<'a, T>,
-    /// `[h, 2·reach + 1]` in row-major order, wanted or not; only with a bias among the inputs.
+    /// `[h, offsets]` in row-major order, wanted or not; only with a bias among the inputs.
     pub bias: Option<&'a mut [T]>,
 }
 
@@ -67,11 +63,12 @@ pub fn attend_backward<T: Real>(
     let sizes = inputs.sizes();
     let (batch, heads) = (sizes.batch, sizes.heads);
     let tokens_shape = inputs.query.shape();
+    let keys_shape = inputs.key.shape();
     let landmarks_shape = inputs.landmark_key.shape();
     d_output.assert_like("d_output", tokens_shape);
     gradients.query.assert_like("d_query", tokens_shape);
-    gradients.key.assert_like("d_key", tokens_shape);
-    gradients.value.assert_like("d_value", tokens_shape);
+    gradients.key.assert_like("d_key", keys_shape);
+    gradients.value.assert_like("d_value", keys_shape);
     gradients
         .landmark_key
         .assert_like("d_landmark_key", landmarks_shape);
@@ -88,9 +85,8 @@ pub fn attend_backward<T: Real>(
         assert_eq!(bias, Some(d_bias.len()), "the bias's length and d_bias's");
     }
     let log_sum_exp = View::contiguous(log_sum_exp, [batch, heads, 1, sizes.tokens]);
-    let window = Window::new(inputs.window);
-    let layout = Partial::new(sizes, window, gradients.bias.is_some());
-    let documents = inputs.documents.list(batch, sizes.tokens);
+    let layout = Partial::new(sizes, inputs.visibility, gradients.bias.is_some());
+    let documents = inputs.list(sizes);
     let cut = Cut::new(heads, sizes.width * size_of::<T>(), layout.part());
     let tasks = cut.tasks(&documents);
     let mut partials = vec![T::ZERO; tasks.len() * cut.group * layout.len()];
@@ -100,6 +96,7 @@ pub fn attend_backward<T: Real>(
         .par_chunks_exact_mut(cut.group * layout.len())
         .zip(&tasks)
         .for_each_init(Memory::new, |memory, (partials, task)| {
+            let own = Part::new(task.tokens.clone(), &task.document, &inputs.visibility);
             for part in task.strips(STRIP) {
                 let partial = &mut partials[part.number * layout.len()..][..layout.len()];
                 let work = Work {
@@ -108,7 +105,7 @@ pub fn attend_backward<T: Real>(
                     log_sum_exp,
                     gradients: outputs,
                     strip: &part,
-                    part: &task.tokens,
+                    part: &own,
                     layout,
                 };
                 dispatch!(level, simd => strip(simd, &work, partial, memory));
@@ -128,8 +125,8 @@ struct Work<'a, 'b, T> {
     log_sum_exp: View<'a, T>,
     gradients: &'a AttendGradients<'b, T>,
     strip: &'a Strip<'a>,
-    /// The part of the document whose keys are the task's own.
-    part: &'a Range<usize>,
+    /// The task's part of the document.
+    part: &'a Part,
     layout: Partial,
 }
 
@@ -145,6 +142,7 @@ struct Memory<T> {
     queries: Scratch<T>,
     d_outputs: Scratch<T>,
     bias: Scratch<T>,
+    sight: Sight<T>,
 }
 
 impl<T: Real> Memory<T> {
@@ -160,6 +158,7 @@ impl<T: Real> Memory<T> {
             queries: Scratch::new(),
             d_outputs: Scratch::new(),
             bias: Scratch::new(),
+            sight: Sight::new(),
         }
     }
 }
@@ -179,7 +178,7 @@ fn strip<S: Simd, T: Real>(
         layout,
         ..
     } = *work;
-    let window = Window::new(inputs.window);
+    let visibility = inputs.visibility;
     let document = &strip.document;
     let (batch, head) = (document.batch, strip.head);
     let [_, _, landmarks, d] = inputs.landmark_key.shape();
@@ -187,14 +186,15 @@ fn strip<S: Simd, T: Real>(
     let landmark_values = inputs.landmark_value.rows(document.number, head, 0);
     let whole_landmark_keys =
         whole_vectors::<S, T>(landmark_keys, landmarks, &mut memory.landmark_keys);
-    let bias = PaddedBias::new(inputs.bias, head, window, &mut memory.bias);
+    let bias = PaddedBias::new(inputs.bias, head, visibility, &mut memory.bias);
+    let places = Places::new(visibility);
     let dropout = inputs.tile_dropout(strip);
     let query_turned = memory.query_turned.take_rows(d);
     let d_output_turned = memory.d_output_turned.take_rows(d);
     for start in strip.tokens.clone().step_by(TILE) {
         let queries = start..(start + TILE).min(strip.tokens.end);
         let (at, count) = (document.start + start, queries.len());
-        let new = first_seen(window, part, queries.clone(), document.len);
+        let new = part.first_seen(&visibility, queries.clone(), document);
         for to in [&gradients.key, &gradients.value] {
             let to = to.rows(batch, head, document.start + new.start, new.len());
             // SAFETY: the rows of the part under this head are this call's alone.
@@ -206,19 +206,18 @@ fn strip<S: Simd, T: Real>(
             unsafe { d_query.clear() };
             continue;
         }
-        let sight = window.sight::<T>(queries.clone(), document.len);
-        let columns = Columns {
-            landmarks,
-            sight: &sight,
-        };
-        let first_key = document.start + sight.keys.start;
-        let width = landmarks + sight.keys.len();
+        let sight = &mut memory.sight;
+        sight.set(&visibility, queries.clone(), document.keys, landmarks);
+        let sight = &*sight;
+        let columns = Columns { landmarks, sight };
+        let hull = sight.hull();
+        let width = columns.count();
         let weights = memory.weights.take_rows(width);
         let d_weights = memory.d_weights.take_rows(width);
         let query = inputs.query.rows(batch, head, at);
         let d_output = work.d_output.rows(batch, head, at);
-        let keys = inputs.key.rows(batch, head, first_key);
-        let values = inputs.value.rows(batch, head, first_key);
+        let keys = |key| inputs.key.rows(batch, head, document.start + key);
+        let values = |key| inputs.value.rows(batch, head, document.start + key);
 
         turn(simd, query, count, T::from_f64(inputs.scale), query_turned);
         turn(simd, d_output, count, T::ONE, d_output_turned);
@@ -243,7 +242,7 @@ fn strip<S: Simd, T: Real>(
         columns.clear::<S>(simd, weights);
         columns.clear::<S>(simd, d_weights);
         probabilities(simd, &columns, &log_sums, weights);
-        let kept = dropout.map(|dropout| dropout.of_queries(start, landmarks, window, &sight));
+        let kept = dropout.map(|dropout| dropout.of_queries(start, landmarks, visibility));
         let dropped = match &kept {
             None => &mut [],
             Some(kept) => {
@@ -257,16 +256,16 @@ fn strip<S: Simd, T: Real>(
         score_gradients(simd, weights, d_weights);
         if gradients.bias.is_some() {
             let totals = layout.bias_mut(partial);
-            for (i, row) in d_weights[landmarks..].iter().enumerate() {
-                let column = bias.column(start, sight.keys.start + i);
-                for (total, d_score) in totals[column..].iter_mut().zip(row) {
-                    *total += *d_score;
+            for run in &sight.runs {
+                let rows = &d_weights[columns.of_run(run)];
+                for (key, row) in run.keys.clone().zip(rows) {
+                    places.add(totals, start, key, row);
                 }
             }
         }
         scale_all(simd, T::from_f64(inputs.scale), d_weights);
 
-        let keys = whole_vectors::<S, T>(keys, sight.keys.len(), &mut memory.keys);
+        let keys = whole_vectors::<S, T>(keys(hull.start), hull.len(), &mut memory.keys);
         let landmark_keys = whole_landmark_keys;
         query_gradients(simd, &columns, d_weights, landmark_keys, keys, d_query);
         let query = whole_vectors::<S, T>(query, count, &mut memory.queries);
@@ -281,12 +280,17 @@ fn strip<S: Simd, T: Real>(
                 layout,
                 side,
                 part,
-                own: to.rows(batch, head, document.start + part.start, part.len()),
+                own: to.rows(
+                    batch,
+                    head,
+                    document.start + part.keys.start,
+                    part.keys.len(),
+                ),
             };
             landmark_gradients(simd, &weights[..landmarks], rows, count, &to, partial);
             key_gradients(
                 simd,
-                &sight,
+                sight,
                 &weights[landmarks..],
                 rows,
                 count,

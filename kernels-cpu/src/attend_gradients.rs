@@ -4,28 +4,56 @@
 use std::ops::Range;
 
 use fearless_simd::prelude::*;
+use transformer_ls_kernels::Visibility;
 
 use crate::attend_merge::Partial;
 use crate::attend_tile::Columns;
+use crate::documents::Document;
 use crate::products::{Terms, sums};
 use crate::real::Real;
+use crate::sight::Sight;
 use crate::tile::{TileRow, add, put};
 use crate::view::{Rows, RowsMut};
-use crate::window::{Sight, Window};
 
-/// Keys of a part that no tile before this one has seen, up to the last that this one sees: their
-/// gradients begin here. The last tile takes all that are left.
-pub(crate) fn first_seen(
-    window: Window,
-    part: &Range<usize>,
-    queries: Range<usize>,
-    len: usize,
-) -> Range<usize> {
-    let seen = |end: usize| match end {
-        end if end == part.start || end == part.end => end,
-        end => window.keys(part.start..end, len).end.clamp(end, part.end),
-    };
-    seen(queries.start)..seen(queries.end)
+/// A task's part of a document: its queries, and the keys whose gradients it writes itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub queries: Range<usize>,
+    pub keys: Range<usize>,
+}
+
+impl Part {
+    /// Keys go with the query that stands at their position; those before the first and after the
+    /// last with the document's first and last part.
+    pub fn new(queries: Range<usize>, document: &Document<'_>, visibility: &Visibility) -> Self {
+        let at = |query: usize| match query {
+            0 => 0,
+            query if query == document.len => document.keys,
+            query => (query + visibility.memory).min(document.keys),
+        };
+        Self {
+            keys: at(queries.start)..at(queries.end),
+            queries,
+        }
+    }
+
+    /// Own keys that no tile before this one has seen, up to the last that this one sees: their
+    /// gradients begin here. The last tile takes all that are left.
+    pub fn first_seen(
+        &self,
+        visibility: &Visibility,
+        queries: Range<usize>,
+        document: &Document<'_>,
+    ) -> Range<usize> {
+        let seen = |end: usize| match end {
+            end if end == self.queries.start => self.keys.start,
+            end if end == self.queries.end => self.keys.end,
+            end => visibility
+                .end_of(self.queries.start..end, document.keys)
+                .clamp(self.keys.start, self.keys.end),
+        };
+        seen(queries.start)..seen(queries.end)
+    }
 }
 
 /// Where gradients of landmarks and keys go, or those of their values.
@@ -33,13 +61,14 @@ pub(crate) struct Target<'a, T> {
     pub layout: Partial,
     /// 0: keys, 1: values.
     pub side: usize,
-    /// The part of the document whose keys are the task's own, and the rows of these keys. All
-    /// others, and landmarks, go to the part's own memory.
-    pub part: &'a Range<usize>,
+    /// The task's part of the document, and the rows of its own keys. All others, and landmarks, go
+    /// to the part's own memory.
+    pub part: &'a Part,
     pub own: RowsMut<'a, T>,
 }
 
-/// Writes `d_scores · [landmark keys | window keys]` for each query.
+/// Writes `d_scores · [landmark keys | window keys]` for each query. `keys` begin with the first key
+/// of the sight's hull.
 #[inline(always)]
 pub(crate) fn query_gradients<S: Simd, T: Real>(
     simd: S,
@@ -49,34 +78,21 @@ pub(crate) fn query_gradients<S: Simd, T: Real>(
     keys: Rows<'_, T>,
     d_query: RowsMut<'_, T>,
 ) {
-    let (of_landmarks, of_window) = d_scores.split_at(columns.landmarks);
-    columns.for_blocks(
+    columns.for_sums::<S>(
+        simd,
+        d_scores,
+        landmark_keys,
+        keys,
         d_query.len(),
         #[inline(always)]
-        |queries, seen| {
-            let terms = [
-                Terms {
-                    weights: of_landmarks,
-                    rows: landmark_keys,
-                    terms: 0..columns.landmarks,
-                },
-                Terms {
-                    weights: of_window,
-                    rows: keys,
-                    terms: seen,
-                },
-            ];
-            sums::<S, T, true, 2>(
-                simd,
-                terms,
-                queries,
-                #[inline(always)]
-                |lane, offset, sum| {
-                    // SAFETY: these queries under this head are this call's alone, and each row's
-                    // last reference is gone.
-                    put::<S, T>(sum, unsafe { d_query.row(lane) }, offset);
-                },
-            );
+        |lane, offset, sum, first| {
+            // SAFETY: these queries under this head are this call's alone, and each row's last
+            // reference is gone.
+            let row = unsafe { d_query.row(lane) };
+            match first {
+                true => put::<S, T>(sum, row, offset),
+                false => add::<S, T>(simd, sum, row, offset),
+            }
         },
     );
 }
@@ -108,8 +124,8 @@ pub(crate) fn landmark_gradients<S: Simd, T: Real>(
     );
 }
 
-/// Adds `Σ_query weights[key][query] · rows[query]` for every key of the tile's sight to the key's
-/// row.
+/// Adds `Σ_query weights[key][query] · rows[query]` for every key of the tile's sight, whose columns
+/// these weights are, to the key's row.
 #[inline(always)]
 pub(crate) fn key_gradients<S: Simd, T: Real>(
     simd: S,
@@ -121,32 +137,36 @@ pub(crate) fn key_gradients<S: Simd, T: Real>(
     partial: &mut [T],
 ) {
     const KEYS: usize = 8;
-    let mut from = 0;
-    for first in (0..weights.len()).step_by(KEYS) {
-        let keys = first..(first + KEYS).min(weights.len());
-        let seeing = sight.of_keys(keys.clone(), from);
-        from = seeing.start;
-        let terms = Terms {
-            weights,
-            rows,
-            terms: seeing.start.min(queries)..seeing.end.min(queries),
-        };
-        sums::<S, T, false, 1>(
-            simd,
-            [terms],
-            keys,
-            #[inline(always)]
-            |key, offset, sum| {
-                let key = sight.keys.start + key;
-                let row = if to.part.contains(&key) {
-                    // SAFETY: the rows of the part under this head are this task's alone, and each
-                    // row's last reference is gone.
-                    unsafe { to.own.row(key - to.part.start) }
-                } else {
-                    to.layout.border_mut(partial, to.side, to.part, key)
-                };
-                add::<S, T>(simd, sum, row, offset);
-            },
-        );
+    for run in &sight.runs {
+        let weights = &weights[run.column..][..run.keys.len()];
+        let mut from = 0;
+        for first in (0..weights.len()).step_by(KEYS) {
+            let keys = first..(first + KEYS).min(weights.len());
+            let seeing = run.of_keys(keys.clone(), from);
+            from = seeing.start;
+            let terms = Terms {
+                weights,
+                rows,
+                terms: seeing.start.min(queries)..seeing.end.min(queries),
+            };
+            sums::<S, T, false, 1>(
+                simd,
+                [terms],
+                keys,
+                #[inline(always)]
+                |key, offset, sum| {
+                    let key = run.keys.start + key;
+                    let own = &to.part.keys;
+                    let row = if own.contains(&key) {
+                        // SAFETY: the rows of the part under this head are this task's alone, and
+                        // each row's last reference is gone.
+                        unsafe { to.own.row(key - own.start) }
+                    } else {
+                        to.layout.border_mut(partial, to.side, own, key)
+                    };
+                    add::<S, T>(simd, sum, row, offset);
+                },
+            );
+        }
     }
 }

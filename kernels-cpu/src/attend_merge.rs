@@ -4,26 +4,28 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
+use transformer_ls_kernels::{Visibility, Window};
 
 use crate::attend::Sizes;
 use crate::attend_backward::AttendGradients;
+use crate::attend_gradients::Part;
 use crate::documents::Document;
-use crate::padded_bias::PaddedBias;
+use crate::padded_bias::Places;
 use crate::real::Real;
 use crate::tile::TILE;
-use crate::window::Window;
 
 /// How one part's own memory lies. For keys, then for values: a row for each landmark, then rows
-/// for the tokens before the part that its queries see, then those after it. Last, the bias.
+/// for the keys before the part's own that its queries see, then those after them. Last, the bias.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Partial {
     landmarks: usize,
     width: usize,
-    /// Tokens that a part's queries see on either side of it; 0 where no document has two parts.
+    /// Keys that a part's queries see on either side of its own; 0 where no document has two parts.
     border: usize,
+    /// Length of a padded row of the bias; 0 where its gradient isn't wanted.
     bias: usize,
-    reach: usize,
     part: usize,
+    visibility: Visibility,
 }
 
 impl Partial {
@@ -31,21 +33,24 @@ impl Partial {
     /// for many threads, and the more there is to add up.
     const LEAST: usize = 1024;
 
-    pub fn new(sizes: Sizes, window: Window, with_bias: bool) -> Self {
-        let reach = window.reach();
-        let part = Self::LEAST.max((4 * reach).next_multiple_of(TILE));
-        let padded = if with_bias {
-            PaddedBias::<f32>::padded_len(window)
-        } else {
-            0
+    pub fn new(sizes: Sizes, visibility: Visibility, with_bias: bool) -> Self {
+        let reach = visibility.window.reach();
+        let part = match visibility.window {
+            // Such queries see keys from anywhere, or from many rows: their document is one part.
+            Window::All | Window::Grid(_) => sizes.tokens.max(1),
+            _ => Self::LEAST.max((4 * reach).next_multiple_of(TILE)),
+        };
+        let bias = match with_bias {
+            true => Places::new(visibility).padded_len(),
+            false => 0,
         };
         Self {
             landmarks: sizes.landmarks,
             width: sizes.width,
             border: if sizes.tokens > part { reach } else { 0 },
-            bias: padded,
-            reach,
+            bias,
             part,
+            visibility,
         }
     }
 
@@ -72,11 +77,11 @@ impl Partial {
         &partial[self.place(side, row)]
     }
 
-    /// Which row after the landmarks' is that of a token of the document outside the part.
-    fn border_row(&self, part: &Range<usize>, token: usize) -> usize {
-        match token < part.start {
-            true => token + self.border - part.start,
-            false => token - part.end + self.border,
+    /// Which row after the landmarks' is that of a key of the document that isn't the part's own.
+    fn border_row(&self, own: &Range<usize>, key: usize) -> usize {
+        match key < own.start {
+            true => key + self.border - own.start,
+            false => key - own.end + self.border,
         }
     }
 
@@ -91,16 +96,16 @@ impl Partial {
         &mut partial[self.place(side, landmark)]
     }
 
-    /// The row of a token of the document that does not lie in the part.
+    /// The row of a key of the document that isn't the part's own.
     #[inline(always)]
     pub fn border_mut<'p, T>(
         &self,
         partial: &'p mut [T],
         side: usize,
-        part: &Range<usize>,
-        token: usize,
+        own: &Range<usize>,
+        key: usize,
     ) -> &'p mut [T] {
-        &mut partial[self.place(side, self.landmarks + self.border_row(part, token))]
+        &mut partial[self.place(side, self.landmarks + self.border_row(own, key))]
     }
 
     /// The totals of the padded bias.
@@ -113,7 +118,7 @@ impl Partial {
 /// What the parts of one document under one head have written, in order.
 type OfHead<'d, 'r, T> = (&'d Document<'d>, usize, Vec<&'r [T]>);
 
-/// Adds up the landmarks' gradients, and those of tokens that queries of other parts see.
+/// Adds up the landmarks' gradients, and those of keys that queries of other parts see.
 pub(crate) fn merge<T: Real>(
     layout: Partial,
     partials: &[OfHead<'_, '_, T>],
@@ -137,16 +142,17 @@ pub(crate) fn merge<T: Real>(
             if partials.len() <= 1 {
                 continue;
             }
-            let rows = tokens.rows(document.batch, *head, document.start, document.len);
+            let rows = tokens.rows(document.batch, *head, document.start, document.keys);
             for (number, partial) in partials.iter().enumerate() {
                 let start = number * layout.part;
-                let part = start..(start + layout.part).min(document.len);
-                let before = part.start - layout.border.min(part.start)..part.start;
-                let after = part.end..(part.end + layout.border).min(document.len);
-                for token in before.chain(after) {
+                let queries = start..(start + layout.part).min(document.len);
+                let own = Part::new(queries, document, &layout.visibility).keys;
+                let before = own.start - layout.border.min(own.start)..own.start;
+                let after = own.end..(own.end + layout.border).min(document.keys);
+                for key in before.chain(after) {
                     // SAFETY: as above.
-                    let to = unsafe { rows.row(token) };
-                    let row = layout.landmarks + layout.border_row(&part, token);
+                    let to = unsafe { rows.row(key) };
+                    let row = layout.landmarks + layout.border_row(&own, key);
                     add_row(to, layout.row(partial, side, row));
                 }
             }
@@ -154,9 +160,9 @@ pub(crate) fn merge<T: Real>(
     });
 }
 
-/// Adds up the bias's gradients, `[h, 2·reach + 1]`.
+/// Adds up the bias's gradients, `[h, offsets]`.
 pub(crate) fn merge_bias<T: Real>(layout: Partial, partials: &[OfHead<'_, '_, T>], to: &mut [T]) {
-    let offsets = 2 * layout.reach + 1;
+    let offsets = layout.visibility.window.offsets();
     to.fill(T::ZERO);
     for (_, head, partials) in partials {
         for partial in partials {

@@ -7,18 +7,14 @@ use fearless_simd::prelude::*;
 use crate::documents::Document;
 use crate::exp::exp;
 use crate::padded_bias::PaddedBias;
-use crate::products::{Factors, all_vectors, dots};
+use crate::products::{Factors, Terms, all_vectors, dots, sums};
 use crate::real::{Lanes, Real, load, splat, store};
+use crate::sight::{BLOCK, Run, Sight};
 use crate::tile::{TILE, TileRow, vectors};
 use crate::tile_dropout::Kept;
 use crate::view::Rows;
-use crate::window::Sight;
 
-/// Queries whose output is summed up together, see [`sums`](crate::products::sums). They read one
-/// range of window keys.
-const BLOCK: usize = 8;
-
-/// Lanes for which one range of window keys is computed: a vector, or a block if that is longer.
+/// Lanes for which one range of a run's keys is computed: a vector, or a block if that is longer.
 #[inline(always)]
 const fn group<S: Simd, T: Real>() -> usize {
     if Lanes::<S, T>::LEN > BLOCK {
@@ -28,43 +24,111 @@ const fn group<S: Simd, T: Real>() -> usize {
     }
 }
 
-/// What a tile of queries sees: `landmarks` columns, then one for each key of its sight.
+/// What a tile of queries sees: `landmarks` columns, then one for each key of its sight's runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Columns<'a, T> {
     pub landmarks: usize,
     pub sight: &'a Sight<T>,
 }
 
-impl<T: Real> Columns<'_, T> {
-    /// Window keys that are computed for a vector.
-    #[inline(always)]
-    pub fn keys_of<S: Simd>(&self, vector: usize) -> Range<usize> {
-        let group = group::<S, T>();
-        let first = vector * Lanes::<S, T>::LEN / group * group;
-        self.sight.of_queries(first..first + group)
+/// Keys of a run that are computed for a vector, counted from the run's first.
+#[inline(always)]
+fn keys_of<S: Simd, T: Real>(run: &Run<T>, vector: usize) -> Range<usize> {
+    let group = group::<S, T>();
+    let first = vector * Lanes::<S, T>::LEN / group * group;
+    run.of_queries(first..first + group)
+}
+
+/// A range, counted from `by` earlier.
+#[inline(always)]
+fn shifted(range: &Range<usize>, by: usize) -> Range<usize> {
+    range.start + by..range.end + by
+}
+
+impl<'a, T: Real> Columns<'a, T> {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.landmarks + self.sight.width
     }
 
-    /// The columns that are computed for a vector: landmarks, and keys of the window.
+    /// The columns of a run.
     #[inline(always)]
-    pub fn split_mut<'c, S: Simd>(
+    pub fn of_run(&self, run: &Run<T>) -> Range<usize> {
+        let first = self.landmarks + run.column;
+        first..first + run.keys.len()
+    }
+
+    /// The columns that are computed for a vector: the landmarks, then a range a run.
+    #[inline(always)]
+    pub fn computed<S: Simd>(&self, vector: usize) -> impl Iterator<Item = Range<usize>> + 'a {
+        let landmarks = self.landmarks;
+        let of_runs = self
+            .sight
+            .runs
+            .iter()
+            .map(move |run| shifted(&keys_of::<S, T>(run, vector), landmarks + run.column));
+        std::iter::once(0..landmarks).chain(of_runs)
+    }
+
+    /// For each of the first `count` queries the sums of landmark rows and of the runs' rows, which
+    /// begin with the first key of the sight's hull, by these weights: handed to `finish(query,
+    /// offset, sum, first)` in as many parts as there are runs, the first with the landmarks.
+    #[inline(always)]
+    pub fn for_sums<S: Simd>(
         &self,
-        columns: &'c mut [TileRow<T>],
-        vector: usize,
-    ) -> (&'c mut [TileRow<T>], &'c mut [TileRow<T>]) {
-        let (landmarks, window) = columns.split_at_mut(self.landmarks);
-        (landmarks, &mut window[self.keys_of::<S>(vector)])
-    }
-
-    /// Calls with each block of the first `count` queries and the keys that they see.
-    #[inline(always)]
-    pub fn for_blocks(&self, count: usize, mut call: impl FnMut(Range<usize>, Range<usize>)) {
+        simd: S,
+        weights: &[TileRow<T>],
+        landmark_rows: Rows<'_, T>,
+        rows: Rows<'_, T>,
+        count: usize,
+        mut finish: impl FnMut(usize, usize, Lanes<S, T>, bool),
+    ) {
+        let (of_landmarks, of_runs) = weights.split_at(self.landmarks);
+        let hull = self.sight.hull();
         for first in (0..count).step_by(BLOCK) {
-            let keys = self.sight.of_queries(first..first + BLOCK);
-            call(first..(first + BLOCK).min(count), keys);
+            let queries = first..(first + BLOCK).min(count);
+            let terms_of = |run: Option<&Run<T>>| match run {
+                None => Terms {
+                    weights: of_runs,
+                    rows,
+                    terms: 0..0,
+                },
+                Some(run) => Terms {
+                    weights: &of_runs[run.column..],
+                    rows: rows.from(run.keys.start - hull.start),
+                    terms: run.of_queries(first..first + BLOCK),
+                },
+            };
+            let mut runs = self.sight.runs.iter();
+            let landmarks = Terms {
+                weights: of_landmarks,
+                rows: landmark_rows,
+                terms: 0..self.landmarks,
+            };
+            sums::<S, T, true, 2>(
+                simd,
+                [landmarks, terms_of(runs.next())],
+                queries.clone(),
+                #[inline(always)]
+                |query, offset, sum| finish(query, offset, sum, true),
+            );
+            for run in runs {
+                let terms = terms_of(Some(run));
+                if terms.terms.is_empty() {
+                    continue;
+                }
+                sums::<S, T, true, 1>(
+                    simd,
+                    [terms],
+                    queries.clone(),
+                    #[inline(always)]
+                    |query, offset, sum| finish(query, offset, sum, false),
+                );
+            }
         }
     }
 
-    /// Adds the bias to window scores and makes −∞ of those that a query does not see.
+    /// Adds the bias to window scores and makes −∞ of all that a query does not see.
     #[inline(always)]
     pub fn hide<S: Simd>(
         &self,
@@ -76,25 +140,39 @@ impl<T: Real> Columns<'_, T> {
     ) {
         let lanes = Lanes::<S, T>::LEN;
         let hidden = splat::<S, T>(simd, T::NEG_INFINITY);
-        for v in 0..vectors::<S, T>() {
-            let at = v * lanes;
-            let first = load::<S, T>(simd, &self.sight.first_lanes[at..]);
-            let end = load::<S, T>(simd, &self.sight.end_lanes[at..]);
-            let keys = self.keys_of::<S>(v);
-            let mut key = splat::<S, T>(simd, T::from_index(keys.start as isize));
-            for (i, row) in keys.clone().zip(&mut scores[self.landmarks..][keys]) {
-                let token = self.sight.keys.start + i;
-                let mut score = load::<S, T>(simd, &row[at..]);
-                if let Some(bias) = bias.at(first_query + at, token) {
-                    score += load::<S, T>(simd, bias);
+        if let Some(counts) = &self.sight.landmarks {
+            for v in 0..vectors::<S, T>() {
+                let at = v * lanes;
+                let count = load::<S, T>(simd, &counts[at..]);
+                let mut landmark = splat::<S, T>(simd, T::ZERO);
+                for row in &mut scores[..self.landmarks] {
+                    let score = load::<S, T>(simd, &row[at..]);
+                    let score = landmark.simd_lt(count).select(score, hidden);
+                    store::<S, T>(score, &mut row[at..]);
+                    landmark += T::ONE;
                 }
-                let seen = key.simd_ge(first) & key.simd_lt(end);
-                let score = match document.is_real(token) {
-                    true => seen.select(score, hidden),
-                    false => hidden,
-                };
-                store::<S, T>(score, &mut row[at..]);
-                key += T::ONE;
+            }
+        }
+        for run in &self.sight.runs {
+            for v in 0..vectors::<S, T>() {
+                let at = v * lanes;
+                let first = load::<S, T>(simd, &run.first_lanes[at..]);
+                let end = load::<S, T>(simd, &run.end_lanes[at..]);
+                let keys = keys_of::<S, T>(run, v);
+                let mut key = splat::<S, T>(simd, T::from_index(keys.start as isize));
+                let columns = shifted(&keys, self.landmarks + run.column);
+                for (i, row) in keys.zip(&mut scores[columns]) {
+                    let token = run.keys.start + i;
+                    let score = load::<S, T>(simd, &row[at..]);
+                    let score = bias.add(simd, first_query + at, token, score);
+                    let seen = key.simd_ge(first) & key.simd_lt(end);
+                    let score = match document.is_real(token) {
+                        true => seen.select(score, hidden),
+                        false => hidden,
+                    };
+                    store::<S, T>(score, &mut row[at..]);
+                    key += T::ONE;
+                }
             }
         }
     }
@@ -104,13 +182,15 @@ impl<T: Real> Columns<'_, T> {
     pub fn clear<S: Simd>(&self, simd: S, columns: &mut [TileRow<T>]) {
         let lanes = Lanes::<S, T>::LEN;
         let zero = splat::<S, T>(simd, T::ZERO);
-        let window = &mut columns[self.landmarks..];
-        for v in 0..vectors::<S, T>() {
-            let keys = self.keys_of::<S>(v);
-            let (before, rest) = window.split_at_mut(keys.start);
-            let after = &mut rest[keys.len()..];
-            for row in before.iter_mut().chain(after) {
-                store::<S, T>(zero, &mut row[v * lanes..]);
+        for run in &self.sight.runs {
+            let window = &mut columns[self.of_run(run)];
+            for v in 0..vectors::<S, T>() {
+                let keys = keys_of::<S, T>(run, v);
+                let (before, rest) = window.split_at_mut(keys.start);
+                let after = &mut rest[keys.len()..];
+                for row in before.iter_mut().chain(after) {
+                    store::<S, T>(zero, &mut row[v * lanes..]);
+                }
             }
         }
     }
@@ -118,12 +198,14 @@ impl<T: Real> Columns<'_, T> {
     /// Multiplies probabilities, or gradients for them, by their dropout factors.
     #[inline(always)]
     pub fn drop<S: Simd>(&self, simd: S, kept: &Kept<T>, columns: &mut [TileRow<T>]) {
-        let (landmarks, window) = columns.split_at_mut(self.landmarks);
-        for (i, row) in landmarks.iter_mut().enumerate() {
-            multiply(simd, row, &kept.landmark(i));
+        for (i, row) in columns[..self.landmarks].iter_mut().enumerate() {
+            multiply(simd, row, &kept.factors(&[0; TILE], i));
         }
-        for (i, row) in window.iter_mut().enumerate() {
-            multiply(simd, row, &kept.window_key(i));
+        for run in &self.sight.runs {
+            let first = kept.columns_of(run.keys.start);
+            for (i, row) in columns[self.of_run(run)].iter_mut().enumerate() {
+                multiply(simd, row, &kept.factors(&first, i));
+            }
         }
     }
 }
@@ -137,20 +219,20 @@ fn multiply<S: Simd, T: Real>(simd: S, row: &mut TileRow<T>, factors: &TileRow<T
     }
 }
 
-/// Products of the tile's rows with landmark rows and with rows of the window, a column each. The
-/// window's `rows` begin with the first key of the tile's sight. Columns outside a vector's
-/// [`keys_of`](Columns::keys_of) are left as they are.
+/// Products of the tile's rows with landmark rows and with rows of the runs, a column each; `rows`
+/// gives those that begin with a key of the document. Columns that are not
+/// [`computed`](Columns::computed) for a vector are left as they are.
 #[inline(always)]
-pub(crate) fn tile_dots<S: Simd, T: Real>(
+pub(crate) fn tile_dots<'r, S: Simd, T: Real>(
     simd: S,
     tile: &[TileRow<T>],
     landmark_rows: Rows<'_, T>,
-    rows: Rows<'_, T>,
+    rows: impl Fn(usize) -> Rows<'r, T>,
     columns: &Columns<'_, T>,
     to: &mut [TileRow<T>],
 ) {
     let lanes = Lanes::<S, T>::LEN;
-    let (landmarks, window) = to.split_at_mut(columns.landmarks);
+    let (landmarks, _) = to.split_at_mut(columns.landmarks);
     let factors = Factors {
         tile,
         rows: landmark_rows,
@@ -166,21 +248,27 @@ pub(crate) fn tile_dots<S: Simd, T: Real>(
             store::<S, T>(sum, &mut landmarks[column][v * lanes..]);
         },
     );
-    let factors = Factors { tile, rows };
     let group = group::<S, T>();
-    for first in (0..TILE).step_by(group) {
-        let vectors = first / lanes..(first + group) / lanes;
-        let keys = columns.keys_of::<S>(vectors.start);
-        dots::<S, T, 1>(
-            simd,
-            [factors],
-            vectors,
-            keys,
-            #[inline(always)]
-            |column, v, sum| {
-                store::<S, T>(sum, &mut window[column][v * lanes..]);
-            },
-        );
+    for run in &columns.sight.runs {
+        let factors = Factors {
+            tile,
+            rows: rows(run.keys.start),
+        };
+        let window = &mut to[columns.of_run(run)];
+        for first in (0..TILE).step_by(group) {
+            let vectors = first / lanes..(first + group) / lanes;
+            let keys = keys_of::<S, T>(run, vectors.start);
+            dots::<S, T, 1>(
+                simd,
+                [factors],
+                vectors,
+                keys,
+                #[inline(always)]
+                |column, v, sum| {
+                    store::<S, T>(sum, &mut window[column][v * lanes..]);
+                },
+            );
+        }
     }
 }
 
@@ -195,10 +283,11 @@ pub(crate) fn probabilities<S: Simd, T: Real>(
     for v in 0..vectors::<S, T>() {
         let at = v * Lanes::<S, T>::LEN;
         let log_sum = load::<S, T>(simd, &log_sums[at..]);
-        let (landmarks, window) = columns.split_mut::<S>(scores, v);
-        for row in landmarks.iter_mut().chain(window) {
-            let score = load::<S, T>(simd, &row[at..]);
-            store::<S, T>(exp::<S, T>(simd, score - log_sum), &mut row[at..]);
+        for computed in columns.computed::<S>(v) {
+            for row in &mut scores[computed] {
+                let score = load::<S, T>(simd, &row[at..]);
+                store::<S, T>(exp::<S, T>(simd, score - log_sum), &mut row[at..]);
+            }
         }
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Document<'a> {
     pub start: usize,
     /// Tokens, padded ones included.
     pub len: usize,
+    /// Keys that its queries may see: its tokens, but where queries and keys differ in number.
+    pub keys: usize,
     mask: Option<&'a [u8]>,
 }
 
@@ -74,6 +76,7 @@ impl<'a> Documents<'a> {
                     batch: row,
                     start: 0,
                     len: tokens,
+                    keys: tokens,
                     mask: mask.map(|mask| &mask[row * tokens..][..tokens]),
                 })
                 .collect(),
@@ -85,6 +88,7 @@ impl<'a> Documents<'a> {
                     batch: 0,
                     start: ends[0],
                     len: ends[1] - ends[0],
+                    keys: ends[1] - ends[0],
                     mask: None,
                 })
                 .collect(),

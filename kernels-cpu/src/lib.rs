@@ -24,6 +24,7 @@
 //! # Example
 //!
 //! ```
+//! use transformer_ls_kernels::{Dropout, Window};
 //! use transformer_ls_kernels_cpu::{Attend, Documents, View, ViewMut, attend};
 //!
 //! // One document of 5 tokens, 2 heads of 4 features; every query sees one landmark and the
@@ -39,9 +40,9 @@
 //!     landmark_value: View::contiguous(&landmark, [1, 2, 1, 4]),
 //!     bias: None,
 //!     documents: Documents::Rows { mask: None },
-//!     window: 2,
+//!     visibility: Window::segments(2).into(),
 //!     scale: 0.5,
-//!     dropout: None,
+//!     dropout: Dropout::OFF,
 //! };
 //! let (mut output, mut log_sum_exp) = ([0.0; 40], [0.0; 10]);
 //! attend(&inputs, &mut ViewMut::contiguous(&mut output, tokens), &mut log_sum_exp);
@@ -62,7 +63,6 @@ mod attend_merge;
 mod attend_tile;
 mod class_row;
 mod documents;
-pub mod dropout;
 mod embed;
 mod exp;
 mod gelu;
@@ -76,10 +76,10 @@ mod products;
 mod project;
 mod project_backward;
 mod real;
+mod sight;
 mod tile;
 mod tile_dropout;
 mod view;
-mod window;
 
 pub use after_attention::{AfterAttention, after_attention};
 pub use after_attention_backward::{AfterAttentionGradients, after_attention_backward};
@@ -87,7 +87,6 @@ pub use attend::{Attend, attend};
 pub use attend_backward::{AttendGradients, attend_backward};
 pub use class_row::{ClassRow, ClassRowGradients, class_row, class_row_backward};
 pub use documents::Documents;
-pub use dropout::Dropout;
 pub use embed::{Embed, embed, embed_backward};
 pub use heads::{Heads, HeadsOutput, heads};
 pub use heads_backward::{HeadsGradients, HeadsOutputGradients, heads_backward};

@@ -1,8 +1,10 @@
 //! The relative position bias of one head, so laid out that a tile reads it in whole vectors.
 
-use crate::real::Real;
-use crate::tile::{Scratch, TILE};
-use crate::window::Window;
+use fearless_simd::prelude::*;
+use transformer_ls_kernels::{Visibility, Window};
+
+use crate::real::{Lanes, Real, load};
+use crate::tile::{Scratch, TILE, TileRow};
 
 /// A head's row of the bias table with room for a tile on either side, for lanes that do not see
 /// the key in question.
@@ -10,45 +12,97 @@ use crate::window::Window;
 pub(crate) struct PaddedBias<'a, T> {
     /// Empty if there is no bias.
     table: &'a [T],
-    reach: usize,
+    places: Places,
+}
+
+/// Where pairs of queries and keys lie in a padded row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    visibility: Visibility,
+    /// Whether neighbouring queries have neighbouring offsets to a key: in one dimension.
+    side_by_side: bool,
+}
+
+impl Places {
+    pub fn new(visibility: Visibility) -> Self {
+        Self {
+            visibility,
+            side_by_side: !matches!(visibility.window, Window::Grid(_)),
+        }
+    }
+
+    /// Length of a padded row.
+    pub fn padded_len(&self) -> usize {
+        self.visibility.window.offsets() + 2 * TILE
+    }
+
+    /// Where this query and key lie; in no row, if the key is far out of sight.
+    #[inline(always)]
+    fn place(&self, query: usize, key: usize) -> usize {
+        self.visibility.offset(query, key).wrapping_add(TILE)
+    }
+
+    /// Adds what a key's scores of the tile's queries, from `query` on, had for gradients.
+    #[inline(always)]
+    pub fn add<T: Real>(&self, totals: &mut [T], query: usize, key: usize, row: &TileRow<T>) {
+        if self.side_by_side {
+            let totals = &mut totals[self.place(query, key)..];
+            for (total, d_score) in totals.iter_mut().zip(row) {
+                *total += *d_score;
+            }
+            return;
+        }
+        for (lane, d_score) in row.iter().enumerate() {
+            // Where the key is out of sight this is some other entry, and the gradient 0.
+            if let Some(total) = totals.get_mut(self.place(query + lane, key)) {
+                *total += *d_score;
+            }
+        }
+    }
 }
 
 impl<'a, T: Real> PaddedBias<'a, T> {
     pub fn new(
         bias: Option<&[T]>,
         head: usize,
-        window: Window,
+        visibility: Visibility,
         scratch: &'a mut Scratch<T>,
     ) -> Self {
-        let reach = window.reach();
+        let places = Places::new(visibility);
         let table: &[T] = match bias {
             None => &[],
             Some(bias) => {
-                let offsets = 2 * reach + 1;
-                let table = scratch.take(Self::padded_len(window));
+                let offsets = visibility.window.offsets();
+                let table = scratch.take(places.padded_len());
                 table.fill(T::ZERO);
                 table[TILE..][..offsets].copy_from_slice(&bias[head * offsets..][..offsets]);
                 table
             }
         };
-        Self { table, reach }
+        Self { table, places }
     }
 
-    /// Length of a padded row.
-    pub fn padded_len(window: Window) -> usize {
-        2 * window.reach() + 1 + 2 * TILE
-    }
-
-    /// Where the column of this query and key lies in a padded row. Columns of the queries after
-    /// it follow.
+    /// Adds the biases of this key for this query and those after it, if there are any, to their
+    /// scores.
     #[inline(always)]
-    pub fn column(&self, query: usize, key: usize) -> usize {
-        query + self.reach + TILE - key
-    }
-
-    /// The biases of this key for this query and those after it, or nothing.
-    #[inline(always)]
-    pub fn at(&self, query: usize, key: usize) -> Option<&'a [T]> {
-        (!self.table.is_empty()).then(|| &self.table[self.column(query, key)..])
+    pub fn add<S: Simd>(
+        &self,
+        simd: S,
+        query: usize,
+        key: usize,
+        scores: Lanes<S, T>,
+    ) -> Lanes<S, T> {
+        if self.table.is_empty() {
+            return scores;
+        }
+        if self.places.side_by_side {
+            return scores + load::<S, T>(simd, &self.table[self.places.place(query, key)..]);
+        }
+        let mut row = [T::ZERO; TILE];
+        for (lane, bias) in row[..Lanes::<S, T>::LEN].iter_mut().enumerate() {
+            let place = self.places.place(query + lane, key);
+            *bias = self.table.get(place).copied().unwrap_or(T::ZERO);
+        }
+        scores + load::<S, T>(simd, &row)
     }
 }

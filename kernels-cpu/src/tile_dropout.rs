@@ -1,9 +1,9 @@
 //! Dropout factors of a tile's probabilities, a column at a time.
 
-use crate::dropout::{self, Dropout};
+use transformer_ls_kernels::{Dropout, Visibility, dropout};
+
 use crate::real::Real;
 use crate::tile::{TILE, TileRow};
-use crate::window::{Sight, Window};
 
 /// Dropout as the tiles of one document and head need it.
 #[derive(Clone, Copy, Debug)]
@@ -17,10 +17,11 @@ pub(crate) struct TileDropout<T> {
 #[derive(Clone, Debug)]
 pub(crate) struct Kept<T> {
     dropout: TileDropout<T>,
+    first: usize,
+    visibility: Visibility,
+    landmarks: usize,
     /// Hashes as far as the query.
     of_query: [u32; TILE],
-    /// The column of the first key of the tile's sight, which may lie before the query's window.
-    first_column: [u32; TILE],
 }
 
 impl<T: Real> TileDropout<T> {
@@ -32,47 +33,39 @@ impl<T: Real> TileDropout<T> {
         }
     }
 
+    /// Of a tile of queries that starts with `first`.
     #[inline(always)]
-    pub fn of_queries(
-        self,
-        first: usize,
-        landmarks: usize,
-        window: Window,
-        sight: &Sight<T>,
-    ) -> Kept<T> {
-        let mut kept = Kept {
+    pub fn of_queries(self, first: usize, landmarks: usize, visibility: Visibility) -> Kept<T> {
+        Kept {
             dropout: self,
-            of_query: [0; TILE],
-            first_column: [0; TILE],
-        };
-        let before = (landmarks + sight.keys.start) as u32;
-        for lane in 0..TILE {
-            kept.of_query[lane] = dropout::step(self.of_head, (first + lane) as u32);
-            kept.first_column[lane] =
-                before.wrapping_add(window.first_column(sight.segments[lane]));
+            first,
+            visibility,
+            landmarks,
+            of_query: std::array::from_fn(|lane| {
+                dropout::step(self.of_head, (first + lane) as u32)
+            }),
         }
-        kept
     }
 }
 
 impl<T: Real> Kept<T> {
-    /// Factors of landmark `landmark`: 0, or what keeps the expectation.
+    /// The columns of a key, for each query; those of the keys after it in its run follow.
     #[inline(always)]
-    pub fn landmark(&self, landmark: usize) -> TileRow<T> {
-        self.factors(|_| landmark as u32)
+    pub fn columns_of(&self, key: usize) -> [u32; TILE] {
+        std::array::from_fn(|lane| {
+            let column = self.visibility.column(self.first + lane, key);
+            column.wrapping_add(self.landmarks as u32)
+        })
     }
 
-    /// Factors of a window key, counted from the first of the tile's sight.
+    /// Factors of the entries `after` columns later than these, one a query: 0, or what keeps the
+    /// expectation.
     #[inline(always)]
-    pub fn window_key(&self, key: usize) -> TileRow<T> {
-        self.factors(|lane| self.first_column[lane].wrapping_add(key as u32))
-    }
-
-    #[inline(always)]
-    fn factors(&self, column: impl Fn(usize) -> u32) -> TileRow<T> {
+    pub fn factors(&self, columns: &[u32; TILE], after: usize) -> TileRow<T> {
         let mut factors = [T::ZERO; TILE];
         for (lane, factor) in factors.iter_mut().enumerate() {
-            let kept = dropout::step(self.of_query[lane], column(lane)) >= self.dropout.threshold;
+            let column = columns[lane].wrapping_add(after as u32);
+            let kept = dropout::step(self.of_query[lane], column) >= self.dropout.threshold;
             *factor = if kept { self.dropout.scale } else { T::ZERO };
         }
         factors

@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::attend::{Sizes, case, run, with_bias};
+use common::attend::{Sizes, case, case_of, run, with_bias};
 use common::dense::{Attend, Attended};
 use common::{Batch, Layout, Numbers, Tensor, assert_close, assert_slopes, inner_product};
-use transformer_ls_kernels_cpu::Dropout;
+use transformer_ls_kernels::{Dropout, Grid, LandmarksSeen, Visibility, Window};
 
 /// Checks the kernels' results against those of the dense formulas, in both precisions.
 fn check_within(case: &Attend, name: &str, layouts: &[Layout], slack: f64) {
@@ -217,11 +217,111 @@ fn dropout() {
                 r,
             };
             let mut case = with_bias_if(w > 0, case(sizes, batch));
-            case.dropout = Some(Dropout {
+            case.dropout = Dropout {
                 probability: 0.3,
                 seed: 42,
-            });
+            };
             check(&case, &format!("dropout, w {w}, r {r}"));
+        }
+    }
+}
+
+/// All patterns, with keys in front of the queries, more keys and fewer, landmarks of finished
+/// chunks, a table by offset and dropout.
+#[test]
+fn patterns() {
+    let grid = |columns, tile, halo| {
+        Window::Grid(Grid {
+            columns,
+            tile,
+            halo,
+        })
+    };
+    let windows = [
+        Window::All,
+        Window::segments(5),
+        Window::Causal { width: 1 },
+        Window::Causal { width: 9 },
+        Window::Causal { width: 300 },
+        grid(7, 3, 1),
+        grid(40, 4, 2),
+        grid(64, 2, 0),
+    ];
+    let chunks = LandmarksSeen::Chunks {
+        before: 2,
+        chunk: 10,
+        rows: 3,
+    };
+    for window in windows {
+        for (n, m, memory) in [(129, 129, 0), (70, 100, 30), (100, 45, 0), (33, 150, 20)] {
+            for (landmarks, dropped) in [(LandmarksSeen::All, false), (chunks, true)] {
+                let sizes = Sizes {
+                    b: 2,
+                    h: 2,
+                    n,
+                    d: 12,
+                    w: 0,
+                    r: 17,
+                };
+                let visibility = Visibility {
+                    window,
+                    memory,
+                    landmarks,
+                };
+                let mut case = case_of(sizes, Batch::Full, m, visibility);
+                if dropped {
+                    case.dropout = Dropout {
+                        probability: 0.3,
+                        seed: 9,
+                    };
+                }
+                let case = with_bias_if(window.offsets() > 0, case);
+                check(&case, &format!("{visibility:?}, {n} queries, {m} keys"));
+            }
+        }
+        for batch in [
+            Batch::packed(&[64, 0, 1, 65]),
+            Batch::of_lengths(&[130, 77], 130),
+        ] {
+            let sizes = Sizes {
+                b: if matches!(batch, Batch::Packed(_)) {
+                    1
+                } else {
+                    2
+                },
+                h: 2,
+                n: 130,
+                d: 8,
+                w: 0,
+                r: 3,
+            };
+            let case = case_of(sizes, batch, 130, window.into());
+            let case = with_bias_if(window.offsets() > 0, case);
+            check(&case, &format!("{window:?} of documents"));
+        }
+    }
+}
+
+/// Several parts a document, with queries and keys that differ in number.
+#[test]
+fn parts_of_patterns_are_merged() {
+    for window in [Window::Causal { width: 40 }, Window::segments(9)] {
+        for (n, m, memory) in [(2100, 2140, 40), (2100, 2000, 0), (1500, 2500, 300)] {
+            let sizes = Sizes {
+                b: 1,
+                h: 1,
+                n,
+                d: 4,
+                w: 0,
+                r: 3,
+            };
+            let visibility = Visibility {
+                memory,
+                ..window.into()
+            };
+            let case = with_bias(case_of(sizes, Batch::Full, m, visibility));
+            let name = format!("{visibility:?}, {n} queries, {m} keys in parts");
+            check_within(&case, &name, &[Layout::GAPS], 4.0);
         }
     }
 }
@@ -229,13 +329,13 @@ fn dropout() {
 #[test]
 fn finite_differences() {
     for (w, dropout) in [
-        (3, None),
+        (3, Dropout::OFF),
         (
             8,
-            Some(Dropout {
+            Dropout {
                 probability: 0.4,
                 seed: 3,
-            }),
+            },
         ),
     ] {
         let sizes = Sizes {

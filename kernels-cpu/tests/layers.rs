@@ -1,9 +1,10 @@
 //! The fused layers against their formulas in float64, written plainly: outputs against sums over
 //! loops, gradients against differences of those.
 
-use transformer_ls_kernels_cpu::dropout::{hash, threshold};
+use transformer_ls_kernels::Dropout;
+use transformer_ls_kernels::dropout::{hash, threshold};
 use transformer_ls_kernels_cpu::{
-    AfterAttention, AfterAttentionGradients, Dropout, Heads, HeadsGradients, HeadsOutput,
+    AfterAttention, AfterAttentionGradients, Heads, HeadsGradients, HeadsOutput,
     HeadsOutputGradients, Linear, LinearGradients, Norm, NormGradients, Real, after_attention,
     after_attention_backward, heads, heads_backward,
 };

@@ -1,6 +1,7 @@
 //! Inputs that do not fit each other are refused before anything is computed.
 
-use transformer_ls_kernels_cpu::{Attend, Documents, Dropout, View, ViewMut, attend};
+use transformer_ls_kernels::{Dropout, Window};
+use transformer_ls_kernels_cpu::{Attend, Documents, View, ViewMut, attend};
 
 const SHAPE: [usize; 4] = [2, 1, 3, 4];
 
@@ -16,9 +17,9 @@ fn run(change: impl FnOnce(&mut Attend<'_, f32>)) {
         landmark_value: none,
         bias: None,
         documents: Documents::Rows { mask: None },
-        window: 2,
+        visibility: Window::segments(2).into(),
         scale: 1.0,
-        dropout: None,
+        dropout: Dropout::OFF,
     };
     change(&mut inputs);
     let (mut output, mut log_sum_exp) = ([f32::NAN; 24], [f32::NAN; 6]);
@@ -75,9 +76,9 @@ fn a_bias_of_another_length() {
 #[should_panic(expected = "a dropout probability lies in [0, 1)")]
 fn dropping_everything() {
     run(|inputs| {
-        inputs.dropout = Some(Dropout {
+        inputs.dropout = Dropout {
             probability: 1.0,
             seed: 0,
-        });
+        };
     });
 }

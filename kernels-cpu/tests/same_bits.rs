@@ -3,8 +3,9 @@
 mod common;
 
 use common::{Batch, Layout, Memory, Tensor};
+use transformer_ls_kernels::{Dropout, Window};
 use transformer_ls_kernels_cpu::{
-    Attend, AttendGradients, Dropout, Project, ProjectGradients, attend, attend_backward, project,
+    Attend, AttendGradients, Project, ProjectGradients, attend, attend_backward, project,
     project_backward,
 };
 
@@ -98,12 +99,12 @@ impl Case {
             landmark_value: landmarks[1].view(),
             bias: None,
             documents: self.batch.documents(),
-            window: self.window,
+            visibility: Window::segments(self.window).into(),
             scale: 0.25,
-            dropout: Some(Dropout {
+            dropout: Dropout {
                 probability: 0.2,
                 seed: 9,
-            }),
+            },
         };
         let mut output = unwritten(&self.tokens[0]);
         let [b, h, n, _] = self.tokens[0].shape;

@@ -1,5 +1,6 @@
 //! Cases of the windowed path, and the kernels' results for them.
 
+use transformer_ls_kernels::{Dropout, Visibility, Window};
 use transformer_ls_kernels_cpu as kernels;
 use transformer_ls_kernels_cpu::{AttendGradients, Real};
 
@@ -27,15 +28,24 @@ pub fn case(sizes: Sizes, batch: Batch) -> Attend {
         landmark_value: Tensor::random([documents, h, r, d], 1.0, seed + 4),
         bias: None,
         batch,
-        window: w,
+        visibility: Window::segments(w).into(),
         scale: 1.5,
-        dropout: None,
+        dropout: Dropout::OFF,
     }
 }
 
+/// A case of any pattern, with so many keys.
+pub fn case_of(sizes: Sizes, batch: Batch, keys: usize, visibility: Visibility) -> Attend {
+    let mut case = case(sizes, batch);
+    let [b, h, _, d] = case.query.shape;
+    case.key = Tensor::random([b, h, keys, d], 1.0, 11);
+    case.value = Tensor::random([b, h, keys, d], 1.0, 12);
+    case.visibility = visibility;
+    case
+}
+
 pub fn with_bias(mut case: Attend) -> Attend {
-    let reach = case.window + case.halo() - 1;
-    let shape = [1, 1, case.query.shape[1], 2 * reach + 1];
+    let shape = [1, 1, case.query.shape[1], case.visibility.window.offsets()];
     case.bias = Some(Tensor::random(shape, 1.0, 77));
     case
 }
@@ -58,7 +68,7 @@ pub fn run<T: Real>(case: &Attend, d_output: &Tensor, layout: Layout) -> Attende
         landmark_value: landmark_value.view(),
         bias: bias.as_deref(),
         documents: case.batch.documents(),
-        window: case.window,
+        visibility: case.visibility,
         scale: case.scale,
         dropout: case.dropout,
     };
@@ -69,8 +79,8 @@ pub fn run<T: Real>(case: &Attend, d_output: &Tensor, layout: Layout) -> Attende
     kernels::attend(&inputs, &mut output.view_mut(), &mut log_sum_exp);
     let d_output = Memory::<T>::of(d_output, layout);
     let mut d_query = Memory::<T>::unwritten(case.query.shape, layout);
-    let mut d_key = Memory::<T>::unwritten(case.query.shape, layout);
-    let mut d_value = Memory::<T>::unwritten(case.query.shape, Layout::ROW_MAJOR);
+    let mut d_key = Memory::<T>::unwritten(case.key.shape, layout);
+    let mut d_value = Memory::<T>::unwritten(case.key.shape, Layout::ROW_MAJOR);
     let mut d_landmark_key = Memory::<T>::unwritten(case.landmark_key.shape, layout);
     let mut d_landmark_value = Memory::<T>::unwritten(case.landmark_key.shape, layout);
     let mut d_bias = bias.as_ref().map(|bias| vec![nan; bias.len()]);

@@ -1,7 +1,8 @@
 //! The two operations by their definition: every query against every key, one number after another.
 //! Generic over the element type, so that it also says what error is normal in float32.
 
-use transformer_ls_kernels_cpu::{Dropout, Real, dropout};
+use transformer_ls_kernels::{Dropout, Grid, LandmarksSeen, Visibility, Window, dropout};
+use transformer_ls_kernels_cpu::Real;
 
 use super::{Batch, Tensor};
 
@@ -136,9 +137,9 @@ pub struct Attend {
     /// `[1, 1, h, offsets]`
     pub bias: Option<Tensor>,
     pub batch: Batch,
-    pub window: usize,
+    pub visibility: Visibility,
     pub scale: f64,
-    pub dropout: Option<Dropout>,
+    pub dropout: Dropout,
 }
 
 pub struct Attended {
@@ -179,14 +180,46 @@ struct Seen {
     offset: usize,
 }
 
-impl Attend {
-    pub fn halo(&self) -> usize {
-        (self.window / 2).max(1)
-    }
+/// Column and offset of a key at `j` for a query at `p`, if it sees it.
+fn pair(window: Window, p: isize, j: isize) -> Option<[isize; 2]> {
+    let (first, end, reach) = match window {
+        Window::Off => return None,
+        Window::All => return Some([j, 0]),
+        Window::Segments { width } => {
+            let (w, e) = (width as isize, (width as isize / 2).max(1));
+            (p / w * w - e, (p / w + 1) * w + e, w - 1 + e)
+        }
+        Window::Causal { width } => (p - width as isize + 1, p + 1, 0),
+        Window::Grid(Grid {
+            columns,
+            tile,
+            halo,
+        }) => {
+            let [c, t, e] = [columns, tile, halo].map(|x| x as isize);
+            let along = |p: isize, j: isize| {
+                let (first, end) = (p / t * t - e, (p / t + 1) * t + e);
+                (first <= j && j < end).then_some([j - first, p - j + t - 1 + e])
+            };
+            let ([row, down], [column, right]) = (along(p / c, j / c)?, along(p % c, j % c)?);
+            let (span, side) = (t + 2 * e, 2 * (t - 1 + e) + 1);
+            return Some([row * span + column, down * side + right]);
+        }
+    };
+    (first <= j && j < end).then_some([j - first, p - j + reach])
+}
 
+impl Attend {
     fn sees(&self, query: usize, tokens: &[(usize, bool)]) -> Vec<Seen> {
         let r = self.landmark_key.shape[2];
-        let mut seen: Vec<Seen> = (0..r)
+        let count = match self.visibility.landmarks {
+            LandmarksSeen::All => r,
+            LandmarksSeen::Chunks {
+                before,
+                chunk,
+                rows,
+            } => r.min(before + query / chunk * rows),
+        };
+        let mut seen: Vec<Seen> = (0..count)
             .map(|t| Seen {
                 landmark: Some(t),
                 token: 0,
@@ -194,19 +227,17 @@ impl Attend {
                 offset: 0,
             })
             .collect();
-        let (w, e) = (self.window as isize, self.halo() as isize);
-        if w > 0 {
-            let segment = query as isize / w;
-            for (j, &(token, real)) in tokens.iter().enumerate() {
-                let j = j as isize;
-                if real && segment * w - e <= j && j < (segment + 1) * w + e {
-                    seen.push(Seen {
-                        landmark: None,
-                        token,
-                        column: (r as isize + j - (segment * w - e)) as usize,
-                        offset: (query as isize - j + w - 1 + e) as usize,
-                    });
-                }
+        let position = (query + self.visibility.memory) as isize;
+        for (j, &(token, real)) in tokens.iter().enumerate() {
+            if let Some([column, offset]) = pair(self.visibility.window, position, j as isize)
+                && real
+            {
+                seen.push(Seen {
+                    landmark: None,
+                    token,
+                    column: r + column as usize,
+                    offset: offset as usize,
+                });
             }
         }
         seen
@@ -215,24 +246,28 @@ impl Attend {
     /// Output, and gradients for this gradient of the output.
     pub fn run<T: Real>(&self, d_output: &Tensor) -> Attended {
         let [b, h, n, _] = self.query.shape;
+        let m = self.key.shape[2];
         let zeros = || Tensor::zeros(self.query.shape);
+        let key_zeros = || Tensor::zeros(self.key.shape);
         let landmark_zeros = || Tensor::zeros(self.landmark_key.shape);
         let mut result = Attended {
             output: zeros(),
             log_sum_exp: Tensor::zeros([b, h, n, 1]),
             d_query: zeros(),
-            d_key: zeros(),
-            d_value: zeros(),
+            d_key: key_zeros(),
+            d_value: key_zeros(),
             d_landmark_key: landmark_zeros(),
             d_landmark_value: landmark_zeros(),
             d_bias: self.bias.as_ref().map(|bias| Tensor::zeros(bias.shape)),
         };
+        let keys = self.batch.list(b, m);
         for (document, (row, tokens)) in self.batch.list(b, n).into_iter().enumerate() {
             for head in 0..h {
                 for (i, &(place, real)) in tokens.iter().enumerate() {
                     if real {
                         let at = [document, row, head];
-                        self.query::<T>(at, i, place, &tokens, d_output, &mut result);
+                        let keys = &keys[document].1;
+                        self.query::<T>(at, i, place, keys, d_output, &mut result);
                     }
                 }
             }
@@ -268,8 +303,8 @@ impl Attend {
             }
         };
         let factor = |seen: &Seen| match self.dropout {
-            None => 1.0,
-            Some(d) => {
+            d if d.probability == 0.0 => 1.0,
+            d => {
                 let place = [document, head, i, seen.column].map(|x| x as u32);
                 let hash = dropout::hash(d.seed, place[0], place[1], place[2], place[3]);
                 if hash >= dropout::threshold(d.probability) {

@@ -13,20 +13,35 @@
 //! same. `mix` is the finaliser of MurmurHash3 and `0x9E3779B9` is 2³² divided by the golden ratio.
 //!
 //! The *document* counts over the batch, the *query* within its document, and the *column* over
-//! what the query sees: landmark `t` is column `t`, and the window key `j` of a query in segment
-//! `s` is column `r + (j − (s·w − e))`. So a document loses the same entries whether it lies in a
-//! padded row or between others in a packed one.
+//! what the query sees: landmark `t` is column `t`, and the window key `j` is column `r` +
+//! [`Window::column`](crate::Window::column). So a document loses the same entries whether it lies
+//! in a padded row or between others in a packed one.
 
 /// Dropout of attention probabilities.
+///
+/// Whether an entry stays is a [`hash`] of the seed and of its place (document, head, query,
+/// column), the same in every body, so that a kernel needs no stored mask and can be compared with
+/// others.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
-    /// Share of entries that are dropped, in `[0, 1)`.
+    /// Share of entries that are dropped, in `[0, 1)`; 0 drops none.
     pub probability: f64,
     /// Seed of this operation's entries.
     pub seed: u32,
 }
 
 impl Dropout {
+    /// No dropout.
+    pub const OFF: Self = Self {
+        probability: 0.0,
+        seed: 0,
+    };
+
+    /// Whether anything is dropped.
+    pub fn is_off(&self) -> bool {
+        self.probability == 0.0
+    }
+
     /// What a kept entry is multiplied by, which keeps the expectation: `1 / (1 − probability)`.
     pub fn scale(&self) -> f64 {
         1.0 / (1.0 - self.probability)
@@ -36,7 +51,7 @@ impl Dropout {
 /// The hash of one entry; the entry is kept if it is not below the [`threshold`].
 ///
 /// ```
-/// use transformer_ls_kernels_cpu::dropout::{hash, threshold};
+/// use transformer_ls_kernels::dropout::{hash, threshold};
 ///
 /// let kept = hash(7, 0, 1, 200, 31) >= threshold(0.1);
 /// assert!(kept);
@@ -59,13 +74,13 @@ pub const fn threshold(probability: f64) -> u32 {
 }
 
 /// The part of [`hash`] that all entries of one document and head share.
-pub(crate) const fn of_head(seed: u32, document: u32, head: u32) -> u32 {
+pub const fn of_head(seed: u32, document: u32, head: u32) -> u32 {
     step(step(mix(seed), document), head)
 }
 
 /// Takes one more coordinate into a hash.
 #[inline(always)]
-pub(crate) const fn step(hash: u32, coordinate: u32) -> u32 {
+pub const fn step(hash: u32, coordinate: u32) -> u32 {
     // The 1 keeps coordinate 0 from being no step at all.
     mix(hash ^ coordinate.wrapping_add(1).wrapping_mul(0x9E37_79B9))
 }

@@ -1,0 +1,230 @@
+//! What the queries of a tile see: runs of keys, and of each run an interval a query.
+
+use std::ops::Range;
+
+use transformer_ls_kernels::{LandmarksSeen, Visibility, Window};
+
+use crate::real::Real;
+use crate::tile::{TILE, TileRow};
+
+/// Queries whose output is summed up together, see [`sums`](crate::products::sums). They read one
+/// range of a run's keys.
+pub(crate) const BLOCK: usize = 8;
+
+/// What the queries of a tile see of their document. Lanes beyond the last query see what it sees:
+/// they are computed and not used.
+#[derive(Clone, Debug)]
+pub(crate) struct Sight<T> {
+    /// In order; none where the tile sees no key.
+    pub runs: Vec<Run<T>>,
+    /// Keys of all runs.
+    pub width: usize,
+    /// How many landmarks each query sees, if not all.
+    pub landmarks: Option<TileRow<T>>,
+}
+
+/// A run of keys that any query of the tile sees.
+#[derive(Clone, Debug)]
+pub(crate) struct Run<T> {
+    /// Counted from the document's first key.
+    pub keys: Range<usize>,
+    /// The first key's place among the keys of all runs.
+    pub column: usize,
+    /// The first key that each query sees and one past the last, counted from the run's first;
+    /// both 0 for none.
+    first: [usize; TILE],
+    end: [usize; TILE],
+    /// The same, for vectors.
+    pub first_lanes: TileRow<T>,
+    pub end_lanes: TileRow<T>,
+    /// Keys that each block of queries sees; an empty range for none.
+    blocks: [[usize; 2]; TILE / BLOCK],
+    /// Whether intervals never fall back from query to query.
+    rises: bool,
+}
+
+impl<T: Real> Sight<T> {
+    pub fn new() -> Self {
+        Self {
+            runs: Vec::new(),
+            width: 0,
+            landmarks: None,
+        }
+    }
+
+    /// The keys from the first run to the last, those between the runs included.
+    pub fn hull(&self) -> Range<usize> {
+        match (self.runs.first(), self.runs.last()) {
+            (Some(first), Some(last)) => first.keys.start..last.keys.end,
+            _ => 0..0,
+        }
+    }
+
+    /// Takes the sight of these queries, of a document with this many keys and landmarks.
+    pub fn set(
+        &mut self,
+        visibility: &Visibility,
+        queries: Range<usize>,
+        keys: usize,
+        landmarks: usize,
+    ) {
+        self.runs.clear();
+        self.width = 0;
+        for run in visibility.runs(queries.clone(), keys) {
+            let column = self.width;
+            self.width += run.len();
+            self.runs
+                .push(Run::new(visibility, &queries, run, keys, column));
+        }
+        self.landmarks = match visibility.landmarks {
+            LandmarksSeen::All => None,
+            LandmarksSeen::Chunks { .. } => Some(std::array::from_fn(|lane| {
+                let query = (queries.start + lane).min(queries.end - 1);
+                T::from_index(visibility.landmarks_of(query, landmarks) as isize)
+            })),
+        };
+    }
+}
+
+impl<T: Real> Run<T> {
+    fn new(
+        visibility: &Visibility,
+        queries: &Range<usize>,
+        run: Range<usize>,
+        keys: usize,
+        column: usize,
+    ) -> Self {
+        let mut own = Self {
+            keys: run.clone(),
+            column,
+            first: [0; TILE],
+            end: [0; TILE],
+            first_lanes: [T::ZERO; TILE],
+            end_lanes: [T::ZERO; TILE],
+            blocks: [[0; 2]; TILE / BLOCK],
+            rises: !matches!(visibility.window, Window::Grid(_)),
+        };
+        let mut lane = 0;
+        while lane < TILE {
+            let query = (queries.start + lane).min(queries.end - 1);
+            let seen = visibility.keys_of(query, &run, keys);
+            // Queries of one segment see the same keys.
+            let alike = match queries.start + lane < queries.end {
+                true => visibility.alike_until(query).min(queries.end) - queries.start,
+                false => TILE,
+            };
+            if !seen.is_empty() {
+                let seen = [seen.start - run.start, seen.end - run.start];
+                for lane in lane..alike.min(TILE) {
+                    [own.first[lane], own.end[lane]] = seen;
+                    [own.first_lanes[lane], own.end_lanes[lane]] =
+                        seen.map(|key| T::from_index(key as isize));
+                }
+            }
+            lane = alike;
+        }
+        for (block, range) in own.blocks.iter_mut().enumerate() {
+            let lanes = block * BLOCK..(block + 1) * BLOCK;
+            let seeing = lanes.filter(|&lane| own.end[lane] > 0);
+            *range = seeing
+                .map(|lane| [own.first[lane], own.end[lane]])
+                .reduce(|all, own| [all[0].min(own[0]), all[1].max(own[1])])
+                .unwrap_or_default();
+        }
+        own
+    }
+
+    /// Keys that any of these queries, which are whole blocks, sees.
+    #[inline(always)]
+    pub fn of_queries(&self, queries: Range<usize>) -> Range<usize> {
+        let [mut first, mut end] = self.blocks[queries.start / BLOCK];
+        for &[own_first, own_end] in
+            &self.blocks[queries.start / BLOCK + 1..queries.end.div_ceil(BLOCK)]
+        {
+            if own_end > 0 {
+                first = if end > 0 {
+                    first.min(own_first)
+                } else {
+                    own_first
+                };
+                end = end.max(own_end);
+            }
+        }
+        first..end
+    }
+
+    /// Queries that together hold all who see any of these keys. As keys rise from call to call,
+    /// `from` can be the start of the last answer.
+    #[inline(always)]
+    pub fn of_keys(&self, keys: Range<usize>, from: usize) -> Range<usize> {
+        let sees = |lane: &usize| self.first[*lane] < keys.end && self.end[*lane] > keys.start;
+        if self.rises {
+            let start = (from..TILE).find(sees).unwrap_or(TILE);
+            let end = (start..TILE).find(|lane| !sees(lane)).unwrap_or(TILE);
+            return start..end;
+        }
+        let start = (0..TILE).find(sees).unwrap_or(TILE);
+        let end = (start..TILE)
+            .rev()
+            .find(sees)
+            .map_or(start, |lane| lane + 1);
+        start..end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use transformer_ls_kernels::Grid;
+
+    use super::*;
+
+    /// Lanes, blocks and keys say the same as the visibility does query by query.
+    #[test]
+    fn sight_is_the_visibility_of_its_queries() {
+        let mut patterns = vec![Window::Off, Window::All];
+        for width in [1, 3, 8, 50] {
+            patterns.extend([Window::Segments { width }, Window::Causal { width }]);
+        }
+        for (columns, tile, halo) in [(5, 2, 1), (40, 4, 2), (7, 7, 0)] {
+            patterns.push(Window::Grid(Grid {
+                columns,
+                tile,
+                halo,
+            }));
+        }
+        let mut sight = Sight::<f32>::new();
+        for window in patterns {
+            for (queries, keys, memory) in [(1, 1, 0), (63, 63, 0), (70, 90, 20), (40, 17, 0)] {
+                let visibility = Visibility {
+                    memory,
+                    ..window.into()
+                };
+                for start in (0..queries).step_by(TILE) {
+                    let tile = start..(start + TILE).min(queries);
+                    sight.set(&visibility, tile.clone(), keys, 0);
+                    for run in &sight.runs {
+                        let mut from = 0;
+                        for key in 0..run.keys.len() {
+                            let lanes = run.of_keys(key..key + 1, from);
+                            from = lanes.start;
+                            for (lane, query) in tile.clone().enumerate() {
+                                let seen = visibility
+                                    .keys_of(query, &run.keys, keys)
+                                    .contains(&(run.keys.start + key));
+                                let own = run.first[lane]..run.end[lane];
+                                let block = lane / BLOCK * BLOCK;
+                                let block = run.of_queries(block..block + BLOCK);
+                                let all = run.of_queries(0..TILE);
+                                assert_eq!(own.contains(&key), seen, "{visibility:?}");
+                                if seen {
+                                    assert!(block.contains(&key) && all.contains(&key));
+                                    assert!(lanes.contains(&lane), "{visibility:?}");
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

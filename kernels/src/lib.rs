@@ -1,0 +1,17 @@
+//! What every body of long-short attention (plain tensor operations, CPU kernels, WGSL shaders)
+//! agrees on, without a tensor in sight:
+//!
+//! * [`Visibility`]: which keys and landmarks a query sees, by the pattern of its [`Window`];
+//! * [`Dropout`] and [`dropout`]: which attention probabilities dropout keeps.
+//!
+//! Each is defined here once. A kernel for a CPU calls these functions; a shader computes the same
+//! closed formulas in its own language, and the tests compare the two.
+#![warn(missing_docs)]
+
+pub mod dropout;
+mod visibility;
+mod window;
+
+pub use dropout::Dropout;
+pub use visibility::{LandmarksSeen, Visibility};
+pub use window::{Grid, Window};
