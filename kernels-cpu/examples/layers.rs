@@ -10,6 +10,7 @@
 
 use std::time::Instant;
 
+use transformer_ls_kernels::Dropout;
 use transformer_ls_kernels_cpu::{
     AfterAttention, AfterAttentionGradients, Documents, Embed, Heads, HeadsGradients, HeadsOutput,
     HeadsOutputGradients, Linear, LinearGradients, Norm, NormGradients, after_attention,
@@ -126,7 +127,7 @@ fn main() {
         norm,
         ff_in: linear(&wide, HIDDEN),
         ff_out: linear(&wide, D),
-        dropout: None,
+        dropout: Dropout::OFF,
     };
     let layers = D * D + 2 * D * HIDDEN;
     measure("after attention", layers, repetitions, || {

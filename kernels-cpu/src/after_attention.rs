@@ -35,7 +35,7 @@ pub struct AfterAttention<'a, T> {
     pub ff_out: Linear<'a, T>,
     /// Keeps the entry of `dropₛ` at `[row, column]` by [`dropout::hash`] of the seed, `s`, 0, the
     /// row and the column.
-    pub dropout: Option<Dropout>,
+    pub dropout: Dropout,
 }
 
 /// The layers with their padding.
@@ -44,7 +44,7 @@ pub(crate) struct Layers<T> {
     pub norm: PaddedNorm<T>,
     pub ff_in: Stack<T>,
     pub ff_out: Stack<T>,
-    pub dropout: Option<Dropout>,
+    pub dropout: Dropout,
 }
 
 impl<T: Real> AfterAttention<'_, T> {
@@ -242,12 +242,12 @@ impl<T: Real> Layers<T> {
         values: &mut [T],
         step: usize,
     ) {
-        let Some(dropout) = &self.dropout else {
+        if self.dropout.is_off() {
             return;
-        };
-        let scale = T::from_f64(dropout.scale());
-        let threshold = dropout::threshold(dropout.probability);
-        let of_site = dropout::of_head(dropout.seed, site, 0);
+        }
+        let scale = T::from_f64(self.dropout.scale());
+        let threshold = dropout::threshold(self.dropout.probability);
+        let of_site = dropout::of_head(self.dropout.seed, site, 0);
         simd.vectorize(
             #[inline(always)]
             || {

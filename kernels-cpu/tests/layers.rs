@@ -296,7 +296,7 @@ fn run_heads<T: Real>(case: &Case) -> (Vec<Vec<T>>, Vec<Vec<T>>) {
 }
 
 /// context, residual, output, LN, in, out.
-fn after_case(sizes: Sizes, dropout: Option<Dropout>) -> Case {
+fn after_case(sizes: Sizes, dropout: Dropout) -> Case {
     let Sizes { rows, width, other } = sizes;
     let shapes = [
         rows * width,
@@ -311,7 +311,8 @@ fn after_case(sizes: Sizes, dropout: Option<Dropout>) -> Case {
         width,
     ];
     let drop = move |site: u32, width: usize, mut x: Vec<f64>| {
-        if let Some(Dropout { probability, seed }) = dropout {
+        let Dropout { probability, seed } = dropout;
+        if !dropout.is_off() {
             for (i, x) in x.iter_mut().enumerate() {
                 let place = [(i / width) as u32, (i % width) as u32];
                 let kept = hash(seed, site, 0, place[0], place[1]) >= threshold(probability);
@@ -337,7 +338,7 @@ fn after_case(sizes: Sizes, dropout: Option<Dropout>) -> Case {
     }
 }
 
-fn run_after<T: Real>(case: &Case, dropout: Option<Dropout>) -> (Vec<Vec<T>>, Vec<Vec<T>>) {
+fn run_after<T: Real>(case: &Case, dropout: Dropout) -> (Vec<Vec<T>>, Vec<Vec<T>>) {
     let p: Vec<Vec<T>> = case.inputs.iter().map(|x| cast(x)).collect();
     let linear = |i: usize| Linear {
         weight: &p[i],
@@ -432,16 +433,16 @@ fn heads_are_those_of_the_formulas() {
 
 #[test]
 fn after_attention_is_that_of_the_formulas() {
-    let dropout = Some(Dropout {
+    let dropped = Dropout {
         probability: 0.3,
         seed: 11,
-    });
+    };
     for sizes in SIZES {
         let sizes = Sizes {
             other: sizes.other.max(3),
             ..sizes
         };
-        for dropout in [None, dropout] {
+        for dropout in [Dropout::OFF, dropped] {
             let case = after_case(sizes, dropout);
             check(&case, run_after(&case, dropout), run_after(&case, dropout));
         }

@@ -10,14 +10,15 @@ var<private> sums: array<array<vec4<f32>, D4>, GROUP>;
 var<private> scores: array<vec4<f32>, GROUP>;
 var<private> largest: array<f32, GROUP>;
 var<private> total: array<f32, GROUP>;
-var<private> segments: array<u32, GROUP>;
+// Of the run at hand what each query sees, from its first key to before its end.
+var<private> seen: array<vec2<u32>, GROUP>;
 var<private> hashes: array<u32, GROUP>;
 
 // Turns the scores of four columns of query `g` into weights, and brings its sums to their level.
-fn weigh(g: u32, seen: vec4<bool>) -> vec4<f32> {
-  let score = select(vec4<f32>(HIDDEN), scores[g], seen);
+fn weigh(g: u32, visible: vec4<bool>) -> vec4<f32> {
+  let score = select(vec4<f32>(HIDDEN), scores[g], visible);
   let top = max(max(largest[g], max(score.x, score.y)), max(score.z, score.w));
-  let weight = select(vec4<f32>(0.0), exp(score - top), seen);
+  let weight = select(vec4<f32>(0.0), exp(score - top), visible);
   let fade = exp(largest[g] - top);
   largest[g] = top;
   total[g] = total[g] * fade + dot(weight, vec4<f32>(1.0));
@@ -54,7 +55,6 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
     }
     largest[g] = HIDDEN;
     total[g] = 0.0;
-    if (WINDOW) { segments[g] = segment_of(query); }
     if (DROPOUT) { hashes[g] = query_hash(place.document, head, query); }
   }
 
@@ -77,9 +77,11 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
             scores[g] += vec4<f32>(dot(q, k0), dot(q, k1), dot(q, k2), dot(q, k3));
           }
         }
-        let seen = vec4<u32>(j, j + 1u, j + 2u, j + 3u) < vec4<u32>(count);
+        let columns = vec4<u32>(j, j + 1u, j + 2u, j + 3u);
         for (var g = 0u; g < GROUP; g++) {
-          scores[g] = drop(g, start + j, weigh(g, seen));
+          var visible = columns < vec4<u32>(count);
+          if (CHUNKS) { visible &= columns + start < vec4<u32>(landmarks_of(min(first + g, last))); }
+          scores[g] = drop(g, start + j, weigh(g, visible));
         }
         for (var c = 0u; c < D4; c++) {
           let v0 = staged[row + D4 + c];
@@ -95,10 +97,17 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
     }
   }
 
-  if (WINDOW) {
-    let end = window_end(segments[GROUP - 1u], place.length);
-    for (var j = window_first(segments[0]); j < end; j += 4u) {
-      let keys = min(vec4<u32>(j, j + 1u, j + 2u, j + 3u), vec4<u32>(last));
+  let first_query = min(first, last);
+  let last_query = min(first + GROUP - 1u, last);
+  var runs = 0u;
+  if (WINDOW) { runs = runs_of(first_query, last_query); }
+  for (var number = 0u; number < runs; number++) {
+    let run = run_of(first_query, last_query, number, place.keys);
+    for (var g = 0u; g < GROUP; g++) {
+      seen[g] = seen_of(min(first + g, last), run, place.keys);
+    }
+    for (var j = run.x; j < run.y; j += 4u) {
+      let keys = min(vec4<u32>(j, j + 1u, j + 2u, j + 3u), vec4<u32>(place.keys - 1u));
       let tokens = keys + place.start;
       let k0_row = key_row(place.row, head, tokens.x);
       let k1_row = key_row(place.row, head, tokens.y);
@@ -123,19 +132,16 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
       }
       let columns = vec4<u32>(j, j + 1u, j + 2u, j + 3u);
       for (var g = 0u; g < GROUP; g++) {
+        let query = min(first + g, last);
         if (BIAS) {
-          let query = min(first + g, last);
-          // A key out of sight may be out of the table as well.
-          let near = clamp(columns, vec4<u32>(window_first(segments[g])), vec4<u32>(window_end(segments[g], place.length) - 1u));
           scores[g] += vec4<f32>(
-            bias_of(head, query, near.x), bias_of(head, query, near.y),
-            bias_of(head, query, near.z), bias_of(head, query, near.w),
+            bias_of(head, query, columns.x), bias_of(head, query, columns.y),
+            bias_of(head, query, columns.z), bias_of(head, query, columns.w),
           );
         }
-        let seen = real
-          & (columns >= vec4<u32>(window_first(segments[g])))
-          & (columns < vec4<u32>(window_end(segments[g], place.length)));
-        scores[g] = drop(g, window_column(segments[g], j), weigh(g, seen));
+        let visible = real & (columns >= vec4<u32>(seen[g].x)) & (columns < vec4<u32>(seen[g].y));
+        scores[g] = weigh(g, visible);
+        if (DROPOUT) { scores[g] = drop(g, info.seen.x + column_of(query, j), scores[g]); }
       }
       let v0_row = value_row(place.row, head, tokens.x);
       let v1_row = value_row(place.row, head, tokens.y);

@@ -8,8 +8,7 @@
 @compute @workgroup_size({{ invocations }})
 fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   let i = entry_of(grid, invocation);
-  let reach = info.seen.w;
-  let offsets = 2u * reach + 1u;
+  let offsets = info.keys.z;
   if (i >= info.batch.z * offsets) { return; }
   let offset = i % offsets;
   let head = i / offsets % info.batch.x;
@@ -18,10 +17,10 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   let bias = bitcast<f32>(context_word(info.context.x + head * offsets + offset));
   var sum = 0.0;
   for (var query = place.first; query < end; query++) {
-    let segment = segment_of(query);
-    let key = query + reach - offset;
+    let key = key_at(query, offset);
     // A key before the document's first wraps around, and so lies beyond the window's end.
-    if (key < window_first(segment) || key >= window_end(segment, place.length)) { continue; }
+    let seen = seen_of(query, vec2<u32>(key, key + 1u), place.keys);
+    if (key < seen.x || key >= seen.y) { continue; }
     if (PADDED) {
       if (stats[token_position(place, head, key)].x >= -HIDDEN) { continue; }
     }
@@ -37,7 +36,7 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
       d_weight += dot(d_output_at(d_row, c), value_at(v_row, c));
     }
     if (DROPOUT) {
-      d_weight *= kept(query_hash(place.document, head, query), window_column(segment, key));
+      d_weight *= kept(query_hash(place.document, head, query), info.seen.x + column_of(query, key));
     }
     let weight = exp(min(score * score_scale() + bias - own.x, 0.0));
     sum += weight * (d_weight - own.y);

@@ -13,7 +13,7 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   let row = i / info.batch.x / info.batch.y;
   let at = (row * info.batch.x + head) * info.batch.y + token;
   var result = vec2<f32>(-HIDDEN, 0.0);
-  let place = Place(0u, row, 0u, 0u, info.batch.y);
+  let place = Place(0u, row, 0u, 0u, info.batch.y, info.batch.y);
   if (is_real(place, token)) {
     let d_output = d_output_row(row, head, token);
     let output = output_row(row, head, token);

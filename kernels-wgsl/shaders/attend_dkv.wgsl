@@ -1,8 +1,8 @@
 // Gradients of attention for the window's keys and values: dK = Σ dS · (scale · Q) and
-// dV = Σ (A ∘ Z) · dO, over the queries whose windows hold the key.
+// dV = Σ (A ∘ Z) · dO, over the queries that see the key.
 //
 // Key-major: a workgroup takes one task of keys of one head, an invocation GROUP neighbouring keys,
-// and visits the segments that see them. Where a device has too few storage buffers for both
+// and visits the runs of queries that see them. Where a device has too few storage buffers for both
 // outputs, it is launched once for each.
 const D_KEY: bool = {{ d_key }};
 const D_VALUE: bool = {{ d_value }};
@@ -25,8 +25,8 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   let head = task % info.batch.x;
   let place = place_of(task / info.batch.x);
   let first = place.first + invocation * GROUP;
-  if (first >= place.length) { return; }
-  let last = min(first + GROUP, place.length) - 1u;
+  if (first >= place.keys) { return; }
+  let last = min(first + GROUP, place.keys) - 1u;
   for (var g = 0u; g < GROUP; g++) {
     let token = place.start + min(first + g, last);
     let k_row = key_row(place.row, head, token);
@@ -40,13 +40,10 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
     if (PADDED) { real[g] = stats[token_position(place, head, min(first + g, last))].x < -HIDDEN; }
   }
 
-  // The segments whose windows reach the first and the last key.
-  let halo = info.seen.z;
-  let first_segment = segment_of(first - min(first, halo));
-  let last_segment = segment_of(min(last + halo, place.length - 1u));
-  for (var segment = first_segment; segment <= last_segment; segment += info.seen.y) {
-    let end = min(segment + info.seen.y, place.length);
-    for (var query = segment; query < end; query++) {
+  let runs = query_runs_of(first, last);
+  for (var number = 0u; number < runs; number++) {
+    let run = query_run_of(first, last, number, place.length);
+    for (var query = run.x; query < run.y; query++) {
       let own = stats[token_position(place, head, query)];
       let q_row = query_row(place.row, head, place.start + query);
       let d_row = d_output_row(place.row, head, place.start + query);
@@ -66,16 +63,17 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
       }
       var hash = 0u;
       if (DROPOUT) { hash = query_hash(place.document, head, query); }
+      // Of one dimension's patterns, what a query sees is the same for every key.
+      var seen = seen_of(query, vec2<u32>(first, last + 1u), place.keys);
       for (var g = 0u; g < GROUP; g++) {
         let key = first + g;
-        let seen = real[g] && key >= window_first(segment) && key < window_end(segment, place.length);
+        if (ROWS) { seen = seen_of(query, vec2<u32>(key, key + 1u), place.keys); }
         var score = scores[g];
-        if (BIAS) {
-          score += bias_of(head, query, clamp(key, window_first(segment), window_end(segment, place.length) - 1u));
-        }
-        let weight = select(0.0, exp(min(score - own.x, 0.0)), seen);
+        if (BIAS) { score += bias_of(head, query, key); }
+        let visible = real[g] && key >= seen.x && key < seen.y;
+        let weight = select(0.0, exp(min(score - own.x, 0.0)), visible);
         var factor = 1.0;
-        if (DROPOUT) { factor = kept(hash, window_column(segment, key)); }
+        if (DROPOUT) { factor = kept(hash, info.seen.x + column_of(query, key)); }
         if (D_KEY) {
           let d_score = weight * (factor * d_weights[g] - own.y);
           for (var c = 0u; c < D4; c++) {
@@ -94,7 +92,7 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
 
   for (var g = 0u; g < GROUP; g++) {
     let key = first + g;
-    if (key < place.length) {
+    if (key < place.keys) {
       {{ store }}
     }
   }

@@ -56,7 +56,8 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
     var hash = 0u;
     if (DROPOUT) { hash = query_hash(place.document, head, query); }
     for (var g = 0u; g < GROUP; g++) {
-      let weight = exp(min(scores[g] - own.x, 0.0));
+      var weight = exp(min(scores[g] - own.x, 0.0));
+      if (CHUNKS && first + g >= landmarks_of(query)) { weight = 0.0; }
       var factor = 1.0;
       if (DROPOUT) { factor = kept(hash, first + g); }
       let d_score = weight * (factor * d_weights[g] - own.y);

@@ -8,7 +8,8 @@ var<private> queries: array<array<vec4<f32>, D4>, GROUP>;
 var<private> d_outputs: array<array<vec4<f32>, D4>, GROUP>;
 var<private> d_queries: array<array<vec4<f32>, D4>, GROUP>;
 var<private> own_stats: array<vec2<f32>, GROUP>;
-var<private> segments: array<u32, GROUP>;
+// Of the run at hand what each query sees, from its first key to before its end.
+var<private> seen: array<vec2<u32>, GROUP>;
 var<private> hashes: array<u32, GROUP>;
 // The key of the column at hand, its products with the queries, and those of its value.
 var<private> key_vectors: array<vec4<f32>, D4>;
@@ -16,11 +17,11 @@ var<private> scores: array<f32, GROUP>;
 var<private> d_weights: array<f32, GROUP>;
 
 // Takes a column into the gradient of query `g`, if it is seen.
-fn take_column(g: u32, column: u32, seen: bool) {
+fn take_column(g: u32, column: u32, visible: bool) {
   var d_weight = d_weights[g];
   if (DROPOUT) { d_weight *= kept(hashes[g], column); }
   let weight = exp(min(scores[g] - own_stats[g].x, 0.0));
-  let d_score = select(0.0, weight * (d_weight - own_stats[g].y), seen);
+  let d_score = select(0.0, weight * (d_weight - own_stats[g].y), visible);
   for (var c = 0u; c < D4; c++) {
     d_queries[g][c] += d_score * key_vectors[c];
   }
@@ -44,7 +45,6 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
       d_queries[g][c] = vec4<f32>(0.0);
     }
     own_stats[g] = stats[token_position(place, head, query)];
-    if (WINDOW) { segments[g] = segment_of(query); }
     if (DROPOUT) { hashes[g] = query_hash(place.document, head, query); }
   }
 
@@ -70,15 +70,22 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
           }
         }
         for (var g = 0u; g < GROUP; g++) {
-          take_column(g, start + j, true);
+          take_column(g, start + j, !CHUNKS || start + j < landmarks_of(min(first + g, last)));
         }
       }
     }
   }
 
-  if (WINDOW) {
-    let end = window_end(segments[GROUP - 1u], place.length);
-    for (var j = window_first(segments[0]); j < end; j++) {
+  let first_query = min(first, last);
+  let last_query = min(first + GROUP - 1u, last);
+  var runs = 0u;
+  if (WINDOW) { runs = runs_of(first_query, last_query); }
+  for (var number = 0u; number < runs; number++) {
+    let run = run_of(first_query, last_query, number, place.keys);
+    for (var g = 0u; g < GROUP; g++) {
+      seen[g] = seen_of(min(first + g, last), run, place.keys);
+    }
+    for (var j = run.x; j < run.y; j++) {
       let k_row = key_row(place.row, head, place.start + j);
       let v_row = value_row(place.row, head, place.start + j);
       for (var g = 0u; g < GROUP; g++) {
@@ -98,12 +105,11 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
       var real = true;
       if (PADDED) { real = stats[token_position(place, head, j)].x < -HIDDEN; }
       for (var g = 0u; g < GROUP; g++) {
-        let seen = real && j >= window_first(segments[g]) && j < window_end(segments[g], place.length);
-        if (BIAS) {
-          let near = clamp(j, window_first(segments[g]), window_end(segments[g], place.length) - 1u);
-          scores[g] += bias_of(head, min(first + g, last), near);
-        }
-        take_column(g, window_column(segments[g], j), seen);
+        let query = min(first + g, last);
+        if (BIAS) { scores[g] += bias_of(head, query, j); }
+        var column = 0u;
+        if (DROPOUT) { column = info.seen.x + column_of(query, j); }
+        take_column(g, column, real && j >= seen[g].x && j < seen[g].y);
       }
     }
   }

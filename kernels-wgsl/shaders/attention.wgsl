@@ -1,33 +1,44 @@
-// What a query sees, and what dropout leaves of it.
+// What a query sees besides its window, and what dropout leaves of it. Beside this file stands one of
+// `seen_*.wgsl`, a window's pattern, with these functions (queries and keys count from their
+// document's first):
+//
+// * `runs_of(first, last)`, `run_of(first, last, number, keys)`: how many runs of keys the queries from
+//   `first` to `last` see, and one of them, from its first key to before its end;
+// * `seen_of(query, run, keys)`: what a query sees of a run;
+// * `query_runs_of(first, last)`, `query_run_of(first, last, number, queries)`: the transpose, runs of
+//   queries that see the keys from `first` to `last`;
+// * `column_of(query, key)`: the key's number among the columns of the query's window;
+// * `offset_of(query, key)` and `key_at(query, offset)`: the offset's number, and back.
 
 const LANDMARKS: bool = {{ landmarks }};
+const CHUNKS: bool = {{ chunks }};
 const WINDOW: bool = {{ window }};
+// Whether the window is one of a grid, with a run a row.
+const ROWS: bool = {{ rows }};
 const BIAS: bool = {{ bias }};
 const DROPOUT: bool = {{ dropout }};
 
-// First token of the segment that a token lies in.
-fn segment_of(token: u32) -> u32 {
-  return token / info.seen.y * info.seen.y;
+// Where a query stands among the keys.
+fn position_of(query: u32) -> u32 {
+  return query + info.keys.y;
 }
 
-// The keys that the queries of a segment see: from the first, before the end.
-fn window_first(segment: u32) -> u32 {
-  return segment - min(segment, info.seen.z);
+// The queries that stand at these positions.
+fn queries_at(positions: vec2<u32>, queries: u32) -> vec2<u32> {
+  let first = positions - min(positions, vec2<u32>(info.keys.y));
+  return vec2<u32>(first.x, min(first.y, queries));
 }
 
-fn window_end(segment: u32, length: u32) -> u32 {
-  return min(segment + info.seen.y + info.seen.z, length);
+// How many of its document's landmarks a query sees.
+fn landmarks_of(query: u32) -> u32 {
+  if (!CHUNKS) { return info.seen.x; }
+  return min(info.chunks.x + query / info.chunks.y * info.chunks.z, info.seen.x);
 }
 
+// A key out of sight may be out of the table as well.
 fn bias_of(head: u32, query: u32, key: u32) -> f32 {
-  let reach = info.seen.w;
-  let column = query + reach - key;
-  return bitcast<f32>(context_word(info.context.x + head * (2u * reach + 1u) + column));
-}
-
-// Number of a window key among the columns that a query sees.
-fn window_column(segment: u32, key: u32) -> u32 {
-  return info.seen.x + key + info.seen.z - segment;
+  let offset = min(offset_of(query, key), info.keys.z - 1u);
+  return bitcast<f32>(context_word(info.context.x + head * info.keys.z + offset));
 }
 
 fn mix(value: u32) -> u32 {

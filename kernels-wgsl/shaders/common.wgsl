@@ -17,8 +17,13 @@ const PACKED: bool = {{ packed }};
 struct Info {
   // heads, tokens of a row of the batch, tasks or entries
   batch: vec4<u32>,
-  // landmarks, window width, halo, reach of the window
+  // landmarks; and of the window's pattern: of segments width, halo and reach, of causal windows
+  // width, of grids columns, side of a tile and halo
   seen: vec4<u32>,
+  // keys of a row of the batch, those in front of the first query, offsets of a table
+  keys: vec4<u32>,
+  // landmarks that all queries see; queries of a chunk and its landmarks
+  chunks: vec4<u32>,
   // first words in the context of the bias, the mask, the table of documents, that of tasks
   context: vec4<u32>,
   // tasks of a document; words that are copied
@@ -66,9 +71,11 @@ struct Place {
   // Row of the batch, and the row's token that is the document's first.
   row: u32,
   start: u32,
-  // The task's first token, counted from the document's first, and the document's length.
+  // The task's first token, counted from the document's first, and how many the document has.
   first: u32,
   length: u32,
+  // How many keys it has: as many, but where queries and keys differ in number.
+  keys: u32,
 }
 
 fn place_of(task: u32) -> Place {
@@ -76,10 +83,11 @@ fn place_of(task: u32) -> Place {
     let document = context_word(info.context.w + task);
     let entry = info.context.z + 4u * document;
     let first = (task - context_word(entry + {{ first_task_column }}u)) * TASK;
-    return Place(document, 0u, context_word(entry), first, context_word(entry + 1u));
+    let length = context_word(entry + 1u);
+    return Place(document, 0u, context_word(entry), first, length, length);
   }
   let document = task / info.tasks.x;
-  return Place(document, document, 0u, (task % info.tasks.x) * TASK, info.batch.y);
+  return Place(document, document, 0u, (task % info.tasks.x) * TASK, info.batch.y, info.keys.x);
 }
 
 // Whether a token of the place's document is real.

@@ -2,7 +2,7 @@
 @group(0) @binding(0) var<storage, read_write> bias: array<{{ element }}>;
 
 fn bias_at(entry: u32) -> f32 {
-  let offsets = 2u * info.seen.w + 1u;
+  let offsets = info.keys.z;
   let strides = info.strides[0];
   let last = info.batch.x * offsets - 1u;
   let i = min(entry, last);

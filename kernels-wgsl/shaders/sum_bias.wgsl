@@ -5,7 +5,7 @@
 @compute @workgroup_size({{ invocations }})
 fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   let i = entry_of(grid, invocation);
-  let entries = info.batch.x * (2u * info.seen.w + 1u);
+  let entries = info.batch.x * info.keys.z;
   if (i >= entries) { return; }
   var sum = 0.0;
   for (var part = i; part < info.batch.z * entries; part += entries) {

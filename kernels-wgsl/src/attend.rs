@@ -2,8 +2,8 @@
 
 use burn_backend::DType;
 use burn_cubecl::tensor::CubeTensor;
+use transformer_ls_kernels::{Dropout, Visibility};
 
-use crate::Dropout;
 use crate::context::Context;
 use crate::documents::{Division, Documents};
 use crate::launch::{dims, empty, empty_rows, launch};
@@ -14,48 +14,43 @@ use crate::shader::Kernel;
 #[derive(Clone, Debug)]
 pub struct Attend<'a> {
     /// `[b, h, n, d]`
-    pub query: CubeTensor,
-    /// `[b, h, n, d]`
-    pub key: CubeTensor,
-    /// `[b, h, n, d]`
-    pub value: CubeTensor,
+    pub query: &'a CubeTensor,
+    /// `[b, h, m, d]`; `m` is `n`, but for full rows.
+    pub key: &'a CubeTensor,
+    /// `[b, h, m, d]`
+    pub value: &'a CubeTensor,
     /// Keys and values of the landmarks, both `[documents, h, r, d]`.
-    pub landmarks: Option<(CubeTensor, CubeTensor)>,
-    /// A score by offset `[h, 2·reach + 1]`, where reach is `w − 1 + max(⌊w/2⌋, 1)`: the offset
-    /// `query − key` at column `query − key + reach`.
-    pub bias: Option<CubeTensor>,
+    pub landmarks: Option<(&'a CubeTensor, &'a CubeTensor)>,
+    /// A score by offset `[h, offsets]`, a pair at the column [`Visibility::offset`].
+    pub bias: Option<&'a CubeTensor>,
     /// How documents lie in the batch.
     pub documents: Documents<'a>,
-    /// Width `w` of the window's segments, in tokens; 0 = no window.
-    pub window: usize,
+    /// What a query sees.
+    pub visibility: Visibility,
     /// What products of queries and keys are multiplied by.
-    pub scale: f32,
+    pub scale: f64,
     /// Dropout of probabilities.
-    pub dropout: Option<Dropout>,
+    pub dropout: Dropout,
 }
 
 impl Attend<'_> {
     pub(crate) fn problem(&self) -> Problem<'_> {
-        let landmarks = match &self.landmarks {
+        let landmarks = match self.landmarks {
             Some((key, _)) => dims::<4>(key)[2],
             None => 0,
         };
         let seen = Seen {
-            width: self.window,
+            visibility: self.visibility,
             bias: self.bias.is_some(),
-            scale: self.scale,
+            scale: self.scale as f32,
             dropout: self.dropout,
         };
-        Problem::new(&self.query, landmarks, &self.documents, seen)
+        let [_, _, keys, _] = dims(self.key);
+        Problem::new(self.query, keys, landmarks, &self.documents, seen)
     }
 
     pub(crate) fn context(&self, problem: &Problem) -> Context {
-        Context::of_attention(
-            problem,
-            &self.query,
-            self.landmarks.as_ref().map(|(key, value)| (key, value)),
-            self.bias.as_ref(),
-        )
+        Context::of_attention(problem, self.query, self.landmarks, self.bias)
     }
 }
 
@@ -68,14 +63,14 @@ impl Attend<'_> {
 pub fn attend(inputs: &Attend) -> (CubeTensor, CubeTensor) {
     let problem = inputs.problem();
     let context = inputs.context(&problem);
-    let query = &inputs.query;
+    let query = inputs.query;
     let output = empty_rows(query, dims(query), query.dtype);
     let log_sum_exp = empty(
         query,
         [problem.rows, problem.heads, problem.tokens],
         DType::F32,
     );
-    let tensors = [query, &inputs.key, &inputs.value, &output];
+    let tensors = [query, inputs.key, inputs.value, &output];
     let count = problem.tasks(Division::Blocks) * problem.heads;
     launch(
         problem
@@ -84,8 +79,8 @@ pub fn attend(inputs: &Attend) -> (CubeTensor, CubeTensor) {
         count,
         &[
             query,
-            &inputs.key,
-            &inputs.value,
+            inputs.key,
+            inputs.value,
             &context.buffer,
             &output,
             &log_sum_exp,

@@ -17,13 +17,13 @@ use crate::problem::Problem;
 pub struct AttendGradients {
     /// `[b, h, n, d]`
     pub query: CubeTensor,
-    /// `[b, h, n, d]`
+    /// `[b, h, m, d]`
     pub key: CubeTensor,
-    /// `[b, h, n, d]`
+    /// `[b, h, m, d]`
     pub value: CubeTensor,
     /// `[documents, h, r, d]`
     pub landmarks: Option<(CubeTensor, CubeTensor)>,
-    /// `[h, 2·reach + 1]`
+    /// `[h, offsets]`
     pub bias: Option<CubeTensor>,
 }
 
@@ -67,11 +67,7 @@ pub fn attend_backward(
         value,
         landmarks: inputs
             .landmarks
-            .as_ref()
             .map(|(key, value)| attend_dlandmarks(&backward, key, value)),
-        bias: inputs
-            .bias
-            .as_ref()
-            .map(|bias| attend_dbias(&backward, bias)),
+        bias: inputs.bias.map(|bias| attend_dbias(&backward, bias)),
     }
 }

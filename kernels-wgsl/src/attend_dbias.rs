@@ -9,7 +9,7 @@ use crate::launch::{dims, empty, launch};
 use crate::shader::Kernel;
 use crate::sum_bias::sum_bias;
 
-/// Gradient for the bias table, `[h, 2·reach + 1]`.
+/// Gradient for the bias table, `[h, offsets]`.
 pub(crate) fn attend_dbias(backward: &Backward, bias: &CubeTensor) -> CubeTensor {
     let Backward {
         inputs,
@@ -22,7 +22,7 @@ pub(crate) fn attend_dbias(backward: &Backward, bias: &CubeTensor) -> CubeTensor
     let [heads, offsets] = dims(bias);
     let tasks = problem.tasks(Division::Splits);
     let parts = empty(bias, [(tasks * heads * offsets).max(1)], DType::F32);
-    let tensors = [d_output, &inputs.query, &inputs.key, &inputs.value];
+    let tensors = [d_output, inputs.query, inputs.key, inputs.value];
     launch(
         problem
             .shader(Kernel::AttendDbias, tile, Division::Splits)
@@ -30,9 +30,9 @@ pub(crate) fn attend_dbias(backward: &Backward, bias: &CubeTensor) -> CubeTensor
         (tasks * heads * offsets).div_ceil(tile.invocations),
         &[
             d_output,
-            &inputs.query,
-            &inputs.key,
-            &inputs.value,
+            inputs.query,
+            inputs.key,
+            inputs.value,
             &context.buffer,
             stats,
             &parts,

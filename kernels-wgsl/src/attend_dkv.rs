@@ -3,13 +3,14 @@
 use burn_backend::DType;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
+use transformer_ls_kernels::Window;
 
 use crate::attend_backward::Backward;
 use crate::documents::Division;
 use crate::launch::{dims, empty_rows, launch};
 use crate::shader::{Gradients, Kernel};
 
-/// Gradients for the window's keys and values, both `[b, h, n, d]`.
+/// Gradients for the window's keys and values, both `[b, h, m, d]`.
 pub(crate) fn attend_dkv(backward: &Backward) -> (CubeTensor, CubeTensor) {
     let Backward {
         inputs,
@@ -18,14 +19,15 @@ pub(crate) fn attend_dkv(backward: &Backward) -> (CubeTensor, CubeTensor) {
         d_output,
         stats,
     } = backward;
-    let (query, key, value) = (&inputs.query, &inputs.key, &inputs.value);
-    if problem.seen.width == 0 {
+    let (query, key, value) = (inputs.query, inputs.key, inputs.value);
+    if problem.seen.visibility.window == Window::Off {
         return (zeros_like(key), zeros_like(value));
     }
     let d_key = empty_rows(key, dims(key), key.dtype);
     let d_value = empty_rows(value, dims(value), value.dtype);
     let run = |gradients, tensors: &[&CubeTensor], buffers: &[&CubeTensor]| {
-        let count = problem.tasks(Division::Blocks) * problem.heads;
+        let [tasks, of_one] = problem.tasks_of_keys(Division::Blocks);
+        let count = tasks * problem.heads;
         launch(
             problem
                 .shader(
@@ -39,6 +41,7 @@ pub(crate) fn attend_dkv(backward: &Backward) -> (CubeTensor, CubeTensor) {
             &problem
                 .info(context, Division::Blocks)
                 .strides(tensors)
+                .tasks(of_one)
                 .count(count),
         );
     };

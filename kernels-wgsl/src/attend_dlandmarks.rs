@@ -31,14 +31,14 @@ pub(crate) fn attend_dlandmarks(
         DType::F32,
     );
     let tile = problem.tiles.attend_dlandmarks;
-    let tensors = [d_output, &inputs.query];
+    let tensors = [d_output, inputs.query];
     let invocations = tasks * heads * landmarks.div_ceil(tile.group);
     launch(
         problem
             .shader(Kernel::AttendDlandmarks, tile, Division::Splits)
             .rows(&tensors),
         invocations.div_ceil(tile.invocations),
-        &[d_output, &inputs.query, &context.buffer, stats, &parts],
+        &[d_output, inputs.query, &context.buffer, stats, &parts],
         &problem
             .info(context, Division::Splits)
             .strides(&tensors)

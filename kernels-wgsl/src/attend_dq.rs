@@ -16,9 +16,9 @@ pub(crate) fn attend_dq(backward: &Backward) -> CubeTensor {
         d_output,
         stats,
     } = backward;
-    let query = &inputs.query;
+    let query = inputs.query;
     let d_query = empty_rows(query, dims(query), query.dtype);
-    let tensors = [d_output, query, &inputs.key, &inputs.value, &d_query];
+    let tensors = [d_output, query, inputs.key, inputs.value, &d_query];
     let count = problem.tasks(Division::Blocks) * problem.heads;
     launch(
         problem
@@ -28,8 +28,8 @@ pub(crate) fn attend_dq(backward: &Backward) -> CubeTensor {
         &[
             d_output,
             query,
-            &inputs.key,
-            &inputs.value,
+            inputs.key,
+            inputs.value,
             &context.buffer,
             stats,
             &d_query,

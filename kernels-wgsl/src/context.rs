@@ -49,7 +49,7 @@ impl Context {
         let landmarks = problem.documents * problem.heads * problem.landmarks * 4 * row_vectors;
         let bias_at = part(landmarks);
         let offsets = match bias {
-            Some(_) => problem.heads * (2 * problem.seen.reach() + 1),
+            Some(_) => problem.heads * problem.seen.visibility.window.offsets(),
             None => 0,
         };
         let mask_at = bias_at + part(offsets);

@@ -11,6 +11,8 @@ pub(crate) const SLOTS: usize = 8;
 pub(crate) struct Info {
     pub batch: [u32; 4],
     pub seen: [u32; 4],
+    pub keys: [u32; 4],
+    pub chunks: [u32; 4],
     pub context: [u32; 4],
     pub tasks: [u32; 4],
     pub dropout: [u32; 4],
@@ -34,6 +36,12 @@ impl Info {
         self
     }
 
+    /// Sets how many tasks a document has.
+    pub fn tasks(mut self, tasks: usize) -> Self {
+        self.tasks[0] = tasks as u32;
+        self
+    }
+
     /// Sets the ε of a LayerNorm, in the place of the scale of scores.
     pub fn epsilon(mut self, epsilon: f32) -> Self {
         self.dropout[3] = epsilon.to_bits();
@@ -44,6 +52,8 @@ impl Info {
         let head = [
             self.batch,
             self.seen,
+            self.keys,
+            self.chunks,
             self.context,
             self.tasks,
             self.dropout,

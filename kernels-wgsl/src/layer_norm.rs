@@ -8,7 +8,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::info::Info;
 use crate::launch::{empty, launch};
-use crate::shader::{Element, Kernel, Layout, Shader};
+use crate::shader::{Element, Kernel, Layout, Pattern, Shader};
 use crate::tiles::{Limits, Tile};
 
 /// Rows of a tensor that a LayerNorm or an activation takes.
@@ -55,7 +55,8 @@ impl FlatRows {
             width: self.width,
             layout: Layout::Full,
             landmarks: false,
-            window: false,
+            chunks: false,
+            pattern: Pattern::Off,
             bias: false,
             dropout: false,
             rows: Vec::new(),

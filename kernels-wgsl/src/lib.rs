@@ -60,17 +60,5 @@ pub use documents::Documents;
 pub use gelu::{gelu, gelu_backward};
 pub use layer_norm::layer_norm;
 pub use layer_norm_backward::layer_norm_backward;
-pub use project::project;
-pub use project_backward::project_backward;
-
-/// Dropout of attention probabilities: an entry is dropped if the hash of its place is below the
-/// threshold, and multiplied by `factor` otherwise.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Dropout {
-    /// Seed of this operation's entries.
-    pub seed: u32,
-    /// Hashes below it are dropped.
-    pub threshold: u32,
-    /// What kept entries are multiplied by.
-    pub factor: f32,
-}
+pub use project::{Project, project};
+pub use project_backward::{ProjectGradients, project_backward};

@@ -11,7 +11,7 @@ use crate::shader::Kernel;
 /// The bias table `[h, offsets]`.
 pub(crate) fn pack_bias(problem: &Problem, context: &Context, bias: &CubeTensor) {
     let tile = problem.tiles.entries;
-    let entries = problem.heads * (2 * problem.seen.reach() + 1);
+    let entries = problem.heads * problem.seen.visibility.window.offsets();
     let count = entries.div_ceil(4);
     let shader = problem
         .shader(Kernel::PackBias, tile, Division::Blocks)

@@ -1,46 +1,36 @@
 //! What both operations share: sizes, tiles, and how documents lie.
 
 use burn_cubecl::tensor::CubeTensor;
+use transformer_ls_kernels::{Dropout, LandmarksSeen, Visibility, Window, dropout};
 
-use crate::Dropout;
 use crate::context::Context;
 use crate::documents::{Division, Documents, Tables};
 use crate::info::Info;
 use crate::launch::dims;
-use crate::shader::{Element, Kernel, Layout, Rows, Shader};
+use crate::shader::{Element, Kernel, Layout, Pattern, Rows, Shader};
 use crate::tiles::{Limits, Sizes, Tile, Tiles};
 
-/// What the kernels see besides landmarks.
+/// What queries see, and how scores become weights.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
-    /// Width of the window's segments; 0 = off.
-    pub width: usize,
+    pub visibility: Visibility,
     pub bias: bool,
     pub scale: f32,
-    pub dropout: Option<Dropout>,
+    pub dropout: Dropout,
 }
 
 impl Seen {
     /// Of operations without queries.
     pub const NOTHING: Self = Self {
-        width: 0,
+        visibility: Visibility {
+            window: Window::Off,
+            memory: 0,
+            landmarks: LandmarksSeen::All,
+        },
         bias: false,
         scale: 1.0,
-        dropout: None,
+        dropout: Dropout::OFF,
     };
-
-    /// Tokens that a segment sees on either side.
-    fn halo(&self) -> usize {
-        (self.width / 2).max(1)
-    }
-
-    /// How far a window key can lie from its query.
-    pub fn reach(&self) -> usize {
-        match self.width {
-            0 => 0,
-            width => width - 1 + self.halo(),
-        }
-    }
 }
 
 /// One call of an operation.
@@ -51,6 +41,8 @@ pub(crate) struct Problem<'a> {
     pub heads: usize,
     /// Tokens of a row.
     pub tokens: usize,
+    /// Keys of a row: as many, but where queries and keys differ in number.
+    pub keys: usize,
     /// Channels of a head.
     pub width: usize,
     pub documents: usize,
@@ -64,9 +56,10 @@ pub(crate) struct Problem<'a> {
 }
 
 impl<'a> Problem<'a> {
-    /// `rows`: a tensor `[b, h, n, d]`.
+    /// `rows`: a tensor `[b, h, n, d]`, of the queries where there are any; `keys`: keys of a row.
     pub fn new(
         rows: &CubeTensor,
+        keys: usize,
         landmarks: usize,
         documents: &'a Documents<'a>,
         seen: Seen,
@@ -84,7 +77,7 @@ impl<'a> Problem<'a> {
         let sizes = Sizes {
             documents: count,
             heads,
-            longest,
+            longest: longest.max(if layout == Layout::Packed { 0 } else { keys }),
             width,
             landmarks,
         };
@@ -97,6 +90,7 @@ impl<'a> Problem<'a> {
             rows: b,
             heads,
             tokens,
+            keys,
             width,
             documents: count,
             landmarks,
@@ -129,6 +123,15 @@ impl<'a> Problem<'a> {
         }
     }
 
+    /// Tasks of the keys of all documents, and of those of one.
+    pub fn tasks_of_keys(&self, division: Division) -> [usize; 2] {
+        let of_one = self.keys.div_ceil(division.task(&self.tiles));
+        match &self.tables {
+            Some(tables) => [tables.count(division), of_one],
+            None => [self.documents * of_one, of_one],
+        }
+    }
+
     pub fn shader(&self, kernel: Kernel, tile: Tile, division: Division) -> Shader {
         Shader {
             kernel,
@@ -138,20 +141,37 @@ impl<'a> Problem<'a> {
             width: self.width,
             layout: self.layout,
             landmarks: self.landmarks > 0,
-            window: self.seen.width > 0,
+            chunks: self.seen.visibility.landmarks != LandmarksSeen::All,
+            pattern: Pattern::of(self.seen.visibility.window),
             bias: self.seen.bias,
-            dropout: self.seen.dropout.is_some(),
+            dropout: !self.seen.dropout.is_off(),
             rows: Vec::new(),
             element: Element::F32,
         }
     }
 
     pub fn info(&self, context: &Context, division: Division) -> Info {
-        let dropout = self.seen.dropout.unwrap_or(Dropout {
-            seed: 0,
-            threshold: 0,
-            factor: 1.0,
-        });
+        let Visibility {
+            window,
+            memory,
+            landmarks,
+        } = self.seen.visibility;
+        let pattern = match window {
+            Window::Off | Window::All => [0, 0, 0],
+            Window::Segments { width } => [width, window.halo(), window.reach()],
+            Window::Causal { width } => [width, 0, 0],
+            Window::Grid(grid) => [grid.columns, grid.tile, grid.halo],
+        };
+        let chunks = match landmarks {
+            LandmarksSeen::All => [0, 1, 0],
+            LandmarksSeen::Chunks {
+                before,
+                chunk,
+                rows,
+            } => [before, chunk, rows],
+        };
+        let words = |[a, b, c]: [usize; 3]| [a as u32, b as u32, c as u32, 0];
+        let Dropout { probability, seed } = self.seen.dropout;
         let tasks_at = match (&self.tables, division) {
             (Some(tables), Division::Blocks) => context.documents_at + tables.blocks_at,
             (Some(tables), Division::Splits) => context.documents_at + tables.splits_at,
@@ -160,13 +180,9 @@ impl<'a> Problem<'a> {
         let tasks_of_document = self.tokens.div_ceil(division.task(&self.tiles));
         Info {
             batch: [self.heads, self.tokens, 0, 0].map(|word| word as u32),
-            seen: [
-                self.landmarks,
-                self.seen.width,
-                self.seen.halo(),
-                self.seen.reach(),
-            ]
-            .map(|word| word as u32),
+            seen: [self.landmarks, pattern[0], pattern[1], pattern[2]].map(|word| word as u32),
+            keys: words([self.keys, memory, window.offsets()]),
+            chunks: words(chunks),
             context: [
                 context.bias_at,
                 context.mask_at,
@@ -176,9 +192,9 @@ impl<'a> Problem<'a> {
             .map(|word| word as u32),
             tasks: [tasks_of_document as u32, 0, 0, 0],
             dropout: [
-                dropout.seed,
-                dropout.threshold,
-                dropout.factor.to_bits(),
+                seed,
+                dropout::threshold(probability),
+                (self.seen.dropout.scale() as f32).to_bits(),
                 self.seen.scale.to_bits(),
             ],
             ..Info::default()

@@ -10,21 +10,36 @@ use crate::problem::{Problem, Seen};
 use crate::project_merge::project_merge;
 use crate::shader::Kernel;
 
+/// What the projection takes.
+#[derive(Clone, Debug)]
+pub struct Project<'a> {
+    /// `[b, h, r, n]`
+    pub scores: &'a CubeTensor,
+    /// `[b, h, n, d]`
+    pub key: &'a CubeTensor,
+    /// `[b, h, n, d]`
+    pub value: &'a CubeTensor,
+    /// How documents lie in the batch.
+    pub documents: Documents<'a>,
+}
+
+impl Project<'_> {
+    pub(crate) fn problem(&self) -> Problem<'_> {
+        let ([_, _, landmarks, _], [_, _, tokens, _]) = (dims(self.scores), dims(self.key));
+        Problem::new(self.key, tokens, landmarks, &self.documents, Seen::NOTHING)
+    }
+}
+
 /// Landmarks of every document, `[P·key | P·value | log Σ exp scores]` with `P` = softmax over the
 /// document's tokens of `scores` (paper section 3.2). A document without a real token gives zeros.
 ///
 /// # Shapes
 ///
-/// - scores: `[b, h, r, n]`; key, value: `[b, h, n, d]`
 /// - output: `[documents, h, r, 2·d + 1]` of the keys' type
-pub fn project(
-    scores: &CubeTensor,
-    key: &CubeTensor,
-    value: &CubeTensor,
-    documents: &Documents,
-) -> CubeTensor {
-    let [_, _, landmarks, _] = dims(scores);
-    let problem = Problem::new(key, landmarks, documents, Seen::NOTHING);
+pub fn project(inputs: &Project) -> CubeTensor {
+    let (scores, key, value) = (inputs.scores, inputs.key, inputs.value);
+    let problem = inputs.problem();
+    let landmarks = problem.landmarks;
     // Landmarks are what this makes: the context holds none.
     let context = Context::new(&problem, key, 0);
     let heads = problem.heads;

@@ -4,38 +4,45 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
 use crate::context::Context;
-use crate::documents::{Division, Documents};
+use crate::documents::Division;
 use crate::launch::{dims, empty_rows, launch, swap};
-use crate::problem::{Problem, Seen};
+use crate::project::Project;
 use crate::project_delta::project_delta;
 use crate::shader::Kernel;
 
-/// Gradients of [`project`](crate::project) for scores, key and value, each of its input's shape
-/// and type.
+/// Gradients of [`project`](crate::project), each of its input's shape and type.
+#[derive(Clone, Debug)]
+pub struct ProjectGradients {
+    /// `[b, h, r, n]`
+    pub scores: CubeTensor,
+    /// `[b, h, n, d]`
+    pub key: CubeTensor,
+    /// `[b, h, n, d]`
+    pub value: CubeTensor,
+}
+
+/// Gradients of [`project`](crate::project).
 ///
 /// Those of key and value are added to `added`, in its memory unless something else reads that.
 ///
 /// # Shapes
 ///
-/// - d_output, output: `[documents, h, r, 2·d + 1]`; added: `[b, h, n, d]` twice; the others as in
-///   [`project`](crate::project)
+/// - d_output, output: `[documents, h, r, 2·d + 1]`; added: `[b, h, n, d]` twice
 pub fn project_backward(
     d_output: &CubeTensor,
     added: Option<(CubeTensor, CubeTensor)>,
-    scores: &CubeTensor,
-    key: &CubeTensor,
-    value: &CubeTensor,
+    inputs: &Project,
     output: &CubeTensor,
-    documents: &Documents,
-) -> (CubeTensor, CubeTensor, CubeTensor) {
-    let [rows, heads, landmarks, tokens] = dims(scores);
-    let problem = Problem::new(key, landmarks, documents, Seen::NOTHING);
+) -> ProjectGradients {
+    let (key, value) = (inputs.key, inputs.value);
+    let [rows, heads, landmarks, tokens] = dims(inputs.scores);
+    let problem = inputs.problem();
     let context = Context::new(&problem, key, 2 * problem.vectors() + 1);
     project_delta(&problem, &context, d_output, output);
 
     // A token's scores are a row: `[b, h, n, r]`, in memory `[b, n, h, r]`, as the layer that makes
     // scores has them.
-    let scores = &swap(scores.clone(), 2, 3);
+    let scores = &swap(inputs.scores.clone(), 2, 3);
     let d_scores = empty_rows(scores, [rows, heads, tokens, landmarks], scores.dtype);
     let adds = added.is_some();
     let (d_key, d_value) = match added {
@@ -69,7 +76,11 @@ pub fn project_backward(
             .strides(&[scores, key, value, &d_scores, &d_key, &d_value])
             .count(count),
     );
-    (swap(d_scores, 2, 3), d_key, d_value)
+    ProjectGradients {
+        scores: swap(d_scores, 2, 3),
+        key: d_key,
+        value: d_value,
+    }
 }
 
 /// The tensor itself if it may be written to, else a copy.

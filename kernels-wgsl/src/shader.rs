@@ -1,5 +1,7 @@
 //! Shaders: the files of `shaders/`, put together and filled with a variant's constants.
 
+use transformer_ls_kernels::Window;
+
 use crate::tiles::Tile;
 
 /// A kernel of `shaders/`.
@@ -101,6 +103,42 @@ pub enum Layout {
     Packed,
 }
 
+/// Which keys queries see, apart from sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pattern {
+    /// None.
+    Off,
+    /// All.
+    All,
+    /// Those around their segment.
+    Segments,
+    /// Those before them.
+    Causal,
+    /// Those around their tile of a grid.
+    Grid,
+}
+
+impl Pattern {
+    pub(crate) fn of(window: Window) -> Self {
+        match window {
+            Window::Off => Self::Off,
+            Window::All => Self::All,
+            Window::Segments { .. } => Self::Segments,
+            Window::Causal { .. } => Self::Causal,
+            Window::Grid(_) => Self::Grid,
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Off | Self::All => include_str!("../shaders/seen_all.wgsl"),
+            Self::Segments => include_str!("../shaders/seen_segments.wgsl"),
+            Self::Causal => include_str!("../shaders/seen_causal.wgsl"),
+            Self::Grid => include_str!("../shaders/seen_grid.wgsl"),
+        }
+    }
+}
+
 /// All that a kernel's text depends on, and so what its pipeline is known by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Shader {
@@ -118,8 +156,10 @@ pub struct Shader {
     pub layout: Layout,
     /// Whether queries see landmarks.
     pub landmarks: bool,
-    /// Whether queries see a window.
-    pub window: bool,
+    /// Whether queries see landmarks up to a count of their own.
+    pub chunks: bool,
+    /// Which keys queries see.
+    pub pattern: Pattern,
     /// Whether window scores have a bias by offset.
     pub bias: bool,
     /// Whether probabilities are dropped.
@@ -175,6 +215,19 @@ impl Kernel {
             Self::Gelu => parts!["normal.wgsl", "gelu.wgsl"],
             Self::GeluBackward => parts!["normal.wgsl", "gelu_backward.wgsl"],
         }
+    }
+
+    /// Whether it goes by who sees whom.
+    fn attends(self) -> bool {
+        matches!(
+            self,
+            Self::Attend
+                | Self::AttendDelta
+                | Self::AttendDq
+                | Self::AttendDkv(_)
+                | Self::AttendDlandmarks
+                | Self::AttendDbias
+        )
     }
 
     /// The tensors with rows.
@@ -355,6 +408,9 @@ impl Shader {
             text += part;
             text += "\n";
         }
+        if self.kernel.attends() {
+            text += self.pattern.text();
+        }
         for (rows, listed) in self.rows.iter().zip(self.kernel.rows()) {
             text += &rows.render(*listed);
         }
@@ -378,7 +434,9 @@ impl Shader {
             ("padded", (self.layout == Layout::Padded).to_string()),
             ("packed", (self.layout == Layout::Packed).to_string()),
             ("landmarks", self.landmarks.to_string()),
-            ("window", self.window.to_string()),
+            ("chunks", self.chunks.to_string()),
+            ("window", (self.pattern != Pattern::Off).to_string()),
+            ("rows", (self.pattern == Pattern::Grid).to_string()),
             ("bias", self.bias.to_string()),
             ("dropout", self.dropout.to_string()),
             ("element", self.element.wgsl().to_string()),

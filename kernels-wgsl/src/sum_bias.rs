@@ -8,7 +8,7 @@ use crate::launch::{dims, empty, launch};
 use crate::problem::Problem;
 use crate::shader::Kernel;
 
-/// The gradient like `bias` `[h, 2·reach + 1]`, from the parts that `attend_dbias` left.
+/// The gradient like `bias` `[h, offsets]`, from the parts that `attend_dbias` left.
 pub(crate) fn sum_bias(
     problem: &Problem,
     context: &Context,

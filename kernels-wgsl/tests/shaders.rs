@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, TypeInner};
-use transformer_ls_kernels_wgsl::shader::{Element, Gradients, Kernel, Layout, Rows, Shader};
+use transformer_ls_kernels_wgsl::shader::{
+    Element, Gradients, Kernel, Layout, Pattern, Rows, Shader,
+};
 use transformer_ls_kernels_wgsl::tiles::{Limits, Sizes, Tile, Tiles};
 
 const KERNELS: [Kernel; 23] = [
@@ -152,7 +154,8 @@ fn for_kernels(limits: &Limits, width: usize, landmarks: usize, mut call: impl F
             width,
             layout: Layout::Full,
             landmarks: landmarks > 0,
-            window: true,
+            chunks: false,
+            pattern: Pattern::Segments,
             bias: false,
             dropout: false,
             rows: vec![rows; kernel.row_tensors()],
@@ -177,17 +180,26 @@ fn every_variant_is_valid() {
     for limits in [Limits::PORTABLE, SOFTWARE] {
         for_kernels(&limits, 32, 5, |shader| {
             for layout in [Layout::Full, Layout::Padded, Layout::Packed] {
-                for switches in 0..16_u32 {
-                    let on = |bit: u32| switches >> bit & 1 == 1;
-                    let variant = Shader {
-                        layout,
-                        landmarks: on(0),
-                        window: on(1),
-                        bias: on(2),
-                        dropout: on(3),
-                        ..shader.clone()
-                    };
-                    check(&variant, &limits);
+                for pattern in [
+                    Pattern::Off,
+                    Pattern::All,
+                    Pattern::Segments,
+                    Pattern::Causal,
+                    Pattern::Grid,
+                ] {
+                    for switches in 0..16_u32 {
+                        let on = |bit: u32| switches >> bit & 1 == 1;
+                        let variant = Shader {
+                            layout,
+                            pattern,
+                            landmarks: on(0),
+                            chunks: on(1),
+                            bias: on(2),
+                            dropout: on(3),
+                            ..shader.clone()
+                        };
+                        check(&variant, &limits);
+                    }
                 }
             }
         });

@@ -6,7 +6,8 @@ mod common;
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use transformer_ls_burn::ops::{
-    self, AttentionDropout, Documents, Landmarks, OffsetBias, Window, plain,
+    self, Attend, AttendArgs, AttentionDropout, Documents, Landmarks, OffsetBias, ProjectArgs,
+    Window, plain,
 };
 use transformer_ls_burn::{Boundaries, Layout};
 
@@ -85,34 +86,34 @@ fn attend_and_its_gradients() {
         let (q, k, v) = (split(q), split(k), split(v));
         let output = match plain_body {
             false => {
-                ops::attend(
-                    q,
-                    k,
-                    v,
-                    Some((lk, lv)),
-                    None,
-                    Layout::Packed(boundaries.clone()),
-                    WINDOW,
-                    SCALE,
-                    AttentionDropout::OFF,
-                )
+                ops::attend(Attend {
+                    query: q,
+                    key: k,
+                    value: v,
+                    landmarks: Some((lk, lv)),
+                    bias: None,
+                    layout: Layout::Packed(boundaries.clone()),
+                    visibility: WINDOW.into(),
+                    scale: SCALE,
+                    dropout: AttentionDropout::OFF,
+                })
                 .output
             }
             true => Tensor::from_dispatch(
-                plain::attend::<Dispatch>(
-                    q.into_dispatch(),
-                    k.into_dispatch(),
-                    v.into_dispatch(),
-                    Landmarks::Rows {
+                plain::attend::<Dispatch>(AttendArgs {
+                    query: q.into_dispatch(),
+                    key: k.into_dispatch(),
+                    value: v.into_dispatch(),
+                    landmarks: Landmarks::Rows {
                         key: lk.into_dispatch(),
                         value: lv.into_dispatch(),
                     },
-                    OffsetBias::None,
-                    Documents::Packed(boundaries.clone()),
-                    WINDOW,
-                    SCALE,
-                    AttentionDropout::OFF,
-                )
+                    bias: OffsetBias::None,
+                    documents: Documents::Packed(boundaries.clone()),
+                    visibility: WINDOW.into(),
+                    scale: SCALE,
+                    dropout: AttentionDropout::OFF,
+                })
                 .0,
             ),
         };
@@ -145,12 +146,12 @@ fn project_and_its_gradients() {
                 Tensor::cat(vec![out.key, out.value, out.log_sum_exp], 3)
             }
             true => {
-                let out = plain::project::<Dispatch>(
-                    scores.into_dispatch(),
-                    key.into_dispatch(),
-                    value.into_dispatch(),
-                    Documents::Packed(boundaries.clone()),
-                );
+                let out = plain::project::<Dispatch>(ProjectArgs {
+                    scores: scores.into_dispatch(),
+                    key: key.into_dispatch(),
+                    value: value.into_dispatch(),
+                    documents: Documents::Packed(boundaries.clone()),
+                });
                 Tensor::from_dispatch(out.landmarks)
             }
         };

@@ -12,7 +12,7 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData, assert_shape};
 use super::rotary::Rotation;
 use crate::error::ConfigError;
 use crate::ops::layers::{self, HeadsModules, fused_layers, layer_norm};
-use crate::ops::{self, Boundaries, Layout, Projected, Window};
+use crate::ops::{self, Attend, Boundaries, Layout, Projected, Window};
 use crate::seed::hash_dropout;
 
 /// Configuration of [`LongShortAttention`].
@@ -112,7 +112,7 @@ impl LongShortAttentionConfig {
                 .map(|kernel| Initializer::Zeros.init([self.heads, 1, kernel, 1], device)),
             offset_bias: self
                 .offset_bias
-                .then(|| Initializer::Zeros.init([self.heads, 2 * window.reach() + 1], device)),
+                .then(|| Initializer::Zeros.init([self.heads, window.offsets()], device)),
             dropout: DropoutConfig::new(self.dropout).init(),
             heads: self.heads,
             window: self.window,
@@ -346,17 +346,17 @@ impl LongShortAttention {
         });
         let landmarks = self.landmarks(projected, class_row.as_ref());
         let value = self.conv.as_ref().map(|_| tokens.value.clone());
-        let attended = ops::attend(
-            tokens.query,
-            tokens.key,
-            tokens.value,
+        let attended = ops::attend(Attend {
+            query: tokens.query,
+            key: tokens.key,
+            value: tokens.value,
             landmarks,
-            self.offset_bias.as_ref().map(|table| table.val()),
-            layout.clone(),
-            Window::segments(self.window),
+            bias: self.offset_bias.as_ref().map(|table| table.val()),
+            layout: layout.clone(),
+            visibility: Window::segments(self.window).into(),
             scale,
-            hash_dropout(&self.dropout, &device, dropout_seed),
-        );
+            dropout: hash_dropout(&self.dropout, &device, dropout_seed),
+        });
         let context = attended.output;
         let class_row = class_row.map(|row| read_outputs(row, context.clone(), &layout));
         let context = match (&self.conv, value) {

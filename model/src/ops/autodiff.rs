@@ -14,24 +14,24 @@ use burn::backend::{AutodiffBackend, Backend};
 use super::gate::Gate;
 use super::record::{record, record_with};
 use super::{
-    AttendGradients, AttentionDropout, Documents, Gradient, Landmarks, LongShortBackend,
-    OffsetBias, ProjectOutput, Window,
+    AttendArgs, AttendBackwardArgs, AttentionDropout, Documents, Gradient, Landmarks,
+    LongShortBackend, OffsetBias, ProjectArgs, ProjectBackwardArgs, ProjectOutput, Visibility,
 };
 
 impl<B: LongShortBackend, C: CheckpointStrategy> LongShortBackend for Autodiff<B, C> {
-    fn project(
-        scores: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        documents: Documents<Self>,
-    ) -> ProjectOutput<Self> {
-        let documents = inner_documents::<B, C>(documents);
+    fn project(args: ProjectArgs<Self>) -> ProjectOutput<Self> {
+        let documents = inner_documents::<B, C>(args.documents);
         let gate = Gate::<B, 3>::new();
         let (node, outputs) = record_with::<B, C, _, _, _>(
             ProjectRule,
-            [scores, key, value],
+            [args.scores, args.key, args.value],
             |[scores, key, value]| {
-                let output = B::project(scores, key, value, documents.clone());
+                let output = B::project(ProjectArgs {
+                    scores,
+                    key,
+                    value,
+                    documents: documents.clone(),
+                });
                 let outputs = [output.landmarks, output.key, output.value];
                 (Gate::<B, 3>::tensor(&outputs[0]), outputs)
             },
@@ -50,35 +50,20 @@ impl<B: LongShortBackend, C: CheckpointStrategy> LongShortBackend for Autodiff<B
         }
     }
 
-    fn attend(
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        landmarks: Landmarks<Self>,
-        bias: OffsetBias<Self>,
-        documents: Documents<Self>,
-        window: Window,
-        scale: f64,
-        dropout: AttentionDropout,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let setting = Setting {
-            documents: inner_documents::<B, C>(documents),
-            window,
-            scale,
-            dropout,
-        };
-        match (landmarks, bias) {
-            (Landmarks::None, OffsetBias::None) => attend::<B, C, 3>([query, key, value], setting),
-            (Landmarks::None, OffsetBias::Table(table)) => {
-                attend::<B, C, 4>([query, key, value, table], setting)
-            }
-            (Landmarks::Rows { key: lk, value: lv }, OffsetBias::None) => {
-                attend::<B, C, 5>([query, key, value, lk, lv], setting)
-            }
-            (Landmarks::Rows { key: lk, value: lv }, OffsetBias::Table(table)) => {
-                attend::<B, C, 6>([query, key, value, lk, lv, table], setting)
-            }
-        }
+    fn attend(args: AttendArgs<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (tensors, setting) = Setting::<B>::of(args);
+        let (output, log_sum_exp) = record_with::<B, C, _, _, _>(
+            AttendRule,
+            tensors,
+            |tensors| B::attend(setting.clone().args(tensors)),
+            |inputs, output, log_sum_exp| AttendSaved {
+                inputs,
+                output: output.clone(),
+                log_sum_exp: log_sum_exp.clone(),
+                setting: setting.clone(),
+            },
+        );
+        (output, Self::from_inner(log_sum_exp))
     }
 
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -178,154 +163,138 @@ impl<B: LongShortBackend> Backward<B, 3> for ProjectRule {
             }
             return;
         };
-        let gradients = B::project_backward(
+        let gradients = B::project_backward(ProjectBackwardArgs {
+            inputs: ProjectArgs {
+                scores,
+                key,
+                value,
+                documents: saved.documents,
+            },
+            landmarks: saved.landmarks,
             d_landmarks,
             d_key,
             d_value,
-            scores,
-            key,
-            value,
-            saved.landmarks,
-            saved.documents,
-        );
+        });
         let parents = [scores_node, key_node, value_node];
         let gradients = [gradients.scores, gradients.key, gradients.value];
         register::<B, _>(grads, parents, gradients);
     }
 }
 
-/// What attention takes besides differentiable tensors.
+/// Tensors of attention's arguments that gradients may be wanted for: query, key, value, landmark
+/// key and value, bias. In the place of one that isn't given stands the query, so that there is one
+/// rule for all.
+const ATTEND_INPUTS: usize = 6;
+
+/// Attention's arguments besides these tensors.
 #[derive(Clone, Debug)]
 struct Setting<B: Backend> {
+    landmarks: bool,
+    bias: bool,
     documents: Documents<B>,
-    window: Window,
+    visibility: Visibility,
     scale: f64,
     dropout: AttentionDropout,
 }
 
-/// Attention with `N` differentiable inputs, in this order: query, key, value; key and value of
-/// the landmarks if `N ≥ 5`; the bias table if `N` is even.
-#[derive(Debug)]
-struct AttendRule<const N: usize>;
-
-impl<const N: usize> AttendRule<N> {
-    const LANDMARKS: bool = N >= 5;
-    const BIAS: bool = N.is_multiple_of(2);
-
-    fn inputs<B: Backend>(tensors: [FloatTensor<B>; N]) -> AttendInputs<B> {
-        let mut tensors = tensors.into_iter();
-        let mut next = || tensors.next().expect("N inputs of this order");
-        let (query, key, value) = (next(), next(), next());
-        let landmarks = match Self::LANDMARKS {
-            true => Landmarks::Rows {
-                key: next(),
-                value: next(),
-            },
-            false => Landmarks::None,
+impl<B: Backend> Setting<B> {
+    fn of<C: CheckpointStrategy>(
+        args: AttendArgs<Autodiff<B, C>>,
+    ) -> ([FloatTensor<Autodiff<B, C>>; ATTEND_INPUTS], Self) {
+        let absent = || args.query.clone();
+        let (has_landmarks, [landmark_key, landmark_value]) = match args.landmarks {
+            Landmarks::None => (false, [absent(), absent()]),
+            Landmarks::Rows { key, value } => (true, [key, value]),
         };
-        let bias = match Self::BIAS {
-            true => OffsetBias::Table(next()),
-            false => OffsetBias::None,
+        let (has_bias, bias) = match args.bias {
+            OffsetBias::None => (false, absent()),
+            OffsetBias::Table(table) => (true, table),
         };
-        AttendInputs {
+        let setting = Self {
+            landmarks: has_landmarks,
+            bias: has_bias,
+            documents: inner_documents::<B, C>(args.documents),
+            visibility: args.visibility,
+            scale: args.scale,
+            dropout: args.dropout,
+        };
+        let tensors = [
+            args.query,
+            args.key,
+            args.value,
+            landmark_key,
+            landmark_value,
+            bias,
+        ];
+        (tensors, setting)
+    }
+
+    fn args(self, tensors: [FloatTensor<B>; ATTEND_INPUTS]) -> AttendArgs<B> {
+        let [query, key, value, landmark_key, landmark_value, bias] = tensors;
+        AttendArgs {
             query,
             key,
             value,
-            landmarks,
-            bias,
+            landmarks: match self.landmarks {
+                true => Landmarks::Rows {
+                    key: landmark_key,
+                    value: landmark_value,
+                },
+                false => Landmarks::None,
+            },
+            bias: match self.bias {
+                true => OffsetBias::Table(bias),
+                false => OffsetBias::None,
+            },
+            documents: self.documents,
+            visibility: self.visibility,
+            scale: self.scale,
+            dropout: self.dropout,
         }
-    }
-
-    fn gradients<B: Backend>(gradients: AttendGradients<B>) -> Vec<FloatTensor<B>> {
-        let mut all = vec![gradients.query, gradients.key, gradients.value];
-        if let Landmarks::Rows { key, value } = gradients.landmarks {
-            all.extend([key, value]);
-        }
-        if let OffsetBias::Table(table) = gradients.bias {
-            all.push(table);
-        }
-        all
     }
 }
 
-struct AttendInputs<B: Backend> {
-    query: FloatTensor<B>,
-    key: FloatTensor<B>,
-    value: FloatTensor<B>,
-    landmarks: Landmarks<B>,
-    bias: OffsetBias<B>,
-}
+#[derive(Debug)]
+struct AttendRule;
 
 #[derive(Clone, Debug)]
-struct AttendSaved<B: Backend, const N: usize> {
-    inputs: [NodeId; N],
+struct AttendSaved<B: Backend> {
+    inputs: [NodeId; ATTEND_INPUTS],
     output: FloatTensor<B>,
     log_sum_exp: FloatTensor<B>,
     setting: Setting<B>,
 }
 
-impl<B: LongShortBackend, const N: usize> Backward<B, N> for AttendRule<N> {
-    type State = AttendSaved<B, N>;
+impl<B: LongShortBackend> Backward<B, ATTEND_INPUTS> for AttendRule {
+    type State = AttendSaved<B>;
 
     fn backward(
         self,
-        ops: Ops<Self::State, N>,
+        ops: Ops<Self::State, ATTEND_INPUTS>,
         grads: &mut Gradients,
         checkpointer: &mut Checkpointer,
     ) {
         let d_output = grads.consume::<B>(&ops.node);
         let saved = ops.state;
-        let inputs = Self::inputs::<B>(retrieve::<B, _>(checkpointer, saved.inputs));
-        let gradients = B::attend_backward(
+        let inputs = retrieve::<B, _>(checkpointer, saved.inputs);
+        let gradients = B::attend_backward(AttendBackwardArgs {
+            inputs: saved.setting.args(inputs),
+            output: saved.output,
+            log_sum_exp: saved.log_sum_exp,
             d_output,
-            inputs.query,
-            inputs.key,
-            inputs.value,
-            inputs.landmarks,
-            inputs.bias,
-            saved.output,
-            saved.log_sum_exp,
-            saved.setting.documents,
-            saved.setting.window,
-            saved.setting.scale,
-            saved.setting.dropout,
+        });
+        let [query, key, value, landmark_key, landmark_value, bias] =
+            ops.parents.map(|parent| parent.map(|node| node.id));
+        register::<B, _>(
+            grads,
+            [query, key, value],
+            [gradients.query, gradients.key, gradients.value],
         );
-        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
-        register::<B, _>(grads, parents, Self::gradients(gradients));
+        if let Landmarks::Rows { key, value } = gradients.landmarks {
+            register::<B, _>(grads, [landmark_key, landmark_value], [key, value]);
+        }
+        if let OffsetBias::Table(table) = gradients.bias {
+            register::<B, _>(grads, [bias], [table]);
+        }
     }
-}
-
-/// Output and log-sum-exp.
-type Attended<B, C> = (FloatTensor<Autodiff<B, C>>, FloatTensor<Autodiff<B, C>>);
-
-fn attend<B: LongShortBackend, C: CheckpointStrategy, const N: usize>(
-    tensors: [FloatTensor<Autodiff<B, C>>; N],
-    setting: Setting<B>,
-) -> Attended<B, C> {
-    let (output, log_sum_exp) = record_with::<B, C, _, _, _>(
-        AttendRule::<N>,
-        tensors,
-        |tensors| {
-            let inputs = AttendRule::<N>::inputs::<B>(tensors);
-            let setting = setting.clone();
-            B::attend(
-                inputs.query,
-                inputs.key,
-                inputs.value,
-                inputs.landmarks,
-                inputs.bias,
-                setting.documents,
-                setting.window,
-                setting.scale,
-                setting.dropout,
-            )
-        },
-        |inputs, output, log_sum_exp| AttendSaved {
-            inputs,
-            output: output.clone(),
-            log_sum_exp: log_sum_exp.clone(),
-            setting: setting.clone(),
-        },
-    );
-    (output, Autodiff::<B, C>::from_inner(log_sum_exp))
 }

@@ -11,8 +11,9 @@ use transformer_ls_kernels_cpu as kernels;
 use transformer_ls_kernels_cpu::{View, ViewMut};
 
 use super::{
-    AttendGradients, AttentionDropout, Boundaries, Documents, Gradient, Landmarks, OffsetBias,
-    ProjectGradients, ProjectOutput, Window, path,
+    AttendArgs, AttendBackwardArgs, AttendGradients, AttentionDropout, Boundaries, Documents,
+    Landmarks, OffsetBias, ProjectArgs, ProjectBackwardArgs, ProjectGradients, ProjectOutput,
+    Visibility, path,
 };
 
 /// What the kernels need to know of a CPU backend's float32 tensors.
@@ -45,13 +46,13 @@ pub(super) trait CpuBackend: Backend {
 }
 
 /// [`Documents`] with their data on the host.
-pub(super) enum Held {
+pub(super) enum HostDocuments {
     Full,
     Padded(Vec<u8>),
     Packed(Boundaries),
 }
 
-impl Held {
+impl HostDocuments {
     pub(super) fn new<B: CpuBackend>(documents: Documents<B>) -> Self {
         match documents {
             Documents::Full => Self::Full,
@@ -159,63 +160,64 @@ impl Output {
     }
 }
 
-pub(super) fn project<B: CpuBackend>(
+/// The projection's inputs, ready for the kernels.
+struct ProjectInputs<B: CpuBackend> {
     scores: FloatTensor<B>,
     key: FloatTensor<B>,
     value: FloatTensor<B>,
-    documents: Documents<B>,
-) -> ProjectOutput<B> {
-    let handed_on = (key.clone(), value.clone());
-    let scores = B::ready(scores, true);
-    let (key, value) = (B::ready(key, false), B::ready(value, false));
-    let held = Held::new(documents);
-    let inputs = kernels::Project {
-        scores: B::view(&scores),
-        key: B::view(&key),
-        value: B::view(&value),
-        documents: held.as_kernel(),
-    };
-    let [b, h, r, _] = inputs.scores.shape();
-    let [_, _, _, d] = inputs.key.shape();
-    let mut output = Output::contiguous([held.count(b), h, r, 2 * d + 1]);
-    kernels::project(&inputs, &mut output.view());
-    ProjectOutput {
-        landmarks: output.finish::<B>(),
-        key: handed_on.0,
-        value: handed_on.1,
+    documents: HostDocuments,
+}
+
+impl<B: CpuBackend> ProjectInputs<B> {
+    fn new(args: ProjectArgs<B>) -> Self {
+        Self {
+            scores: B::ready(args.scores, true),
+            key: B::ready(args.key, false),
+            value: B::ready(args.value, false),
+            documents: HostDocuments::new::<B>(args.documents),
+        }
+    }
+
+    fn as_kernel(&self) -> kernels::Project<'_, f32> {
+        kernels::Project {
+            scores: B::view(&self.scores),
+            key: B::view(&self.key),
+            value: B::view(&self.value),
+            documents: self.documents.as_kernel(),
+        }
     }
 }
 
-pub(super) fn project_backward<B: CpuBackend>(
-    d_landmarks: FloatTensor<B>,
-    given_key: Gradient<B>,
-    given_value: Gradient<B>,
-    scores: FloatTensor<B>,
-    key: FloatTensor<B>,
-    value: FloatTensor<B>,
-    landmarks: FloatTensor<B>,
-    documents: Documents<B>,
-) -> ProjectGradients<B> {
-    let scores = B::ready(scores, true);
-    let (key, value) = (B::ready(key, false), B::ready(value, false));
-    let (landmarks, d_landmarks) = (B::ready(landmarks, false), B::ready(d_landmarks, false));
-    let held = Held::new(documents);
-    let inputs = kernels::Project {
-        scores: B::view(&scores),
-        key: B::view(&key),
-        value: B::view(&value),
-        documents: held.as_kernel(),
-    };
-    let mut d_scores = Output::scores(inputs.scores.shape());
-    let mut d_key = Output::tokens(inputs.key.shape());
-    let mut d_value = Output::tokens(inputs.key.shape());
+pub(super) fn project<B: CpuBackend>(args: ProjectArgs<B>) -> ProjectOutput<B> {
+    let (key, value) = (args.key.clone(), args.value.clone());
+    let inputs = ProjectInputs::<B>::new(args);
+    let kernel = inputs.as_kernel();
+    let [b, h, r, _] = kernel.scores.shape();
+    let [_, _, _, d] = kernel.key.shape();
+    let mut output = Output::contiguous([inputs.documents.count(b), h, r, 2 * d + 1]);
+    kernels::project(&kernel, &mut output.view());
+    ProjectOutput {
+        landmarks: output.finish::<B>(),
+        key,
+        value,
+    }
+}
+
+pub(super) fn project_backward<B: CpuBackend>(args: ProjectBackwardArgs<B>) -> ProjectGradients<B> {
+    let inputs = ProjectInputs::<B>::new(args.inputs);
+    let landmarks = B::ready(args.landmarks, false);
+    let d_landmarks = B::ready(args.d_landmarks, false);
+    let kernel = inputs.as_kernel();
+    let mut d_scores = Output::scores(kernel.scores.shape());
+    let mut d_key = Output::tokens(kernel.key.shape());
+    let mut d_value = Output::tokens(kernel.key.shape());
     let mut gradients = kernels::ProjectGradients {
         scores: d_scores.view(),
         key: d_key.view(),
         value: d_value.view(),
     };
     kernels::project_backward(
-        &inputs,
+        &kernel,
         B::view(&landmarks),
         B::view(&d_landmarks),
         &mut gradients,
@@ -225,7 +227,7 @@ pub(super) fn project_backward<B: CpuBackend>(
         key: d_key.finish::<B>(),
         value: d_value.finish::<B>(),
     }
-    .plus(given_key, given_value)
+    .plus(args.d_key, args.d_value)
 }
 
 /// Attention's inputs, ready for the kernels.
@@ -235,55 +237,39 @@ struct AttendInputs<B: CpuBackend> {
     value: FloatTensor<B>,
     landmarks: Option<(FloatTensor<B>, FloatTensor<B>)>,
     bias: Option<Vec<f32>>,
-    held: Held,
-    window: usize,
+    documents: HostDocuments,
+    visibility: Visibility,
     scale: f64,
-    dropout: Option<kernels::Dropout>,
+    dropout: AttentionDropout,
 }
 
 impl<B: CpuBackend> AttendInputs<B> {
-    fn new(
-        query: FloatTensor<B>,
-        key: FloatTensor<B>,
-        value: FloatTensor<B>,
-        landmarks: Landmarks<B>,
-        bias: OffsetBias<B>,
-        documents: Documents<B>,
-        window: Window,
-        scale: f64,
-        dropout: AttentionDropout,
-    ) -> Self {
+    fn new(args: AttendArgs<B>) -> Self {
         Self {
-            query: B::ready(query, false),
-            key: B::ready(key, false),
-            value: B::ready(value, false),
-            landmarks: match landmarks {
+            query: B::ready(args.query, false),
+            key: B::ready(args.key, false),
+            value: B::ready(args.value, false),
+            landmarks: match args.landmarks {
                 Landmarks::None => None,
                 Landmarks::Rows { key, value } => {
                     Some((B::ready(key, false), B::ready(value, false)))
                 }
             },
-            bias: match bias {
+            bias: match args.bias {
                 OffsetBias::None => None,
                 OffsetBias::Table(table) => Some(B::values(table)),
             },
-            held: Held::new(documents),
-            window: match window {
-                Window::Off => 0,
-                Window::Segments { width } => width,
-            },
-            scale,
-            dropout: (dropout.probability > 0.0).then_some(kernels::Dropout {
-                probability: dropout.probability,
-                seed: dropout.seed,
-            }),
+            documents: HostDocuments::new::<B>(args.documents),
+            visibility: args.visibility,
+            scale: args.scale,
+            dropout: args.dropout,
         }
     }
 
     fn as_kernel(&self) -> kernels::Attend<'_, f32> {
         let query = B::view(&self.query);
         let [b, h, _, d] = query.shape();
-        let none = || View::contiguous(&[], [self.held.count(b), h, 0, d]);
+        let none = || View::contiguous(&[], [self.documents.count(b), h, 0, d]);
         let (landmark_key, landmark_value) = match &self.landmarks {
             Some((key, value)) => (B::view(key), B::view(value)),
             None => (none(), none()),
@@ -295,64 +281,37 @@ impl<B: CpuBackend> AttendInputs<B> {
             landmark_key,
             landmark_value,
             bias: self.bias.as_deref(),
-            documents: self.held.as_kernel(),
-            window: self.window,
+            documents: self.documents.as_kernel(),
+            visibility: self.visibility,
             scale: self.scale,
             dropout: self.dropout,
         }
     }
 }
 
-pub(super) fn attend<B: CpuBackend>(
-    query: FloatTensor<B>,
-    key: FloatTensor<B>,
-    value: FloatTensor<B>,
-    landmarks: Landmarks<B>,
-    bias: OffsetBias<B>,
-    documents: Documents<B>,
-    window: Window,
-    scale: f64,
-    dropout: AttentionDropout,
-) -> (FloatTensor<B>, FloatTensor<B>) {
-    let inputs = AttendInputs::<B>::new(
-        query, key, value, landmarks, bias, documents, window, scale, dropout,
-    );
-    let inputs = inputs.as_kernel();
-    let [b, h, n, d] = inputs.query.shape();
+pub(super) fn attend<B: CpuBackend>(args: AttendArgs<B>) -> (FloatTensor<B>, FloatTensor<B>) {
+    let inputs = AttendInputs::<B>::new(args);
+    let kernel = inputs.as_kernel();
+    let [b, h, n, d] = kernel.query.shape();
     let mut output = Output::tokens([b, h, n, d]);
     let mut log_sum_exp = Unwritten::new(&[b, h, n]);
-    kernels::attend(&inputs, &mut output.view(), log_sum_exp.slice());
+    kernels::attend(&kernel, &mut output.view(), log_sum_exp.slice());
     (output.finish::<B>(), log_sum_exp.finish::<B>())
 }
 
-pub(super) fn attend_backward<B: CpuBackend>(
-    d_output: FloatTensor<B>,
-    query: FloatTensor<B>,
-    key: FloatTensor<B>,
-    value: FloatTensor<B>,
-    landmarks: Landmarks<B>,
-    bias: OffsetBias<B>,
-    log_sum_exp: FloatTensor<B>,
-    documents: Documents<B>,
-    window: Window,
-    scale: f64,
-    dropout: AttentionDropout,
-) -> AttendGradients<B> {
-    let d_output = B::ready(d_output, false);
-    let log_sum_exp = B::contiguous(log_sum_exp);
-    let held = AttendInputs::<B>::new(
-        query, key, value, landmarks, bias, documents, window, scale, dropout,
-    );
-    let inputs = held.as_kernel();
-    let tokens = inputs.query.shape();
-    let [_, h, _, _] = tokens;
-    let landmark_rows = inputs.landmark_key.shape();
-    let mut d_query = Output::tokens(tokens);
-    let mut d_key = Output::tokens(tokens);
-    let mut d_value = Output::tokens(tokens);
+pub(super) fn attend_backward<B: CpuBackend>(args: AttendBackwardArgs<B>) -> AttendGradients<B> {
+    let d_output = B::ready(args.d_output, false);
+    let log_sum_exp = B::contiguous(args.log_sum_exp);
+    let inputs = AttendInputs::<B>::new(args.inputs);
+    let kernel = inputs.as_kernel();
+    let [_, h, _, _] = kernel.query.shape();
+    let landmark_rows = kernel.landmark_key.shape();
+    let mut d_query = Output::tokens(kernel.query.shape());
+    let mut d_key = Output::tokens(kernel.key.shape());
+    let mut d_value = Output::tokens(kernel.key.shape());
     let mut d_landmark_key = Output::contiguous(landmark_rows);
     let mut d_landmark_value = Output::contiguous(landmark_rows);
-    let mut d_bias = held.bias.as_ref().map(|table| vec![0.0; table.len()]);
+    let mut d_bias = inputs.bias.as_ref().map(|table| vec![0.0; table.len()]);
     let mut gradients = kernels::AttendGradients {
         query: d_query.view(),
         key: d_key.view(),
@@ -362,7 +321,7 @@ pub(super) fn attend_backward<B: CpuBackend>(
         bias: d_bias.as_deref_mut(),
     };
     kernels::attend_backward(
-        &inputs,
+        &kernel,
         B::view(&d_output),
         B::slice(&log_sum_exp),
         &mut gradients,
@@ -371,7 +330,7 @@ pub(super) fn attend_backward<B: CpuBackend>(
         query: d_query.finish::<B>(),
         key: d_key.finish::<B>(),
         value: d_value.finish::<B>(),
-        landmarks: match held.landmarks {
+        landmarks: match inputs.landmarks {
             None => Landmarks::None,
             Some(_) => Landmarks::Rows {
                 key: d_landmark_key.finish::<B>(),
@@ -399,106 +358,31 @@ macro_rules! on_cpu {
         impl $crate::ops::LongShortBackend for $backend {
             $($more)*
 
-            fn project(
-                scores: FloatTensor<Self>,
-                key: FloatTensor<Self>,
-                value: FloatTensor<Self>,
-                documents: Documents<Self>,
-            ) -> ProjectOutput<Self> {
-                match cpu::takes::<Self>(&key) {
-                    true => cpu::project(scores, key, value, documents),
-                    false => plain::project(scores, key, value, documents),
+            fn project(args: ProjectArgs<Self>) -> ProjectOutput<Self> {
+                match cpu::takes::<Self>(&args.key) {
+                    true => cpu::project(args),
+                    false => plain::project(args),
                 }
             }
 
-            fn project_backward(
-                d_landmarks: FloatTensor<Self>,
-                d_key: Gradient<Self>,
-                d_value: Gradient<Self>,
-                scores: FloatTensor<Self>,
-                key: FloatTensor<Self>,
-                value: FloatTensor<Self>,
-                landmarks: FloatTensor<Self>,
-                documents: Documents<Self>,
-            ) -> ProjectGradients<Self> {
-                let body = match cpu::takes::<Self>(&key) {
-                    true => cpu::project_backward,
-                    false => plain::project_backward,
-                };
-                body(
-                    d_landmarks,
-                    d_key,
-                    d_value,
-                    scores,
-                    key,
-                    value,
-                    landmarks,
-                    documents,
-                )
+            fn project_backward(args: ProjectBackwardArgs<Self>) -> ProjectGradients<Self> {
+                match cpu::takes::<Self>(&args.inputs.key) {
+                    true => cpu::project_backward(args),
+                    false => plain::project_backward(args),
+                }
             }
 
-            fn attend(
-                query: FloatTensor<Self>,
-                key: FloatTensor<Self>,
-                value: FloatTensor<Self>,
-                landmarks: Landmarks<Self>,
-                bias: OffsetBias<Self>,
-                documents: Documents<Self>,
-                window: Window,
-                scale: f64,
-                dropout: AttentionDropout,
-            ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-                let body = match cpu::takes::<Self>(&query) {
-                    true => cpu::attend,
-                    false => plain::attend,
-                };
-                body(
-                    query, key, value, landmarks, bias, documents, window, scale, dropout,
-                )
+            fn attend(args: AttendArgs<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
+                match cpu::takes::<Self>(&args.query) {
+                    true => cpu::attend(args),
+                    false => plain::attend(args),
+                }
             }
 
-            fn attend_backward(
-                d_output: FloatTensor<Self>,
-                query: FloatTensor<Self>,
-                key: FloatTensor<Self>,
-                value: FloatTensor<Self>,
-                landmarks: Landmarks<Self>,
-                bias: OffsetBias<Self>,
-                output: FloatTensor<Self>,
-                log_sum_exp: FloatTensor<Self>,
-                documents: Documents<Self>,
-                window: Window,
-                scale: f64,
-                dropout: AttentionDropout,
-            ) -> AttendGradients<Self> {
-                match cpu::takes::<Self>(&query) {
-                    true => cpu::attend_backward(
-                        d_output,
-                        query,
-                        key,
-                        value,
-                        landmarks,
-                        bias,
-                        log_sum_exp,
-                        documents,
-                        window,
-                        scale,
-                        dropout,
-                    ),
-                    false => plain::attend_backward(
-                        d_output,
-                        query,
-                        key,
-                        value,
-                        landmarks,
-                        bias,
-                        output,
-                        log_sum_exp,
-                        documents,
-                        window,
-                        scale,
-                        dropout,
-                    ),
+            fn attend_backward(args: AttendBackwardArgs<Self>) -> AttendGradients<Self> {
+                match cpu::takes::<Self>(&args.inputs.query) {
+                    true => cpu::attend_backward(args),
+                    false => plain::attend_backward(args),
                 }
             }
         }

@@ -9,134 +9,72 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
-use transformer_ls_kernels_cpu::dropout;
 use transformer_ls_kernels_wgsl as wgsl;
 
 use super::{
-    AttendGradients, AttentionDropout, Documents, Gradient, Landmarks, LongShortBackend,
-    OffsetBias, ProjectGradients, ProjectOutput, Window, path, plain,
+    AttendArgs, AttendBackwardArgs, AttendGradients, Documents, Gradient, Landmarks,
+    LongShortBackend, OffsetBias, ProjectArgs, ProjectBackwardArgs, ProjectGradients,
+    ProjectOutput, path, plain,
 };
 
 impl LongShortBackend for CubeBackend {
-    fn project(
-        scores: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        documents: Documents<Self>,
-    ) -> ProjectOutput<Self> {
-        if !takes(&[&scores, &key, &value], &documents) {
-            return plain::project::<Self>(scores, key, value, documents);
+    fn project(args: ProjectArgs<Self>) -> ProjectOutput<Self> {
+        if !takes(&project_tensors(&args), &args.documents) {
+            return plain::project::<Self>(args);
         }
         ProjectOutput {
-            landmarks: wgsl::project(&scores, &key, &value, &borrow(&documents)),
-            key,
-            value,
+            landmarks: wgsl::project(&project_inputs(&args)),
+            key: args.key,
+            value: args.value,
         }
     }
 
-    fn project_backward(
-        d_landmarks: FloatTensor<Self>,
-        d_key: Gradient<Self>,
-        d_value: Gradient<Self>,
-        scores: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        landmarks: FloatTensor<Self>,
-        documents: Documents<Self>,
-    ) -> ProjectGradients<Self> {
-        if !takes(
-            &[&key, &value, &scores, &d_landmarks, &landmarks],
-            &documents,
-        ) {
-            return plain::project_backward::<Self>(
-                d_landmarks,
-                d_key,
-                d_value,
-                scores,
-                key,
-                value,
-                landmarks,
-                documents,
-            );
+    fn project_backward(args: ProjectBackwardArgs<Self>) -> ProjectGradients<Self> {
+        let mut tensors = project_tensors(&args.inputs);
+        tensors.extend([&args.landmarks, &args.d_landmarks]);
+        if !takes(&tensors, &args.inputs.documents) {
+            return plain::project_backward::<Self>(args);
         }
         // The kernel adds to both or to none.
-        let (added, d_key, d_value) = match (d_key, d_value) {
+        let (added, d_key, d_value) = match (args.d_key, args.d_value) {
             (Gradient::Some(key), Gradient::Some(value)) => {
                 (Some((key, value)), Gradient::None, Gradient::None)
             }
             others => (None, others.0, others.1),
         };
-        let (scores, key, value) = wgsl::project_backward(
-            &d_landmarks,
+        let gradients = wgsl::project_backward(
+            &args.d_landmarks,
             added,
-            &scores,
-            &key,
-            &value,
-            &landmarks,
-            &borrow(&documents),
+            &project_inputs(&args.inputs),
+            &args.landmarks,
         );
-        ProjectGradients { scores, key, value }.plus(d_key, d_value)
+        ProjectGradients {
+            scores: gradients.scores,
+            key: gradients.key,
+            value: gradients.value,
+        }
+        .plus(d_key, d_value)
     }
 
-    fn attend(
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        landmarks: Landmarks<Self>,
-        bias: OffsetBias<Self>,
-        documents: Documents<Self>,
-        window: Window,
-        scale: f64,
-        dropout: AttentionDropout,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        if !takes(
-            &tensors(&[&query, &key, &value], &landmarks, &bias),
-            &documents,
-        ) {
-            return plain::attend::<Self>(
-                query, key, value, landmarks, bias, documents, window, scale, dropout,
-            );
+    fn attend(args: AttendArgs<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        match takes(&attend_tensors(&args), &args.documents) {
+            true => wgsl::attend(&attend_inputs(&args)),
+            false => plain::attend::<Self>(args),
         }
-        wgsl::attend(&inputs(
-            query, key, value, landmarks, bias, &documents, window, scale, dropout,
-        ))
     }
 
-    fn attend_backward(
-        d_output: FloatTensor<Self>,
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        landmarks: Landmarks<Self>,
-        bias: OffsetBias<Self>,
-        output: FloatTensor<Self>,
-        log_sum_exp: FloatTensor<Self>,
-        documents: Documents<Self>,
-        window: Window,
-        scale: f64,
-        dropout: AttentionDropout,
-    ) -> AttendGradients<Self> {
-        let own = [&query, &key, &value, &d_output, &output];
-        if !takes(&tensors(&own, &landmarks, &bias), &documents) {
-            return plain::attend_backward::<Self>(
-                d_output,
-                query,
-                key,
-                value,
-                landmarks,
-                bias,
-                output,
-                log_sum_exp,
-                documents,
-                window,
-                scale,
-                dropout,
-            );
+    fn attend_backward(args: AttendBackwardArgs<Self>) -> AttendGradients<Self> {
+        let mut tensors = attend_tensors(&args.inputs);
+        tensors.extend([&args.d_output, &args.output]);
+        if !takes(&tensors, &args.inputs.documents) {
+            return plain::attend_backward::<Self>(args);
         }
-        let inputs = inputs(
-            query, key, value, landmarks, bias, &documents, window, scale, dropout,
+        let gradients = wgsl::attend_backward(
+            &args.d_output,
+            &attend_inputs(&args.inputs),
+            &args.output,
+            &args.log_sum_exp,
         );
-        let gradients = wgsl::attend_backward(&d_output, &inputs, &output, &log_sum_exp);
         AttendGradients {
             query: gradients.query,
             key: gradients.key,
@@ -153,14 +91,12 @@ impl LongShortBackend for CubeBackend {
     }
 }
 
-/// Whether the WGSL kernels take these tensors, the second of which (or the only one) is
-/// `[b, h, n, d]`. A refusal by a device that could is logged once for each reason.
+/// Whether the WGSL kernels take these tensors, the first of which is `[b, h, n, d]`. A refusal by a device that could is logged once for each reason.
 fn takes(tensors: &[&CubeTensor], documents: &Documents<CubeBackend>) -> bool {
     if path::plain_is_asked_for() {
         return false;
     }
-    let key = tensors[tensors.len().min(2) - 1];
-    let width = key.shape().iter().last().copied().unwrap_or(0);
+    let width = tensors[0].shape().iter().last().copied().unwrap_or(0);
     let refusal = wgsl::refusal(tensors, width).or(match documents {
         // A mask is read as words of 32 bits, which is what WGPU's booleans are.
         Documents::Padded(mask) if mask.dtype.size() != DType::U32.size() => {
@@ -169,7 +105,7 @@ fn takes(tensors: &[&CubeTensor], documents: &Documents<CubeBackend>) -> bool {
         _ => None,
     });
     if let Some(reason) = refusal
-        && wgsl::runs_wgsl(&key.device)
+        && wgsl::runs_wgsl(&tensors[0].device)
     {
         log_once(reason);
     }
@@ -185,16 +121,18 @@ fn log_once(reason: &'static str) {
     }
 }
 
-fn tensors<'a>(
-    own: &[&'a CubeTensor],
-    landmarks: &'a Landmarks<CubeBackend>,
-    bias: &'a OffsetBias<CubeBackend>,
-) -> Vec<&'a CubeTensor> {
-    let mut all = own.to_vec();
-    if let Landmarks::Rows { key, value } = landmarks {
+/// The projection's tensors, keys first.
+fn project_tensors(args: &ProjectArgs<CubeBackend>) -> Vec<&CubeTensor> {
+    vec![&args.key, &args.value, &args.scores]
+}
+
+/// Attention's tensors, queries first.
+fn attend_tensors(args: &AttendArgs<CubeBackend>) -> Vec<&CubeTensor> {
+    let mut all = vec![&args.query, &args.key, &args.value];
+    if let Landmarks::Rows { key, value } = &args.landmarks {
         all.extend([key, value]);
     }
-    if let OffsetBias::Table(table) = bias {
+    if let OffsetBias::Table(table) = &args.bias {
         all.push(table);
     }
     all
@@ -208,39 +146,31 @@ fn borrow(documents: &Documents<CubeBackend>) -> wgsl::Documents<'_> {
     }
 }
 
-fn inputs<'a>(
-    query: CubeTensor,
-    key: CubeTensor,
-    value: CubeTensor,
-    landmarks: Landmarks<CubeBackend>,
-    bias: OffsetBias<CubeBackend>,
-    documents: &'a Documents<CubeBackend>,
-    window: Window,
-    scale: f64,
-    dropout: AttentionDropout,
-) -> wgsl::Attend<'a> {
+fn project_inputs(args: &ProjectArgs<CubeBackend>) -> wgsl::Project<'_> {
+    wgsl::Project {
+        scores: &args.scores,
+        key: &args.key,
+        value: &args.value,
+        documents: borrow(&args.documents),
+    }
+}
+
+fn attend_inputs(args: &AttendArgs<CubeBackend>) -> wgsl::Attend<'_> {
     wgsl::Attend {
-        query,
-        key,
-        value,
-        landmarks: match landmarks {
+        query: &args.query,
+        key: &args.key,
+        value: &args.value,
+        landmarks: match &args.landmarks {
             Landmarks::Rows { key, value } => Some((key, value)),
             Landmarks::None => None,
         },
-        bias: match bias {
+        bias: match &args.bias {
             OffsetBias::Table(table) => Some(table),
             OffsetBias::None => None,
         },
-        documents: borrow(documents),
-        window: match window {
-            Window::Off => 0,
-            Window::Segments { width } => width,
-        },
-        scale: scale as f32,
-        dropout: (dropout.probability > 0.0).then(|| wgsl::Dropout {
-            seed: dropout.seed,
-            threshold: dropout::threshold(dropout.probability),
-            factor: dropout.scale() as f32,
-        }),
+        documents: borrow(&args.documents),
+        visibility: args.visibility,
+        scale: args.scale,
+        dropout: args.dropout,
     }
 }

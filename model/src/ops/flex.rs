@@ -9,8 +9,8 @@ use transformer_ls_kernels_cpu::View;
 
 use super::cpu::{self, CpuBackend, on_cpu};
 use super::{
-    AttendGradients, AttentionDropout, Documents, Gradient, Landmarks, OffsetBias,
-    ProjectGradients, ProjectOutput, Window, plain,
+    AttendArgs, AttendBackwardArgs, AttendGradients, ProjectArgs, ProjectBackwardArgs,
+    ProjectGradients, ProjectOutput, plain,
 };
 
 impl CpuBackend for Flex {

@@ -6,57 +6,35 @@ use burn::backend::fusion::custom::TensorSpec;
 use burn::tensor::{DType, Shape};
 
 use super::{
-    AttendGradientsMetadata, AttentionDropout, DocumentsMetadata, GradientMetadata,
-    LandmarksMetadata, OffsetBiasMetadata, ProjectGradientsMetadata, ProjectOutputMetadata, Window,
+    AttendArgsMetadata, AttendBackwardArgsMetadata, AttendGradientsMetadata, DocumentsMetadata,
+    ProjectArgsMetadata, ProjectBackwardArgsMetadata, ProjectGradientsMetadata,
+    ProjectOutputMetadata,
 };
 
-pub(super) fn project(
-    scores: &TensorSpec,
-    key: &TensorSpec,
-    value: &TensorSpec,
-    documents: &DocumentsMetadata,
-) -> ProjectOutputMetadata {
-    let [b, h, d] = [0, 1, 3].map(|axis| key.shape[axis]);
-    let documents = match documents {
+pub(super) fn project(args: &ProjectArgsMetadata) -> ProjectOutputMetadata {
+    let [b, h, d] = [0, 1, 3].map(|axis| args.key.shape[axis]);
+    let documents = match &args.documents {
         DocumentsMetadata::Packed(boundaries) => boundaries.count(),
         DocumentsMetadata::Full | DocumentsMetadata::Padded(_) => b,
     };
-    let landmarks = Shape::new([documents, h, scores.shape[2], 2 * d + 1]);
+    let landmarks = Shape::new([documents, h, args.scores.shape[2], 2 * d + 1]);
     ProjectOutputMetadata {
-        landmarks: TensorSpec::new(landmarks, key.dtype),
-        key: key.clone(),
-        value: value.clone(),
+        landmarks: TensorSpec::new(landmarks, args.key.dtype),
+        key: args.key.clone(),
+        value: args.value.clone(),
     }
 }
 
-pub(super) fn project_backward(
-    _d_landmarks: &TensorSpec,
-    _d_key: &GradientMetadata,
-    _d_value: &GradientMetadata,
-    scores: &TensorSpec,
-    key: &TensorSpec,
-    value: &TensorSpec,
-    _landmarks: &TensorSpec,
-    _documents: &DocumentsMetadata,
-) -> ProjectGradientsMetadata {
+pub(super) fn project_backward(args: &ProjectBackwardArgsMetadata) -> ProjectGradientsMetadata {
     ProjectGradientsMetadata {
-        scores: scores.clone(),
-        key: key.clone(),
-        value: value.clone(),
+        scores: args.inputs.scores.clone(),
+        key: args.inputs.key.clone(),
+        value: args.inputs.value.clone(),
     }
 }
 
-pub(super) fn attend(
-    query: &TensorSpec,
-    _key: &TensorSpec,
-    _value: &TensorSpec,
-    _landmarks: &LandmarksMetadata,
-    _bias: &OffsetBiasMetadata,
-    _documents: &DocumentsMetadata,
-    _window: &Window,
-    _scale: &f64,
-    _dropout: &AttentionDropout,
-) -> (TensorSpec, TensorSpec) {
+pub(super) fn attend(args: &AttendArgsMetadata) -> (TensorSpec, TensorSpec) {
+    let query = &args.query;
     let log_sum_exp = Shape::new([query.shape[0], query.shape[1], query.shape[2]]);
     let dtype = match query.dtype {
         DType::F64 => DType::F64,
@@ -65,25 +43,12 @@ pub(super) fn attend(
     (query.clone(), TensorSpec::new(log_sum_exp, dtype))
 }
 
-pub(super) fn attend_backward(
-    _d_output: &TensorSpec,
-    query: &TensorSpec,
-    key: &TensorSpec,
-    value: &TensorSpec,
-    landmarks: &LandmarksMetadata,
-    bias: &OffsetBiasMetadata,
-    _output: &TensorSpec,
-    _log_sum_exp: &TensorSpec,
-    _documents: &DocumentsMetadata,
-    _window: &Window,
-    _scale: &f64,
-    _dropout: &AttentionDropout,
-) -> AttendGradientsMetadata {
+pub(super) fn attend_backward(args: &AttendBackwardArgsMetadata) -> AttendGradientsMetadata {
     AttendGradientsMetadata {
-        query: query.clone(),
-        key: key.clone(),
-        value: value.clone(),
-        landmarks: landmarks.clone(),
-        bias: bias.clone(),
+        query: args.inputs.query.clone(),
+        key: args.inputs.key.clone(),
+        value: args.inputs.value.clone(),
+        landmarks: args.inputs.landmarks.clone(),
+        bias: args.inputs.bias.clone(),
     }
 }

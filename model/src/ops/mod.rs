@@ -18,17 +18,12 @@
 //!   Kernels take the strides as they come and choose those of their outputs.
 //! * Every batch: [`Documents`] says how documents lie in it; one a row, or packed without
 //!   padding.
-//! * [`Window`] and [`OffsetBias`] are enums that grow: a causal window or one in two dimensions is
-//!   a variant of the first, a score by relative position that depends on the query a variant of
-//!   the second. The operations' signatures do not change with them.
+//! * Every pattern: [`Visibility`] says which keys and how many landmarks a query sees, for any body.
+//! * Arguments are structures, the same through trait, autodiff, bodies and kernels.
 //!
 //! # Files
 //!
 //! One backend a file (`flex.rs`, `ndarray.rs`, `cube.rs`, `tch.rs`): Burn 0.23 drops two of them.
-#![allow(
-    clippy::too_many_arguments,
-    reason = "the operations take what the mathematics takes"
-)]
 #![allow(
     deprecated,
     reason = "Burn 0.23 drops NdArray and LibTorch; 0.22 still has them"
@@ -57,7 +52,10 @@ mod tensor;
 
 pub use packed::Boundaries;
 pub use path::{AttentionPath, PATH_VARIABLE, attention_path, unknown_path};
-pub use tensor::{Attended, Layout, Projected, attend, exact_gelu, project};
+pub use tensor::{Attend, Attended, Layout, Projected, attend, exact_gelu, project};
+pub use transformer_ls_kernels::{
+    Dropout as AttentionDropout, Grid, LandmarksSeen, Visibility, Window,
+};
 
 use burn::backend::tensor::{BoolTensor, FloatTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};
@@ -74,7 +72,8 @@ pub enum Documents<B: Backend> {
     Packed(Boundaries),
 }
 
-/// Landmark rows that every query of a document sees.
+/// Landmark rows of each document; its queries see the first of them, see
+/// [`Visibility::landmarks`].
 #[derive(ExtensionType, Clone, Debug)]
 #[cfg_attr(feature = "fusion", extension_type(fusion))]
 pub enum Landmarks<B: Backend> {
@@ -95,72 +94,9 @@ pub enum Landmarks<B: Backend> {
 pub enum OffsetBias<B: Backend> {
     /// None.
     None,
-    /// A table `[h, offsets]` with the offset `query − key` at column
-    /// `query − key + reach`, where `reach` is [`Window::reach`] and `offsets = 2·reach + 1`.
+    /// A table `[h, offsets]`, see [`Window::offsets`], with a pair of a query and a key at the
+    /// column [`Visibility::offset`].
     Table(FloatTensor<B>),
-}
-
-/// Which keys of the sequence a query sees, besides the landmarks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Window {
-    /// None: the landmarks alone.
-    Off,
-    /// Query `i` lies in segment `s = ⌊i/w⌋` of its document and sees the keys `j` with
-    /// `s·w − e ≤ j < (s+1)·w + e`, `e = max(⌊w/2⌋, 1)`, inside the document (paper section 3.1).
-    Segments {
-        /// Segment length `w ≥ 1`, in tokens.
-        width: usize,
-    },
-}
-
-impl Window {
-    /// The window of this width, off where the width is 0.
-    pub fn segments(width: usize) -> Self {
-        match width {
-            0 => Self::Off,
-            width => Self::Segments { width },
-        }
-    }
-
-    /// How far, in tokens, a key that a query sees can lie from it at most: `w − 1 + e`.
-    pub fn reach(self) -> usize {
-        match self {
-            Self::Off => 0,
-            Self::Segments { width } => width - 1 + halo(width),
-        }
-    }
-}
-
-/// Tokens `e` that a segment of `width` sees on either side.
-pub(crate) fn halo(width: usize) -> usize {
-    (width / 2).max(1)
-}
-
-/// Dropout of attention probabilities.
-///
-/// Whether an entry stays is a hash of the seed and of its place (document, head, query, column),
-/// the same in every body, so that a kernel needs no stored mask and can be compared with
-/// [`plain`]. See [`transformer_ls_kernels_cpu::dropout`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AttentionDropout {
-    /// Share of entries that are dropped, in `[0, 1)`; 0 drops none.
-    pub probability: f64,
-    /// Seed of this operation's entries.
-    pub seed: u32,
-}
-
-impl AttentionDropout {
-    /// No dropout.
-    pub const OFF: Self = Self {
-        probability: 0.0,
-        seed: 0,
-    };
-
-    /// The factor that keeps the expectation: `1 / (1 − probability)`.
-    pub fn scale(&self) -> f64 {
-        1.0 / (1.0 - self.probability)
-    }
 }
 
 /// A gradient, if there is one.
@@ -171,6 +107,91 @@ pub enum Gradient<B: Backend> {
     None,
     /// Of the output's shape.
     Some(FloatTensor<B>),
+}
+
+/// What [`LongShortBackend::project`] takes.
+///
+/// # Shapes
+///
+/// `b` batch rows, `h` heads, `r` landmarks a head, `n` tokens a row, `d` head width.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub struct ProjectArgs<B: Backend> {
+    /// `[b, h, r, n]`
+    pub scores: FloatTensor<B>,
+    /// `[b, h, n, d]`
+    pub key: FloatTensor<B>,
+    /// `[b, h, n, d]`
+    pub value: FloatTensor<B>,
+    /// How documents lie in the batch.
+    #[extension_type]
+    pub documents: Documents<B>,
+}
+
+/// What [`LongShortBackend::project_backward`] takes.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub struct ProjectBackwardArgs<B: Backend> {
+    /// What the operation took.
+    #[extension_type]
+    pub inputs: ProjectArgs<B>,
+    /// What it gave, `[documents, h, r, 2·d + 1]`.
+    pub landmarks: FloatTensor<B>,
+    /// `[documents, h, r, 2·d + 1]`
+    pub d_landmarks: FloatTensor<B>,
+    /// `[b, h, n, d]`; what reads keys next made it.
+    #[extension_type]
+    pub d_key: Gradient<B>,
+    /// `[b, h, n, d]`; what reads values next made it.
+    #[extension_type]
+    pub d_value: Gradient<B>,
+}
+
+/// What [`LongShortBackend::attend`] takes.
+///
+/// # Shapes
+///
+/// As in [`ProjectArgs`]; where every row is one document without a mask, there may be another
+/// number of keys, `m`, than of queries.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub struct AttendArgs<B: Backend> {
+    /// `[b, h, n, d]`
+    pub query: FloatTensor<B>,
+    /// `[b, h, m, d]`
+    pub key: FloatTensor<B>,
+    /// `[b, h, m, d]`
+    pub value: FloatTensor<B>,
+    /// `[documents, h, r, d]`
+    #[extension_type]
+    pub landmarks: Landmarks<B>,
+    /// `[h, offsets]`
+    #[extension_type]
+    pub bias: OffsetBias<B>,
+    /// How documents lie in the batch.
+    #[extension_type]
+    pub documents: Documents<B>,
+    /// What a query sees.
+    pub visibility: Visibility,
+    /// What products of queries and keys are multiplied by, usually `1 / √d`.
+    pub scale: f64,
+    /// Dropout of probabilities.
+    pub dropout: AttentionDropout,
+}
+
+/// What [`LongShortBackend::attend_backward`] takes.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub struct AttendBackwardArgs<B: Backend> {
+    /// What the operation took.
+    #[extension_type]
+    pub inputs: AttendArgs<B>,
+    /// What it gave, `[b, h, n, d]`.
+    pub output: FloatTensor<B>,
+    /// What it gave besides, `[b, h, n]`.
+    pub log_sum_exp: FloatTensor<B>,
+    /// `[b, h, n, d]`
+    pub d_output: FloatTensor<B>,
 }
 
 /// What [`LongShortBackend::project`] returns.
@@ -218,9 +239,9 @@ impl<B: Backend> ProjectGradients<B> {
 pub struct AttendGradients<B: Backend> {
     /// `[b, h, n, d]`
     pub query: FloatTensor<B>,
-    /// `[b, h, n, d]`
+    /// `[b, h, m, d]`
     pub key: FloatTensor<B>,
-    /// `[b, h, n, d]`
+    /// `[b, h, m, d]`
     pub value: FloatTensor<B>,
     /// As the landmarks given.
     #[extension_type]
@@ -244,119 +265,37 @@ pub struct AttendGradients<B: Backend> {
 )]
 pub trait LongShortBackend: Backend {
     /// Landmarks of every document: `P` = softmax over the document's tokens of `scores`, and
-    /// `[P·key | P·value | log Σ exp scores]` in one tensor. A document without a real token gives
-    /// zeros.
+    /// `[P·key | P·value | log Σ exp scores]` in one tensor, `[documents, h, r, 2·d + 1]`. A document
+    /// without a real token gives zeros.
     ///
     /// Keys and values are handed on to [`attend`](Self::attend), so that its gradients for them
     /// come back through here and the sum needs no memory of its own.
-    ///
-    /// # Shapes
-    ///
-    /// - scores: `[b, h, r, n]`
-    /// - key, value: `[b, h, n, d]`
-    /// - output: landmarks `[documents, h, r, 2·d + 1]`
     #[fusion(meta = meta::project)]
-    fn project(
-        scores: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        #[extension_type] documents: Documents<Self>,
-    ) -> ProjectOutput<Self> {
-        plain::project::<Self>(scores, key, value, documents)
+    fn project(#[extension_type] args: ProjectArgs<Self>) -> ProjectOutput<Self> {
+        plain::project::<Self>(args)
     }
 
     /// Gradients of [`project`](Self::project) for `scores`, `key` and `value`, given those of its
     /// outputs.
-    ///
-    /// # Shapes
-    ///
-    /// - d_landmarks, landmarks: `[documents, h, r, 2·d + 1]`
-    /// - d_key, d_value: `[b, h, n, d]`; what reads keys and values next made them
-    /// - the others and the results: as in [`project`](Self::project)
     #[fusion(meta = meta::project_backward)]
     fn project_backward(
-        d_landmarks: FloatTensor<Self>,
-        #[extension_type] d_key: Gradient<Self>,
-        #[extension_type] d_value: Gradient<Self>,
-        scores: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        landmarks: FloatTensor<Self>,
-        #[extension_type] documents: Documents<Self>,
+        #[extension_type] args: ProjectBackwardArgs<Self>,
     ) -> ProjectGradients<Self> {
-        plain::project_backward::<Self>(
-            d_landmarks,
-            d_key,
-            d_value,
-            scores,
-            key,
-            value,
-            landmarks,
-            documents,
-        )
+        plain::project_backward::<Self>(args)
     }
 
     /// Attention of every query over the landmarks of its document and the keys of its window,
-    /// under one softmax; and the log-sum-exp of each query's scores, which is not differentiable.
-    /// Rows of padded queries, and rows that see nothing, are 0.
-    ///
-    /// # Shapes
-    ///
-    /// - query, key, value: `[b, h, n, d]`
-    /// - landmarks: `[documents, h, r, d]`
-    /// - output: `[b, h, n, d]` and `[b, h, n]`
+    /// under one softmax, `[b, h, n, d]`; and the log-sum-exp of each query's scores, `[b, h, n]`,
+    /// which is not differentiable. Rows of padded queries, and rows that see nothing, are 0.
     #[fusion(meta = meta::attend)]
-    fn attend(
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        #[extension_type] landmarks: Landmarks<Self>,
-        #[extension_type] bias: OffsetBias<Self>,
-        #[extension_type] documents: Documents<Self>,
-        window: Window,
-        scale: f64,
-        dropout: AttentionDropout,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        plain::attend::<Self>(
-            query, key, value, landmarks, bias, documents, window, scale, dropout,
-        )
+    fn attend(#[extension_type] args: AttendArgs<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        plain::attend::<Self>(args)
     }
 
     /// Gradients of [`attend`](Self::attend).
-    ///
-    /// # Shapes
-    ///
-    /// - d_output, output: `[b, h, n, d]`; log_sum_exp: `[b, h, n]`
-    /// - the others and the results: as in [`attend`](Self::attend)
     #[fusion(meta = meta::attend_backward)]
-    fn attend_backward(
-        d_output: FloatTensor<Self>,
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        #[extension_type] landmarks: Landmarks<Self>,
-        #[extension_type] bias: OffsetBias<Self>,
-        output: FloatTensor<Self>,
-        log_sum_exp: FloatTensor<Self>,
-        #[extension_type] documents: Documents<Self>,
-        window: Window,
-        scale: f64,
-        dropout: AttentionDropout,
-    ) -> AttendGradients<Self> {
-        plain::attend_backward::<Self>(
-            d_output,
-            query,
-            key,
-            value,
-            landmarks,
-            bias,
-            output,
-            log_sum_exp,
-            documents,
-            window,
-            scale,
-            dropout,
-        )
+    fn attend_backward(#[extension_type] args: AttendBackwardArgs<Self>) -> AttendGradients<Self> {
+        plain::attend_backward::<Self>(args)
     }
 
     /// The exact GELU, whose gradient Burn approximates on some backends; see

@@ -8,8 +8,8 @@ use transformer_ls_kernels_cpu::View;
 
 use super::cpu::{self, CpuBackend, on_cpu};
 use super::{
-    AttendGradients, AttentionDropout, Documents, Gradient, Landmarks, OffsetBias,
-    ProjectGradients, ProjectOutput, Window, plain,
+    AttendArgs, AttendBackwardArgs, AttendGradients, ProjectArgs, ProjectBackwardArgs,
+    ProjectGradients, ProjectOutput, plain,
 };
 
 /// The array of a float32 tensor; its storage type has no public name.

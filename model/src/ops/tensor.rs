@@ -4,7 +4,9 @@ use burn::backend::Dispatch;
 use burn::tensor::{Bool, Device, Tensor, TensorData, assert_shape};
 
 use super::layers::{LayersBackend, shader_layers};
-use super::{AttentionDropout, Boundaries, LongShortBackend, Window};
+use super::{
+    AttendArgs, AttentionDropout, Boundaries, LongShortBackend, ProjectArgs, Visibility, Window,
+};
 
 /// How documents lie in a batch: [`Documents`](super::Documents) over tensors.
 #[derive(Clone, Debug)]
@@ -117,12 +119,12 @@ pub fn project(scores: Tensor<4>, key: Tensor<4>, value: Tensor<4>, layout: Layo
     assert_shape!(scores, [b, h, _, n]);
     assert_shape!(value, [b, h, n, d]);
     layout.check(b, n);
-    let output = <Dispatch as LongShortBackend>::project(
-        scores.into_dispatch(),
-        key.into_dispatch(),
-        value.into_dispatch(),
-        layout.into_dispatch(),
-    );
+    let output = <Dispatch as LongShortBackend>::project(ProjectArgs {
+        scores: scores.into_dispatch(),
+        key: key.into_dispatch(),
+        value: value.into_dispatch(),
+        documents: layout.into_dispatch(),
+    });
     let landmarks = Tensor::<4>::from_dispatch(output.landmarks);
     Projected {
         key: landmarks.clone().narrow(3, 0, d),
@@ -142,33 +144,62 @@ pub struct Attended {
     pub log_sum_exp: Tensor<3>,
 }
 
-/// Attention over `[landmarks | window]`: [`LongShortBackend::attend`].
+/// What [`attend`] takes: [`AttendArgs`] over tensors.
 ///
 /// # Shapes
 ///
-/// - query, key, value: `[b, h, n, d]`
-/// - landmarks: key and value, both `[documents, h, r, d]`, `r ≥ 1`
-/// - bias: `[h, 2·reach + 1]` with `reach` of [`Window::reach`]
+/// - query: `[b, h, n, d]`
+/// - key, value: `[b, h, m, d]`; `m` is `n` but for [`Layout::Full`]
+#[derive(Clone, Debug)]
+pub struct Attend {
+    /// `[b, h, n, d]`
+    pub query: Tensor<4>,
+    /// `[b, h, m, d]`
+    pub key: Tensor<4>,
+    /// `[b, h, m, d]`
+    pub value: Tensor<4>,
+    /// Keys and values, both `[documents, h, r, d]`, `r ≥ 1`.
+    pub landmarks: Option<(Tensor<4>, Tensor<4>)>,
+    /// `[h, offsets]` with [`Window::offsets`].
+    pub bias: Option<Tensor<2>>,
+    /// How documents lie in the batch.
+    pub layout: Layout,
+    /// What a query sees.
+    pub visibility: Visibility,
+    /// What products of queries and keys are multiplied by, usually `1 / √d`.
+    pub scale: f64,
+    /// Dropout of probabilities.
+    pub dropout: AttentionDropout,
+}
+
+/// Attention over `[landmarks | window]`: [`LongShortBackend::attend`].
 ///
 /// # Panics
 ///
-/// Panics if the shapes do not fit each other or the layout, if the window is off and there are no
-/// landmarks, or if there is a bias without a window.
-pub fn attend(
-    query: Tensor<4>,
-    key: Tensor<4>,
-    value: Tensor<4>,
-    landmarks: Option<(Tensor<4>, Tensor<4>)>,
-    bias: Option<Tensor<2>>,
-    layout: Layout,
-    window: Window,
-    scale: f64,
-    dropout: AttentionDropout,
-) -> Attended {
+/// Panics if the shapes do not fit each other, the layout or the visibility, if the window is off
+/// and there are no landmarks, or if there is a bias without a window that bounds offsets.
+pub fn attend(inputs: Attend) -> Attended {
+    let Attend {
+        query,
+        key,
+        value,
+        landmarks,
+        bias,
+        layout,
+        visibility,
+        scale,
+        dropout,
+    } = inputs;
     let [b, h, n, d] = query.dims();
-    assert_shape!(key, [b, h, n, d]);
-    assert_shape!(value, [b, h, n, d]);
+    let m = match layout {
+        Layout::Full => key.dims()[2],
+        _ => n,
+    };
+    assert_shape!(key, [b, h, m, d]);
+    assert_shape!(value, [b, h, m, d]);
     layout.check(b, n);
+    visibility.assert_valid();
+    let window = visibility.window;
     assert!(
         landmarks.is_some() || window != Window::Off,
         "attention without window and without landmarks sees nothing"
@@ -189,23 +220,26 @@ pub fn attend(
     let bias = match bias {
         None => super::OffsetBias::None,
         Some(table) => {
-            assert!(window != Window::Off, "a bias by offset needs a window");
-            let offsets = 2 * window.reach() + 1;
+            let offsets = window.offsets();
+            assert!(
+                offsets > 0,
+                "a bias by offset needs a window that bounds offsets, not {window:?}"
+            );
             assert_shape!(table, [h, offsets]);
             super::OffsetBias::Table(table.into_dispatch())
         }
     };
-    let (output, log_sum_exp) = <Dispatch as LongShortBackend>::attend(
-        query.into_dispatch(),
-        key.into_dispatch(),
-        value.into_dispatch(),
+    let (output, log_sum_exp) = <Dispatch as LongShortBackend>::attend(AttendArgs {
+        query: query.into_dispatch(),
+        key: key.into_dispatch(),
+        value: value.into_dispatch(),
         landmarks,
         bias,
-        layout.into_dispatch(),
-        window,
+        documents: layout.into_dispatch(),
+        visibility,
         scale,
         dropout,
-    );
+    });
     Attended {
         output: Tensor::from_dispatch(output),
         log_sum_exp: Tensor::from_dispatch(log_sum_exp),

@@ -1,5 +1,8 @@
 //! Dense masked attention in float64, straight from the definitions: every query against every key,
-//! with loops. Nothing here is shared with the crate.
+//! with loops. Nothing here is shared with the crate but the
+//! names of patterns.
+
+use transformer_ls_burn::ops::{Grid, LandmarksSeen, Visibility, Window};
 
 /// Random numbers of a test case (xorshift64*).
 pub struct Random(u64);
@@ -26,15 +29,17 @@ impl Random {
 /// A factor for each probability by document, head, query and column.
 pub type Factor = fn(usize, usize, usize, usize) -> f64;
 
-/// A problem with one document a row. Tensors are `[b, h, n, d]`, landmarks `[b, h, r, d]`.
+/// A problem with one document a row. Queries are `[b, h, n, d]`, keys `[b, h, m, d]`, landmarks
+/// `[b, h, r, d]`.
 #[derive(Clone)]
 pub struct Problem {
     pub b: usize,
     pub h: usize,
     pub n: usize,
+    pub m: usize,
     pub d: usize,
     pub r: usize,
-    pub w: usize,
+    pub visibility: Visibility,
     pub scale: f64,
     pub real: Vec<bool>,
     /// query, key, value, landmark key, landmark value, bias table, in this order.
@@ -42,6 +47,39 @@ pub struct Problem {
     pub with_bias: bool,
     /// What each probability is multiplied by.
     pub dropout: Option<Factor>,
+}
+
+/// For the query at position `p` and the key `j`, if it sees it: the key's column among those of its
+/// window, and the number of their offset.
+fn pair(window: Window, p: usize, j: usize) -> Option<[usize; 2]> {
+    let (p, j) = (p as i64, j as i64);
+    // Along one dimension, from the first key seen to before the last, and the offset of the
+    // farthest.
+    let along = |p: i64, j: i64, first: i64, end: i64, reach: i64| {
+        (first <= j && j < end).then_some([j - first, p - j + reach])
+    };
+    let around = |p: i64, j: i64, w: i64, e: i64| {
+        let first = p / w * w;
+        along(p, j, first - e, first + w + e, w - 1 + e)
+    };
+    let found = match window {
+        Window::Off => None,
+        Window::All => Some([j, 0]),
+        Window::Segments { width } => around(p, j, width as i64, (width as i64 / 2).max(1)),
+        Window::Causal { width } => along(p, j, p - width as i64 + 1, p + 1, 0),
+        Window::Grid(Grid {
+            columns,
+            tile,
+            halo,
+        }) => {
+            let [c, t, e] = [columns, tile, halo].map(|x| x as i64);
+            let [row, down] = around(p / c, j / c, t, e)?;
+            let [column, right] = around(p % c, j % c, t, e)?;
+            let side = 2 * (t - 1 + e) + 1;
+            Some([row * (t + 2 * e) + column, down * side + right])
+        }
+    };
+    found.map(|pair| pair.map(|x| x as usize))
 }
 
 impl Problem {
@@ -69,9 +107,10 @@ impl Problem {
             b,
             h,
             n,
+            m: n,
             d,
             r,
-            w,
+            visibility: Window::segments(w).into(),
             scale: 1.0 / (d as f64).sqrt(),
             real: (0..b * n).map(|i| real(i / n, i % n)).collect(),
             inputs,
@@ -80,23 +119,31 @@ impl Problem {
         }
     }
 
-    fn halo(&self) -> usize {
-        (self.w / 2).max(1)
+    /// Changes who sees whom, and draws keys and table anew. Where there are as many keys as queries
+    /// documents keep their padding; else all tokens are real.
+    pub fn see(&mut self, visibility: Visibility, keys: usize) {
+        let mut random = Random::new(keys as u64);
+        let count = self.b * self.h * keys * self.d;
+        (self.m, self.visibility) = (keys, visibility);
+        self.inputs[1] = random.many(count, 1.0);
+        self.inputs[2] = random.many(count, 1.0);
+        self.inputs[5] = random.many(self.h * visibility.window.offsets(), 1.0);
     }
 
-    fn sees(&self, query: usize, key: usize) -> bool {
-        if self.w == 0 {
-            return false;
-        }
-        let (first, e) = (query / self.w * self.w, self.halo());
-        key + e >= first && key < first + self.w + e
+    fn is_real(&self, document: usize, key: usize) -> bool {
+        self.m != self.n || self.real[document * self.n + key]
     }
 
     /// Output `[b, h, n, d]` and log-sum-exp `[b, h, n]`.
     pub fn attend(&self) -> (Vec<f64>, Vec<f64>) {
         let [q, k, v, lk, lv, bias] = &self.inputs;
-        let (n, d, r) = (self.n, self.d, self.r);
-        let reach = (self.w + self.halo()).saturating_sub(1);
+        let (n, m, d, r) = (self.n, self.m, self.d, self.r);
+        let offsets = bias.len() / self.h;
+        let Visibility {
+            window,
+            memory,
+            landmarks,
+        } = self.visibility;
         let mut output = vec![0.0; self.b * self.h * n * d];
         let mut sums = vec![0.0; self.b * self.h * n];
         for document in 0..self.b {
@@ -109,21 +156,29 @@ impl Problem {
                     let query = &q[(bh * n + i) * d..][..d];
                     // (score, value row, column for dropout)
                     let mut seen: Vec<(f64, &[f64], usize)> = Vec::new();
-                    for t in 0..r {
+                    let visible = match landmarks {
+                        LandmarksSeen::All => r,
+                        LandmarksSeen::Chunks {
+                            before,
+                            chunk,
+                            rows,
+                        } => r.min(before + i / chunk * rows),
+                    };
+                    for t in 0..visible {
                         let row = (bh * r + t) * d;
                         let score = dot(query, &lk[row..][..d]) * self.scale;
                         seen.push((score, &lv[row..][..d], t));
                     }
-                    for j in 0..n {
-                        if self.sees(i, j) && self.real[document * n + j] {
-                            let row = (bh * n + j) * d;
-                            let mut score = dot(query, &k[row..][..d]) * self.scale;
-                            if self.with_bias {
-                                score += bias[head * (2 * reach + 1) + i + reach - j];
-                            }
-                            let column = r + j + self.halo() - i / self.w * self.w;
-                            seen.push((score, &v[row..][..d], column));
+                    for j in (0..m).filter(|&j| self.is_real(document, j)) {
+                        let Some([column, offset]) = pair(window, i + memory, j) else {
+                            continue;
+                        };
+                        let row = (bh * m + j) * d;
+                        let mut score = dot(query, &k[row..][..d]) * self.scale;
+                        if self.with_bias {
+                            score += bias[head * offsets + offset];
                         }
+                        seen.push((score, &v[row..][..d], r + column));
                     }
                     let Some(max) = seen.iter().map(|s| s.0).reduce(f64::max) else {
                         continue;

@@ -4,8 +4,9 @@ use burn::backend::Dispatch;
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 use transformer_ls_burn::Boundaries;
 use transformer_ls_burn::ops::{
-    AttendGradients, AttentionDropout, Documents, Gradient, Landmarks, LongShortBackend,
-    OffsetBias, Window, plain,
+    AttendArgs, AttendBackwardArgs, AttendGradients, AttentionDropout, Documents, Gradient, Grid,
+    Landmarks, LandmarksSeen, LongShortBackend, OffsetBias, ProjectArgs, ProjectBackwardArgs,
+    Visibility, Window, plain,
 };
 
 use super::compare::{Body, Results, compare, float};
@@ -32,7 +33,9 @@ pub struct Case {
     pub heads: usize,
     pub width: usize,
     pub landmarks: usize,
-    pub window: usize,
+    pub visibility: Visibility,
+    /// Keys, where they are not as many as queries.
+    pub keys: Option<usize>,
     pub bias: bool,
     pub dropout: f64,
     /// Size of queries, keys and scores.
@@ -42,7 +45,7 @@ pub struct Case {
 
 /// Numbers of a case, on the host.
 struct Inputs {
-    /// query, key, value, d_output `[b, n, h, d]`; scores `[b, n, h, r]`; landmark key, landmark
+    /// query, key, value, d_output `[b, n, h, d]` (of `m` keys, where they differ); scores `[b, n, h, r]`; landmark key, landmark
     /// value `[documents, h, r, d]`; bias `[h, offsets]`; d_projected `[documents, h, r, 2d + 1]`.
     tensors: Vec<(Vec<usize>, Vec<f32>)>,
     mask: Option<Vec<bool>>,
@@ -68,11 +71,12 @@ impl Case {
     fn inputs(&self) -> Inputs {
         let ((b, n), h, d, r) = (self.rows(), self.heads, self.width, self.landmarks);
         let documents = self.documents();
-        let offsets = 2 * Window::segments(self.window).reach() + 1;
+        let offsets = self.visibility.window.offsets().max(1);
+        let m = self.keys.unwrap_or(n);
         let shapes = [
             (vec![b, n, h, d], self.size),
-            (vec![b, n, h, d], self.size),
-            (vec![b, n, h, d], 1.0),
+            (vec![b, m, h, d], self.size),
+            (vec![b, m, h, d], 1.0),
             (vec![b, n, h, d], 1.0),
             (vec![b, n, h, r], self.size),
             (vec![documents, h, r, d], self.size),
@@ -132,30 +136,33 @@ impl Case {
             Kind::Packed { lengths } => Documents::Packed(Boundaries::from_lengths(lengths)),
         };
         let mut results = Results::new();
-        if self.landmarks > 0 {
+        if self.landmarks > 0 && self.keys.is_none() {
             let scores = rows(4).swap_dims(2, 3).into_dispatch();
             let (k, v) = (k.clone(), v.clone());
             let project = match body {
                 Body::Plain => plain::project,
                 Body::Kernels => Dispatch::project,
             };
-            let output = project(scores.clone(), k.clone(), v.clone(), documents());
+            let args = || ProjectArgs {
+                scores: scores.clone(),
+                key: k.clone(),
+                value: v.clone(),
+                documents: documents(),
+            };
+            let output = project(args());
             results.push(("project", float::<4>(output.landmarks.clone())));
             let project_backward = match body {
                 Body::Plain => plain::project_backward,
                 Body::Kernels => Dispatch::project_backward,
             };
             let gradients = |d_key, d_value| {
-                project_backward(
-                    tensor(8).into_dispatch(),
+                project_backward(ProjectBackwardArgs {
+                    inputs: args(),
+                    landmarks: output.landmarks.clone(),
+                    d_landmarks: tensor(8).into_dispatch(),
                     d_key,
                     d_value,
-                    scores.clone(),
-                    k.clone(),
-                    v.clone(),
-                    output.landmarks.clone(),
-                    documents(),
-                )
+                })
             };
             let alone = gradients(Gradient::None, Gradient::None);
             results.push(("d scores", float::<4>(alone.scores)));
@@ -167,7 +174,7 @@ impl Case {
             results.push(("d key, added to", float::<4>(added.key)));
             results.push(("d value, added to", float::<4>(added.value)));
         }
-        if self.landmarks == 0 && self.window == 0 {
+        if self.landmarks == 0 && self.visibility.window == Window::Off {
             return results;
         }
         let landmarks = || match self.landmarks {
@@ -185,8 +192,6 @@ impl Case {
                 OffsetBias::Table(Tensor::<2>::from_data(data, (device, dtype)).into_dispatch())
             }
         };
-        let window = Window::segments(self.window);
-        let scale = (self.width as f64).powf(-0.5);
         let dropout = AttentionDropout {
             probability: self.dropout,
             seed: self.seed as u32,
@@ -195,37 +200,30 @@ impl Case {
             Body::Plain => plain::attend,
             Body::Kernels => Dispatch::attend,
         };
-        let (output, log_sum_exp) = attend(
-            q.clone(),
-            k.clone(),
-            v.clone(),
-            landmarks(),
-            bias(),
-            documents(),
-            window,
-            scale,
+        let args = || AttendArgs {
+            query: q.clone(),
+            key: k.clone(),
+            value: v.clone(),
+            landmarks: landmarks(),
+            bias: bias(),
+            documents: documents(),
+            visibility: self.visibility,
+            scale: (self.width as f64).powf(-0.5),
             dropout,
-        );
+        };
+        let (output, log_sum_exp) = attend(args());
         results.push(("attend", float::<4>(output.clone())));
         results.push(("log-sum-exp", float::<3>(log_sum_exp.clone())));
         let attend_backward = match body {
             Body::Plain => plain::attend_backward,
             Body::Kernels => Dispatch::attend_backward,
         };
-        let gradients: AttendGradients<Dispatch> = attend_backward(
-            d_output,
-            q,
-            k,
-            v,
-            landmarks(),
-            bias(),
+        let gradients: AttendGradients<Dispatch> = attend_backward(AttendBackwardArgs {
+            inputs: args(),
             output,
             log_sum_exp,
-            documents(),
-            window,
-            scale,
-            dropout,
-        );
+            d_output,
+        });
         results.push(("d query", float::<4>(gradients.query)));
         results.push(("d key", float::<4>(gradients.key)));
         results.push(("d value", float::<4>(gradients.value)));
@@ -254,12 +252,25 @@ pub const PLAIN: Case = Case {
     heads: 2,
     width: 32,
     landmarks: 32,
-    window: 8,
+    visibility: segments(8),
+    keys: None,
     bias: false,
     dropout: 0.0,
     size: 1.0,
     seed: 1,
 };
+
+/// Segments of this width; 0: no window.
+pub const fn segments(width: usize) -> Visibility {
+    Visibility {
+        window: match width {
+            0 => Window::Off,
+            width => Window::Segments { width },
+        },
+        memory: 0,
+        landmarks: LandmarksSeen::All,
+    }
+}
 
 pub fn padded(documents: usize, length: usize) -> Kind {
     Kind::Padded { documents, length }
@@ -282,27 +293,27 @@ pub fn cases() -> Vec<Case> {
         Case {
             kind: full(1),
             landmarks: 1,
-            window: 1,
+            visibility: segments(1),
             ..PLAIN
         },
         Case {
             kind: full(7),
             landmarks: 5,
-            window: 16,
+            visibility: segments(16),
             width: 6,
             ..PLAIN
         },
         Case {
             kind: full(63),
             landmarks: 0,
-            window: 3,
+            visibility: segments(3),
             width: 7,
             ..PLAIN
         },
         Case {
             kind: full(300),
             landmarks: 254,
-            window: 0,
+            visibility: segments(0),
             width: 64,
             heads: 1,
             ..PLAIN
@@ -310,7 +321,7 @@ pub fn cases() -> Vec<Case> {
         Case {
             kind: padded(3, 63),
             landmarks: 5,
-            window: 3,
+            visibility: segments(3),
             bias: true,
             ..PLAIN
         },
@@ -329,7 +340,7 @@ pub fn cases() -> Vec<Case> {
         Case {
             kind: packed(&[33]),
             landmarks: 512,
-            window: 1,
+            visibility: segments(1),
             width: 16,
             heads: 3,
             ..PLAIN
@@ -337,7 +348,7 @@ pub fn cases() -> Vec<Case> {
         Case {
             width: 128,
             landmarks: 20,
-            window: 50,
+            visibility: segments(50),
             heads: 1,
             ..PLAIN
         },
@@ -348,4 +359,66 @@ pub fn cases() -> Vec<Case> {
             ..PLAIN
         },
     ]
+}
+
+/// Every pattern, with and without bias, dropout, memory, keys of another number, landmarks of
+/// finished chunks, and documents that lie in every way.
+pub fn patterns() -> Vec<Case> {
+    let grid = |columns, tile, halo| {
+        Window::Grid(Grid {
+            columns,
+            tile,
+            halo,
+        })
+    };
+    let windows = [
+        Window::All,
+        Window::Segments { width: 5 },
+        Window::Causal { width: 1 },
+        Window::Causal { width: 9 },
+        grid(7, 3, 1),
+        grid(40, 4, 2),
+    ];
+    let full = Kind::Full {
+        documents: 2,
+        length: 83,
+    };
+    let chunks = LandmarksSeen::Chunks {
+        before: 2,
+        chunk: 10,
+        rows: 3,
+    };
+    let mut cases = Vec::new();
+    for window in windows {
+        let bounded = window.offsets() > 0;
+        for (keys, memory, landmarks) in
+            [(Some(120), 37, chunks), (Some(50), 0, LandmarksSeen::All)]
+        {
+            cases.push(Case {
+                kind: full.clone(),
+                visibility: Visibility {
+                    window,
+                    memory,
+                    landmarks,
+                },
+                keys,
+                width: 12,
+                landmarks: 17,
+                bias: bounded,
+                dropout: if memory > 0 { 0.3 } else { 0.0 },
+                ..PLAIN
+            });
+        }
+        for kind in [padded(3, 63), packed(&[1, 0, 70, 33])] {
+            cases.push(Case {
+                kind,
+                visibility: window.into(),
+                width: 6,
+                landmarks: 0,
+                bias: bounded,
+                ..PLAIN
+            });
+        }
+    }
+    cases
 }

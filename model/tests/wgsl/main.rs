@@ -21,7 +21,7 @@ use proptest::prelude::*;
 use transformer_ls_kernels_wgsl::testing;
 use transformer_ls_kernels_wgsl::tiles::Limits;
 
-use cases::{Case, Kind, PLAIN, cases, packed, padded};
+use cases::{Case, Kind, PLAIN, cases, packed, padded, patterns, segments};
 use compare::Body;
 use layers::check_layers;
 
@@ -39,6 +39,17 @@ fn kernels_agree_with_the_plain_bodies() {
         case.check(&device, DType::F32);
     }
     check_layers(&device);
+}
+
+#[test]
+fn every_pattern_agrees_with_the_plain_bodies() {
+    let _turn = turn();
+    let Some(device) = common::wgpu() else { return };
+    testing::poison_memory(true);
+    for case in patterns() {
+        case.check(&device, DType::F32);
+    }
+    testing::poison_memory(false);
 }
 
 #[test]
@@ -106,7 +117,7 @@ fn many_documents_take_a_second_dimension() {
         kind,
         width: 4,
         landmarks: 1,
-        window: 1,
+        visibility: segments(1),
         ..PLAIN
     };
     case.check(&device, DType::F32);
@@ -151,7 +162,10 @@ proptest! {
             _ if lengths.iter().sum::<usize>() > 0 => Kind::Packed { lengths },
             _ => Kind::Packed { lengths: vec![1] },
         };
-        let case = Case { kind, heads, width, landmarks, window, bias, dropout, size: 1.0, seed };
+        let visibility = segments(window);
+        let case = Case {
+            kind, heads, width, landmarks, visibility, keys: None, bias, dropout, size: 1.0, seed,
+        };
         case.check(&device, DType::F32);
     }
 }

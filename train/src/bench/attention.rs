@@ -3,7 +3,7 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Distribution, Gradients, Tensor};
 use transformer_ls_burn::Layout;
-use transformer_ls_burn::ops::{AttentionDropout, Window, attend, project};
+use transformer_ls_burn::ops::{Attend, AttentionDropout, Window, attend, project};
 use transformer_ls_infer::device;
 
 use super::BenchError;
@@ -129,17 +129,17 @@ impl Inputs {
             value = projected.tokens_value;
             (projected.key, projected.value)
         });
-        let attended = attend(
-            self.query.clone(),
+        let attended = attend(Attend {
+            query: self.query.clone(),
             key,
             value,
             landmarks,
-            None,
-            Layout::Full,
-            self.window,
-            self.scale,
-            AttentionDropout::OFF,
-        );
+            bias: None,
+            layout: Layout::Full,
+            visibility: self.window.into(),
+            scale: self.scale,
+            dropout: AttentionDropout::OFF,
+        });
         attended.output
     }
 

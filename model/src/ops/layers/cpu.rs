@@ -11,7 +11,7 @@ use super::{
     NormLayer, plain,
 };
 use crate::ops::Gradient;
-use crate::ops::cpu::{CpuBackend, Held, Output, Unwritten, takes};
+use crate::ops::cpu::{CpuBackend, HostDocuments, Output, Unwritten, takes};
 use crate::ops::plain as whole;
 use crate::ops::{AttentionDropout, Boundaries, Documents};
 
@@ -238,7 +238,7 @@ struct AfterAttention<B: CpuBackend> {
     norm: Norm<B>,
     ff_in: Linear<B>,
     ff_out: Linear<B>,
-    dropout: Option<kernels::Dropout>,
+    dropout: AttentionDropout,
 }
 
 impl<B: CpuBackend> AfterAttention<B> {
@@ -255,10 +255,7 @@ impl<B: CpuBackend> AfterAttention<B> {
             norm: Norm::new(layers.norm),
             ff_in: Linear::new(layers.ff_in),
             ff_out: Linear::new(layers.ff_out),
-            dropout: (dropout.probability > 0.0).then_some(kernels::Dropout {
-                probability: dropout.probability,
-                seed: dropout.seed,
-            }),
+            dropout,
         }
     }
 
@@ -410,7 +407,7 @@ pub(super) fn embed_backward<B: CpuBackend>(
 struct ClassRow<B: CpuBackend> {
     rows: [FloatTensor<B>; 3],
     context: FloatTensor<B>,
-    documents: Held,
+    documents: HostDocuments,
 }
 
 impl<B: CpuBackend> ClassRow<B> {
@@ -418,7 +415,7 @@ impl<B: CpuBackend> ClassRow<B> {
         Self {
             rows: rows.map(|row| B::ready(row, false)),
             context: B::ready(context, false),
-            documents: Held::new::<B>(documents),
+            documents: HostDocuments::new::<B>(documents),
         }
     }
 

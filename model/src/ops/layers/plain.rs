@@ -5,7 +5,7 @@
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Scalar, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::{Shape, TensorData};
-use transformer_ls_kernels_cpu::dropout;
+use transformer_ls_kernels::dropout;
 
 use super::{
     AfterAttentionGradients, AfterAttentionLayers, EPSILON, EmbedGradients, HeadsGradients,

@@ -9,14 +9,15 @@
 //! The backward pass recomputes `A = exp(S − L)`.
 
 use burn::backend::tensor::{BoolTensor, FloatTensor};
-use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
-use burn::tensor::{IndexingUpdateOp, Shape, TensorData};
-use transformer_ls_kernels_cpu::dropout;
+use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::{IndexingUpdateOp, Shape};
+use transformer_ls_kernels::{LandmarksSeen, dropout};
 
-use super::prim::Prim;
-use super::window::Segments;
+use super::groups::{Groups, indices};
+use super::wide::Wide;
 use crate::ops::{
-    AttendGradients, AttentionDropout, Boundaries, Documents, Landmarks, OffsetBias, Window,
+    AttendArgs, AttendBackwardArgs, AttendGradients, AttentionDropout, Boundaries, Documents,
+    Landmarks, OffsetBias, Visibility,
 };
 
 /// See [`LongShortBackend::attend`](crate::ops::LongShortBackend::attend).
@@ -24,19 +25,9 @@ use crate::ops::{
 /// # Panics
 ///
 /// Panics if the window is off and there are no landmarks.
-pub fn attend<B: Backend>(
-    query: FloatTensor<B>,
-    key: FloatTensor<B>,
-    value: FloatTensor<B>,
-    landmarks: Landmarks<B>,
-    bias: OffsetBias<B>,
-    documents: Documents<B>,
-    window: Window,
-    scale: f64,
-    dropout: AttentionDropout,
-) -> (FloatTensor<B>, FloatTensor<B>) {
-    let dtype = query.dtype();
-    let rows = Rows::new(query, key, value, landmarks, bias, window, scale, dropout);
+pub fn attend<B: Backend>(args: AttendArgs<B>) -> (FloatTensor<B>, FloatTensor<B>) {
+    let dtype = args.query.dtype();
+    let (rows, documents) = Rows::new(args);
     let (output, log_sum_exp) = match documents {
         Documents::Full => rows.attend(None),
         Documents::Padded(mask) => rows.attend(Some(mask)),
@@ -45,7 +36,7 @@ pub fn attend<B: Backend>(
                 .documents(&boundaries)
                 .map(|document| document.attend(None))
                 .unzip();
-            (Prim::cat(outputs, 2), Prim::cat(sums, 2))
+            (Wide::cat(outputs, 2), Wide::cat(sums, 2))
         }
     };
     let [b, h, n, _] = log_sum_exp.dims();
@@ -60,31 +51,18 @@ pub fn attend<B: Backend>(
 /// # Panics
 ///
 /// As [`attend`].
-pub fn attend_backward<B: Backend>(
-    d_output: FloatTensor<B>,
-    query: FloatTensor<B>,
-    key: FloatTensor<B>,
-    value: FloatTensor<B>,
-    landmarks: Landmarks<B>,
-    bias: OffsetBias<B>,
-    output: FloatTensor<B>,
-    log_sum_exp: FloatTensor<B>,
-    documents: Documents<B>,
-    window: Window,
-    scale: f64,
-    dropout: AttentionDropout,
-) -> AttendGradients<B> {
-    let dtype = query.dtype();
-    let rows = Rows::new(query, key, value, landmarks, bias, window, scale, dropout);
-    let d_output = Prim::<B>::widen(d_output);
-    let output = Prim::widen(output);
+pub fn attend_backward<B: Backend>(args: AttendBackwardArgs<B>) -> AttendGradients<B> {
+    let dtype = args.inputs.query.dtype();
+    let (rows, documents) = Rows::new(args.inputs);
+    let d_output = Wide::<B>::widen(args.d_output);
+    let output = Wide::widen(args.output);
     let [b, h, n, _] = output.dims();
-    let log_sum_exp = Prim::widen(log_sum_exp).reshape([b, h, n, 1]);
+    let log_sum_exp = Wide::widen(args.log_sum_exp).reshape([b, h, n, 1]);
     let gradients = match documents {
         Documents::Full => rows.backward(d_output, output, log_sum_exp, None),
         Documents::Padded(mask) => rows.backward(d_output, output, log_sum_exp, Some(mask)),
         Documents::Packed(boundaries) => {
-            let part = |x: &Prim<B>, range: &std::ops::Range<usize>| {
+            let part = |x: &Wide<B>, range: &std::ops::Range<usize>| {
                 x.clone().narrow(2, range.start, range.len())
             };
             let parts = boundaries
@@ -123,12 +101,13 @@ pub fn attend_backward<B: Backend>(
 
 /// What attention over a batch with one document a row needs.
 struct Rows<B: Backend> {
-    query: Prim<B>,
-    key: Prim<B>,
-    value: Prim<B>,
-    landmarks: Option<(Prim<B>, Prim<B>)>,
-    bias: Option<Prim<B>>,
-    segments: Option<Segments>,
+    query: Wide<B>,
+    key: Wide<B>,
+    value: Wide<B>,
+    landmarks: Option<(Wide<B>, Wide<B>)>,
+    bias: Option<Wide<B>>,
+    visibility: Visibility,
+    groups: Option<Groups>,
     scale: f64,
     dropout: AttentionDropout,
     /// Number of the first document, which dropout counts from.
@@ -136,62 +115,52 @@ struct Rows<B: Backend> {
 }
 
 struct Gradients<B: Backend> {
-    query: Prim<B>,
-    key: Prim<B>,
-    value: Prim<B>,
-    landmarks: Option<(Prim<B>, Prim<B>)>,
-    bias: Option<Prim<B>>,
+    query: Wide<B>,
+    key: Wide<B>,
+    value: Wide<B>,
+    landmarks: Option<(Wide<B>, Wide<B>)>,
+    bias: Option<Wide<B>>,
 }
 
 /// Scores of both kinds and what their products need again.
 struct Scores<B: Backend> {
     /// Scaled queries `[b, h, n, d]`.
-    query: Prim<B>,
+    query: Wide<B>,
     /// `[b, h, n, r]`
-    landmarks: Option<Prim<B>>,
-    /// `[b, h, segments, w, w + 2e]`, and the windows' keys `[b, h, segments, w + 2e, d]`.
-    window: Option<(Prim<B>, Prim<B>)>,
+    landmarks: Option<Wide<B>>,
+    /// `[b, h, groups, size, span]`, and the windows' keys `[b, h, groups, span, d]`.
+    window: Option<(Wide<B>, Wide<B>)>,
 }
 
 impl<B: Backend> Rows<B> {
-    fn new(
-        query: FloatTensor<B>,
-        key: FloatTensor<B>,
-        value: FloatTensor<B>,
-        landmarks: Landmarks<B>,
-        bias: OffsetBias<B>,
-        window: Window,
-        scale: f64,
-        dropout: AttentionDropout,
-    ) -> Self {
-        let query = Prim::<B>::widen(query);
-        let [_, _, n, _] = query.dims();
-        let landmarks = match landmarks {
+    fn new(args: AttendArgs<B>) -> (Self, Documents<B>) {
+        let (query, key) = (Wide::<B>::widen(args.query), Wide::<B>::widen(args.key));
+        let ([_, _, n, _], [_, _, m, _]) = (query.dims(), key.dims());
+        let landmarks = match args.landmarks {
             Landmarks::None => None,
-            Landmarks::Rows { key, value } => Some((Prim::widen(key), Prim::widen(value))),
+            Landmarks::Rows { key, value } => Some((Wide::widen(key), Wide::widen(value))),
         };
-        let segments = match window {
-            Window::Off => None,
-            Window::Segments { width } => Some(Segments::new(n, width)),
-        };
+        let groups = Groups::new(args.visibility, n, m);
         assert!(
-            landmarks.is_some() || segments.is_some(),
+            landmarks.is_some() || groups.is_some(),
             "attention without window and without landmarks sees nothing"
         );
-        Self {
+        let rows = Self {
             query,
-            key: Prim::widen(key),
-            value: Prim::widen(value),
+            key,
+            value: Wide::widen(args.value),
             landmarks,
-            bias: match bias {
+            bias: match args.bias {
                 OffsetBias::None => None,
-                OffsetBias::Table(table) => Some(Prim::widen(table)),
+                OffsetBias::Table(table) => Some(Wide::widen(table)),
             },
-            segments,
-            scale,
-            dropout,
+            visibility: args.visibility,
+            groups,
+            scale: args.scale,
+            dropout: args.dropout,
             first_document: 0,
-        }
+        };
+        (rows, args.documents)
     }
 
     /// Each document of a packed batch that has tokens, as a batch of its own.
@@ -201,8 +170,8 @@ impl<B: Backend> Rows<B> {
             .enumerate()
             .filter(|(_, range)| !range.is_empty())
             .map(move |(document, range)| {
-                let part = |x: &Prim<B>| x.clone().narrow(2, range.start, range.len());
-                let own = |x: &Prim<B>| x.clone().narrow(0, document, 1);
+                let part = |x: &Wide<B>| x.clone().narrow(2, range.start, range.len());
+                let own = |x: &Wide<B>| x.clone().narrow(0, document, 1);
                 Self {
                     query: part(&self.query),
                     key: part(&self.key),
@@ -212,9 +181,8 @@ impl<B: Backend> Rows<B> {
                         .as_ref()
                         .map(|(key, value)| (own(key), own(value))),
                     bias: self.bias.clone(),
-                    segments: self
-                        .segments
-                        .map(|segments| Segments::new(range.len(), segments.width)),
+                    visibility: self.visibility,
+                    groups: Groups::new(self.visibility, range.len(), range.len()),
                     scale: self.scale,
                     dropout: self.dropout,
                     first_document: document,
@@ -223,26 +191,33 @@ impl<B: Backend> Rows<B> {
     }
 
     /// Scores before the softmax, hidden keys far below all others.
-    fn scores(&self, real: Option<&Prim<B>>) -> Scores<B> {
+    fn scores(&self, real: Option<&Wide<B>>) -> Scores<B> {
         let query = self.query.clone().scale(self.scale);
-        let landmarks = self
-            .landmarks
-            .as_ref()
-            .map(|(key, _)| query.clone().matmul(key.clone().transpose()));
-        let window = self.segments.map(|segments| {
-            let keys = segments.windows(self.key.clone());
-            let mut scores = segments
-                .split(query.clone())
-                .matmul(keys.clone().transpose());
+        let landmarks = self.landmarks.as_ref().map(|(key, _)| {
+            let scores = query.clone().matmul(key.clone().transpose());
+            match self.landmarks_seen(&scores) {
+                Some(seen) => scores.add(seen.hide_zeros()),
+                None => scores,
+            }
+        });
+        let window = self.groups.as_ref().map(|groups| {
+            let keys = groups.windows(self.key.clone());
+            let mut scores = groups.split(query.clone()).matmul(keys.clone().transpose());
             if let Some(table) = &self.bias {
-                scores = scores.add(spread_bias(table.clone(), &segments));
+                scores = scores.add(spread_bias(table.clone(), groups));
+            }
+            if let Some(seen) = groups.seen() {
+                let seen = self
+                    .key
+                    .constant_like(seen, [1, 1, 1, groups.size, groups.span]);
+                scores = scores.add(seen.hide_zeros());
             }
             // Keys outside the sequence are the zeros that `windows` puts there.
             let visible = match real {
                 Some(real) => real.clone(),
-                None => self.key.ones_like_with([1, 1, segments.tokens, 1]),
+                None => self.key.ones_like_with([1, 1, groups.keys, 1]),
             };
-            let hidden = segments.windows(visible).transpose().hide_zeros();
+            let hidden = groups.windows(visible).transpose().hide_zeros();
             (scores.add(hidden), keys)
         });
         Scores {
@@ -252,20 +227,33 @@ impl<B: Backend> Rows<B> {
         }
     }
 
+    /// 1 for each landmark that a query sees, else 0: `[1, 1, n, r]`; none if all see all.
+    fn landmarks_seen(&self, scores: &Wide<B>) -> Option<Wide<B>> {
+        if self.visibility.landmarks == LandmarksSeen::All {
+            return None;
+        }
+        let [_, _, n, r] = scores.dims();
+        let seen = (0..n).flat_map(|query| {
+            let count = self.visibility.landmarks_of(query, r);
+            (0..r).map(move |landmark| f32::from(landmark < count))
+        });
+        Some(scores.constant_like(seen.collect(), [1, 1, n, r]))
+    }
+
     /// 1 for a real token, 0 for a padded one: `[b, 1, n, 1]`.
-    fn real(&self, mask: Option<BoolTensor<B>>) -> Option<Prim<B>> {
+    fn real(&self, mask: Option<BoolTensor<B>>) -> Option<Wide<B>> {
         let [b, _, n, _] = self.query.dims();
         mask.map(|mask| {
-            Prim::indicator(B::bool_reshape(mask, Shape::new([b, 1, n, 1])), &self.query)
+            Wide::indicator(B::bool_reshape(mask, Shape::new([b, 1, n, 1])), &self.query)
         })
     }
 
     /// Output `[b, h, n, d]` and log-sum-exp `[b, h, n, 1]`.
-    fn attend(&self, mask: Option<BoolTensor<B>>) -> (Prim<B>, Prim<B>) {
+    fn attend(&self, mask: Option<BoolTensor<B>>) -> (Wide<B>, Wide<B>) {
         let real = self.real(mask);
         let scores = self.scores(real.as_ref());
-        let (mut max, mut sum, mut output) = (None::<Prim<B>>, None::<Prim<B>>, None::<Prim<B>>);
-        let include = |total: &mut Option<Prim<B>>, part: Prim<B>| {
+        let (mut max, mut sum, mut output) = (None::<Wide<B>>, None::<Wide<B>>, None::<Wide<B>>);
+        let include = |total: &mut Option<Wide<B>>, part: Wide<B>| {
             *total = Some(match total.take() {
                 Some(total) => total.add(part),
                 None => part,
@@ -274,8 +262,8 @@ impl<B: Backend> Rows<B> {
         if let Some(landmarks) = &scores.landmarks {
             max = Some(landmarks.clone().detach().max_dim(3));
         }
-        if let (Some((window, _)), Some(segments)) = (&scores.window, &self.segments) {
-            let own = segments.merge(window.clone().detach().max_dim(4));
+        if let (Some((window, _)), Some(groups)) = (&scores.window, &self.groups) {
+            let own = groups.merge(window.clone().detach().max_dim(4));
             max = Some(match max {
                 Some(max) => max.max_pair(own),
                 None => own,
@@ -288,12 +276,12 @@ impl<B: Backend> Rows<B> {
             let p = self.drop_landmarks(p);
             include(&mut output, p.matmul(value.clone()));
         }
-        if let (Some((window, _)), Some(segments)) = (scores.window, &self.segments) {
-            let p = window.sub(segments.split(max.clone())).exp();
-            include(&mut sum, segments.merge(p.clone().sum_dim(4)));
-            let p = self.drop_window(p, segments);
-            let own = p.matmul(segments.windows(self.value.clone()));
-            include(&mut output, segments.merge(own));
+        if let (Some((window, _)), Some(groups)) = (scores.window, &self.groups) {
+            let p = window.sub(groups.split(max.clone())).exp();
+            include(&mut sum, groups.merge(p.clone().sum_dim(4)));
+            let p = self.drop_window(p, groups);
+            let own = p.matmul(groups.windows(self.value.clone()));
+            include(&mut output, groups.merge(own));
         }
         let sum = sum.expect("landmarks or a window");
         let safe = sum.clone().at_least_half();
@@ -308,9 +296,9 @@ impl<B: Backend> Rows<B> {
 
     fn backward(
         &self,
-        d_output: Prim<B>,
-        output: Prim<B>,
-        log_sum_exp: Prim<B>,
+        d_output: Wide<B>,
+        output: Wide<B>,
+        log_sum_exp: Wide<B>,
         mask: Option<BoolTensor<B>>,
     ) -> Gradients<B> {
         let real = self.real(mask);
@@ -344,84 +332,84 @@ impl<B: Backend> Rows<B> {
             let d_key = d_scores.transpose().matmul(scores.query.clone());
             gradients.landmarks = Some((d_key, d_value));
         }
-        if let (Some((window, keys)), Some(segments)) = (scores.window, &self.segments) {
-            let mut shifted = window.sub(segments.split(log_sum_exp));
+        if let (Some((window, keys)), Some(groups)) = (scores.window, &self.groups) {
+            let mut shifted = window.sub(groups.split(log_sum_exp));
             if let Some(real) = real {
-                shifted = shifted.add(segments.split(real).hide_zeros());
+                shifted = shifted.add(groups.split(real).hide_zeros());
             }
             let p = shifted.exp();
-            let d_output = segments.split(d_output);
-            let values = segments.windows(self.value.clone());
+            let d_output = groups.split(d_output);
+            let values = groups.windows(self.value.clone());
             let d_values = self
-                .drop_window(p.clone(), segments)
+                .drop_window(p.clone(), groups)
                 .transpose()
                 .matmul(d_output.clone());
-            gradients.value = segments.fold(d_values);
-            let d_p = self.drop_window(d_output.matmul(values.transpose()), segments);
-            let d_scores = p.mul(d_p.sub(segments.split(delta)));
-            let d_query = segments.merge(d_scores.clone().matmul(keys));
+            gradients.value = groups.fold(d_values);
+            let d_p = self.drop_window(d_output.matmul(values.transpose()), groups);
+            let d_scores = p.mul(d_p.sub(groups.split(delta)));
+            let d_query = groups.merge(d_scores.clone().matmul(keys));
             gradients.query = gradients.query.add(d_query);
             let d_keys = d_scores
                 .clone()
                 .transpose()
-                .matmul(segments.split(scores.query));
-            gradients.key = segments.fold(d_keys);
+                .matmul(groups.split(scores.query));
+            gradients.key = groups.fold(d_keys);
             if let Some(table) = &self.bias {
-                gradients.bias = Some(collect_bias(d_scores, table, segments));
+                gradients.bias = Some(collect_bias(d_scores, table, groups));
             }
         }
         gradients.query = gradients.query.scale(self.scale);
         gradients
     }
 
-    fn drop_landmarks(&self, p: Prim<B>) -> Prim<B> {
-        if self.dropout.probability == 0.0 {
+    fn drop_landmarks(&self, p: Wide<B>) -> Wide<B> {
+        if self.dropout.is_off() {
             return p;
         }
         let [b, h, n, r] = p.dims();
-        let kept = self.kept(b, h, n, r, |_, column| column);
+        let kept = self.kept(b, h, n, r, |query, column| {
+            [query, column].map(|x| x as u32)
+        });
         let kept = p.constant_like(kept, [b, h, n, r]);
         p.mul(kept)
     }
 
-    fn drop_window(&self, p: Prim<B>, segments: &Segments) -> Prim<B> {
-        if self.dropout.probability == 0.0 {
+    fn drop_window(&self, p: Wide<B>, groups: &Groups) -> Wide<B> {
+        if self.dropout.is_off() {
             return p;
         }
-        let [b, h, _, _, span] = p.dims();
-        let rows = self
-            .landmarks
-            .as_ref()
-            .map_or(0, |(key, _)| key.dims::<4>()[2]);
-        let kept = self.kept(b, h, segments.padded(), span, |_, column| rows + column);
-        let kept = p.constant_like(kept, [b, h, segments.count, segments.width, span]);
+        let [b, h, count, size, span] = p.dims();
+        let landmarks = self.landmarks.as_ref();
+        let rows = landmarks.map_or(0, |(key, _)| key.dims::<4>()[2]) as u32;
+        let kept = self.kept(b, h, count * size, span, |slot, column| {
+            let [query, column] = groups.entry(slot, column);
+            [query, column.wrapping_add(rows)]
+        });
+        let kept = p.constant_like(kept, [b, h, count, size, span]);
         p.mul(kept)
     }
 
-    /// The factor of each entry, on the host: hashes wrap around 32 bits, which no tensor
-    /// operation does alike on every backend.
+    /// The factor of each entry, whose query and column `entry` says, on the host: hashes wrap
+    /// around 32 bits, which no tensor operation does alike on every backend.
     fn kept(
         &self,
         b: usize,
         h: usize,
         rows: usize,
         columns: usize,
-        number: impl Fn(usize, usize) -> usize,
+        entry: impl Fn(usize, usize) -> [u32; 2],
     ) -> Vec<f32> {
+        let AttentionDropout { seed, probability } = self.dropout;
         let scale = self.dropout.scale() as f32;
-        let threshold = dropout::threshold(self.dropout.probability);
+        let threshold = dropout::threshold(probability);
         let mut kept = Vec::with_capacity(b * h * rows * columns);
         for document in self.first_document..self.first_document + b {
             for head in 0..h {
                 for row in 0..rows {
                     for column in 0..columns {
-                        let hash = dropout::hash(
-                            self.dropout.seed,
-                            document as u32,
-                            head as u32,
-                            row as u32,
-                            number(row, column) as u32,
-                        );
+                        let [query, column] = entry(row, column);
+                        let (document, head) = (document as u32, head as u32);
+                        let hash = dropout::hash(seed, document, head, query, column);
                         kept.push(if hash >= threshold { scale } else { 0.0 });
                     }
                 }
@@ -436,7 +424,7 @@ impl<B: Backend> Gradients<B> {
     fn join(rows: &Rows<B>, parts: Vec<Self>, boundaries: &Boundaries) -> Self {
         let (mut query, mut key, mut value) = (vec![], vec![], vec![]);
         let (mut landmark_keys, mut landmark_values) = (vec![], vec![]);
-        let mut bias = None::<Prim<B>>;
+        let mut bias = None::<Wide<B>>;
         let mut parts = parts.into_iter();
         for range in boundaries.ranges() {
             let part = match range.is_empty() {
@@ -445,7 +433,7 @@ impl<B: Backend> Gradients<B> {
             };
             let own_landmarks = part.as_ref().and_then(|part| part.landmarks.clone());
             if let Some((key, value)) = &rows.landmarks {
-                let none = |x: &Prim<B>| {
+                let none = |x: &Wide<B>| {
                     let [_, h, r, d] = x.dims();
                     x.zeros_like_with([1, h, r, d])
                 };
@@ -463,40 +451,31 @@ impl<B: Backend> Gradients<B> {
             };
         }
         Self {
-            query: Prim::cat(query, 2),
-            key: Prim::cat(key, 2),
-            value: Prim::cat(value, 2),
+            query: Wide::cat(query, 2),
+            key: Wide::cat(key, 2),
+            value: Wide::cat(value, 2),
             landmarks: (!landmark_keys.is_empty())
-                .then(|| (Prim::cat(landmark_keys, 0), Prim::cat(landmark_values, 0))),
+                .then(|| (Wide::cat(landmark_keys, 0), Wide::cat(landmark_values, 0))),
             bias,
         }
     }
 }
 
-fn columns<B: Backend>(segments: &Segments, like: &Prim<B>) -> burn::backend::tensor::IntTensor<B> {
-    let device = like.clone().into_inner().device();
-    let columns = segments.offset_columns();
-    let length = columns.len();
-    let int_dtype = get_or_init_device_settings::<B>(&device).int_dtype;
-    let data = TensorData::new(columns, [length]).convert_dtype(int_dtype.into());
-    B::int_from_data(data, &device)
-}
-
-/// `[h, offsets]` → `[1, h, 1, w, w + 2e]`
-fn spread_bias<B: Backend>(table: Prim<B>, segments: &Segments) -> Prim<B> {
+/// `[h, offsets]` → `[1, h, 1, size, span]`
+fn spread_bias<B: Backend>(table: Wide<B>, groups: &Groups) -> Wide<B> {
     let [h, _] = table.dims();
-    let columns = columns(segments, &table);
+    let columns = indices(groups.offset_columns(), &table);
     let spread = B::float_select(table.into_inner(), 1, columns);
-    Prim::widen(spread).reshape([1, h, 1, segments.width, segments.span()])
+    Wide::widen(spread).reshape([1, h, 1, groups.size, groups.span])
 }
 
-/// The adjoint of [`spread_bias`], over all rows and segments.
-fn collect_bias<B: Backend>(d_scores: Prim<B>, table: &Prim<B>, segments: &Segments) -> Prim<B> {
-    let [_, h, _, w, span] = d_scores.dims();
-    let columns = columns(segments, table);
-    let summed = d_scores.sum_dim(2).sum_dim(0).reshape([h, w * span]);
+/// The adjoint of [`spread_bias`], over all rows and groups.
+fn collect_bias<B: Backend>(d_scores: Wide<B>, table: &Wide<B>, groups: &Groups) -> Wide<B> {
+    let [_, h, _, size, span] = d_scores.dims();
+    let columns = indices(groups.offset_columns(), table);
+    let summed = d_scores.sum_dim(2).sum_dim(0).reshape([h, size * span]);
     let zeros = table.zeros_like_with(table.dims::<2>());
-    Prim::widen(B::float_select_assign(
+    Wide::widen(B::float_select_assign(
         zeros.into_inner(),
         1,
         columns,

@@ -10,7 +10,7 @@ use burn::backend::tensor::{BoolTensor, FloatTensor};
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::Shape;
 
-use super::prim::Prim;
+use super::wide::Wide;
 use crate::ops::Documents;
 use crate::ops::layers::ClassRowGradients;
 
@@ -24,7 +24,7 @@ pub fn class_row<B: Backend>(
 ) -> FloatTensor<B> {
     let dtype = query.dtype();
     let rows = Rows::<B>::new(query, key, value);
-    let context = Prim::<B>::widen(context);
+    let context = Wide::<B>::widen(context);
     let output = match documents {
         Documents::Full => rows.read(context, None),
         Documents::Padded(mask) => rows.read(context, Some(mask)),
@@ -37,7 +37,7 @@ pub fn class_row<B: Backend>(
                     .of(document)
                     .read(context.clone().narrow(2, range.start, length), None),
             };
-            Prim::cat(boundaries.ranges().enumerate().map(read).collect(), 0)
+            Wide::cat(boundaries.ranges().enumerate().map(read).collect(), 0)
         }
     };
     output.narrow_to(dtype)
@@ -54,8 +54,8 @@ pub fn class_row_backward<B: Backend>(
 ) -> ClassRowGradients<B> {
     let dtype = query.dtype();
     let rows = Rows::<B>::new(query, key, value);
-    let context = Prim::<B>::widen(context);
-    let d_output = Prim::<B>::widen(d_output);
+    let context = Wide::<B>::widen(context);
+    let d_output = Wide::<B>::widen(d_output);
     let [query, key, value, context] = match documents {
         Documents::Full => rows.read_backward(d_output, context, None),
         Documents::Padded(mask) => rows.read_backward(d_output, context, Some(mask)),
@@ -80,10 +80,10 @@ pub fn class_row_backward<B: Backend>(
             }
             let [query, key, value, context] = all;
             [
-                Prim::cat(query, 0),
-                Prim::cat(key, 0),
-                Prim::cat(value, 0),
-                Prim::cat(context, 2),
+                Wide::cat(query, 0),
+                Wide::cat(key, 0),
+                Wide::cat(value, 0),
+                Wide::cat(context, 2),
             ]
         }
     };
@@ -97,23 +97,23 @@ pub fn class_row_backward<B: Backend>(
 
 /// Class rows, `[documents, h, 1, d]`.
 struct Rows<B: Backend> {
-    query: Prim<B>,
-    key: Prim<B>,
-    value: Prim<B>,
+    query: Wide<B>,
+    key: Wide<B>,
+    value: Wide<B>,
 }
 
 /// Shares of the class row's own key `[b, h, 1, 1]` and of the tokens `[b, h, n, 1]`.
 struct Shares<B: Backend> {
-    own: Prim<B>,
-    tokens: Prim<B>,
+    own: Wide<B>,
+    tokens: Wide<B>,
 }
 
 impl<B: Backend> Rows<B> {
     fn new(query: FloatTensor<B>, key: FloatTensor<B>, value: FloatTensor<B>) -> Self {
         Self {
-            query: Prim::widen(query),
-            key: Prim::widen(key),
-            value: Prim::widen(value),
+            query: Wide::widen(query),
+            key: Wide::widen(key),
+            value: Wide::widen(value),
         }
     }
 
@@ -125,19 +125,19 @@ impl<B: Backend> Rows<B> {
         }
     }
 
-    fn shares(&self, context: Prim<B>, mask: Option<BoolTensor<B>>) -> Shares<B> {
+    fn shares(&self, context: Wide<B>, mask: Option<BoolTensor<B>>) -> Shares<B> {
         let own = self.query.clone().mul(self.key.clone()).sum_dim(3);
         let scores = self.query.clone().mul(context).sum_dim(3);
         let [b, h, n, _] = scores.dims();
         let real = match mask {
             Some(mask) => {
                 let mask = B::bool_reshape(mask, Shape::new([b, 1, n, 1]));
-                Prim::indicator(mask, &scores)
+                Wide::indicator(mask, &scores)
             }
             None => scores.ones_like_with([b, 1, n, 1]),
         };
         let scores = scores.add(real.clone().hide_zeros());
-        let all = Prim::cat(vec![own.clone(), scores.clone()], 2);
+        let all = Wide::cat(vec![own.clone(), scores.clone()], 2);
         let max = all.detach().max_dim(2);
         // 0 for a document without a real token, its own key's weight too.
         let any = real.max_dim(2).mul(own.ones_like_with([b, h, 1, 1]));
@@ -150,7 +150,7 @@ impl<B: Backend> Rows<B> {
         }
     }
 
-    fn read(&self, context: Prim<B>, mask: Option<BoolTensor<B>>) -> Prim<B> {
+    fn read(&self, context: Wide<B>, mask: Option<BoolTensor<B>>) -> Wide<B> {
         let Shares { own, tokens } = self.shares(context.clone(), mask);
         let of_tokens = tokens.mul(context).sum_dim(2);
         own.mul(self.value.clone()).add(of_tokens)
@@ -159,10 +159,10 @@ impl<B: Backend> Rows<B> {
     /// Of query, key, value and context.
     fn read_backward(
         &self,
-        d_output: Prim<B>,
-        context: Prim<B>,
+        d_output: Wide<B>,
+        context: Wide<B>,
         mask: Option<BoolTensor<B>>,
-    ) -> [Prim<B>; 4] {
+    ) -> [Wide<B>; 4] {
         let Shares { own, tokens } = self.shares(context.clone(), mask);
         let own_slope = d_output.clone().mul(self.value.clone()).sum_dim(3);
         let slopes = d_output.clone().mul(context.clone()).sum_dim(3);

@@ -12,9 +12,9 @@
 mod attend;
 mod class_row;
 mod gelu;
-mod prim;
+mod groups;
 mod project;
-mod window;
+mod wide;
 
 pub use attend::{attend, attend_backward};
 pub use class_row::{class_row, class_row_backward};

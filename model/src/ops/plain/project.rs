@@ -9,23 +9,24 @@
 
 use burn::backend::Backend;
 use burn::backend::TensorMetadata;
-use burn::backend::tensor::{BoolTensor, FloatTensor};
+use burn::backend::tensor::BoolTensor;
 use burn::tensor::Shape;
 
-use super::prim::Prim;
-use crate::ops::{Documents, Gradient, ProjectGradients, ProjectOutput};
+use super::wide::Wide;
+use crate::ops::{Documents, ProjectArgs, ProjectBackwardArgs, ProjectGradients, ProjectOutput};
 
 /// See [`LongShortBackend::project`](crate::ops::LongShortBackend::project).
-pub fn project<B: Backend>(
-    scores: FloatTensor<B>,
-    key: FloatTensor<B>,
-    value: FloatTensor<B>,
-    documents: Documents<B>,
-) -> ProjectOutput<B> {
+pub fn project<B: Backend>(args: ProjectArgs<B>) -> ProjectOutput<B> {
+    let ProjectArgs {
+        scores,
+        key,
+        value,
+        documents,
+    } = args;
     let dtype = key.dtype();
     let handed_on = (key.clone(), value.clone());
-    let scores = Prim::<B>::widen(scores);
-    let (key, value) = (Prim::widen(key), Prim::widen(value));
+    let scores = Wide::<B>::widen(scores);
+    let (key, value) = (Wide::widen(key), Wide::widen(value));
     let output = match documents {
         Documents::Full => landmarks(scores, key, value, None),
         Documents::Padded(mask) => landmarks(scores, key, value, Some(mask)),
@@ -41,7 +42,7 @@ pub fn project<B: Backend>(
                     None,
                 ),
             };
-            Prim::cat(boundaries.ranges().map(one_document).collect(), 0)
+            Wide::cat(boundaries.ranges().map(one_document).collect(), 0)
         }
     };
     ProjectOutput {
@@ -52,20 +53,17 @@ pub fn project<B: Backend>(
 }
 
 /// See [`LongShortBackend::project_backward`](crate::ops::LongShortBackend::project_backward).
-pub fn project_backward<B: Backend>(
-    d_landmarks: FloatTensor<B>,
-    given_key: Gradient<B>,
-    given_value: Gradient<B>,
-    scores: FloatTensor<B>,
-    key: FloatTensor<B>,
-    value: FloatTensor<B>,
-    landmarks: FloatTensor<B>,
-    documents: Documents<B>,
-) -> ProjectGradients<B> {
+pub fn project_backward<B: Backend>(args: ProjectBackwardArgs<B>) -> ProjectGradients<B> {
+    let ProjectArgs {
+        scores,
+        key,
+        value,
+        documents,
+    } = args.inputs;
     let dtypes = (scores.dtype(), key.dtype(), value.dtype());
-    let scores = Prim::<B>::widen(scores);
-    let (key, value) = (Prim::widen(key), Prim::widen(value));
-    let (d_output, output) = (Prim::widen(d_landmarks), Prim::widen(landmarks));
+    let scores = Wide::<B>::widen(scores);
+    let (key, value) = (Wide::widen(key), Wide::widen(value));
+    let (d_output, output) = (Wide::widen(args.d_landmarks), Wide::widen(args.landmarks));
     let (d_scores, d_key, d_value) = match documents {
         Documents::Full => landmarks_backward(d_output, scores, key, value, output, None),
         Documents::Padded(mask) => {
@@ -91,9 +89,9 @@ pub fn project_backward<B: Backend>(
                 d_values.push(d_value);
             }
             (
-                Prim::cat(d_scores, 3),
-                Prim::cat(d_keys, 2),
-                Prim::cat(d_values, 2),
+                Wide::cat(d_scores, 3),
+                Wide::cat(d_keys, 2),
+                Wide::cat(d_values, 2),
             )
         }
     };
@@ -102,23 +100,23 @@ pub fn project_backward<B: Backend>(
         key: d_key.narrow_to(dtypes.1),
         value: d_value.narrow_to(dtypes.2),
     }
-    .plus(given_key, given_value)
+    .plus(args.d_key, args.d_value)
 }
 
 /// An additive term `[b, 1, 1, n]` that hides padded tokens.
-fn hidden<B: Backend>(mask: BoolTensor<B>, like: &Prim<B>) -> Prim<B> {
+fn hidden<B: Backend>(mask: BoolTensor<B>, like: &Wide<B>) -> Wide<B> {
     let [b, _, _, n] = like.dims();
     let mask = B::bool_reshape(mask, Shape::new([b, 1, 1, n]));
-    Prim::indicator(mask, like).hide_zeros()
+    Wide::indicator(mask, like).hide_zeros()
 }
 
 /// One document a row: `[K̄ | V̄ | L]`, `[b, h, r, 2d + 1]`.
 fn landmarks<B: Backend>(
-    scores: Prim<B>,
-    key: Prim<B>,
-    value: Prim<B>,
+    scores: Wide<B>,
+    key: Wide<B>,
+    value: Wide<B>,
     mask: Option<BoolTensor<B>>,
-) -> Prim<B> {
+) -> Wide<B> {
     let scores = match mask {
         Some(mask) => {
             let hidden = hidden(mask, &scores);
@@ -132,17 +130,17 @@ fn landmarks<B: Backend>(
     let safe = sum.clone().at_least_half();
     let p = p.div(safe.clone());
     let log_sum_exp = max.add(safe.log()).zero_where_empty(&sum);
-    Prim::cat(vec![p.clone().matmul(key), p.matmul(value), log_sum_exp], 3)
+    Wide::cat(vec![p.clone().matmul(key), p.matmul(value), log_sum_exp], 3)
 }
 
 fn landmarks_backward<B: Backend>(
-    d_output: Prim<B>,
-    scores: Prim<B>,
-    key: Prim<B>,
-    value: Prim<B>,
-    output: Prim<B>,
+    d_output: Wide<B>,
+    scores: Wide<B>,
+    key: Wide<B>,
+    value: Wide<B>,
+    output: Wide<B>,
     mask: Option<BoolTensor<B>>,
-) -> (Prim<B>, Prim<B>, Prim<B>) {
+) -> (Wide<B>, Wide<B>, Wide<B>) {
     let [_, _, _, d] = key.dims();
     let scores = match mask {
         Some(mask) => {

@@ -8,15 +8,15 @@ use burn::tensor::{DType, FloatDType, Shape, Slice, TensorData};
 const HIDDEN: f64 = -1.0e30;
 
 /// A float tensor primitive in a precision that sums can be made in.
-pub(super) struct Prim<B: Backend>(FloatTensor<B>);
+pub(super) struct Wide<B: Backend>(FloatTensor<B>);
 
-impl<B: Backend> Clone for Prim<B> {
+impl<B: Backend> Clone for Wide<B> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<B: Backend> Prim<B> {
+impl<B: Backend> Wide<B> {
     /// Float64 stays, everything else becomes float32.
     pub fn widen(tensor: FloatTensor<B>) -> Self {
         match tensor.dtype() {

@@ -1,0 +1,32 @@
+// Every query sees every key.
+fn runs_of(first: u32, last: u32) -> u32 {
+  return 1u;
+}
+
+fn run_of(first: u32, last: u32, number: u32, keys: u32) -> vec2<u32> {
+  return vec2<u32>(0u, keys);
+}
+
+fn seen_of(query: u32, run: vec2<u32>, keys: u32) -> vec2<u32> {
+  return vec2<u32>(0u, keys);
+}
+
+fn query_runs_of(first: u32, last: u32) -> u32 {
+  return 1u;
+}
+
+fn query_run_of(first: u32, last: u32, number: u32, queries: u32) -> vec2<u32> {
+  return vec2<u32>(0u, queries);
+}
+
+fn column_of(query: u32, key: u32) -> u32 {
+  return key;
+}
+
+fn offset_of(query: u32, key: u32) -> u32 {
+  return position_of(query) - key;
+}
+
+fn key_at(query: u32, offset: u32) -> u32 {
+  return position_of(query) - offset;
+}

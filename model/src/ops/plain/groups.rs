@@ -1,0 +1,285 @@
+//! Groups of queries that see about the same keys, as dense tensors: what a [`Visibility`] looks
+//! like to tensor operations.
+
+use burn::backend::Backend;
+use burn::backend::tensor::IntTensor;
+use burn::backend::{TensorMetadata, get_or_init_device_settings};
+use burn::tensor::TensorData;
+use transformer_ls_kernels::{Grid, Visibility, Window};
+
+use super::wide::Wide;
+
+/// The queries of a sequence in groups of one size, each with as many keys.
+#[derive(Clone)]
+pub(super) struct Groups {
+    pub visibility: Visibility,
+    pub queries: usize,
+    pub keys: usize,
+    /// How many groups there are.
+    pub count: usize,
+    /// Queries of a group, those that fill it up included.
+    pub size: usize,
+    /// Keys of a group, those beyond the sequence included.
+    pub span: usize,
+    arrangement: Arrangement,
+}
+
+/// Which queries and keys are a group's.
+#[derive(Clone)]
+enum Arrangement {
+    /// The positions `g·size..(g+1)·size`, and their keys with `before` and `after` more on either
+    /// side. Both are at most `size`.
+    Line { before: usize, after: usize },
+    /// Group by group, the queries and the keys; for those that fill it up, how many there are.
+    Table {
+        queries: Vec<usize>,
+        keys: Vec<usize>,
+    },
+}
+
+impl Groups {
+    /// None where the window is off.
+    pub fn new(visibility: Visibility, queries: usize, keys: usize) -> Option<Self> {
+        let positions = visibility.memory + queries;
+        let line = |size: usize, before, after| Self {
+            visibility,
+            queries,
+            keys,
+            count: positions.max(keys).div_ceil(size),
+            size,
+            span: before + size + after,
+            arrangement: Arrangement::Line { before, after },
+        };
+        Some(match visibility.window {
+            Window::Off => return None,
+            Window::All => line(positions.max(keys), 0, 0),
+            Window::Segments { width } => {
+                let halo = visibility.window.halo();
+                line(width, halo, halo)
+            }
+            Window::Causal { width } => line(width, width - 1, 0),
+            Window::Grid(grid) => Self::tiles(visibility, grid, queries, keys),
+        })
+    }
+
+    fn tiles(visibility: Visibility, grid: Grid, queries: usize, keys: usize) -> Self {
+        let (memory, columns) = (visibility.memory, grid.columns);
+        let rows = (memory + queries).div_ceil(columns);
+        let (down, across) = (rows.div_ceil(grid.tile), columns.div_ceil(grid.tile));
+        // The places of a square of the grid, `end` for those outside the sequence `first..end`.
+        let square = |top: isize, left: isize, side: usize, first: usize, end: usize| {
+            (0..side * side).map(move |i| {
+                let y = usize::try_from(top + (i / side) as isize).ok();
+                let x = usize::try_from(left + (i % side) as isize).ok();
+                match (y, x.filter(|&x| x < columns)) {
+                    (Some(y), Some(x)) if (first..end).contains(&(y * columns + x)) => {
+                        y * columns + x - first
+                    }
+                    _ => end - first,
+                }
+            })
+        };
+        let (mut own_queries, mut own_keys) = (Vec::new(), Vec::new());
+        for tile in 0..down * across {
+            let corner = [tile / across, tile % across].map(|x| (x * grid.tile) as isize);
+            let [top, left] = corner;
+            own_queries.extend(square(top, left, grid.tile, memory, memory + queries));
+            let [top, left] = corner.map(|x| x - grid.halo as isize);
+            own_keys.extend(square(top, left, grid.span(), 0, keys));
+        }
+        Self {
+            visibility,
+            queries,
+            keys,
+            count: down * across,
+            size: grid.tile * grid.tile,
+            span: grid.span() * grid.span(),
+            arrangement: Arrangement::Table {
+                queries: own_queries,
+                keys: own_keys,
+            },
+        }
+    }
+
+    /// `[b, h, n, d]` of queries → `[b, h, groups, size, d]`, filled up with zeros.
+    pub fn split<B: Backend>(&self, x: Wide<B>) -> Wide<B> {
+        let [b, h, n, d] = x.dims();
+        let shape = [b, h, self.count, self.size, d];
+        match &self.arrangement {
+            Arrangement::Line { .. } => {
+                let before = self.visibility.memory;
+                let after = self.count * self.size - before - n;
+                x.pad(2, before, after).reshape(shape)
+            }
+            Arrangement::Table { queries, .. } => pick(x, queries).reshape(shape),
+        }
+    }
+
+    /// Undoes [`split`](Self::split).
+    pub fn merge<B: Backend>(&self, x: Wide<B>) -> Wide<B> {
+        let [b, h, _, _, d] = x.dims();
+        let x = x.reshape([b, h, self.count * self.size, d]);
+        match &self.arrangement {
+            Arrangement::Line { .. } => x.narrow(2, self.visibility.memory, self.queries),
+            Arrangement::Table { queries, .. } => {
+                let mut places = vec![0; self.queries];
+                for (place, &query) in queries.iter().enumerate() {
+                    if let Some(to) = places.get_mut(query) {
+                        *to = place;
+                    }
+                }
+                pick(x, &places)
+            }
+        }
+    }
+
+    /// `[b, h, m, d]` of keys → `[b, h, groups, span, d]`: the rows that each group may see, zeros
+    /// outside the sequence.
+    pub fn windows<B: Backend>(&self, x: Wide<B>) -> Wide<B> {
+        let [b, h, m, d] = x.dims();
+        match &self.arrangement {
+            &Arrangement::Line { before, after } => {
+                let (size, padded) = (self.size, self.count * self.size);
+                let x = x.pad(2, before, padded + size - m);
+                let shifted = |start: usize, rows: usize| {
+                    x.clone()
+                        .narrow(2, start, padded)
+                        .reshape([b, h, self.count, size, d])
+                        .narrow(3, 0, rows)
+                };
+                let parts = [(0, before), (before, size), (before + size, after)];
+                let parts = parts.into_iter().filter(|&(_, rows)| rows > 0);
+                Wide::cat(parts.map(|(start, rows)| shifted(start, rows)).collect(), 3)
+            }
+            Arrangement::Table { keys, .. } => {
+                pick(x, keys).reshape([b, h, self.count, self.span, d])
+            }
+        }
+    }
+
+    /// The adjoint of [`windows`](Self::windows): rows that several groups share are summed, in the
+    /// groups' order.
+    pub fn fold<B: Backend>(&self, x: Wide<B>) -> Wide<B> {
+        let [b, h, _, _, d] = x.dims();
+        match &self.arrangement {
+            &Arrangement::Line { before, after } => {
+                let (size, padded) = (self.size, self.count * self.size);
+                let placed = |start: usize, rows: usize, at: usize| {
+                    x.clone()
+                        .narrow(3, start, rows)
+                        .pad(3, 0, size - rows)
+                        .reshape([b, h, padded, d])
+                        .pad(2, at, before + size - at)
+                };
+                let parts = [(0, before), (before, size), (before + size, after)];
+                parts
+                    .into_iter()
+                    .filter(|&(_, rows)| rows > 0)
+                    .map(|(at, rows)| placed(at, rows, at))
+                    .reduce(Wide::add)
+                    .expect("a group has keys")
+                    .narrow(2, before, self.keys)
+            }
+            Arrangement::Table { keys, .. } => {
+                let mut places = vec![Vec::new(); self.keys + 1];
+                for (place, &key) in keys.iter().enumerate() {
+                    places[key].push(place);
+                }
+                places.pop();
+                let x = x.reshape([b, h, keys.len(), d]);
+                let most = places.iter().map(Vec::len).max().unwrap_or(0).max(1);
+                (0..most)
+                    .map(|turn| {
+                        let turn = places.iter().map(|own| own.get(turn).copied());
+                        let turn: Vec<_> = turn.map(|own| own.unwrap_or(keys.len())).collect();
+                        pick(x.clone(), &turn)
+                    })
+                    .reduce(Wide::add)
+                    .expect("at least one turn")
+            }
+        }
+    }
+
+    /// Where a query stands in a group, as though the group began the sequence, and where its keys
+    /// do: what is alike for all groups.
+    fn relative(&self, row: usize, column: usize) -> [usize; 2] {
+        match &self.arrangement {
+            // A position far enough from the start for every key in front of it.
+            Arrangement::Line { before, .. } => [self.size + row, self.size + column - before],
+            Arrangement::Table { .. } => unreachable!("grids count by row and column"),
+        }
+    }
+
+    /// For each query row of a group and each of its keys, whether it sees it: `[size, span]`, if
+    /// not all do.
+    pub fn seen(&self) -> Option<Vec<f32>> {
+        let Window::Causal { width } = self.visibility.window else {
+            return None;
+        };
+        let seen = |row: usize, column: usize| {
+            let [query, key] = self.relative(row, column);
+            key <= query && query < key + width
+        };
+        Some(self.table(|row, column| f32::from(seen(row, column))))
+    }
+
+    /// Column of an [`OffsetBias`](crate::ops::OffsetBias) table for each query row of a group and
+    /// each of its keys, `[size, span]`; any where the key is not seen.
+    pub fn offset_columns(&self) -> Vec<i32> {
+        let window = self.visibility.window;
+        let last = window.offsets().saturating_sub(1);
+        self.table(|row, column| {
+            let offset = match window {
+                Window::Grid(grid) => {
+                    let (tile, span) = (grid.tile, grid.span());
+                    let side = 2 * grid.reach() + 1;
+                    let along = |q: usize, k: usize| q + grid.halo + grid.reach() - k;
+                    let down = along(row / tile, column / span);
+                    down * side + along(row % tile, column % span)
+                }
+                _ => {
+                    let [query, key] = self.relative(row, column);
+                    window.offset(query, key)
+                }
+            };
+            offset.min(last) as i32
+        })
+    }
+
+    /// For each group's query rows the query, or anything for those that fill it up; and for each
+    /// of its keys the column by which dropout knows it.
+    pub fn entry(&self, slot: usize, column: usize) -> [u32; 2] {
+        match &self.arrangement {
+            Arrangement::Line { before, .. } => {
+                let memory = self.visibility.memory;
+                let group = slot / self.size;
+                let key = (group * self.size + column).wrapping_sub(*before);
+                let column = self.visibility.window.column(slot, key);
+                [slot.wrapping_sub(memory) as u32, column]
+            }
+            Arrangement::Table { queries, .. } => [queries[slot] as u32, column as u32],
+        }
+    }
+
+    fn table<T>(&self, mut entry: impl FnMut(usize, usize) -> T) -> Vec<T> {
+        let pairs = (0..self.size).flat_map(|row| (0..self.span).map(move |c| (row, c)));
+        pairs.map(|(row, column)| entry(row, column)).collect()
+    }
+}
+
+/// Rows of `[b, h, n, d]` by number, a row of zeros for `n`.
+fn pick<B: Backend>(x: Wide<B>, rows: &[usize]) -> Wide<B> {
+    let numbers = rows.iter().map(|&row| row as i32).collect();
+    let x = x.pad(2, 0, 1);
+    let numbers = indices(numbers, &x);
+    Wide::widen(B::float_select(x.into_inner(), 2, numbers))
+}
+
+/// Whole numbers on the device of `like`.
+pub(super) fn indices<B: Backend>(numbers: Vec<i32>, like: &Wide<B>) -> IntTensor<B> {
+    let device = like.clone().into_inner().device();
+    let length = numbers.len();
+    let int_dtype = get_or_init_device_settings::<B>(&device).int_dtype;
+    let data = TensorData::new(numbers, [length]).convert_dtype(int_dtype.into());
+    B::int_from_data(data, &device)
+}
