@@ -303,6 +303,6 @@ fn layer_backward<S: Simd, T: Real>(
         terms: layer.columns,
     };
     let step = step::<T>(layer.inputs);
-    let turned = layer.turned();
-    product::<S, T, false>(simd, d_outputs, turned, Start::Zero, d_inputs, step, sizes);
+    let transposed = layer.transposed();
+    product::<S, T, false>(simd, d_outputs, transposed, Start::Zero, d_inputs, step, sizes);
 }

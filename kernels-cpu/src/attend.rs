@@ -5,7 +5,7 @@
 //! C = (A ∘ Z) [V̄ | V_window]                              Z: dropout, 0 or 1 / (1 − p)
 //! ```
 //!
-//! A tile of queries is turned on its side, so that a score of the whole tile for one key is a few
+//! A tile of queries is transposed, so that a score of the whole tile for one key is a few
 //! vectors, and the softmax runs along the columns. A tile's scores, `32 × (r + w + 2e + 31)` at
 //! most, are the only ones that ever exist. (Of other patterns, `r` and the keys that it sees.)
 
@@ -21,7 +21,7 @@ use crate::exp::exp;
 use crate::padded_bias::PaddedBias;
 use crate::real::{Lanes, Real, load, splat, store};
 use crate::sight::Sight;
-use crate::tile::{Scratch, TILE, TileRow, add, put, turn, vectors, whole_vectors};
+use crate::tile::{Scratch, TILE, TileRow, add, put, transpose_rows, vectors, whole_vectors};
 use crate::tile_dropout::TileDropout;
 use crate::view::{Rows, RowsMut, View, ViewMut};
 
@@ -199,7 +199,7 @@ fn strip<S: Simd, T: Real>(
         whole_vectors::<S, T>(landmark_values, landmarks, &mut memory.landmark_values);
     let bias = PaddedBias::new(inputs.bias, head, visibility, &mut memory.bias);
     let dropout = inputs.tile_dropout(strip);
-    let turned = memory.query.take_rows(d);
+    let transposed = memory.query.take_rows(d);
     for start in strip.tokens.clone().step_by(TILE) {
         let queries = start..(start + TILE).min(strip.tokens.end);
         let (at, count) = (document.start + start, queries.len());
@@ -211,9 +211,9 @@ fn strip<S: Simd, T: Real>(
             let columns = Columns { landmarks, sight };
             let scores = memory.scores.take_rows(columns.count());
             let queries_at = inputs.query.rows(batch, head, at);
-            turn(simd, queries_at, count, T::from_f64(inputs.scale), turned);
+            transpose_rows(simd, queries_at, count, T::from_f64(inputs.scale), transposed);
             let keys = |key| inputs.key.rows(batch, head, document.start + key);
-            tile_dots(simd, turned, landmark_keys, keys, &columns, scores);
+            tile_dots(simd, transposed, landmark_keys, keys, &columns, scores);
             columns.hide(simd, document, start, &bias, scores);
             softmax(simd, &columns, scores, &mut sums_of, &mut log_sums);
             if let Some(dropout) = dropout {

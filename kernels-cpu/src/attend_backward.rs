@@ -23,7 +23,7 @@ use crate::documents::{Cut, Strip};
 use crate::padded_bias::{PaddedBias, Places};
 use crate::real::Real;
 use crate::sight::Sight;
-use crate::tile::{Scratch, TILE, turn, whole_vectors};
+use crate::tile::{Scratch, TILE, transpose_rows, whole_vectors};
 use crate::view::{View, ViewMut};
 
 /// Where [`attend_backward`](crate::attend_backward) writes; all of each is written, with zeros for
@@ -131,8 +131,8 @@ struct Work<'a, 'b, T> {
 }
 
 struct Memory<T> {
-    query_turned: Scratch<T>,
-    d_output_turned: Scratch<T>,
+    query_transposed: Scratch<T>,
+    d_output_transposed: Scratch<T>,
     /// Scores, then probabilities; the probabilities after dropout; their gradients.
     weights: Scratch<T>,
     dropped: Scratch<T>,
@@ -148,8 +148,8 @@ struct Memory<T> {
 impl<T: Real> Memory<T> {
     fn new() -> Self {
         Self {
-            query_turned: Scratch::new(),
-            d_output_turned: Scratch::new(),
+            query_transposed: Scratch::new(),
+            d_output_transposed: Scratch::new(),
             weights: Scratch::new(),
             dropped: Scratch::new(),
             d_weights: Scratch::new(),
@@ -189,8 +189,8 @@ fn strip<S: Simd, T: Real>(
     let bias = PaddedBias::new(inputs.bias, head, visibility, &mut memory.bias);
     let places = Places::new(visibility);
     let dropout = inputs.tile_dropout(strip);
-    let query_turned = memory.query_turned.take_rows(d);
-    let d_output_turned = memory.d_output_turned.take_rows(d);
+    let query_transposed = memory.query_transposed.take_rows(d);
+    let d_output_transposed = memory.d_output_transposed.take_rows(d);
     for start in strip.tokens.clone().step_by(TILE) {
         let queries = start..(start + TILE).min(strip.tokens.end);
         let (at, count) = (document.start + start, queries.len());
@@ -219,12 +219,12 @@ fn strip<S: Simd, T: Real>(
         let keys = |key| inputs.key.rows(batch, head, document.start + key);
         let values = |key| inputs.value.rows(batch, head, document.start + key);
 
-        turn(simd, query, count, T::from_f64(inputs.scale), query_turned);
-        turn(simd, d_output, count, T::ONE, d_output_turned);
-        tile_dots(simd, query_turned, landmark_keys, keys, &columns, weights);
+        transpose_rows(simd, query, count, T::from_f64(inputs.scale), query_transposed);
+        transpose_rows(simd, d_output, count, T::ONE, d_output_transposed);
+        tile_dots(simd, query_transposed, landmark_keys, keys, &columns, weights);
         tile_dots(
             simd,
-            d_output_turned,
+            d_output_transposed,
             landmark_values,
             values,
             &columns,

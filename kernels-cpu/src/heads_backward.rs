@@ -245,8 +245,8 @@ fn part<S: Simd, T: Real>(
             columns: width,
             terms: stack.columns,
         };
-        let turned = stack.turned();
-        product::<S, T, false>(simd, d_rows, turned, Start::Zero, d_normed, x_step, sizes);
+        let transposed = stack.transposed();
+        product::<S, T, false>(simd, d_rows, transposed, Start::Zero, d_normed, x_step, sizes);
         simd.vectorize(
             #[inline(always)]
             || {

@@ -44,7 +44,7 @@ pub(crate) struct Stack<T> {
     /// `[inputs, columns]`, padded.
     weight: Vec<T>,
     /// `[columns, inputs]`, padded; empty unless asked for.
-    turned: Vec<T>,
+    transposed: Vec<T>,
     pub bias: Vec<T>,
     pub inputs: usize,
     /// Columns of all layers, padding included.
@@ -71,9 +71,9 @@ impl<T: Real> Stack<T> {
             })
             .collect();
         let step_right = step::<T>(columns);
-        let step_turned = step::<T>(inputs);
+        let step_transposed = step::<T>(inputs);
         let mut weight = vec![T::ZERO; inputs * step_right];
-        let mut turned = vec![T::ZERO; if backward { columns * step_turned } else { 0 }];
+        let mut transposed = vec![T::ZERO; if backward { columns * step_transposed } else { 0 }];
         let mut bias = vec![T::ZERO; step_right];
         for (layer, &(first, width)) in layers.iter().zip(&places) {
             bias[first..first + width].copy_from_slice(layer.bias);
@@ -81,14 +81,14 @@ impl<T: Real> Stack<T> {
                 weight[input * step_right + first..][..width].copy_from_slice(row);
                 if backward {
                     for (column, value) in row.iter().enumerate() {
-                        turned[(first + column) * step_turned + input] = *value;
+                        transposed[(first + column) * step_transposed + input] = *value;
                     }
                 }
             }
         }
         Self {
             weight,
-            turned,
+            transposed,
             bias,
             inputs,
             columns,
@@ -100,8 +100,8 @@ impl<T: Real> Stack<T> {
         Matrix::padded(&self.weight, self.columns)
     }
 
-    pub fn turned(&self) -> Matrix<'_, T> {
-        Matrix::padded(&self.turned, self.inputs)
+    pub fn transposed(&self) -> Matrix<'_, T> {
+        Matrix::padded(&self.transposed, self.inputs)
     }
 
     /// First column and width of a layer.

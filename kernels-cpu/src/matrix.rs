@@ -60,9 +60,9 @@ pub(crate) struct Sizes {
 }
 
 /// `result[i][j] = start + Σ_k left(i, k) · right[k][j]`, where `left(i, k)` is `left[k][i]` if
-/// `TURNED`, else `left[i][k]`.
+/// `TRANSPOSED`, else `left[i][k]`.
 #[inline(never)]
-pub(crate) fn product<S: Simd, T: Real, const TURNED: bool>(
+pub(crate) fn product<S: Simd, T: Real, const TRANSPOSED: bool>(
     simd: S,
     left: Matrix<'_, T>,
     right: Matrix<'_, T>,
@@ -93,14 +93,14 @@ pub(crate) fn product<S: Simd, T: Real, const TURNED: bool>(
                 while row < sizes.rows {
                     let left = sizes.rows - row;
                     row += match (vectors, left) {
-                        (4.., 6..) if many => work.block::<S, TURNED, 6, 4>(simd, row, column),
-                        (4.., 4..) if many => work.block::<S, TURNED, 4, 4>(simd, row, column),
-                        (4.., _) if many => work.block::<S, TURNED, 1, 4>(simd, row, column),
-                        (2.., 8..) if many => work.block::<S, TURNED, 8, 2>(simd, row, column),
-                        (2.., 4..) => work.block::<S, TURNED, 4, 2>(simd, row, column),
-                        (2.., _) => work.block::<S, TURNED, 1, 2>(simd, row, column),
-                        (_, 8..) => work.block::<S, TURNED, 8, 1>(simd, row, column),
-                        (_, _) => work.block::<S, TURNED, 1, 1>(simd, row, column),
+                        (4.., 6..) if many => work.block::<S, TRANSPOSED, 6, 4>(simd, row, column),
+                        (4.., 4..) if many => work.block::<S, TRANSPOSED, 4, 4>(simd, row, column),
+                        (4.., _) if many => work.block::<S, TRANSPOSED, 1, 4>(simd, row, column),
+                        (2.., 8..) if many => work.block::<S, TRANSPOSED, 8, 2>(simd, row, column),
+                        (2.., 4..) => work.block::<S, TRANSPOSED, 4, 2>(simd, row, column),
+                        (2.., _) => work.block::<S, TRANSPOSED, 1, 2>(simd, row, column),
+                        (_, 8..) => work.block::<S, TRANSPOSED, 8, 1>(simd, row, column),
+                        (_, _) => work.block::<S, TRANSPOSED, 1, 1>(simd, row, column),
                     };
                 }
                 column += lanes
@@ -126,7 +126,7 @@ struct Work<'a, T> {
 impl<T: Real> Work<'_, T> {
     /// A block of `M` rows and `V` vectors; returns `M`.
     #[inline(always)]
-    fn block<S: Simd, const TURNED: bool, const M: usize, const V: usize>(
+    fn block<S: Simd, const TRANSPOSED: bool, const M: usize, const V: usize>(
         &mut self,
         simd: S,
         row: usize,
@@ -156,7 +156,7 @@ impl<T: Real> Work<'_, T> {
         }
         let Matrix { data, step } = self.left;
         let mut rows: [&[T]; M] = [&[]; M];
-        if !TURNED {
+        if !TRANSPOSED {
             for m in 0..M {
                 rows[m] = &data[(row + m) * step..][..self.terms];
             }
@@ -167,13 +167,13 @@ impl<T: Real> Work<'_, T> {
             for v in 0..V {
                 vectors[v] = load::<S, T>(simd, &right[v * lanes..]);
             }
-            let turned: &[T] = match TURNED {
+            let transposed: &[T] = match TRANSPOSED {
                 true => &data[k * step + row..][..M],
                 false => &[],
             };
             for m in 0..M {
-                let factor = match TURNED {
-                    true => turned[m],
+                let factor = match TRANSPOSED {
+                    true => transposed[m],
                     false => rows[m][k],
                 };
                 let factor = splat::<S, T>(simd, factor);
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     /// Products of small whole numbers are exact in any order.
-    fn agrees<T: Real, const TURNED: bool>(rows: usize, columns: usize, terms: usize) {
+    fn agrees<T: Real, const TRANSPOSED: bool>(rows: usize, columns: usize, terms: usize) {
         let number = |i: usize, j: usize, salt: usize| ((i * 7 + j * 5 + salt) % 11) as isize - 5;
         let fill = |height: usize, width: usize, salt: usize| {
             let step = step::<T>(width);
@@ -230,11 +230,11 @@ mod tests {
             }
             data
         };
-        let left = match TURNED {
+        let left = match TRANSPOSED {
             true => fill(terms, rows, 1),
             false => fill(rows, terms, 1),
         };
-        let left = Matrix::padded(&left, if TURNED { rows } else { terms });
+        let left = Matrix::padded(&left, if TRANSPOSED { rows } else { terms });
         let right = fill(terms, columns, 2);
         let bias = fill(1, columns, 3);
         for (start, own, biased) in [
@@ -254,11 +254,11 @@ mod tests {
             };
             let right = Matrix::padded(&right, columns);
             dispatch!(Level::new(), simd => {
-                product::<_, T, TURNED>(simd, left, right, start, &mut result, step, sizes)
+                product::<_, T, TRANSPOSED>(simd, left, right, start, &mut result, step, sizes)
             });
             for i in 0..rows {
                 for j in 0..columns {
-                    let factors = |k| match TURNED {
+                    let factors = |k| match TRANSPOSED {
                         true => number(k, i, 1) * number(k, j, 2),
                         false => number(i, k, 1) * number(k, j, 2),
                     };

@@ -18,7 +18,7 @@ use crate::exp::exp;
 use crate::products::{Factors, Terms, all_vectors, dots, sums};
 use crate::project::{PART, Project, TOKENS};
 use crate::real::{Lanes, Real, load, store};
-use crate::tile::{Scratch, TILE, TileRow, add, copied, put, turn, vectors};
+use crate::tile::{Scratch, TILE, TileRow, add, copied, put, transpose_rows, vectors};
 use crate::view::{Rows, View, ViewMut};
 
 /// Tokens that are taken under one head before the next head's turn.
@@ -81,8 +81,8 @@ pub fn project_backward<T: Real>(
 }
 
 struct Memory<T> {
-    d_key_turned: Scratch<T>,
-    d_value_turned: Scratch<T>,
+    d_key_transposed: Scratch<T>,
+    d_value_transposed: Scratch<T>,
     d_landmark_keys: Scratch<T>,
     d_landmark_values: Scratch<T>,
     weights: Scratch<T>,
@@ -91,8 +91,8 @@ struct Memory<T> {
 impl<T: Real> Memory<T> {
     fn new() -> Self {
         Self {
-            d_key_turned: Scratch::new(),
-            d_value_turned: Scratch::new(),
+            d_key_transposed: Scratch::new(),
+            d_value_transposed: Scratch::new(),
             d_landmark_keys: Scratch::new(),
             d_landmark_values: Scratch::new(),
             weights: Scratch::new(),
@@ -105,8 +105,8 @@ struct Landmarks<'a, T> {
     first: usize,
     count: usize,
     /// Gradients of the landmarks' keys and values, landmarks along the vectors.
-    d_key_turned: &'a [TileRow<T>],
-    d_value_turned: &'a [TileRow<T>],
+    d_key_transposed: &'a [TileRow<T>],
+    d_value_transposed: &'a [TileRow<T>],
     log_sum_exp: TileRow<T>,
     /// `dL − D`
     shift: TileRow<T>,
@@ -123,8 +123,8 @@ fn strip<S: Simd, T: Real>(
     memory: &mut Memory<T>,
 ) {
     let Memory {
-        d_key_turned,
-        d_value_turned,
+        d_key_transposed,
+        d_value_transposed,
         d_landmark_keys,
         d_landmark_values,
         weights,
@@ -141,24 +141,24 @@ fn strip<S: Simd, T: Real>(
         ..d_keys
     };
     let tiles = r.div_ceil(TILE);
-    let d_key_turned = d_key_turned.take_rows(tiles * d);
-    let d_value_turned = d_value_turned.take_rows(tiles * d);
+    let d_key_transposed = d_key_transposed.take_rows(tiles * d);
+    let d_value_transposed = d_value_transposed.take_rows(tiles * d);
     for tile in 0..tiles {
         let (first, count) = (tile * TILE, (r - tile * TILE).min(TILE));
         let (own, one) = (tile * d..(tile + 1) * d, T::ONE);
-        turn(
+        transpose_rows(
             simd,
             d_keys.from(first),
             count,
             one,
-            &mut d_key_turned[own.clone()],
+            &mut d_key_transposed[own.clone()],
         );
-        turn(
+        transpose_rows(
             simd,
             d_values.from(first),
             count,
             one,
-            &mut d_value_turned[own],
+            &mut d_value_transposed[own],
         );
     }
     let landmarks: Vec<_> = (0..tiles)
@@ -168,8 +168,8 @@ fn strip<S: Simd, T: Real>(
             let mut landmarks = Landmarks {
                 first,
                 count,
-                d_key_turned: &d_key_turned[own.clone()],
-                d_value_turned: &d_value_turned[own],
+                d_key_transposed: &d_key_transposed[own.clone()],
+                d_value_transposed: &d_value_transposed[own],
                 log_sum_exp: [T::ZERO; TILE],
                 shift: [T::ZERO; TILE],
             };
@@ -232,11 +232,11 @@ fn strip<S: Simd, T: Real>(
             }
             let factors = [
                 Factors {
-                    tile: landmarks.d_key_turned,
+                    tile: landmarks.d_key_transposed,
                     rows: inputs.key.rows(batch, head, at),
                 },
                 Factors {
-                    tile: landmarks.d_value_turned,
+                    tile: landmarks.d_value_transposed,
                     rows: inputs.value.rows(batch, head, at),
                 },
             ];

@@ -1,4 +1,4 @@
-//! Tiles: 32 rows of a tensor turned on their side, so that one vector holds one column of them.
+//! Tiles: 32 rows of a tensor transposed, so that one vector holds one column of them.
 //!
 //! A row of a tile is `[T; TILE]`: a feature of 32 queries, or the scores that 32 queries (or
 //! landmarks) give one key. Softmax then works on whole vectors without a horizontal sum.
@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    fn turned<T: Real>(width: usize, count: usize) {
+    fn transposed<T: Real>(width: usize, count: usize) {
         let data: Vec<T> = (0..TILE * 70).map(|i| T::from_index(i as isize)).collect();
         let rows = Rows {
             data: &data,
@@ -179,7 +179,7 @@ mod tests {
             width,
         };
         let mut to = vec![[T::from_f64(f64::NAN); TILE]; width];
-        dispatch!(Level::new(), simd => turn(simd, rows, count, T::from_f64(2.0), &mut to));
+        dispatch!(Level::new(), simd => transpose_rows(simd, rows, count, T::from_f64(2.0), &mut to));
         for (k, row) in to.iter().enumerate() {
             for (i, x) in row.iter().enumerate() {
                 let expected = if i < count { 2 * (i * 70 + k) } else { 0 };
@@ -192,8 +192,8 @@ mod tests {
     fn a_tile_is_the_transpose_of_its_rows() {
         for width in [1, 4, 8, 32, 33, 64] {
             for count in [1, 7, 16, 31, 32] {
-                turned::<f32>(width, count);
-                turned::<f64>(width, count);
+                transposed::<f32>(width, count);
+                transposed::<f64>(width, count);
             }
         }
     }

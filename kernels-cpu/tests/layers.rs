@@ -462,8 +462,8 @@ fn threads_change_nothing() {
             .num_threads(threads)
             .build()
             .unwrap();
-        let (a, b) = (heads_case(sizes), after_case(sizes, None));
-        pool.install(|| (run_heads::<f32>(&a), run_after::<f32>(&b, None)))
+        let (a, b) = (heads_case(sizes), after_case(sizes, Dropout::OFF));
+        pool.install(|| (run_heads::<f32>(&a), run_after::<f32>(&b, Dropout::OFF)))
     };
     assert_eq!(with(1), with(3));
 }
@@ -478,6 +478,6 @@ fn no_rows_are_no_work() {
     let (outputs, gradients) = run_heads::<f32>(&heads_case(sizes));
     assert!(outputs.iter().all(Vec::is_empty));
     assert!(gradients[1..].iter().flatten().all(|&x| x == 0.0));
-    let (outputs, gradients) = run_after::<f32>(&after_case(sizes, None), None);
+    let (outputs, gradients) = run_after::<f32>(&after_case(sizes, Dropout::OFF), Dropout::OFF);
     assert!(outputs[0].is_empty() && gradients[2..].iter().flatten().all(|&x| x == 0.0));
 }

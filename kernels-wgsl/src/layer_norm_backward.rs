@@ -1,4 +1,4 @@
-//! Launchers of `layer_norm_backward.wgsl` and of `sum_norm.wgsl`.
+//! Launchers of `layer_norm_backward.wgsl` and of `sum_layer_norm.wgsl`.
 
 use burn_backend::DType;
 use burn_cubecl::kernel::into_contiguous;
@@ -46,7 +46,7 @@ pub fn layer_norm_backward(
     let [d_gain, d_offset] = [(); 2].map(|()| empty(&gain, [rows.width], gain.dtype));
     let tile = Tile::of_sums(&limits);
     launch(
-        rows.shader(Kernel::SumNorm, tile).element(&gain),
+        rows.shader(Kernel::SumLayerNorm, tile).element(&gain),
         2 * vectors,
         &[&parts, &d_gain, &d_offset],
         &rows.info().count(slots),

@@ -44,8 +44,8 @@ pub enum Kernel {
     LayerNorm,
     /// `layer_norm_backward.wgsl`
     LayerNormBackward,
-    /// `sum_norm.wgsl`
-    SumNorm,
+    /// `sum_layer_norm.wgsl`
+    SumLayerNorm,
     /// `gelu.wgsl`
     Gelu,
     /// `gelu_backward.wgsl`
@@ -209,11 +209,11 @@ impl Kernel {
             Self::ProjectMerge => parts!["tasks_of.wgsl", "project_merge.wgsl"],
             Self::ProjectDelta => parts!["project_delta.wgsl"],
             Self::ProjectBackward { .. } => parts!["stage.wgsl", "project_backward.wgsl"],
-            Self::LayerNorm => parts!["norm.wgsl", "layer_norm.wgsl"],
-            Self::LayerNormBackward => parts!["norm.wgsl", "layer_norm_backward.wgsl"],
-            Self::SumNorm => parts!["sum_norm.wgsl"],
-            Self::Gelu => parts!["normal.wgsl", "gelu.wgsl"],
-            Self::GeluBackward => parts!["normal.wgsl", "gelu_backward.wgsl"],
+            Self::LayerNorm => parts!["layer_norm_rows.wgsl", "layer_norm.wgsl"],
+            Self::LayerNormBackward => parts!["layer_norm_rows.wgsl", "layer_norm_backward.wgsl"],
+            Self::SumLayerNorm => parts!["sum_layer_norm.wgsl"],
+            Self::Gelu => parts!["gaussian.wgsl", "gelu.wgsl"],
+            Self::GeluBackward => parts!["gaussian.wgsl", "gelu_backward.wgsl"],
         }
     }
 
@@ -297,7 +297,7 @@ impl Kernel {
             Self::PackBias
             | Self::PackWords
             | Self::SumBias
-            | Self::SumNorm
+            | Self::SumLayerNorm
             | Self::ProjectMerge
             | Self::ProjectDelta => &[],
         }
@@ -319,7 +319,7 @@ impl Kernel {
             Self::AttendDbias => (4, 7),
             // These have no use for a context.
             Self::SumBias | Self::Gelu => (7, 2),
-            Self::SumNorm | Self::GeluBackward => (7, 3),
+            Self::SumLayerNorm | Self::GeluBackward => (7, 3),
             Self::LayerNorm => (7, 4),
             Self::LayerNormBackward => (7, 5),
             Self::Project => (3, 5),

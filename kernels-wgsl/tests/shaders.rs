@@ -31,7 +31,7 @@ const KERNELS: [Kernel; 23] = [
     Kernel::ProjectBackward { adds: true },
     Kernel::LayerNorm,
     Kernel::LayerNormBackward,
-    Kernel::SumNorm,
+    Kernel::SumLayerNorm,
     Kernel::Gelu,
     Kernel::GeluBackward,
 ];
@@ -45,7 +45,7 @@ fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile
         Kernel::Project => tiles.project,
         Kernel::ProjectBackward { .. } => tiles.project_backward,
         Kernel::LayerNorm | Kernel::LayerNormBackward => Tile::of_norm(width, limits),
-        Kernel::SumNorm => Tile::of_sums(limits),
+        Kernel::SumLayerNorm => Tile::of_sums(limits),
         _ => tiles.entries,
     }
 }

@@ -30,7 +30,7 @@
 )]
 
 mod autodiff;
-#[cfg(any(feature = "flex", feature = "ndarray"))]
+#[cfg(feature = "cpu")]
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;

@@ -19,7 +19,7 @@
 //! | `tensor.rs` | the operations over `Tensor`, for modules |
 
 mod autodiff;
-#[cfg(any(feature = "flex", feature = "ndarray"))]
+#[cfg(feature = "cpu")]
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;

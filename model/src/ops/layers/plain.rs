@@ -249,8 +249,8 @@ fn linear_backward<B: Backend>(
     x: FloatTensor<B>,
     layer: &LinearLayer<B>,
 ) -> (FloatTensor<B>, LinearLayer<B>) {
-    let turned = B::float_swap_dims(layer.weight.clone(), 0, 1);
-    let d_x = B::float_matmul(d.clone(), turned);
+    let transposed = B::float_swap_dims(layer.weight.clone(), 0, 1);
+    let d_x = B::float_matmul(d.clone(), transposed);
     let weight = B::float_matmul(B::float_swap_dims(x, 0, 1), d.clone());
     let bias = column_sums::<B>(d);
     (d_x, LinearLayer { weight, bias })

@@ -189,13 +189,13 @@ impl Groups {
                 let x = x.reshape([b, h, keys.len(), d]);
                 let most = places.iter().map(Vec::len).max().unwrap_or(0).max(1);
                 (0..most)
-                    .map(|turn| {
-                        let turn = places.iter().map(|own| own.get(turn).copied());
-                        let turn: Vec<_> = turn.map(|own| own.unwrap_or(keys.len())).collect();
-                        pick(x.clone(), &turn)
+                    .map(|round| {
+                        let own = places.iter().map(|own| own.get(round).copied());
+                        let own: Vec<_> = own.map(|own| own.unwrap_or(keys.len())).collect();
+                        pick(x.clone(), &own)
                     })
                     .reduce(Wide::add)
-                    .expect("at least one turn")
+                    .expect("at least one round")
             }
         }
     }

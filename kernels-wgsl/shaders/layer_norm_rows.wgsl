@@ -1,5 +1,5 @@
 // What the kernels of a LayerNorm share: LANES neighbouring invocations hold a row in registers, its
-// vectors dealt out in turn, and take every `slots`-th row.
+// vectors dealt out one after another, and take every `slots`-th row.
 const LANES: u32 = {{ lanes }}u;
 const SLOTS_OF_WORKGROUP: u32 = INVOCATIONS / LANES;
 // Channels of a row.
