@@ -304,5 +304,13 @@ fn layer_backward<S: Simd, T: Real>(
     };
     let step = step::<T>(layer.inputs);
     let transposed = layer.transposed();
-    product::<S, T, false>(simd, d_outputs, transposed, Start::Zero, d_inputs, step, sizes);
+    product::<S, T, false>(
+        simd,
+        d_outputs,
+        transposed,
+        Start::Zero,
+        d_inputs,
+        step,
+        sizes,
+    );
 }

@@ -211,7 +211,13 @@ fn strip<S: Simd, T: Real>(
             let columns = Columns { landmarks, sight };
             let scores = memory.scores.take_rows(columns.count());
             let queries_at = inputs.query.rows(batch, head, at);
-            transpose_rows(simd, queries_at, count, T::from_f64(inputs.scale), transposed);
+            transpose_rows(
+                simd,
+                queries_at,
+                count,
+                T::from_f64(inputs.scale),
+                transposed,
+            );
             let keys = |key| inputs.key.rows(batch, head, document.start + key);
             tile_dots(simd, transposed, landmark_keys, keys, &columns, scores);
             columns.hide(simd, document, start, &bias, scores);

@@ -219,9 +219,22 @@ fn strip<S: Simd, T: Real>(
         let keys = |key| inputs.key.rows(batch, head, document.start + key);
         let values = |key| inputs.value.rows(batch, head, document.start + key);
 
-        transpose_rows(simd, query, count, T::from_f64(inputs.scale), query_transposed);
+        transpose_rows(
+            simd,
+            query,
+            count,
+            T::from_f64(inputs.scale),
+            query_transposed,
+        );
         transpose_rows(simd, d_output, count, T::ONE, d_output_transposed);
-        tile_dots(simd, query_transposed, landmark_keys, keys, &columns, weights);
+        tile_dots(
+            simd,
+            query_transposed,
+            landmark_keys,
+            keys,
+            &columns,
+            weights,
+        );
         tile_dots(
             simd,
             d_output_transposed,

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use transformer_ls_kernels::{Visibility, Window};
+use transformer_ls_kernels::Visibility;
 
 use crate::attend::Sizes;
 use crate::attend_backward::AttendGradients;
@@ -34,11 +34,11 @@ impl Partial {
     const LEAST: usize = 1024;
 
     pub fn new(sizes: Sizes, visibility: Visibility, with_bias: bool) -> Self {
-        let reach = visibility.window.reach();
-        let part = match visibility.window {
-            // Such queries see keys from anywhere, or from many rows: their document is one part.
-            Window::All | Window::Grid(_) => sizes.tokens.max(1),
-            _ => Self::LEAST.max((4 * reach).next_multiple_of(TILE)),
+        let border = visibility.window.border();
+        let part = match border {
+            Some(border) => Self::LEAST.max((4 * border).next_multiple_of(TILE)),
+            // Queries see keys from all over: their document is one part.
+            None => sizes.tokens.max(1),
         };
         let bias = match with_bias {
             true => Places::new(visibility).padded_len(),
@@ -47,7 +47,7 @@ impl Partial {
         Self {
             landmarks: sizes.landmarks,
             width: sizes.width,
-            border: if sizes.tokens > part { reach } else { 0 },
+            border: border.filter(|_| sizes.tokens > part).unwrap_or(0),
             bias,
             part,
             visibility,

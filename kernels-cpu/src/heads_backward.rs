@@ -246,7 +246,15 @@ fn part<S: Simd, T: Real>(
             terms: stack.columns,
         };
         let transposed = stack.transposed();
-        product::<S, T, false>(simd, d_rows, transposed, Start::Zero, d_normed, x_step, sizes);
+        product::<S, T, false>(
+            simd,
+            d_rows,
+            transposed,
+            Start::Zero,
+            d_normed,
+            x_step,
+            sizes,
+        );
         simd.vectorize(
             #[inline(always)]
             || {

@@ -73,7 +73,14 @@ impl<T: Real> Stack<T> {
         let step_right = step::<T>(columns);
         let step_transposed = step::<T>(inputs);
         let mut weight = vec![T::ZERO; inputs * step_right];
-        let mut transposed = vec![T::ZERO; if backward { columns * step_transposed } else { 0 }];
+        let mut transposed = vec![
+            T::ZERO;
+            if backward {
+                columns * step_transposed
+            } else {
+                0
+            }
+        ];
         let mut bias = vec![T::ZERO; step_right];
         for (layer, &(first, width)) in layers.iter().zip(&places) {
             bias[first..first + width].copy_from_slice(layer.bias);

@@ -1,7 +1,7 @@
 //! The relative position bias of one head, so laid out that a tile reads it in whole vectors.
 
 use fearless_simd::prelude::*;
-use transformer_ls_kernels::{Visibility, Window};
+use transformer_ls_kernels::Visibility;
 
 use crate::real::{Lanes, Real, load};
 use crate::tile::{Scratch, TILE, TileRow};
@@ -27,7 +27,7 @@ impl Places {
     pub fn new(visibility: Visibility) -> Self {
         Self {
             visibility,
-            side_by_side: !matches!(visibility.window, Window::Grid(_)),
+            side_by_side: visibility.window.is_line(),
         }
     }
 

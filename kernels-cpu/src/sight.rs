@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use transformer_ls_kernels::{LandmarksSeen, Visibility, Window};
+use transformer_ls_kernels::{LandmarksSeen, Visibility};
 
 use crate::real::Real;
 use crate::tile::{TILE, TileRow};
@@ -102,7 +102,7 @@ impl<T: Real> Run<T> {
             first_lanes: [T::ZERO; TILE],
             end_lanes: [T::ZERO; TILE],
             blocks: [[0; 2]; TILE / BLOCK],
-            rises: !matches!(visibility.window, Window::Grid(_)),
+            rises: visibility.window.is_line(),
         };
         let mut lane = 0;
         while lane < TILE {
@@ -174,7 +174,7 @@ impl<T: Real> Run<T> {
 
 #[cfg(test)]
 mod tests {
-    use transformer_ls_kernels::Grid;
+    use transformer_ls_kernels::{Grid, Window};
 
     use super::*;
 

@@ -50,7 +50,7 @@ impl<T: Real> Scratch<T> {
 
 /// `to[k][i] = scale · rows.row(i)[k]`, and 0 for the rows from `count` on.
 #[inline(always)]
-pub(crate) fn turn<S: Simd, T: Real>(
+pub(crate) fn transpose_rows<S: Simd, T: Real>(
     simd: S,
     rows: Rows<'_, T>,
     count: usize,
@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    fn transposed<T: Real>(width: usize, count: usize) {
+    fn check<T: Real>(width: usize, count: usize) {
         let data: Vec<T> = (0..TILE * 70).map(|i| T::from_index(i as isize)).collect();
         let rows = Rows {
             data: &data,
@@ -192,8 +192,8 @@ mod tests {
     fn a_tile_is_the_transpose_of_its_rows() {
         for width in [1, 4, 8, 32, 33, 64] {
             for count in [1, 7, 16, 31, 32] {
-                transposed::<f32>(width, count);
-                transposed::<f64>(width, count);
+                check::<f32>(width, count);
+                check::<f64>(width, count);
             }
         }
     }

@@ -17,7 +17,7 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   let bias = bitcast<f32>(context_word(info.context.x + head * offsets + offset));
   var sum = 0.0;
   for (var query = place.first; query < end; query++) {
-    let key = key_at(query, offset);
+    let key = key_of_offset(query, offset);
     // A key before the document's first wraps around, and so lies beyond the window's end.
     let seen = seen_of(query, vec2<u32>(key, key + 1u), place.keys);
     if (key < seen.x || key >= seen.y) { continue; }

@@ -27,6 +27,6 @@ fn offset_of(query: u32, key: u32) -> u32 {
   return position_of(query) - key;
 }
 
-fn key_at(query: u32, offset: u32) -> u32 {
+fn key_of_offset(query: u32, offset: u32) -> u32 {
   return position_of(query) - offset;
 }

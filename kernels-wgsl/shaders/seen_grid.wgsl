@@ -71,7 +71,7 @@ fn offset_of(query: u32, key: u32) -> u32 {
   return offset.x * (2u * reach() + 1u) + offset.y;
 }
 
-fn key_at(query: u32, offset: u32) -> u32 {
+fn key_of_offset(query: u32, offset: u32) -> u32 {
   let side = 2u * reach() + 1u;
   let cell = cell_of(position_of(query)) + reach() - vec2<u32>(offset / side, offset % side);
   // A cell outside the grid wraps around or lies beyond its columns.

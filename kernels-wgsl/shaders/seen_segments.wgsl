@@ -41,6 +41,6 @@ fn offset_of(query: u32, key: u32) -> u32 {
   return position_of(query) + info.seen.w - key;
 }
 
-fn key_at(query: u32, offset: u32) -> u32 {
+fn key_of_offset(query: u32, offset: u32) -> u32 {
   return position_of(query) + info.seen.w - offset;
 }

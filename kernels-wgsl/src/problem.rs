@@ -156,12 +156,7 @@ impl<'a> Problem<'a> {
             memory,
             landmarks,
         } = self.seen.visibility;
-        let pattern = match window {
-            Window::Off | Window::All => [0, 0, 0],
-            Window::Segments { width } => [width, window.halo(), window.reach()],
-            Window::Causal { width } => [width, 0, 0],
-            Window::Grid(grid) => [grid.columns, grid.tile, grid.halo],
-        };
+        let pattern = window.sizes();
         let chunks = match landmarks {
             LandmarksSeen::All => [0, 1, 0],
             LandmarksSeen::Chunks {

@@ -67,6 +67,31 @@ impl Window {
         }
     }
 
+    /// Whether the pattern is one of a line: from query to query, what they see and their offsets to
+    /// a key never fall back.
+    pub fn is_line(&self) -> bool {
+        !matches!(self, Self::Grid(_))
+    }
+
+    /// How far a key that a query sees can lie from it in the sequence, if that is near: what a
+    /// part of a document sees of its neighbours.
+    pub fn border(&self) -> Option<usize> {
+        match self {
+            Self::Off | Self::Segments { .. } | Self::Causal { .. } => Some(self.reach()),
+            Self::All | Self::Grid(_) => None,
+        }
+    }
+
+    /// The sizes of the pattern, as shaders know them.
+    pub fn sizes(&self) -> [usize; 3] {
+        match self {
+            Self::Off | Self::All => [0; 3],
+            Self::Segments { width } => [*width, self.halo(), self.reach()],
+            Self::Causal { width } => [*width, 0, 0],
+            Self::Grid(grid) => [grid.columns, grid.tile, grid.halo],
+        }
+    }
+
     /// How many offsets there can be between a query and a key that it sees, which is how many
     /// entries a table by offset has a head; 0 where they have no bound.
     pub fn offsets(&self) -> usize {
