@@ -3,7 +3,7 @@
 //
 // A workgroup takes one task (a stretch of queries of one document) of one head, an invocation
 // GROUP neighbouring queries, which share every row of keys and values that it reads.
-@group(0) @binding(5) var<storage, read_write> log_sum_exp: array<f32>;
+@group(0) @binding({{ log_sum_exp_binding }}) var<storage, read_write> log_sum_exp: array<f32>;
 
 var<private> queries: array<array<vec4<f32>, D4>, GROUP>;
 var<private> sums: array<array<vec4<f32>, D4>, GROUP>;

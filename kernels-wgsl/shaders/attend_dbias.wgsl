@@ -2,8 +2,8 @@
 // keys at one offset; `sum_bias` adds them up.
 //
 // An invocation owns one offset of one head and goes through a task's queries.
-@group(0) @binding(5) var<storage, read_write> stats: array<vec2<f32>>;
-@group(0) @binding(6) var<storage, read_write> parts: array<f32>;
+@group(0) @binding({{ stats_binding }}) var<storage, read_write> stats: array<vec2<f32>>;
+@group(0) @binding({{ parts_binding }}) var<storage, read_write> parts: array<f32>;
 
 @compute @workgroup_size({{ invocations }})
 fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {

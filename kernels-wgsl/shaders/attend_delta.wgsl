@@ -1,7 +1,7 @@
 // What the backward pass needs to know of a query: (log-sum-exp, D = Σ dO ∘ O). A padded query
 // gets a log-sum-exp above all scores, so that all its probabilities come out as 0.
-@group(0) @binding(2) var<storage, read_write> log_sum_exp: array<f32>;
-@group(0) @binding(4) var<storage, read_write> stats: array<vec2<f32>>;
+@group(0) @binding({{ log_sum_exp_binding }}) var<storage, read_write> log_sum_exp: array<f32>;
+@group(0) @binding({{ stats_binding }}) var<storage, read_write> stats: array<vec2<f32>>;
 
 @compute @workgroup_size({{ invocations }})
 fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {

@@ -3,8 +3,8 @@
 //
 // An invocation owns GROUP landmarks of one head and goes through a task's queries, whose rows its
 // neighbours read at the same time.
-@group(0) @binding(3) var<storage, read_write> stats: array<vec2<f32>>;
-@group(0) @binding(4) var<storage, read_write> parts: array<vec4<f32>>;
+@group(0) @binding({{ stats_binding }}) var<storage, read_write> stats: array<vec2<f32>>;
+@group(0) @binding({{ parts_binding }}) var<storage, read_write> parts: array<vec4<f32>>;
 
 var<private> keys: array<array<vec4<f32>, D4>, GROUP>;
 var<private> values: array<array<vec4<f32>, D4>, GROUP>;

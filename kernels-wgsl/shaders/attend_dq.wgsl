@@ -2,7 +2,7 @@
 // dS = A ∘ (Z ∘ dO·V − D) and A = exp(S − L) recomputed.
 //
 // Tasks and invocations as in `attend`.
-@group(0) @binding(5) var<storage, read_write> stats: array<vec2<f32>>;
+@group(0) @binding({{ stats_binding }}) var<storage, read_write> stats: array<vec2<f32>>;
 
 var<private> queries: array<array<vec4<f32>, D4>, GROUP>;
 var<private> d_outputs: array<array<vec4<f32>, D4>, GROUP>;

@@ -1,5 +1,5 @@
 // LayerNorm of every row: x̂ γ + β.
-@group(0) @binding(2) var<storage, read_write> offset: array<{{ element }}>;
+@group(0) @binding({{ offset_binding }}) var<storage, read_write> offset: array<{{ element }}>;
 
 var<private> offsets: array<vec4<f32>, GROUP>;
 

@@ -1,7 +1,7 @@
 // Gradients of a LayerNorm, its statistics computed again: with g = γ ∘ dY,
 // dX = (g − mean g − x̂ mean(g ∘ x̂)) / √(variance + ε); of γ and β each slot sums its own rows,
 // dY ∘ x̂ and dY, as a part.
-@group(0) @binding(4) var<storage, read_write> parts: array<vec4<f32>>;
+@group(0) @binding({{ parts_binding }}) var<storage, read_write> parts: array<vec4<f32>>;
 
 var<private> d_vectors: array<vec4<f32>, GROUP>;
 var<private> d_gains: array<vec4<f32>, GROUP>;

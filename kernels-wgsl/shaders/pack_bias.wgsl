@@ -1,5 +1,5 @@
 // Copies the bias table `[heads, offsets]` into the context as float32, four entries an invocation.
-@group(0) @binding(0) var<storage, read_write> bias: array<{{ element }}>;
+@group(0) @binding({{ bias_binding }}) var<storage, read_write> bias: array<{{ element }}>;
 
 fn bias_at(entry: u32) -> f32 {
   let offsets = info.keys.z;

@@ -1,5 +1,5 @@
 // Copies words (a mask, or the tables of packed documents) into the context, four an invocation.
-@group(0) @binding(0) var<storage, read_write> words: array<u32>;
+@group(0) @binding({{ words_binding }}) var<storage, read_write> words: array<u32>;
 
 fn word_at(word: u32) -> u32 {
   return words[min(word, info.tasks.y - 1u)];

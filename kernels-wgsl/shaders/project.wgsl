@@ -3,8 +3,8 @@
 //
 // An invocation owns GROUP landmarks of one head and goes through a task's tokens, whose rows its
 // neighbours read at the same time.
-@group(0) @binding(0) var<storage, read_write> scores: array<{{ element }}>;
-@group(0) @binding(4) var<storage, read_write> parts: array<vec4<f32>>;
+@group(0) @binding({{ scores_binding }}) var<storage, read_write> scores: array<{{ element }}>;
+@group(0) @binding({{ parts_binding }}) var<storage, read_write> parts: array<vec4<f32>>;
 
 var<private> key_sums: array<array<vec4<f32>, D4>, GROUP>;
 var<private> value_sums: array<array<vec4<f32>, D4>, GROUP>;

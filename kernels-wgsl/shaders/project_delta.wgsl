@@ -1,8 +1,8 @@
 // What the backward pass of the projection needs to know of a landmark, into the context: its
 // gradient as vectors [dK̄ | dV̄], then (L, D − dL) with D = Σ dK̄ ∘ K̄ + dV̄ ∘ V̄. An invocation a row
 // of 2·d + 1 channels.
-@group(0) @binding(0) var<storage, read_write> d_output: array<{{ element }}>;
-@group(0) @binding(1) var<storage, read_write> output: array<{{ element }}>;
+@group(0) @binding({{ d_output_binding }}) var<storage, read_write> d_output: array<{{ element }}>;
+@group(0) @binding({{ output_binding }}) var<storage, read_write> output: array<{{ element }}>;
 
 fn channel_of(row: u32, part: u32, channel: u32) -> vec2<f32> {
   if (channel >= {{ d }}u) { return vec2<f32>(0.0); }

@@ -1,7 +1,7 @@
 // Landmarks of each document from the parts of its tasks, merged by log-sum-exp: rows
 // [P·K | P·V | log Σ exp score] of 2·d + 1 channels. An invocation a vector of a row.
-@group(0) @binding(0) var<storage, read_write> parts: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> output: array<{{ element }}>;
+@group(0) @binding({{ parts_binding }}) var<storage, read_write> parts: array<vec4<f32>>;
+@group(0) @binding({{ output_binding }}) var<storage, read_write> output: array<{{ element }}>;
 
 @compute @workgroup_size({{ invocations }})
 fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {

@@ -1,6 +1,6 @@
 
 fn {{ name }}_at(row: u32, c: u32) -> vec4<f32> {
-  let stride = info.strides[{{ slot }}].w;
+  let stride = info.strides[{{ binding }}].w;
   let at = row + 4u * c * stride;
   var channels = vec4<f32>(0.0);
   channels.x = f32({{ name }}[at]);

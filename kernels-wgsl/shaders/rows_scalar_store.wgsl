@@ -1,6 +1,6 @@
 
 fn {{ name }}_put(row: u32, c: u32, channels: vec4<f32>) {
-  let stride = info.strides[{{ slot }}].w;
+  let stride = info.strides[{{ binding }}].w;
   let at = row + 4u * c * stride;
   {{ name }}[at] = {{ element }}(channels.x);
   if (4u * c + 1u < {{ channels }}u) { {{ name }}[at + stride] = {{ element }}(channels.y); }

@@ -1,6 +1,6 @@
 // Adds up what `attend_dbias` left: an invocation an entry of the table `[heads, offsets]`.
-@group(0) @binding(0) var<storage, read_write> parts: array<f32>;
-@group(0) @binding(1) var<storage, read_write> d_bias: array<{{ element }}>;
+@group(0) @binding({{ parts_binding }}) var<storage, read_write> parts: array<f32>;
+@group(0) @binding({{ d_bias_binding }}) var<storage, read_write> d_bias: array<{{ element }}>;
 
 @compute @workgroup_size({{ invocations }})
 fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {

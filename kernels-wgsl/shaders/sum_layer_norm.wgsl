@@ -1,7 +1,7 @@
 // Adds up what `layer_norm_backward` left: a workgroup a vector of γ's gradient, then of β's.
-@group(0) @binding(0) var<storage, read_write> parts: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> d_gain: array<{{ element }}>;
-@group(0) @binding(2) var<storage, read_write> d_offset: array<{{ element }}>;
+@group(0) @binding({{ parts_binding }}) var<storage, read_write> parts: array<vec4<f32>>;
+@group(0) @binding({{ d_gain_binding }}) var<storage, read_write> d_gain: array<{{ element }}>;
+@group(0) @binding({{ d_offset_binding }}) var<storage, read_write> d_offset: array<{{ element }}>;
 
 const D: u32 = {{ d }}u;
 

@@ -1,6 +1,6 @@
 // Adds up what `attend_dlandmarks` left, task by task: an invocation a vector of a landmark's
 // gradient.
-@group(0) @binding(0) var<storage, read_write> parts: array<vec4<f32>>;
+@group(0) @binding({{ parts_binding }}) var<storage, read_write> parts: array<vec4<f32>>;
 
 @compute @workgroup_size({{ invocations }})
 fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {

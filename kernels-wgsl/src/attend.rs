@@ -6,9 +6,9 @@ use transformer_ls_kernels::{Dropout, Visibility};
 
 use crate::context::Context;
 use crate::documents::{Division, Documents};
+use crate::kernel::Kernel;
 use crate::launch::{dims, empty, empty_rows, launch};
 use crate::problem::{Problem, Seen};
-use crate::shader::Kernel;
 
 /// What attention takes.
 #[derive(Clone, Debug)]
@@ -70,25 +70,19 @@ pub fn attend(inputs: &Attend) -> (CubeTensor, CubeTensor) {
         [problem.rows, problem.heads, problem.tokens],
         DType::F32,
     );
-    let tensors = [query, inputs.key, inputs.value, &output];
     let count = problem.tasks(Division::Blocks) * problem.heads;
     launch(
-        problem
-            .shader(Kernel::Attend, problem.tiles.attend, Division::Blocks)
-            .rows(&tensors),
+        problem.shader(Kernel::Attend, problem.tiles.attend, Division::Blocks),
         count,
+        problem.info(&context, Division::Blocks).count(count),
         &[
-            query,
-            inputs.key,
-            inputs.value,
-            &context.buffer,
-            &output,
-            &log_sum_exp,
+            ("query", query),
+            ("key", inputs.key),
+            ("value", inputs.value),
+            ("context", &context.buffer),
+            ("output", &output),
+            ("log_sum_exp", &log_sum_exp),
         ],
-        &problem
-            .info(&context, Division::Blocks)
-            .strides(&tensors)
-            .count(count),
     );
     (output, log_sum_exp)
 }

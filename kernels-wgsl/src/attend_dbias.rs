@@ -5,8 +5,8 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::attend_backward::Backward;
 use crate::documents::Division;
+use crate::kernel::Kernel;
 use crate::launch::{dims, empty, launch};
-use crate::shader::Kernel;
 use crate::sum_bias::sum_bias;
 
 /// Gradient for the bias table, `[h, offsets]`.
@@ -22,25 +22,19 @@ pub(crate) fn attend_dbias(backward: &Backward, bias: &CubeTensor) -> CubeTensor
     let [heads, offsets] = dims(bias);
     let tasks = problem.tasks(Division::Splits);
     let parts = empty(bias, [(tasks * heads * offsets).max(1)], DType::F32);
-    let tensors = [d_output, inputs.query, inputs.key, inputs.value];
     launch(
-        problem
-            .shader(Kernel::AttendDbias, tile, Division::Splits)
-            .rows(&tensors),
+        problem.shader(Kernel::AttendDbias, tile, Division::Splits),
         (tasks * heads * offsets).div_ceil(tile.invocations),
+        problem.info(context, Division::Splits).count(tasks * heads),
         &[
-            d_output,
-            inputs.query,
-            inputs.key,
-            inputs.value,
-            &context.buffer,
-            stats,
-            &parts,
+            ("d_output", d_output),
+            ("query", inputs.query),
+            ("key", inputs.key),
+            ("value", inputs.value),
+            ("context", &context.buffer),
+            ("stats", stats),
+            ("parts", &parts),
         ],
-        &problem
-            .info(context, Division::Splits)
-            .strides(&tensors)
-            .count(tasks * heads),
     );
 
     sum_bias(problem, context, &parts, bias)

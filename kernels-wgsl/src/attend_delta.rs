@@ -5,9 +5,9 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::context::Context;
 use crate::documents::Division;
+use crate::kernel::Kernel;
 use crate::launch::{empty, launch};
 use crate::problem::Problem;
-use crate::shader::Kernel;
 
 /// (log-sum-exp, Σ d_output ∘ output) of each query, `[b, h, n, 2]`.
 pub(crate) fn attend_delta(
@@ -21,17 +21,17 @@ pub(crate) fn attend_delta(
     let shape = [problem.rows, problem.heads, problem.tokens, 2];
     let stats = empty(d_output, shape, DType::F32);
     let count = problem.rows * problem.heads * problem.tokens;
-    let tensors = [d_output, output];
     launch(
-        problem
-            .shader(Kernel::AttendDelta, tile, Division::Blocks)
-            .rows(&tensors),
+        problem.shader(Kernel::AttendDelta, tile, Division::Blocks),
         count.div_ceil(tile.invocations),
-        &[d_output, output, log_sum_exp, &context.buffer, &stats],
-        &problem
-            .info(context, Division::Blocks)
-            .strides(&tensors)
-            .count(count),
+        problem.info(context, Division::Blocks).count(count),
+        &[
+            ("d_output", d_output),
+            ("output", output),
+            ("log_sum_exp", log_sum_exp),
+            ("context", &context.buffer),
+            ("stats", &stats),
+        ],
     );
     stats
 }

@@ -7,8 +7,8 @@ use transformer_ls_kernels::Window;
 
 use crate::attend_backward::Backward;
 use crate::documents::Division;
+use crate::kernel::{Gradients, Kernel};
 use crate::launch::{dims, empty_rows, launch};
-use crate::shader::{Gradients, Kernel};
 
 /// Gradients for the window's keys and values, both `[b, h, m, d]`.
 pub(crate) fn attend_dkv(backward: &Backward) -> (CubeTensor, CubeTensor) {
@@ -25,45 +25,42 @@ pub(crate) fn attend_dkv(backward: &Backward) -> (CubeTensor, CubeTensor) {
     }
     let d_key = empty_rows(key, dims(key), key.dtype);
     let d_value = empty_rows(value, dims(value), value.dtype);
-    let run = |gradients, tensors: &[&CubeTensor], buffers: &[&CubeTensor]| {
+    let run = |gradients, tensors: &[(&'static str, &CubeTensor)]| {
         let [tasks, of_one] = problem.tasks_of_keys(Division::Blocks);
         let count = tasks * problem.heads;
         launch(
-            problem
-                .shader(
-                    Kernel::AttendDkv(gradients),
-                    problem.tiles.attend_dkv,
-                    Division::Blocks,
-                )
-                .rows(tensors),
+            problem.shader(
+                Kernel::AttendDkv(gradients),
+                problem.tiles.attend_dkv,
+                Division::Blocks,
+            ),
             count,
-            buffers,
-            &problem
+            problem
                 .info(context, Division::Blocks)
-                .strides(tensors)
                 .tasks(of_one)
                 .count(count),
+            tensors,
         );
     };
-    let context = &context.buffer;
+    let d_output = ("d_output", *d_output);
+    let (query, key, value) = (("query", query), ("key", key), ("value", value));
+    let (context, stats) = (("context", &context.buffer), ("stats", stats));
+    let (to_key, to_value) = (("d_key", &d_key), ("d_value", &d_value));
     if problem.tiles.both_gradients {
         run(
             Gradients::Both,
-            &[d_output, query, key, value, &d_key, &d_value],
             &[
-                d_output, query, key, value, context, stats, &d_key, &d_value,
+                d_output, query, key, value, context, stats, to_key, to_value,
             ],
         );
     } else {
         run(
             Gradients::Keys,
-            &[d_output, query, key, value, &d_key],
-            &[d_output, query, key, value, context, stats, &d_key],
+            &[d_output, query, key, value, context, stats, to_key],
         );
         run(
             Gradients::Values,
-            &[d_output, query, key, &d_value],
-            &[d_output, query, key, context, stats, &d_value],
+            &[d_output, query, key, context, stats, to_value],
         );
     }
     (d_key, d_value)

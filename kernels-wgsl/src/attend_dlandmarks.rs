@@ -5,8 +5,8 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::attend_backward::Backward;
 use crate::documents::Division;
+use crate::kernel::Kernel;
 use crate::launch::{empty, launch};
-use crate::shader::Kernel;
 use crate::sum_parts::sum_parts;
 
 /// Gradients for the landmarks' keys and values, both `[documents, h, r, d]`.
@@ -31,18 +31,18 @@ pub(crate) fn attend_dlandmarks(
         DType::F32,
     );
     let tile = problem.tiles.attend_dlandmarks;
-    let tensors = [d_output, inputs.query];
     let invocations = tasks * heads * landmarks.div_ceil(tile.group);
     launch(
-        problem
-            .shader(Kernel::AttendDlandmarks, tile, Division::Splits)
-            .rows(&tensors),
+        problem.shader(Kernel::AttendDlandmarks, tile, Division::Splits),
         invocations.div_ceil(tile.invocations),
-        &[d_output, inputs.query, &context.buffer, stats, &parts],
-        &problem
-            .info(context, Division::Splits)
-            .strides(&tensors)
-            .count(tasks * heads),
+        problem.info(context, Division::Splits).count(tasks * heads),
+        &[
+            ("d_output", d_output),
+            ("query", inputs.query),
+            ("context", &context.buffer),
+            ("stats", stats),
+            ("parts", &parts),
+        ],
     );
 
     sum_parts(problem, context, &parts, key, value)

@@ -4,8 +4,8 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::attend_backward::Backward;
 use crate::documents::Division;
+use crate::kernel::Kernel;
 use crate::launch::{dims, empty_rows, launch};
-use crate::shader::Kernel;
 
 /// Gradient for the queries, `[b, h, n, d]`.
 pub(crate) fn attend_dq(backward: &Backward) -> CubeTensor {
@@ -18,26 +18,20 @@ pub(crate) fn attend_dq(backward: &Backward) -> CubeTensor {
     } = backward;
     let query = inputs.query;
     let d_query = empty_rows(query, dims(query), query.dtype);
-    let tensors = [d_output, query, inputs.key, inputs.value, &d_query];
     let count = problem.tasks(Division::Blocks) * problem.heads;
     launch(
-        problem
-            .shader(Kernel::AttendDq, problem.tiles.attend_dq, Division::Blocks)
-            .rows(&tensors),
+        problem.shader(Kernel::AttendDq, problem.tiles.attend_dq, Division::Blocks),
         count,
+        problem.info(context, Division::Blocks).count(count),
         &[
-            d_output,
-            query,
-            inputs.key,
-            inputs.value,
-            &context.buffer,
-            stats,
-            &d_query,
+            ("d_output", d_output),
+            ("query", query),
+            ("key", inputs.key),
+            ("value", inputs.value),
+            ("context", &context.buffer),
+            ("stats", stats),
+            ("d_query", &d_query),
         ],
-        &problem
-            .info(context, Division::Blocks)
-            .strides(&tensors)
-            .count(count),
     );
     d_query
 }

@@ -2,9 +2,9 @@
 
 use burn_cubecl::tensor::CubeTensor;
 
+use crate::kernel::Kernel;
 use crate::launch::launch;
 use crate::layer_norm::FlatRows;
-use crate::shader::Kernel;
 use crate::tiles::{Limits, Tile};
 
 /// The exact GELU, `x Φ(x)`, computed in float32.
@@ -13,7 +13,7 @@ use crate::tiles::{Limits, Tile};
 ///
 /// Any; the result has the input's.
 pub fn gelu(x: &CubeTensor) -> CubeTensor {
-    elementwise(Kernel::Gelu, &[x])
+    elementwise(Kernel::Gelu, &[("x", x)], "y")
 }
 
 /// Gradient of [`gelu`] for its input.
@@ -22,26 +22,29 @@ pub fn gelu(x: &CubeTensor) -> CubeTensor {
 ///
 /// All alike.
 pub fn gelu_backward(d_output: &CubeTensor, x: &CubeTensor) -> CubeTensor {
-    elementwise(Kernel::GeluBackward, &[d_output, x])
+    elementwise(Kernel::GeluBackward, &[("d_y", d_output), ("x", x)], "d_x")
 }
 
-fn elementwise(kernel: Kernel, inputs: &[&CubeTensor]) -> CubeTensor {
-    let like = inputs[0];
+fn elementwise(
+    kernel: Kernel,
+    inputs: &[(&'static str, &CubeTensor)],
+    output_name: &'static str,
+) -> CubeTensor {
+    let (_, like) = inputs[0];
     let rows = FlatRows::of(like);
     let tile = Tile::of_entries(&Limits::of(like));
     let output = rows.empty(like);
-    let tensors: Vec<CubeTensor> = inputs
-        .iter()
-        .chain(&[&output])
-        .map(|tensor| rows.view(tensor))
+    let all = inputs.iter().copied().chain([(output_name, &output)]);
+    let views: Vec<_> = all
+        .map(|(name, tensor)| (name, rows.view(tensor)))
         .collect();
-    let tensors: Vec<&CubeTensor> = tensors.iter().collect();
+    let tensors: Vec<_> = views.iter().map(|(name, view)| (*name, view)).collect();
     let count = rows.rows * rows.vectors();
     launch(
-        rows.shader(kernel, tile).rows(&tensors),
+        rows.shader(kernel, tile),
         count.div_ceil(tile.invocations),
+        rows.info().count(count),
         &tensors,
-        &rows.info().strides(&tensors).count(count),
     );
     output
 }

@@ -3,7 +3,7 @@
 use burn_cubecl::cubecl::server::MetadataBindingInfo;
 use burn_cubecl::tensor::CubeTensor;
 
-/// Tensors with strides in the info block.
+/// Bindings with strides in the info block.
 pub(crate) const SLOTS: usize = 8;
 
 /// `Info` of `shaders/common.wgsl`, field by field.
@@ -20,14 +20,13 @@ pub(crate) struct Info {
 }
 
 impl Info {
-    /// Sets the strides of the tensors in slots 0, 1, …
-    pub fn strides(mut self, tensors: &[&CubeTensor]) -> Self {
+    /// Sets the strides of the tensors that are bound, in this order.
+    pub fn set_strides(&mut self, tensors: &[&CubeTensor]) {
         for (slot, tensor) in self.strides.iter_mut().zip(tensors) {
             for (to, &stride) in slot.iter_mut().zip(tensor.meta.strides().iter()) {
                 *to = stride as u32;
             }
         }
-        self
     }
 
     /// Sets how many tasks or entries there are.

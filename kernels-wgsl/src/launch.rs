@@ -11,6 +11,7 @@ use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::tensor::CubeTensor;
 
 use crate::info::Info;
+use crate::kernel::Kind;
 use crate::shader::{Element, Rows, Shader};
 use crate::testing;
 
@@ -35,12 +36,38 @@ impl KernelSource for Shader {
     }
 }
 
-/// Launches `workgroups` workgroups over `buffers`, bound in this order.
-pub(crate) fn launch(shader: Shader, workgroups: usize, buffers: &[&CubeTensor], info: &Info) {
-    debug_assert_eq!(buffers.len(), shader.kernel.storage_buffers());
+/// Launches `workgroups` workgroups over tensors by name, as the kernel's entry of the table lists
+/// them: their strides, types and layouts are taken from here.
+///
+/// # Panics
+///
+/// Panics if the names are not those of the table.
+pub(crate) fn launch(
+    mut shader: Shader,
+    workgroups: usize,
+    mut info: Info,
+    tensors: &[(&'static str, &CubeTensor)],
+) {
+    let bindings = shader.kernel.entry().bindings;
+    let names = || tensors.iter().map(|(name, _)| *name);
+    assert!(
+        names().eq(bindings.iter().map(|binding| binding.name)),
+        "{:?} binds {bindings:?}, not {:?}",
+        shader.kernel,
+        names().collect::<Vec<_>>()
+    );
     if workgroups == 0 {
         return;
     }
+    let buffers: Vec<&CubeTensor> = tensors.iter().map(|(_, tensor)| *tensor).collect();
+    for (binding, tensor) in bindings.iter().zip(&buffers) {
+        match binding.kind {
+            Kind::Typed => shader.element = Element::of(tensor),
+            kind if kind.has_rows() => shader.rows.push(Rows::of(tensor)),
+            _ => {}
+        }
+    }
+    info.set_strides(&buffers);
     let workgroups = workgroups as u32;
     let x = workgroups.min(WORKGROUPS);
     let cube_dim = CubeDim::new_1d(shader.tile.invocations as u32);

@@ -7,8 +7,9 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
 use crate::info::Info;
+use crate::kernel::Kernel;
 use crate::launch::{empty, launch};
-use crate::shader::{Element, Kernel, Layout, Pattern, Shader};
+use crate::shader::{Element, Layout, Pattern, Shader};
 use crate::tiles::{Limits, Tile};
 
 /// Rows of a tensor that a LayerNorm or an activation takes.
@@ -93,16 +94,15 @@ pub fn layer_norm(
         into_contiguous(offset.clone()),
     );
     launch(
-        rows.shader(Kernel::LayerNorm, tile)
-            .rows(&[&x, &y_rows])
-            .element(&gain),
+        rows.shader(Kernel::LayerNorm, tile),
         (slots * tile.lanes).div_ceil(tile.invocations),
-        &[&x, &gain, &offset, &y_rows],
-        &rows
-            .info()
-            .epsilon(epsilon)
-            .strides(&[&x, &y_rows])
-            .count(slots),
+        rows.info().epsilon(epsilon).count(slots),
+        &[
+            ("x", &x),
+            ("gain", &gain),
+            ("offset", &offset),
+            ("y", &y_rows),
+        ],
     );
     y
 }

@@ -4,9 +4,9 @@ use burn_backend::DType;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
+use crate::kernel::Kernel;
 use crate::launch::{empty, launch};
 use crate::layer_norm::FlatRows;
-use crate::shader::Kernel;
 use crate::tiles::{Limits, Tile};
 
 /// Gradients of [`layer_norm`](crate::layer_norm) for x, gain and offset, each of its input's shape
@@ -31,25 +31,29 @@ pub fn layer_norm_backward(
     let [d_y, x, d_x_rows] = [d_output, x, &d_x].map(|tensor| rows.view(tensor));
     let gain = into_contiguous(gain.clone());
     launch(
-        rows.shader(Kernel::LayerNormBackward, tile)
-            .rows(&[&d_y, &x, &d_x_rows])
-            .element(&gain),
+        rows.shader(Kernel::LayerNormBackward, tile),
         (slots * tile.lanes).div_ceil(tile.invocations),
-        &[&d_y, &x, &gain, &d_x_rows, &parts],
-        &rows
-            .info()
-            .epsilon(epsilon)
-            .strides(&[&d_y, &x, &d_x_rows])
-            .count(slots),
+        rows.info().epsilon(epsilon).count(slots),
+        &[
+            ("d_y", &d_y),
+            ("x", &x),
+            ("gain", &gain),
+            ("d_x", &d_x_rows),
+            ("parts", &parts),
+        ],
     );
 
     let [d_gain, d_offset] = [(); 2].map(|()| empty(&gain, [rows.width], gain.dtype));
     let tile = Tile::of_sums(&limits);
     launch(
-        rows.shader(Kernel::SumLayerNorm, tile).element(&gain),
+        rows.shader(Kernel::SumLayerNorm, tile),
         2 * vectors,
-        &[&parts, &d_gain, &d_offset],
-        &rows.info().count(slots),
+        rows.info().count(slots),
+        &[
+            ("parts", &parts),
+            ("d_gain", &d_gain),
+            ("d_offset", &d_offset),
+        ],
     );
     (d_x, d_gain, d_offset)
 }

@@ -16,8 +16,9 @@
 //! # Layout
 //!
 //! `shaders/*.wgsl` holds one kernel a file, `src/` a launcher of the same name for each. A shader
-//! is a template: [`shader`] puts it together from the parts it shares with others and the sizes
-//! that must be constants; [`tiles`] chooses those by one pure function. Launchers know nothing of
+//! is a template. [`kernel`] is the table of what each is made of and binds; [`shader`] puts the
+//! text together and fills in the sizes that must be constants; [`tiles`] chooses those by one pure
+//! function. Launchers know nothing of
 //! autodiff or modules, and expect inputs for which [`refusal`] has no objection.
 //!
 //! Tensors are logical `[b, h, n, d]` of any strides; results lie in memory as `[b, n, h, d]`,
@@ -36,6 +37,7 @@ mod device;
 mod documents;
 mod gelu;
 mod info;
+pub mod kernel;
 mod launch;
 mod layer_norm;
 mod layer_norm_backward;

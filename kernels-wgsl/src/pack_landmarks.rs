@@ -4,9 +4,9 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::context::Context;
 use crate::documents::Division;
+use crate::kernel::Kernel;
 use crate::launch::launch;
 use crate::problem::Problem;
-use crate::shader::Kernel;
 
 /// Landmark keys and values, both `[documents, h, r, d]`.
 pub(crate) fn pack_landmarks(
@@ -17,18 +17,10 @@ pub(crate) fn pack_landmarks(
 ) {
     let tile = problem.tiles.entries;
     let count = problem.documents * problem.heads * problem.landmarks * 2 * problem.vectors();
-    let tensors = [key, value];
-    let shader = problem
-        .shader(Kernel::PackLandmarks, tile, Division::Blocks)
-        .rows(&tensors);
-    let info = problem
-        .info(context, Division::Blocks)
-        .strides(&tensors)
-        .count(count);
     launch(
-        shader,
+        problem.shader(Kernel::PackLandmarks, tile, Division::Blocks),
         count.div_ceil(tile.invocations),
-        &[key, value, &context.buffer],
-        &info,
+        problem.info(context, Division::Blocks).count(count),
+        &[("key", key), ("value", value), ("context", &context.buffer)],
     );
 }

@@ -6,9 +6,9 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::context::Context;
 use crate::documents::{Division, Tables};
+use crate::kernel::Kernel;
 use crate::launch::launch;
 use crate::problem::Problem;
-use crate::shader::Kernel;
 
 /// The mask `[b, n]`.
 pub(crate) fn pack_mask(problem: &Problem, context: &Context, mask: &CubeTensor) {
@@ -52,7 +52,7 @@ fn pack_words(problem: &Problem, context: &Context, words: &CubeTensor, length: 
     launch(
         problem.shader(Kernel::PackWords, tile, Division::Blocks),
         count.div_ceil(tile.invocations),
-        &[words, &context.buffer],
-        &info,
+        info,
+        &[("words", words), ("context", &context.buffer)],
     );
 }

@@ -6,8 +6,9 @@ use transformer_ls_kernels::{Dropout, LandmarksSeen, Visibility, Window, dropout
 use crate::context::Context;
 use crate::documents::{Division, Documents, Tables};
 use crate::info::Info;
+use crate::kernel::Kernel;
 use crate::launch::dims;
-use crate::shader::{Element, Kernel, Layout, Pattern, Rows, Shader};
+use crate::shader::{Element, Layout, Pattern, Shader};
 use crate::tiles::{Limits, Sizes, Tile, Tiles};
 
 /// What queries see, and how scores become weights.
@@ -194,20 +195,5 @@ impl<'a> Problem<'a> {
             ],
             ..Info::default()
         }
-    }
-}
-
-impl Shader {
-    /// Takes the tensors with rows, in the kernel's order.
-    pub(crate) fn rows(mut self, tensors: &[&CubeTensor]) -> Self {
-        debug_assert_eq!(tensors.len(), self.kernel.row_tensors());
-        self.rows = tensors.iter().map(|tensor| Rows::of(tensor)).collect();
-        self
-    }
-
-    /// Takes the element type of the tensor without rows.
-    pub(crate) fn element(mut self, tensor: &CubeTensor) -> Self {
-        self.element = Element::of(tensor);
-        self
     }
 }

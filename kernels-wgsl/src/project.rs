@@ -5,10 +5,10 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::context::Context;
 use crate::documents::{Division, Documents};
+use crate::kernel::Kernel;
 use crate::launch::{dims, empty, launch};
 use crate::problem::{Problem, Seen};
 use crate::project_merge::project_merge;
-use crate::shader::Kernel;
 
 /// What the projection takes.
 #[derive(Clone, Debug)]
@@ -53,16 +53,18 @@ pub fn project(inputs: &Project) -> CubeTensor {
     let tile = problem.tiles.project;
     let invocations = tasks * heads * landmarks.div_ceil(tile.group);
     launch(
-        problem
-            .shader(Kernel::Project, tile, Division::Splits)
-            .rows(&[key, value])
-            .element(scores),
+        problem.shader(Kernel::Project, tile, Division::Splits),
         invocations.div_ceil(tile.invocations),
-        &[scores, key, value, &context.buffer, &parts],
-        &problem
+        problem
             .info(&context, Division::Splits)
-            .strides(&[scores, key, value])
             .count(tasks * heads),
+        &[
+            ("scores", scores),
+            ("key", key),
+            ("value", value),
+            ("context", &context.buffer),
+            ("parts", &parts),
+        ],
     );
 
     project_merge(&problem, &context, &parts, key.dtype)

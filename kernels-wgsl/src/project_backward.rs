@@ -5,10 +5,10 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::context::Context;
 use crate::documents::Division;
+use crate::kernel::Kernel;
 use crate::launch::{dims, empty_rows, launch, swap};
 use crate::project::Project;
 use crate::project_delta::project_delta;
-use crate::shader::Kernel;
 
 /// Gradients of [`project`](crate::project), each of its input's shape and type.
 #[derive(Clone, Debug)]
@@ -54,27 +54,22 @@ pub fn project_backward(
     };
     let count = problem.tasks(Division::Blocks) * heads;
     launch(
-        problem
-            .shader(
-                Kernel::ProjectBackward { adds },
-                problem.tiles.project_backward,
-                Division::Blocks,
-            )
-            .rows(&[scores, key, value, &d_scores, &d_key, &d_value]),
+        problem.shader(
+            Kernel::ProjectBackward { adds },
+            problem.tiles.project_backward,
+            Division::Blocks,
+        ),
         count,
+        problem.info(&context, Division::Blocks).count(count),
         &[
-            scores,
-            key,
-            value,
-            &context.buffer,
-            &d_scores,
-            &d_key,
-            &d_value,
+            ("scores", scores),
+            ("key", key),
+            ("value", value),
+            ("context", &context.buffer),
+            ("d_scores", &d_scores),
+            ("d_key", &d_key),
+            ("d_value", &d_value),
         ],
-        &problem
-            .info(&context, Division::Blocks)
-            .strides(&[scores, key, value, &d_scores, &d_key, &d_value])
-            .count(count),
     );
     ProjectGradients {
         scores: swap(d_scores, 2, 3),

@@ -5,9 +5,9 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::context::Context;
 use crate::documents::Division;
+use crate::kernel::Kernel;
 use crate::launch::launch;
 use crate::problem::Problem;
-use crate::shader::Kernel;
 
 /// Writes the landmarks' gradients, and what goes with them, into the context.
 pub(crate) fn project_delta(
@@ -23,11 +23,13 @@ pub(crate) fn project_delta(
     let tile = problem.tiles.entries;
     let count = problem.documents * problem.heads * problem.landmarks;
     launch(
-        problem
-            .shader(Kernel::ProjectDelta, tile, Division::Blocks)
-            .element(&output),
+        problem.shader(Kernel::ProjectDelta, tile, Division::Blocks),
         count.div_ceil(tile.invocations),
-        &[&d_output, &output, &context.buffer],
-        &problem.info(context, Division::Blocks).count(count),
+        problem.info(context, Division::Blocks).count(count),
+        &[
+            ("d_output", &d_output),
+            ("output", &output),
+            ("context", &context.buffer),
+        ],
     );
 }

@@ -5,9 +5,9 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::context::Context;
 use crate::documents::Division;
+use crate::kernel::Kernel;
 use crate::launch::{empty, launch};
 use crate::problem::Problem;
-use crate::shader::Kernel;
 
 /// Landmarks `[documents, h, r, 2·d + 1]` from the parts that `project` left.
 pub(crate) fn project_merge(
@@ -22,12 +22,14 @@ pub(crate) fn project_merge(
     let tile = problem.tiles.entries;
     let count = problem.documents * heads * landmarks * 2 * problem.vectors();
     launch(
-        problem
-            .shader(Kernel::ProjectMerge, tile, Division::Splits)
-            .element(&output),
+        problem.shader(Kernel::ProjectMerge, tile, Division::Splits),
         count.div_ceil(tile.invocations),
-        &[parts, &context.buffer, &output],
-        &problem.info(context, Division::Splits).count(count),
+        problem.info(context, Division::Splits).count(count),
+        &[
+            ("parts", parts),
+            ("context", &context.buffer),
+            ("output", &output),
+        ],
     );
     output
 }

@@ -4,9 +4,9 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::context::Context;
 use crate::documents::Division;
+use crate::kernel::Kernel;
 use crate::launch::{dims, empty, launch};
 use crate::problem::Problem;
-use crate::shader::Kernel;
 
 /// The gradient like `bias` `[h, offsets]`, from the parts that `attend_dbias` left.
 pub(crate) fn sum_bias(
@@ -19,14 +19,12 @@ pub(crate) fn sum_bias(
     let [heads, offsets] = dims(bias);
     let d_bias = empty(bias, [heads, offsets], bias.dtype);
     launch(
-        problem
-            .shader(Kernel::SumBias, tile, Division::Splits)
-            .element(bias),
+        problem.shader(Kernel::SumBias, tile, Division::Splits),
         (heads * offsets).div_ceil(tile.invocations),
-        &[parts, &d_bias],
-        &problem
+        problem
             .info(context, Division::Splits)
             .count(problem.tasks(Division::Splits)),
+        &[("parts", parts), ("d_bias", &d_bias)],
     );
     d_bias
 }

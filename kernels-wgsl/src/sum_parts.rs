@@ -4,9 +4,9 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::context::Context;
 use crate::documents::Division;
+use crate::kernel::Kernel;
 use crate::launch::{dims, empty_rows, launch};
 use crate::problem::Problem;
-use crate::shader::Kernel;
 
 /// Gradients like `key` and `value`, both `[documents, h, r, d]`, from the parts that
 /// `attend_dlandmarks` left.
@@ -20,18 +20,17 @@ pub(crate) fn sum_parts(
     let d_key = empty_rows(key, dims(key), key.dtype);
     let d_value = empty_rows(value, dims(value), value.dtype);
     let tile = problem.tiles.entries;
-    let tensors = [&d_key, &d_value];
     let count = problem.documents * problem.heads * problem.landmarks * 2 * problem.vectors();
     launch(
-        problem
-            .shader(Kernel::SumParts, tile, Division::Splits)
-            .rows(&tensors),
+        problem.shader(Kernel::SumParts, tile, Division::Splits),
         count.div_ceil(tile.invocations),
-        &[parts, &context.buffer, &d_key, &d_value],
-        &problem
-            .info(context, Division::Splits)
-            .strides(&tensors)
-            .count(count),
+        problem.info(context, Division::Splits).count(count),
+        &[
+            ("parts", parts),
+            ("context", &context.buffer),
+            ("d_key", &d_key),
+            ("d_value", &d_value),
+        ],
     );
     (d_key, d_value)
 }

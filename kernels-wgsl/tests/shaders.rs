@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, TypeInner};
-use transformer_ls_kernels_wgsl::shader::{
-    Element, Gradients, Kernel, Layout, Pattern, Rows, Shader,
-};
+use transformer_ls_kernels_wgsl::kernel::{Gradients, Kernel};
+use transformer_ls_kernels_wgsl::shader::{Element, Layout, Pattern, Rows, Shader};
 use transformer_ls_kernels_wgsl::tiles::{Limits, Sizes, Tile, Tiles};
 
 const KERNELS: [Kernel; 23] = [

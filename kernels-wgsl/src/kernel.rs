@@ -1,0 +1,273 @@
+//! The kernels, in one table: the files that a kernel is put together from, and what it binds.
+
+/// A kernel of `shaders/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    /// `pack_landmarks.wgsl`
+    PackLandmarks,
+    /// `pack_bias.wgsl`
+    PackBias,
+    /// `pack_words.wgsl`
+    PackWords,
+    /// `attend.wgsl`
+    Attend,
+    /// `attend_delta.wgsl`
+    AttendDelta,
+    /// `attend_dq.wgsl`
+    AttendDq,
+    /// `attend_dkv.wgsl`
+    AttendDkv(Gradients),
+    /// `attend_dlandmarks.wgsl`
+    AttendDlandmarks,
+    /// `sum_parts.wgsl`
+    SumParts,
+    /// `attend_dbias.wgsl`
+    AttendDbias,
+    /// `sum_bias.wgsl`
+    SumBias,
+    /// `project.wgsl`
+    Project,
+    /// `project_merge.wgsl`
+    ProjectMerge,
+    /// `project_delta.wgsl`
+    ProjectDelta,
+    /// `project_backward.wgsl`
+    ProjectBackward {
+        /// Whether the gradients of keys and values are added to what is there.
+        adds: bool,
+    },
+    /// `layer_norm.wgsl`
+    LayerNorm,
+    /// `layer_norm_backward.wgsl`
+    LayerNormBackward,
+    /// `sum_layer_norm.wgsl`
+    SumLayerNorm,
+    /// `gelu.wgsl`
+    Gelu,
+    /// `gelu_backward.wgsl`
+    GeluBackward,
+}
+
+/// Which gradients a launch of `attend_dkv` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gradients {
+    /// Those of keys and values.
+    Both,
+    /// Those of keys.
+    Keys,
+    /// Those of values.
+    Values,
+}
+
+/// A buffer of a kernel; its place among the others is its binding, and the slot of its strides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Binding {
+    pub name: &'static str,
+    pub kind: Kind,
+}
+
+/// What a kernel does with a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Reads the rows of a tensor of any strides and type.
+    Load,
+    /// Writes them.
+    Store,
+    /// Reads and writes them.
+    LoadStore,
+    /// Reads or writes a tensor without rows, of the shader's own element type.
+    Typed,
+    /// Reads or writes memory of a type that the kernel's text says.
+    Plain,
+    /// The context.
+    Context,
+}
+
+impl Kind {
+    /// Whether the tensor has rows.
+    pub fn has_rows(self) -> bool {
+        matches!(self, Self::Load | Self::Store | Self::LoadStore)
+    }
+}
+
+/// What is said of a kernel.
+pub(crate) struct Entry {
+    /// Its text: what it shares with others, then its own.
+    pub files: &'static [&'static str],
+    /// What it binds. The info block comes after the last.
+    pub bindings: &'static [Binding],
+}
+
+macro_rules! entry {
+    ([$($file:literal),+]; $($kind:ident $name:ident),+) => {
+        Entry {
+            files: &[
+                include_str!("../shaders/common.wgsl"),
+                $(include_str!(concat!("../shaders/", $file))),+
+            ],
+            bindings: &[$(Binding { name: stringify!($name), kind: Kind::$kind }),+],
+        }
+    };
+}
+
+impl Kernel {
+    /// The table.
+    pub(crate) fn entry(self) -> Entry {
+        match self {
+            Self::PackLandmarks => {
+                entry!(["pack_landmarks.wgsl"]; Load key, Load value, Context context)
+            }
+            Self::PackBias => entry!(["pack_bias.wgsl"]; Typed bias, Context context),
+            Self::PackWords => entry!(["pack_words.wgsl"]; Plain words, Context context),
+            Self::Attend => entry!(
+                ["attention.wgsl", "stage.wgsl", "attend.wgsl"];
+                Load query, Load key, Load value, Context context, Store output, Plain log_sum_exp
+            ),
+            Self::AttendDelta => entry!(
+                ["attention.wgsl", "attend_delta.wgsl"];
+                Load d_output, Load output, Plain log_sum_exp, Context context, Plain stats
+            ),
+            Self::AttendDq => entry!(
+                ["attention.wgsl", "stage.wgsl", "attend_dq.wgsl"];
+                Load d_output, Load query, Load key, Load value, Context context, Plain stats,
+                Store d_query
+            ),
+            Self::AttendDkv(Gradients::Both) => entry!(
+                ["attention.wgsl", "attend_dkv.wgsl"];
+                Load d_output, Load query, Load key, Load value, Context context, Plain stats,
+                Store d_key, Store d_value
+            ),
+            Self::AttendDkv(Gradients::Keys) => entry!(
+                ["attention.wgsl", "attend_dkv.wgsl"];
+                Load d_output, Load query, Load key, Load value, Context context, Plain stats,
+                Store d_key
+            ),
+            Self::AttendDkv(Gradients::Values) => entry!(
+                ["attention.wgsl", "attend_dkv.wgsl"];
+                Load d_output, Load query, Load key, Context context, Plain stats, Store d_value
+            ),
+            Self::AttendDlandmarks => entry!(
+                ["attention.wgsl", "attend_dlandmarks.wgsl"];
+                Load d_output, Load query, Context context, Plain stats, Plain parts
+            ),
+            Self::SumParts => entry!(
+                ["tasks_of.wgsl", "sum_parts.wgsl"];
+                Plain parts, Context context, Store d_key, Store d_value
+            ),
+            Self::AttendDbias => entry!(
+                ["attention.wgsl", "attend_dbias.wgsl"];
+                Load d_output, Load query, Load key, Load value, Context context, Plain stats,
+                Plain parts
+            ),
+            Self::SumBias => entry!(["sum_bias.wgsl"]; Plain parts, Typed d_bias),
+            Self::Project => entry!(
+                ["project.wgsl"];
+                Typed scores, Load key, Load value, Context context, Plain parts
+            ),
+            Self::ProjectMerge => entry!(
+                ["tasks_of.wgsl", "project_merge.wgsl"];
+                Plain parts, Context context, Typed output
+            ),
+            Self::ProjectDelta => {
+                entry!(["project_delta.wgsl"]; Typed d_output, Typed output, Context context)
+            }
+            // Gradients of keys and values are loaded only where these are added to.
+            Self::ProjectBackward { .. } => entry!(
+                ["stage.wgsl", "project_backward.wgsl"];
+                Load scores, Load key, Load value, Context context, Store d_scores,
+                LoadStore d_key, LoadStore d_value
+            ),
+            Self::LayerNorm => entry!(
+                ["layer_norm_rows.wgsl", "layer_norm.wgsl"];
+                Load x, Typed gain, Typed offset, Store y
+            ),
+            Self::LayerNormBackward => entry!(
+                ["layer_norm_rows.wgsl", "layer_norm_backward.wgsl"];
+                Load d_y, Load x, Typed gain, Store d_x, Plain parts
+            ),
+            Self::SumLayerNorm => entry!(
+                ["sum_layer_norm.wgsl"];
+                Plain parts, Typed d_gain, Typed d_offset
+            ),
+            Self::Gelu => entry!(["gaussian.wgsl", "gelu.wgsl"]; Load x, Store y),
+            Self::GeluBackward => {
+                entry!(["gaussian.wgsl", "gelu_backward.wgsl"]; Load d_y, Load x, Store d_x)
+            }
+        }
+    }
+
+    /// How many storage buffers the kernel binds.
+    pub fn storage_buffers(self) -> usize {
+        self.entry().bindings.len()
+    }
+
+    /// How many tensors with rows it has.
+    pub fn row_tensors(self) -> usize {
+        let bindings = self.entry().bindings.iter();
+        bindings.filter(|binding| binding.kind.has_rows()).count()
+    }
+
+    /// Whether it goes by who sees whom.
+    pub(crate) fn attends(self) -> bool {
+        matches!(
+            self,
+            Self::Attend
+                | Self::AttendDelta
+                | Self::AttendDq
+                | Self::AttendDkv(_)
+                | Self::AttendDlandmarks
+                | Self::AttendDbias
+        )
+    }
+
+    /// Vectors of a staged row.
+    pub(crate) fn row_vectors(self, vectors: usize) -> usize {
+        match self {
+            Self::ProjectBackward { .. } => 2 * vectors + 1,
+            _ => 2 * vectors,
+        }
+    }
+
+    /// Values of the placeholders that only this kernel has.
+    pub(crate) fn own_values(self) -> Vec<(&'static str, String)> {
+        let gradients = match self {
+            Self::AttendDkv(gradients) => gradients,
+            Self::ProjectBackward { adds } => {
+                let added = |text: &str| if adds { text.to_owned() } else { String::new() };
+                return vec![
+                    ("added_key", added(" + d_key_at(dk_row, c)")),
+                    ("added_value", added(" + d_value_at(dv_row, c)")),
+                ];
+            }
+            _ => return Vec::new(),
+        };
+        let (keys, values) = match gradients {
+            Gradients::Both => (true, true),
+            Gradients::Keys => (true, false),
+            Gradients::Values => (false, true),
+        };
+        let mut store = String::new();
+        for (wanted, name, factor) in [(keys, "d_key", " * score_scale()"), (values, "d_value", "")]
+        {
+            if wanted {
+                store += &format!(
+                    "let {name}_at = {name}_row(place.row, head, place.start + key);\n      \
+                     for (var c = 0u; c < D4; c++) {{ {name}_put({name}_at, c, {name}s[g][c]{factor}); }}\n      "
+                );
+            }
+        }
+        let load_values = match keys {
+            true => {
+                "let v_row = value_row(place.row, head, token);\n    \
+                 for (var c = 0u; c < D4; c++) { values[g][c] = value_at(v_row, c); }"
+            }
+            false => "",
+        };
+        vec![
+            ("d_key", keys.to_string()),
+            ("d_value", values.to_string()),
+            ("store", store.trim_end().to_string()),
+            ("load_values", load_values.to_string()),
+        ]
+    }
+}
