@@ -13,7 +13,7 @@ fn sees(window: Window, position: usize, key: usize) -> bool {
             let (w, e) = (width as i64, (width as i64 / 2).max(1));
             p / w * w - e <= j && j < (p / w + 1) * w + e
         }
-        Window::Causal { width } => p - width as i64 + 1 <= j && j <= p,
+        Window::Causal { width } => p - j < width as i64 && j <= p,
         Window::Grid(Grid {
             columns,
             tile,
