@@ -7,29 +7,30 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Distribution, Tensor};
 use transformer_ls_burn::attention::{
-    LongShortAttention, LongShortAttentionConfig, LongShortInput,
+    AttentionInput, AttentionLayer, AttentionLayerConfig, LongShortAttentionConfig,
 };
 
 #[derive(Module, Debug)]
 struct Largest {
     embed: Linear,
-    attention: LongShortAttention,
+    attention: AttentionLayer,
     output: Linear,
 }
 
 impl Largest {
     fn forward(&self, numbers: Tensor<3>) -> Tensor<2> {
         let tokens = self.embed.forward(numbers);
-        let attended = self.attention.forward(LongShortInput::new(tokens)).tokens;
+        let attended = self.attention.forward(AttentionInput::new(tokens)).tokens;
         self.output.forward(attended.max_dim(1)).squeeze_dim(1)
     }
 }
 
 fn main() {
     let device = Device::flex().autodiff();
+    let attention = LongShortAttentionConfig::new(32, 2).into();
     let mut model = Largest {
         embed: LinearConfig::new(1, 32).init(&device),
-        attention: LongShortAttentionConfig::new(32, 2).init(&device),
+        attention: AttentionLayerConfig::new(attention).init(&device),
         output: LinearConfig::new(32, 1).init(&device),
     };
     let mut optimizer = AdamWConfig::new().init();

@@ -3,22 +3,104 @@
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
+use serde::Serialize;
 
-use crate::attention::{LongShortAttention, LongShortAttentionConfig, LongShortInput};
+use crate::attention::{Attention, AttentionConfig, AttentionInput, Contexts};
+use crate::error::{ConfigError, check_dropout, refuse_too_large, refuse_zero};
+use crate::fields::{FieldError, Fields};
 use crate::ops::layers::{AfterAttentionModules, after_attention, fused_layers, layer_norm};
 use crate::ops::{Layout, exact_gelu};
 use crate::seed::{hash_dropout, mix};
 
+/// Configuration of a [`Block`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BlockConfig {
+    /// How the heads attend. Its width is the block's.
+    #[serde(flatten)]
+    pub attention: AttentionConfig,
+    /// Width of the feed-forward layers.
+    pub d_ff: usize,
+    /// Dropout after attention and after both feed-forward layers, and of what the first block
+    /// takes.
+    pub dropout: f64,
+}
+
+impl Default for BlockConfig {
+    /// The sizes that all 2021 presets share.
+    fn default() -> Self {
+        Self {
+            attention: AttentionConfig::default(),
+            d_ff: 128,
+            dropout: 0.0,
+        }
+    }
+}
+
+impl BlockConfig {
+    /// Width `D` of the rows.
+    pub fn d_model(&self) -> usize {
+        self.attention.d_model()
+    }
+
+    /// What is wrong with this configuration, if anything.
+    ///
+    /// # Errors
+    ///
+    /// The first field that can't be built, and what it must be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        refuse_zero([("d_ff", self.d_ff)])?;
+        refuse_too_large([("d_ff", self.d_ff)])?;
+        check_dropout("dropout", self.dropout)?;
+        self.attention.validate()
+    }
+
+    /// About how many parameters the block has: its large matrices'.
+    pub(crate) fn parameters(&self) -> u128 {
+        let [d, d_ff] = [self.d_model() as u128, self.d_ff as u128];
+        self.attention.parameters() + d * (d + 2 * d_ff)
+    }
+
+    pub(crate) fn read(fields: &Fields) -> Result<Self, FieldError> {
+        Ok(Self {
+            attention: AttentionConfig::read(fields)?,
+            d_ff: fields.get("d_ff")?,
+            dropout: fields.get("dropout")?,
+        })
+    }
+
+    /// Builds the block.
+    ///
+    /// # Panics
+    ///
+    /// Panics if [`validate`](Self::validate) refuses the attention.
+    pub fn init(&self, device: &Device) -> Block {
+        let d_model = self.d_model();
+        let norm = || LayerNormConfig::new(d_model).init(device);
+        Block {
+            attention_norm: norm(),
+            attention: self.attention.init(device),
+            output: LinearConfig::new(d_model, d_model).init(device),
+            ff_norm: norm(),
+            ff_in: LinearConfig::new(d_model, self.d_ff).init(device),
+            ff_out: LinearConfig::new(self.d_ff, d_model).init(device),
+            dropout: DropoutConfig::new(self.dropout).init(),
+        }
+    }
+}
+
 /// Pre-norm attention and feed-forward layers with residuals:
-/// `X ← drop(attention(LN(X))) + X`, `X ← FFN(LN(X)) + X`.
+/// `X ← drop(contexts(LN(X)) W_o) + X`, `X ← FFN(LN(X)) + X`.
 ///
-/// A class row enters attention without the first LayerNorm (the release's `lra/model.py`).
+/// A class row enters attention without the first LayerNorm (the release's `lra/model.py`). Built by
+/// [`BlockConfig`].
 #[derive(Module, Debug)]
 pub struct Block {
     /// LayerNorm in front of attention.
     pub attention_norm: LayerNorm,
-    /// Long-short attention.
-    pub attention: LongShortAttention,
+    /// Maps the rows to contexts.
+    pub attention: Attention,
+    /// `W_o`
+    pub output: Linear,
     /// LayerNorm in front of the feed-forward layers.
     pub ff_norm: LayerNorm,
     /// `D` → `d_ff`
@@ -39,24 +121,6 @@ pub struct Rows {
 }
 
 impl Block {
-    pub(crate) fn init(
-        attention: &LongShortAttentionConfig,
-        d_ff: usize,
-        dropout: f64,
-        device: &Device,
-    ) -> Self {
-        let d_model = attention.d_model;
-        let norm = || LayerNormConfig::new(d_model).init(device);
-        Self {
-            attention_norm: norm(),
-            attention: attention.init(device),
-            ff_norm: norm(),
-            ff_in: LinearConfig::new(d_model, d_ff).init(device),
-            ff_out: LinearConfig::new(d_ff, d_model).init(device),
-            dropout: DropoutConfig::new(dropout).init(),
-        }
-    }
-
     /// The block's outputs for all rows.
     ///
     /// # Shapes
@@ -67,9 +131,7 @@ impl Block {
     ///
     /// Panics if the rows do not fit the module or the layout.
     pub fn forward(&self, rows: Rows, layout: &Layout, dropout_seed: Option<u64>) -> Rows {
-        let contexts = self
-            .attention
-            .contexts(self.attention_input(&rows, layout, dropout_seed));
+        let contexts = self.contexts(&rows, layout, dropout_seed);
         let class_row = contexts.class_row.zip(rows.class_row);
         Rows {
             tokens: self.after_attention(contexts.tokens, contexts.residual, dropout_seed),
@@ -93,30 +155,23 @@ impl Block {
         layout: &Layout,
         dropout_seed: Option<u64>,
     ) -> Tensor<3> {
-        let contexts = self
-            .attention
-            .contexts(self.attention_input(&rows, layout, dropout_seed));
+        let contexts = self.contexts(&rows, layout, dropout_seed);
         let context = contexts.class_row.expect("an input with a class row");
         let residual = rows.class_row.expect("rows with a class row");
         self.after_attention(context, residual, dropout_seed.map(|seed| mix(!seed)))
     }
 
-    fn attention_input(
-        &self,
-        rows: &Rows,
-        layout: &Layout,
-        dropout_seed: Option<u64>,
-    ) -> LongShortInput {
-        let mut input = LongShortInput::new(rows.tokens.clone())
+    fn contexts(&self, rows: &Rows, layout: &Layout, dropout_seed: Option<u64>) -> Contexts {
+        let mut input = AttentionInput::new(rows.tokens.clone())
             .norm(&self.attention_norm)
             .layout(layout.clone());
         if let Some(class_row) = &rows.class_row {
             input = input.class_row(class_row.clone());
         }
-        match dropout_seed {
-            Some(seed) => input.dropout_seed(seed),
-            None => input,
+        if let Some(seed) = dropout_seed {
+            input = input.dropout_seed(seed);
         }
+        self.attention.contexts(input)
     }
 
     /// What follows attention, given what the heads read.
@@ -126,10 +181,9 @@ impl Block {
         residual: Tensor<3>,
         dropout_seed: Option<u64>,
     ) -> Tensor<3> {
-        let output = &self.attention.output;
         if fused_layers(&residual) {
             let modules = AfterAttentionModules {
-                output,
+                output: &self.output,
                 norm: &self.ff_norm,
                 ff_in: &self.ff_in,
                 ff_out: &self.ff_out,
@@ -139,7 +193,7 @@ impl Block {
             let dropout = hash_dropout(&self.dropout, &residual.device(), seed);
             return after_attention(context, residual, modules, dropout);
         }
-        let x = self.dropout.forward(output.forward(context)) + residual;
+        let x = self.dropout.forward(self.output.forward(context)) + residual;
         let hidden = exact_gelu(self.ff_in.forward(layer_norm(x.clone(), &self.ff_norm)));
         let hidden = self.dropout.forward(hidden);
         self.dropout.forward(self.ff_out.forward(hidden)) + x

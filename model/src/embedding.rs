@@ -1,11 +1,11 @@
 //! Token and position embeddings.
 
 use burn::module::{Initializer, Module};
-use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
+use burn::nn::{Embedding, EmbeddingConfig as TableConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::classifier::ClassifierConfig;
+use crate::error::{ConfigError, refuse_too_large, refuse_zero};
 use crate::ops::Layout;
 use crate::ops::layers::{embed, fused_layers};
 use crate::tokens::Tokens;
@@ -40,8 +40,117 @@ pub enum Positions {
     Axial,
 }
 
+/// Configuration of a [`TokenEmbedding`]. Its width is given where it is built.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EmbeddingConfig {
+    /// Token ids, padding included: ids lie in `0..vocab_size`.
+    pub vocab_size: usize,
+    /// Positions, in tokens: the longest document.
+    pub max_length: usize,
+    /// What a token is.
+    #[serde(default)]
+    pub input: Input,
+    /// The brightness, of 1, that becomes 0 where tokens are floats.
+    #[serde(default = "half")]
+    pub input_mean: f64,
+    /// The brightness above the mean that becomes 1 where tokens are floats.
+    #[serde(default = "half")]
+    pub input_deviation: f64,
+    /// What is added to a token's embedding for its position.
+    #[serde(default)]
+    pub positions: Positions,
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+impl Default for EmbeddingConfig {
+    /// The release's default vocabulary and its longest document.
+    fn default() -> Self {
+        Self {
+            vocab_size: 512,
+            max_length: 4096,
+            input: Input::Ids,
+            input_mean: half(),
+            input_deviation: half(),
+            positions: Positions::Learned,
+        }
+    }
+}
+
+impl EmbeddingConfig {
+    /// What is wrong with this configuration, if anything.
+    ///
+    /// # Errors
+    ///
+    /// The first field that can't be built, and what it must be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("max_length", self.max_length),
+        ];
+        refuse_zero(sizes)?;
+        refuse_too_large(sizes)?;
+        if self.positions == Positions::Axial && self.max_length.isqrt().pow(2) != self.max_length {
+            let problem = format!(
+                "are for square images: model.max_length {} is no square number",
+                self.max_length
+            );
+            return Err(ConfigError::new("positions", problem));
+        }
+        if !self.input_mean.is_finite() {
+            return Err(ConfigError::new("input_mean", "must be a number"));
+        }
+        if !(self.input_deviation.is_finite() && self.input_deviation > 0.0) {
+            let problem = format!("must be above 0, and is {}", self.input_deviation);
+            return Err(ConfigError::new("input_deviation", problem));
+        }
+        Ok(())
+    }
+
+    /// Rows of its tables: vocabulary and positions.
+    pub(crate) fn rows(&self) -> u128 {
+        let length = self.max_length as u128;
+        let positions = match self.positions {
+            Positions::None => 0,
+            Positions::Learned => length,
+            Positions::Axial => 2 * length.isqrt(),
+        };
+        self.vocab_size as u128 + positions
+    }
+
+    /// Builds the embedding for a model of width `d_model`.
+    pub fn init(&self, d_model: usize, device: &Device) -> TokenEmbedding {
+        let table = |rows| {
+            TableConfig::new(rows, d_model)
+                .with_initializer(Initializer::Normal {
+                    mean: 0.0,
+                    std: INITIAL_DEVIATION,
+                })
+                .init(device)
+        };
+        let floats = self.input == Input::Floats;
+        TokenEmbedding {
+            token: (!floats).then(|| table(self.vocab_size)),
+            pixel: floats.then(|| LinearConfig::new(1, d_model).init(device)),
+            position: (self.positions == Positions::Learned).then(|| table(self.max_length)),
+            axes: (self.positions == Positions::Axial).then(|| {
+                let side = self.max_length.isqrt();
+                Axes {
+                    row: table(side),
+                    column: table(side),
+                }
+            }),
+            max_length: self.max_length,
+            mean: self.input_mean,
+            deviation: self.input_deviation,
+        }
+    }
+}
+
 /// The sum of an embedding of each token and, where there is a table of them, one of its position
-/// in its document.
+/// in its document. Built by [`EmbeddingConfig`].
 #[derive(Module, Debug)]
 pub struct TokenEmbedding {
     /// Rows by token id `[vocabulary, D]`, for [`Input::Ids`].
@@ -77,34 +186,6 @@ impl Axes {
 }
 
 impl TokenEmbedding {
-    pub(crate) fn init(config: &ClassifierConfig, device: &Device) -> Self {
-        let d_model = config.d_model;
-        let table = |rows| {
-            EmbeddingConfig::new(rows, d_model)
-                .with_initializer(Initializer::Normal {
-                    mean: 0.0,
-                    std: INITIAL_DEVIATION,
-                })
-                .init(device)
-        };
-        let floats = config.input == Input::Floats;
-        Self {
-            token: (!floats).then(|| table(config.vocab_size)),
-            pixel: floats.then(|| LinearConfig::new(1, d_model).init(device)),
-            position: (config.positions == Positions::Learned).then(|| table(config.max_length)),
-            axes: (config.positions == Positions::Axial).then(|| {
-                let side = config.max_length.isqrt();
-                Axes {
-                    row: table(side),
-                    column: table(side),
-                }
-            }),
-            max_length: config.max_length,
-            mean: config.input_mean,
-            deviation: config.input_deviation,
-        }
-    }
-
     /// Embeds a batch.
     ///
     /// # Shapes
@@ -267,17 +348,15 @@ mod tests {
         };
         for input in [Input::Ids, Input::Floats] {
             for positions in [Positions::None, Positions::Learned, Positions::Axial] {
-                let config = ClassifierConfig {
+                let config = EmbeddingConfig {
                     vocab_size: 8,
                     max_length: 4,
-                    d_model: 4,
                     input,
-                    positions,
                     input_mean: 0.25,
                     input_deviation: 0.125,
-                    ..Default::default()
+                    positions,
                 };
-                let embedding = TokenEmbedding::init(&config, &device);
+                let embedding = config.init(4, &device);
                 let rows = |table: &Embedding| host(table.weight.val());
                 let learned = embedding.position.as_ref().map(rows);
                 let axes = embedding.axes.as_ref();

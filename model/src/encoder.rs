@@ -5,10 +5,10 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::attention::LongShortAttentionConfig;
-use crate::block::{Block, Rows};
-use crate::classifier::ClassifierConfig;
-use crate::embedding::TokenEmbedding;
+use crate::block::{Block, BlockConfig, Rows};
+use crate::embedding::{EmbeddingConfig, TokenEmbedding};
+use crate::error::{ConfigError, refuse_too_large, refuse_zero};
+use crate::fields::{FieldError, Fields};
 use crate::ops::layers::layer_norm;
 use crate::ops::{self, Layout};
 use crate::seed::mix;
@@ -39,7 +39,110 @@ impl Pooling {
     }
 }
 
-/// Documents → vectors.
+/// Models larger than this are a slip of the keyboard.
+const LARGEST_PARAMETERS: u128 = 1 << 32;
+
+/// Configuration of an [`Encoder`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EncoderConfig {
+    /// What is embedded, and how.
+    #[serde(flatten)]
+    pub embedding: EmbeddingConfig,
+    /// Every block. Its width is the model's.
+    #[serde(flatten)]
+    pub block: BlockConfig,
+    /// Blocks.
+    pub layers: usize,
+    /// One block used for all layers.
+    pub tied: bool,
+    /// How rows become one vector.
+    pub pooling: Pooling,
+}
+
+impl Default for EncoderConfig {
+    /// The sizes that all 2021 presets share.
+    fn default() -> Self {
+        Self {
+            embedding: EmbeddingConfig::default(),
+            block: BlockConfig::default(),
+            layers: 2,
+            tied: false,
+            pooling: Pooling::ClassLast,
+        }
+    }
+}
+
+impl EncoderConfig {
+    /// Width `D` of the rows.
+    pub fn d_model(&self) -> usize {
+        self.block.d_model()
+    }
+
+    /// What is wrong with this configuration, if anything.
+    ///
+    /// # Errors
+    ///
+    /// The first field that can't be built, and what it must be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let layers = [("layers", self.layers)];
+        refuse_zero(layers)?;
+        refuse_too_large(layers)?;
+        self.embedding.validate()?;
+        self.block.validate()?;
+        let longest = self.embedding.max_length;
+        if let Some(window) = self.block.attention.window()
+            && window > longest
+        {
+            let problem = format!("must be at most max_length {longest}, {window} is not");
+            return Err(ConfigError::new("window", problem));
+        }
+        let parameters = self.embedding.rows() * self.d_model() as u128
+            + self.layers as u128 * self.block.parameters();
+        if parameters > LARGEST_PARAMETERS {
+            let problem = format!(
+                "and the other sizes make a model of {parameters} parameters; at most \
+                 {LARGEST_PARAMETERS} are built"
+            );
+            return Err(ConfigError::new("d_model", problem));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read(fields: &Fields) -> Result<Self, FieldError> {
+        Ok(Self {
+            embedding: fields.part()?,
+            block: BlockConfig::read(fields)?,
+            layers: fields.get("layers")?,
+            tied: fields.get("tied")?,
+            pooling: fields.get("pooling")?,
+        })
+    }
+
+    /// Builds the encoder.
+    ///
+    /// # Errors
+    ///
+    /// As [`validate`](Self::validate).
+    pub fn init(&self, device: &Device) -> Result<Encoder, ConfigError> {
+        self.validate()?;
+        let d_model = self.d_model();
+        let blocks = if self.tied { 1 } else { self.layers };
+        let class_row = self.pooling.has_class_row();
+        Ok(Encoder {
+            embedding: self.embedding.init(d_model, device),
+            blocks: (0..blocks).map(|_| self.block.init(device)).collect(),
+            norm: LayerNormConfig::new(d_model).init(device),
+            class_embedding: class_row.then(|| Initializer::Zeros.init([1, 1, d_model], device)),
+            dropout: DropoutConfig::new(self.block.dropout).init(),
+            layers: self.layers,
+            tied: self.tied,
+            max_length: self.embedding.max_length,
+            pooling: self.pooling,
+        })
+    }
+}
+
+/// Documents → vectors. Built by [`EncoderConfig`].
 #[derive(Module, Debug)]
 pub struct Encoder {
     /// Token and position embeddings.
@@ -60,27 +163,6 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    pub(crate) fn init(config: &ClassifierConfig, device: &Device) -> Self {
-        let attention: LongShortAttentionConfig = config.attention();
-        let blocks = if config.tied { 1 } else { config.layers };
-        Self {
-            embedding: TokenEmbedding::init(config, device),
-            blocks: (0..blocks)
-                .map(|_| Block::init(&attention, config.d_ff, config.dropout, device))
-                .collect(),
-            norm: LayerNormConfig::new(config.d_model).init(device),
-            class_embedding: config
-                .pooling
-                .has_class_row()
-                .then(|| Initializer::Zeros.init([1, 1, config.d_model], device)),
-            dropout: DropoutConfig::new(config.dropout).init(),
-            layers: config.layers,
-            tied: config.tied,
-            max_length: config.max_length,
-            pooling: config.pooling,
-        }
-    }
-
     pub(crate) fn is_tied(&self) -> bool {
         self.tied
     }

@@ -4,20 +4,23 @@
 //! low-rank projection of the whole sequence, the two aligned by two LayerNorms and weighed by one
 //! softmax.
 //!
-//! * [`attention::LongShortAttention`] is a Burn module over `[batch, tokens, width]` floats, to
-//!   embed in your own model.
+//! * [`attention::AttentionLayer`] is a Burn module over `[batch, tokens, width]` floats, to embed in
+//!   your own model.
 //! * [`Classifier`] is the Long Range Arena model, [`presets`] its published sizes, [`weights`] the
 //!   way to and from NVIDIA's checkpoints and safetensors.
 //! * [`ops`] is the seam to the devices: a backend extension with plain bodies for every backend.
 //!
 //! ```
 //! use burn::tensor::{Device, Distribution, Tensor};
-//! use transformer_ls_burn::attention::{LongShortAttentionConfig, LongShortInput};
+//! use transformer_ls_burn::attention::{
+//!     AttentionInput, AttentionLayerConfig, LongShortAttentionConfig,
+//! };
 //!
 //! let device = Device::flex();
-//! let attention = LongShortAttentionConfig::new(64, 2).with_window(8).with_rank(32).init(&device);
+//! let heads = LongShortAttentionConfig::new(64, 2).with_window(8).with_rank(32);
+//! let attention = AttentionLayerConfig::new(heads.into()).init(&device);
 //! let x = Tensor::random([4, 1000, 64], Distribution::Default, &device);
-//! let y = attention.forward(LongShortInput::new(x)).tokens;
+//! let y = attention.forward(AttentionInput::new(x)).tokens;
 //! assert_eq!(y.dims(), [4, 1000, 64]);
 //! ```
 //!
@@ -31,6 +34,7 @@ mod classifier;
 mod embedding;
 mod encoder;
 mod error;
+mod fields;
 pub mod ops;
 pub mod presets;
 mod reconstruction;
@@ -38,11 +42,12 @@ mod seed;
 mod tokens;
 pub mod weights;
 
-pub use block::{Block, Rows};
+pub use block::{Block, BlockConfig, Rows};
 pub use classifier::{Classifier, ClassifierConfig, Head};
-pub use embedding::{Axes, Input, Positions, TokenEmbedding};
-pub use encoder::{Encoder, Pooling};
+pub use embedding::{Axes, EmbeddingConfig, Input, Positions, TokenEmbedding};
+pub use encoder::{Encoder, EncoderConfig, Pooling};
 pub use error::ConfigError;
+pub use fields::FieldError;
 pub use ops::{Boundaries, Layout};
 pub use reconstruction::{Decoder, MaskedTokens, Reconstruction};
 pub use tokens::Tokens;

@@ -1,8 +1,10 @@
 //! Model sizes by name: the published ones, and a strong one for each task.
 
+use crate::attention::LongShortAttentionConfig;
+use crate::block::BlockConfig;
 use crate::classifier::ClassifierConfig;
-use crate::embedding::{Input, Positions};
-use crate::encoder::Pooling;
+use crate::embedding::{EmbeddingConfig, Input, Positions};
+use crate::encoder::{EncoderConfig, Pooling};
 
 /// A model size with its source.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,46 +33,38 @@ const STRONG: &str =
 /// All but the strong ones are the 2021 sizes: 2 layers of width 64, 2 heads, feed-forward width
 /// 128. ListOps' 16 ids serve both tokenisations: `legacy` uses 15 of them, `brackets` all.
 pub fn all() -> Vec<Preset> {
-    let listops = ClassifierConfig {
-        vocab_size: 16,
-        classes: 10,
-        max_length: 2048,
-        ..Default::default()
+    let sizes = |vocab_size, classes, max_length| {
+        let mut model = ClassifierConfig::default();
+        model.encoder.embedding.vocab_size = vocab_size;
+        model.encoder.embedding.max_length = max_length;
+        model.classes = classes;
+        model
     };
-    let text = ClassifierConfig {
-        vocab_size: 257,
-        ..Default::default()
-    };
-    let retrieval = ClassifierConfig {
+    let listops = sizes(16, 10, 2048);
+    let text = sizes(257, 2, 4096);
+    let mut retrieval = ClassifierConfig {
         pair: true,
-        dropout: 0.1,
-        attention_dropout: 0.1,
         ..text.clone()
     };
-    let image = ClassifierConfig {
-        vocab_size: 256,
-        classes: 10,
-        max_length: 1024,
-        dropout: 0.1,
-        attention_dropout: 0.1,
-        pooling: Pooling::MeanAll,
-        ..Default::default()
-    };
-    let pathfinder = |side: usize| ClassifierConfig {
-        classes: 2,
-        max_length: side * side,
-        ..image.clone()
+    retrieval.encoder.block = dropping(0.1);
+    let mut image = sizes(256, 10, 1024);
+    image.encoder.block = dropping(0.1);
+    image.encoder.pooling = Pooling::MeanAll;
+    let pathfinder = |side: usize| {
+        let mut model = image.clone();
+        model.encoder.embedding.max_length = side * side;
+        model.classes = 2;
+        model
     };
     // S4's normalisation of grey CIFAR-10; Pathfinder's is the default, Mega's.
-    let s4_image = ClassifierConfig {
-        input_mean: 122.6 / 255.0,
-        input_deviation: 61.0 / 255.0,
-        ..image.clone()
-    };
-    let sized = |model: &ClassifierConfig, window, rank| ClassifierConfig {
-        window,
-        rank,
-        ..model.clone()
+    let mut s4_image = image.clone();
+    s4_image.encoder.embedding.input_mean = 122.6 / 255.0;
+    s4_image.encoder.embedding.input_deviation = 61.0 / 255.0;
+    let sized = |model: &ClassifierConfig, window, rank| {
+        let mut model = model.clone();
+        let attention = attention(model.encoder.block.dropout);
+        model.encoder.block.attention = attention.with_window(window).with_rank(rank).into();
+        model
     };
     let preset = |name, task, model, source, published_accuracy| Preset {
         name,
@@ -198,6 +192,20 @@ pub fn all() -> Vec<Preset> {
     ]
 }
 
+/// The attention of all 2021 presets.
+fn attention(dropout: f64) -> LongShortAttentionConfig {
+    LongShortAttentionConfig::new(64, 2).with_attention_dropout(dropout)
+}
+
+/// The block of all 2021 presets.
+fn dropping(dropout: f64) -> BlockConfig {
+    BlockConfig {
+        attention: attention(dropout).into(),
+        dropout,
+        ..BlockConfig::default()
+    }
+}
+
 /// What a strong preset has of its own.
 #[derive(Clone, Copy)]
 struct Sizes {
@@ -237,25 +245,32 @@ fn contours(heads: usize, window: usize) -> Sizes {
 /// hence axial positions besides, and the largest value in the place of the mean, in which they drown
 /// (`docs/results.md`).
 fn strong(model: &ClassifierConfig, sizes: Sizes) -> ClassifierConfig {
-    let pixels = model.vocab_size == 256;
+    let pixels = model.encoder.embedding.vocab_size == 256;
     let (positions, pooling) = match pixels && model.classes == 2 {
         true => (Positions::Axial, Pooling::MaxReal),
         false => (Positions::None, Pooling::MeanReal),
     };
+    let attention = LongShortAttentionConfig::new(sizes.width, sizes.heads)
+        .with_window(sizes.window)
+        .with_rank(64)
+        .with_rotary(true);
     ClassifierConfig {
-        layers: sizes.layers,
-        d_model: sizes.width,
-        heads: sizes.heads,
-        d_ff: sizes.ff * sizes.width,
+        encoder: EncoderConfig {
+            embedding: EmbeddingConfig {
+                positions,
+                input: if pixels { Input::Floats } else { Input::Ids },
+                ..model.encoder.embedding.clone()
+            },
+            block: BlockConfig {
+                attention: attention.into(),
+                d_ff: sizes.ff * sizes.width,
+                dropout: 0.0,
+            },
+            layers: sizes.layers,
+            pooling,
+            ..model.encoder.clone()
+        },
         d_head: sizes.width,
-        window: sizes.window,
-        rank: 64,
-        dropout: 0.0,
-        attention_dropout: 0.0,
-        rotary: true,
-        positions,
-        pooling,
-        input: if pixels { Input::Floats } else { Input::Ids },
         ..model.clone()
     }
 }

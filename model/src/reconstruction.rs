@@ -9,9 +9,8 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Bool, Device, Int, Tensor, activation};
 use serde::{Deserialize, Serialize};
 
-use crate::classifier::ClassifierConfig;
 use crate::embedding::normalised;
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, EncoderConfig};
 use crate::seed::mix;
 use crate::tokens::Tokens;
 
@@ -81,8 +80,9 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder for the encoder of a model.
-    pub fn init(config: &ClassifierConfig, compared_by: Reconstruction, device: &Device) -> Self {
+    /// A decoder for an encoder of this configuration.
+    pub fn init(encoder: &EncoderConfig, compared_by: Reconstruction, device: &Device) -> Self {
+        let (config, d_model) = (&encoder.embedding, encoder.d_model());
         let outputs = match compared_by {
             Reconstruction::CrossEntropy => config.vocab_size,
             Reconstruction::L1 => 1,
@@ -97,8 +97,8 @@ impl Decoder {
                 mean: 0.0,
                 std: deviation,
             }
-            .init([config.d_model], device),
-            output: LinearConfig::new(config.d_model, outputs).init(device),
+            .init([d_model], device),
+            output: LinearConfig::new(d_model, outputs).init(device),
             compared_by,
             mean: config.input_mean,
             deviation: config.input_deviation,

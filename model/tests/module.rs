@@ -5,7 +5,7 @@ mod common;
 
 use burn::tensor::{Bool, Device, Distribution, Int, Tensor, TensorData};
 use transformer_ls_burn::attention::{
-    LongShortAttention, LongShortAttentionConfig, LongShortInput,
+    AttentionInput, AttentionLayer, AttentionLayerConfig, LongShortAttentionConfig,
 };
 use transformer_ls_burn::{Boundaries, ClassifierConfig, Layout, Pooling, Tokens, weights};
 
@@ -67,16 +67,20 @@ fn configurations() -> Vec<LongShortAttentionConfig> {
 }
 
 /// A module whose zero-initialised parameters are random too, so that they matter.
-fn build(config: &LongShortAttentionConfig, device: &Device) -> LongShortAttention {
+fn build(config: &LongShortAttentionConfig, device: &Device) -> AttentionLayer {
     let random = Distribution::Normal(0.0, 0.5);
     let mut module = config.init(device);
+    let layer = AttentionLayerConfig::new(config.clone().into()).init(device);
     module.conv = module
         .conv
         .map(|kernel| kernel.map(|kernel| kernel.random_like(random)));
     module.offset_bias = module
         .offset_bias
         .map(|table| table.map(|table| table.random_like(random)));
-    module
+    AttentionLayer {
+        attention: module.into(),
+        ..layer
+    }
 }
 
 #[test]
@@ -90,15 +94,15 @@ fn packed_and_padded_agree_in_every_configuration() {
         let module = build(&config, &device);
         for with_class_row in [false, true] {
             let name = format!("{config:?}, class row {with_class_row}");
-            let run = |input: LongShortInput| {
+            let run = |input: AttentionInput| {
                 module.forward(match with_class_row {
                     true => input.class_row(class_rows.clone()),
                     false => input,
                 })
             };
-            let padded = run(LongShortInput::new(x.clone()).mask(mask(&device)));
+            let padded = run(AttentionInput::new(x.clone()).mask(mask(&device)));
             let packed = run(
-                LongShortInput::new(pack(x.clone())).packed(Boundaries::from_lengths(&LENGTHS))
+                AttentionInput::new(pack(x.clone())).packed(Boundaries::from_lengths(&LENGTHS))
             );
             assert_close(
                 &name,
@@ -124,11 +128,11 @@ fn gradients_are_finite_with_an_empty_document() {
         let random = Distribution::Normal(0.0, 1.0);
         let x = Tensor::<3>::random([LENGTHS.len(), ROWS, WIDTH], random, &device).require_grad();
         let class_row = Tensor::<3>::random([LENGTHS.len(), 1, WIDTH], random, &device);
-        let module = LongShortAttentionConfig::new(WIDTH, 2)
+        let attention = LongShortAttentionConfig::new(WIDTH, 2)
             .with_window(4)
-            .with_rank(3)
-            .init(&device);
-        let input = LongShortInput::new(x.clone())
+            .with_rank(3);
+        let module = AttentionLayerConfig::new(attention.into()).init(&device);
+        let input = AttentionInput::new(x.clone())
             .mask(mask(&device))
             .class_row(class_row);
         let output = module.forward(input);
@@ -137,6 +141,18 @@ fn gradients_are_finite_with_an_empty_document() {
         let gradient = host(x.grad(&gradients).expect("a gradient"));
         assert!(gradient.iter().all(|g| g.is_finite()), "{name}");
     }
+}
+
+fn small(pooling: Pooling) -> ClassifierConfig {
+    let attention = LongShortAttentionConfig::new(WIDTH, 2)
+        .with_window(4)
+        .with_rank(3);
+    let mut config = ClassifierConfig::default();
+    config.encoder.embedding.vocab_size = 8;
+    config.encoder.embedding.max_length = ROWS;
+    config.encoder.block.attention = attention.into();
+    config.encoder.pooling = pooling;
+    config
 }
 
 #[test]
@@ -157,16 +173,8 @@ fn packed_and_padded_documents_pool_alike() {
         Pooling::ClassLast,
     ] {
         for tied in [false, true] {
-            let config = ClassifierConfig {
-                vocab_size: 8,
-                max_length: ROWS,
-                d_model: WIDTH,
-                window: 4,
-                rank: 3,
-                pooling,
-                tied,
-                ..Default::default()
-            };
+            let mut config = small(pooling);
+            config.encoder.tied = tied;
             let model = config.init(&device).expect("a valid configuration");
             let padded = Tokens::new(Tensor::<2, Int>::from_data(ids.clone(), &device))
                 .layout(Layout::Padded(mask(&device)));
@@ -184,76 +192,61 @@ fn packed_and_padded_documents_pool_alike() {
 
 #[test]
 fn impossible_configurations_are_refused_by_name() {
-    let refused = |config: ClassifierConfig| {
-        let error = config.validate().expect_err("can't be built");
-        (error.field, error.to_string())
+    let attention = |heads: usize| LongShortAttentionConfig::new(64, heads);
+    let attending = |attention: LongShortAttentionConfig| {
+        move |config: &mut ClassifierConfig| config.encoder.block.attention = attention.into()
     };
-    let base = ClassifierConfig::default;
-    for (config, field, sentence) in [
+    type Change = Box<dyn FnOnce(&mut ClassifierConfig)>;
+    let refusals: [(Change, &str, &str); 8] = [
         (
-            ClassifierConfig { heads: 3, ..base() },
+            Box::new(attending(attention(3))),
             "heads",
             "heads must divide d_model 64, 3 does not",
         ),
         (
-            ClassifierConfig {
-                rank: 0,
-                window: 0,
-                ..base()
-            },
+            Box::new(attending(attention(2).with_rank(0).with_window(0))),
             "rank",
             "rank is 0 and so is the window: attention would see nothing",
         ),
         (
-            ClassifierConfig {
-                conv_kernel: Some(4),
-                ..base()
-            },
+            Box::new(attending(attention(2).with_conv_kernel(Some(4)))),
             "conv_kernel",
             "conv_kernel must be odd, 4 is not",
         ),
         (
-            ClassifierConfig {
-                dropout: 1.0,
-                ..base()
-            },
+            Box::new(|config| config.encoder.block.dropout = 1.0),
             "dropout",
             "dropout must lie in [0, 1), 1 does not",
         ),
         (
-            ClassifierConfig {
-                max_length: 1 << 40,
-                ..base()
-            },
+            Box::new(|config| config.encoder.embedding.max_length = 1 << 40),
             "max_length",
             "max_length must be at most 16777216, 1099511627776 is not",
         ),
         (
-            ClassifierConfig {
-                window: 5000,
-                ..base()
-            },
+            Box::new(attending(attention(2).with_window(5000))),
             "window",
             "window must be at most max_length 4096, 5000 is not",
         ),
         (
-            ClassifierConfig {
-                d_model: 1 << 20,
-                ..base()
-            },
+            Box::new(attending(LongShortAttentionConfig::new(1 << 20, 2))),
             "d_model",
             "d_model and the other sizes make a model of 8801595949056 parameters; at most 4294967296 are built",
         ),
         (
-            ClassifierConfig {
-                layers: 0,
-                ..base()
-            },
+            Box::new(|config| config.encoder.layers = 0),
             "layers",
             "layers must be at least 1",
         ),
-    ] {
-        assert_eq!(refused(config), (field, sentence.to_owned()));
+    ];
+    for (change, field, sentence) in refusals {
+        let mut config = ClassifierConfig::default();
+        change(&mut config);
+        let error = config.validate().expect_err("can't be built");
+        assert_eq!(
+            (error.field, error.to_string()),
+            (field, sentence.to_owned())
+        );
     }
 }
 
@@ -261,17 +254,8 @@ fn impossible_configurations_are_refused_by_name() {
 #[test]
 fn the_mean_over_real_tokens_leaves_padding_out() {
     let device = Device::flex();
-    let config = |pooling| ClassifierConfig {
-        vocab_size: 8,
-        max_length: ROWS,
-        d_model: WIDTH,
-        window: 4,
-        rank: 3,
-        pooling,
-        ..Default::default()
-    };
-    let all = config(Pooling::MeanAll).init(&device).expect("valid");
-    let real = config(Pooling::MeanReal).init(&device).expect("valid");
+    let all = small(Pooling::MeanAll).init(&device).expect("valid");
+    let real = small(Pooling::MeanReal).init(&device).expect("valid");
     let state = weights::state_dict(&all).expect("tensors on the host");
     let real = weights::load(real, state).expect("the same tensors");
     let ids = TensorData::new(vec![3; LENGTHS.len() * ROWS], [LENGTHS.len(), ROWS]);

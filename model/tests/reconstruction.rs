@@ -5,9 +5,10 @@ mod common;
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use transformer_ls_burn::attention::LongShortAttentionConfig;
 use transformer_ls_burn::{
-    Boundaries, Classifier, ClassifierConfig, Decoder, Input, Layout, MaskedTokens, Pooling,
-    Positions, Reconstruction, Tokens, weights,
+    Boundaries, Classifier, ClassifierConfig, Decoder, EmbeddingConfig, Input, Layout,
+    MaskedTokens, Pooling, Positions, Reconstruction, Tokens, weights,
 };
 
 const LENGTHS: [usize; 3] = [9, 1, 6];
@@ -25,25 +26,27 @@ fn configurations() -> Vec<ClassifierConfig> {
     ] {
         for input in [Input::Ids, Input::Floats] {
             for rotary in [false, true] {
-                all.push(ClassifierConfig {
+                let attention = LongShortAttentionConfig::new(12, 2)
+                    .with_rank(3)
+                    .with_window(4)
+                    .with_rotary(rotary);
+                let mut config = ClassifierConfig::default();
+                config.encoder.embedding = EmbeddingConfig {
                     vocab_size: VOCABULARY,
                     max_length: ROWS,
-                    d_model: 12,
-                    d_ff: 16,
-                    d_head: 8,
-                    rank: 3,
-                    window: 4,
-                    rotary,
                     positions: match rotary {
                         true => Positions::None,
                         false => Positions::Learned,
                     },
-                    pooling,
                     input,
                     input_mean: 0.4,
                     input_deviation: 0.2,
-                    ..Default::default()
-                });
+                };
+                config.encoder.block.attention = attention.into();
+                config.encoder.block.d_ff = 16;
+                config.encoder.pooling = pooling;
+                config.d_head = 8;
+                all.push(config);
             }
         }
     }
@@ -102,7 +105,7 @@ fn build(
 ) -> (Classifier, Decoder) {
     device.seed(6);
     let model = config.init(device).expect("valid");
-    (model, Decoder::init(config, compared_by, device))
+    (model, Decoder::init(&config.encoder, compared_by, device))
 }
 
 fn host<const D: usize>(x: Tensor<D>) -> Vec<f32> {
@@ -255,10 +258,8 @@ fn an_encoder_alone_is_taken_over_bit_by_bit() {
         let from = state.tensors.get(name).unwrap_or(&own.tensors[name]);
         assert_eq!(data.as_bytes(), from.as_bytes(), "{name}");
     }
-    let wider = ClassifierConfig {
-        d_ff: 32,
-        ..configurations[0].clone()
-    };
+    let mut wider = configurations[0].clone();
+    wider.encoder.block.d_ff = 32;
     let error = weights::load_encoder(wider.init(&device).expect("valid"), file)
         .expect_err("another shape");
     assert!(

@@ -9,6 +9,7 @@ use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use transformer_ls_burn::attention::LongShortAttentionConfig;
 use transformer_ls_burn::{Boundaries, Classifier, ClassifierConfig, Layout, Tokens, weights};
 
 const STEPS: usize = 50;
@@ -16,17 +17,15 @@ const LENGTH: usize = 40;
 const BATCH: usize = 4;
 
 fn config() -> ClassifierConfig {
-    ClassifierConfig {
-        vocab_size: 12,
-        classes: 3,
-        max_length: LENGTH,
-        d_model: 16,
-        d_ff: 32,
-        d_head: 16,
-        rank: 4,
-        window: 4,
-        ..Default::default()
-    }
+    let attention = LongShortAttentionConfig::new(16, 2);
+    let mut config = ClassifierConfig::default();
+    config.encoder.embedding.vocab_size = 12;
+    config.encoder.embedding.max_length = LENGTH;
+    config.encoder.block.attention = attention.with_rank(4).with_window(4).into();
+    config.encoder.block.d_ff = 32;
+    config.classes = 3;
+    config.d_head = 16;
+    config
 }
 
 /// Every token tells the label, so that there is something to learn in a few steps.

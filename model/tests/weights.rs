@@ -1,19 +1,18 @@
 //! Weights as files' bytes: round trips, and sentences for what does not fit.
 
 use burn::tensor::{Device, TensorData};
+use transformer_ls_burn::attention::LongShortAttentionConfig;
 use transformer_ls_burn::weights::{self, StateDict, WeightsError};
 use transformer_ls_burn::{Classifier, ClassifierConfig};
 
 fn small() -> ClassifierConfig {
-    ClassifierConfig {
-        vocab_size: 8,
-        max_length: 16,
-        d_model: 8,
-        d_ff: 16,
-        d_head: 8,
-        rank: 2,
-        ..Default::default()
-    }
+    let mut config = ClassifierConfig::default();
+    config.encoder.embedding.vocab_size = 8;
+    config.encoder.embedding.max_length = 16;
+    config.encoder.block.attention = LongShortAttentionConfig::new(8, 2).with_rank(2).into();
+    config.encoder.block.d_ff = 16;
+    config.d_head = 8;
+    config
 }
 
 fn build(config: ClassifierConfig) -> Classifier {
@@ -43,20 +42,16 @@ fn linear_weights_lie_as_in_pytorch() {
 #[test]
 fn another_model_is_refused_with_the_tensors_that_differ() {
     let bytes = weights::save_safetensors(&build(small()), &Default::default()).expect("bytes");
-    let wider = ClassifierConfig {
-        d_ff: 32,
-        ..small()
-    };
+    let mut wider = small();
+    wider.encoder.block.d_ff = 32;
     let error = weights::load_safetensors(build(wider), &bytes).expect_err("another shape");
     let message = error.to_string();
     assert!(
         message.contains("model.transformer_0.mlpblock.0.bias ([16], the model wants [32])"),
         "{message}"
     );
-    let deeper = ClassifierConfig {
-        layers: 3,
-        ..small()
-    };
+    let mut deeper = small();
+    deeper.encoder.layers = 3;
     let error = weights::load_safetensors(build(deeper), &bytes).expect_err("more layers");
     assert!(matches!(&error, WeightsError::OtherModel { missing, .. } if missing.len() == 22));
     let message = error.to_string();

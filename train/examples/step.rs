@@ -40,7 +40,7 @@ fn main() -> Result<()> {
     let per_sample = if preset.model.pair { 2 } else { 1 };
     let batches = lengths
         .lines()
-        .map(|line| samples(line, per_sample, preset.model.vocab_size))
+        .map(|line| samples(line, per_sample, preset.model.encoder.embedding.vocab_size))
         .collect::<Result<Vec<_>>>()?;
     ensure!(!batches.is_empty(), "the file of lengths is empty");
 

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Workplace, stdout};
+use transformer_ls_burn::attention::AttentionConfig;
 use transformer_ls_burn::{Pooling, Positions, presets};
 use transformer_ls_infer::run::ScheduleKind;
 use transformer_ls_train::tasks;
@@ -70,7 +71,7 @@ fn every_task_says_its_own_defaults() {
         assert_eq!(text.contains("--difficulty"), protocol.difficulty.is_some());
         // The larger images take as many tokens a step.
         if task.starts_with("path") {
-            let tokens = protocol.training.batch_size * preset.model.max_length;
+            let tokens = protocol.training.batch_size * preset.model.encoder.embedding.max_length;
             assert_eq!(tokens, 256 * 1024, "{task}");
         }
     }
@@ -94,13 +95,24 @@ fn strong_protocols_have_the_published_rates_and_sizes() {
     for &(task, mask, [classify, fill_in], sizes) in STRONG {
         let protocol = tasks::find(task).expect(task);
         let preset = presets::find(&format!("{task}-strong")).expect(task);
-        let model = preset.model;
+        let model = preset.model.encoder;
+        let AttentionConfig::LongShort(attention) = model.block.attention;
         assert_eq!(
-            [model.layers, model.d_model, model.heads, model.d_ff],
+            [
+                model.layers,
+                attention.d_model,
+                attention.heads,
+                model.block.d_ff
+            ],
             sizes
         );
-        assert!(model.rotary && model.dropout == 0.0 && model.attention_dropout == 0.0);
-        let markers = model.positions == Positions::Axial && model.pooling == Pooling::MaxReal;
+        assert!(attention.rotary);
+        assert_eq!(
+            (model.block.dropout, attention.attention_dropout),
+            (0.0, 0.0)
+        );
+        let markers =
+            model.embedding.positions == Positions::Axial && model.pooling == Pooling::MaxReal;
         assert_eq!(markers, task.starts_with("path"), "{task}");
         let training = protocol.training(preset.name);
         assert_eq!(training.learning_rate, classify);

@@ -91,8 +91,8 @@ impl Batcher {
     /// A batcher for a model of this configuration.
     pub fn for_model(model: &ClassifierConfig, packed: bool) -> Self {
         Self {
-            pixels: model.input == Input::Floats,
-            ..Self::new(model.max_length, packed)
+            pixels: model.encoder.embedding.input == Input::Floats,
+            ..Self::new(model.encoder.embedding.max_length, packed)
         }
     }
 

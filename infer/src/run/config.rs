@@ -200,10 +200,14 @@ impl RunConfig {
             problem,
         };
         let config = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            malformed(match error.path().iter().len() {
-                0 => error.inner().to_string(),
-                _ => format!("`{}`: {}", error.path(), error.inner()),
-            })
+            let problem = error.inner().to_string();
+            malformed(
+                match (error.path().iter().len(), field_of_model(&problem)) {
+                    (0, _) => problem,
+                    (_, Some((field, problem))) => format!("`{}.{field}`: {problem}", error.path()),
+                    _ => format!("`{}`: {problem}", error.path()),
+                },
+            )
         })?;
         json.end().map_err(|error| malformed(error.to_string()))?;
         Ok(config)
@@ -300,7 +304,7 @@ impl RunConfig {
     /// The batcher of this configuration on a device.
     pub fn batcher(&self, device: &Device) -> Batcher {
         Batcher::for_model(&self.model, self.data.packed.packs(device))
-            .short_rows(self.model.pooling != Pooling::MeanAll)
+            .short_rows(self.model.encoder.pooling != Pooling::MeanAll)
     }
 
     /// A path that is no text would be another one when it is read back.
@@ -337,6 +341,16 @@ impl RunConfig {
         }
         problems
     }
+}
+
+/// The field, and what is wrong with it, of a [`FieldError`](transformer_ls_burn::FieldError). Its
+/// line is the end of the model's fields, which says nothing.
+pub(super) fn field_of_model(error: &str) -> Option<(&str, &str)> {
+    let (field, problem) = error.strip_prefix('`')?.split_once("`: ")?;
+    let problem = problem
+        .rsplit_once(" at line ")
+        .map_or(problem, |(problem, _)| problem);
+    Some((field, problem))
 }
 
 fn invalid_if_any(problems: Vec<String>) -> Result<(), ConfigError> {

@@ -10,6 +10,7 @@ use super::RunConfig;
 pub(super) fn problems(config: &RunConfig) -> Vec<String> {
     let mut problems = Vec::new();
     let (task, model) = (&config.task, &config.model);
+    let embedding = &model.encoder.embedding;
     // A task of a newer version is refused where its data is opened.
     let known: Option<Task> = task.parse().ok();
     let (ids, whose) = match (known, config.data.tokenizer) {
@@ -32,10 +33,10 @@ pub(super) fn problems(config: &RunConfig) -> Vec<String> {
         }
         (None, None) => (0, String::new()),
     };
-    if model.vocab_size < ids {
+    if embedding.vocab_size < ids {
         problems.push(format!(
             "`model.vocab_size` must be at least {ids} for the {whose}, and is {}.",
-            model.vocab_size
+            embedding.vocab_size
         ));
     }
     let Some(known) = known else {
@@ -53,7 +54,7 @@ pub(super) fn problems(config: &RunConfig) -> Vec<String> {
         problems.push(format!("`model.pair` must be {pair} for the task {task}."));
     }
     if !matches!(known, Task::Image | Task::Pathfinder(_)) {
-        if model.input == Input::Floats {
+        if embedding.input == Input::Floats {
             problems.push(format!(
                 "`model.input` must be \"ids\" for the task {task}, which has no pixels."
             ));

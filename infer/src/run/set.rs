@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::config::field_of_model;
 use super::{ConfigError, RunConfig};
 
 /// The dotted paths of all fields, in order.
@@ -14,6 +15,9 @@ pub(super) fn keys(config: &RunConfig) -> Vec<String> {
 /// The configuration with one field changed.
 pub(super) fn set(config: &RunConfig, key: &str, value: &str) -> Result<RunConfig, ConfigError> {
     let path = find(&keys(config), key)?;
+    if path == ATTENTION {
+        return with_attention(config, path, value);
+    }
     let mut problem = String::new();
     for candidate in readings(value) {
         let as_text = candidate.is_string();
@@ -24,7 +28,11 @@ pub(super) fn set(config: &RunConfig, key: &str, value: &str) -> Result<RunConfi
         match serde_path_to_error::deserialize::<_, RunConfig>(changed) {
             Ok(config) => return Ok(config),
             // What a field says to text tells its type best.
-            Err(error) if as_text => problem = expectation(&error.inner().to_string()),
+            Err(error) if as_text => {
+                let error = error.inner().to_string();
+                let inner = field_of_model(&error).map_or(&*error, |(_, inner)| inner);
+                problem = expectation(inner);
+            }
             Err(_) => {}
         }
     }
@@ -33,6 +41,25 @@ pub(super) fn set(config: &RunConfig, key: &str, value: &str) -> Result<RunConfi
         value: value.to_string(),
         problem,
     })
+}
+
+/// The field that says which other fields there are.
+const ATTENTION: &str = "model.attention";
+
+/// The configuration with an attention of another kind, whose fields are that kind's.
+fn with_attention(config: &RunConfig, key: String, kind: &str) -> Result<RunConfig, ConfigError> {
+    let mut changed = config.clone();
+    let attention = &mut changed.model.encoder.block.attention;
+    *attention = attention.to_kind(kind).map_err(|error| {
+        let error = error.to_string();
+        let problem = field_of_model(&error).map_or(&*error, |(_, problem)| problem);
+        ConfigError::WrongValue {
+            key,
+            value: kind.to_string(),
+            problem: problem.to_string(),
+        }
+    })?;
+    Ok(changed)
 }
 
 fn tree(config: &RunConfig) -> Value {

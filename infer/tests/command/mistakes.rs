@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::Device;
-use transformer_ls_burn::ClassifierConfig;
 use transformer_ls_burn::weights::StateDict;
 use transformer_ls_datasets::png;
 use transformer_ls_infer::run::{RunConfig, RunFolder};
@@ -106,14 +105,13 @@ fn names_that_are_no_text_are_refused_at_once() {
 }
 
 fn pathfinder_run(path: &Path) {
+    let mut model = config().model;
+    model.encoder.embedding.vocab_size = 256;
+    model.encoder.embedding.max_length = 1024;
+    model.classes = 2;
     let config = RunConfig {
         task: "pathfinder32".into(),
-        model: ClassifierConfig {
-            vocab_size: 256,
-            classes: 2,
-            max_length: 1024,
-            ..config().model
-        },
+        model,
         data: transformer_ls_infer::run::DataConfig {
             tokenizer: None,
             ..config().data

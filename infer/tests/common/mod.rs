@@ -4,12 +4,25 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use transformer_ls_burn::{ClassifierConfig, Pooling};
+use transformer_ls_burn::ClassifierConfig;
+use transformer_ls_burn::attention::LongShortAttentionConfig;
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::{Documents, Missing, Sample};
 use transformer_ls_infer::run::{
     DataConfig, MetricLine, Packing, RunConfig, RunFolder, TrainingConfig,
 };
+
+fn model() -> ClassifierConfig {
+    let attention = LongShortAttentionConfig::new(16, 2);
+    let mut model = ClassifierConfig::default();
+    model.encoder.embedding.vocab_size = 17;
+    model.encoder.embedding.max_length = 48;
+    model.encoder.block.attention = attention.with_rank(4).with_window(4).into();
+    model.encoder.block.d_ff = 32;
+    model.classes = 10;
+    model.d_head = 16;
+    model
+}
 
 /// A ListOps run small enough for tests.
 pub fn config() -> RunConfig {
@@ -18,20 +31,7 @@ pub fn config() -> RunConfig {
         preset: "listops".into(),
         seed: 7,
         device: "flex".into(),
-        model: ClassifierConfig {
-            vocab_size: 17,
-            classes: 10,
-            max_length: 48,
-            d_model: 16,
-            heads: 2,
-            d_ff: 32,
-            d_head: 16,
-            layers: 2,
-            rank: 4,
-            window: 4,
-            pooling: Pooling::ClassLast,
-            ..Default::default()
-        },
+        model: model(),
         data: DataConfig {
             dir: PathBuf::from("data/listops"),
             tokenizer: Some(Tokenizer::Brackets),

@@ -20,9 +20,10 @@ fn models() -> Vec<ClassifierConfig> {
         Pooling::MaxReal,
     ]
     .into_iter()
-    .map(|pooling| ClassifierConfig {
-        pooling,
-        ..base.clone()
+    .map(|pooling| {
+        let mut model = base.clone();
+        model.encoder.pooling = pooling;
+        model
     })
     .collect()
 }
@@ -37,7 +38,7 @@ fn packed_and_padded_give_the_same_logits() {
         device.seed(3);
         let model = config.init(&device).unwrap();
         let logits = |packed| {
-            let batcher = Batcher::new(config.max_length, packed);
+            let batcher = Batcher::new(config.encoder.embedding.max_length, packed);
             let batch = batcher.batch(&samples, &device, None);
             assert_eq!((batch.count, batch.real_tokens), (4, 96));
             batch.logits(&model)
@@ -45,17 +46,17 @@ fn packed_and_padded_give_the_same_logits() {
         let padded = logits(false);
         assert_eq!(padded.dims(), [4, 10]);
         let worst = difference(padded.clone(), logits(true));
-        assert!(worst < 1e-5, "{:?}: {worst}", config.pooling);
+        assert!(worst < 1e-5, "{:?}: {worst}", config.encoder.pooling);
         // One at a time: the neighbours in a batch have no say.
         for (index, sample) in samples.iter().enumerate() {
-            let batcher = Batcher::new(config.max_length, index % 2 == 0);
+            let batcher = Batcher::new(config.encoder.embedding.max_length, index % 2 == 0);
             let batch = batcher.batch(std::slice::from_ref(sample), &device, None);
             let row = padded.clone().slice([index..index + 1, 0..10]);
             let worst = difference(row, batch.logits(&model));
             assert!(
                 worst < 1e-5,
                 "{:?}, sample {index}: {worst}",
-                config.pooling
+                config.encoder.pooling
             );
         }
     }

@@ -2,8 +2,14 @@
 
 use crate::common::config;
 use transformer_ls_burn::Pooling;
+use transformer_ls_burn::attention::{AttentionConfig, LongShortAttentionConfig};
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_infer::run::{Packing, RunConfig, ScheduleKind};
+
+fn long_short(config: &RunConfig) -> &LongShortAttentionConfig {
+    let AttentionConfig::LongShort(attention) = &config.model.encoder.block.attention;
+    attention
+}
 
 fn message(key: &str, value: &str) -> String {
     config().set(key, value).unwrap_err().to_string()
@@ -28,6 +34,24 @@ fn a_bad_field_is_named() {
             "`data.packed`",
         ),
         ("\"seed\": 7", "\"sead\": 7", "unknown field `sead`"),
+        ("\"heads\": 2", "\"heads\": true", "`model.heads`: invalid"),
+        ("\"d_ff\": 32", "\"d_ff\": \"x\"", "`model.d_ff`: invalid"),
+        ("\"heads\": 2", "\"beads\": 2", "missing field `heads`"),
+        (
+            "\"heads\": 2",
+            "\"heads\": 2, \"beads\": 2",
+            "`model.beads`: unknown field `beads`, expected one of `attention`, ",
+        ),
+        (
+            "\"heads\": 2",
+            "\"heads\": 2, \"heads\": 2",
+            "duplicate field `heads`",
+        ),
+        (
+            "\"long_short\"",
+            "\"short_long\"",
+            "`model.attention`: unknown variant `short_long`, expected one of `long_short`",
+        ),
     ] {
         let broken = text.replace(from, to);
         assert_ne!(broken, text, "{from}");
@@ -54,24 +78,37 @@ fn fields_are_set_by_path_or_by_bare_name() {
     assert_eq!(config.training.batch_size, 16);
     assert_eq!(config.training.learning_rate, 3e-4);
     assert_eq!(config.seed, 1234);
-    assert!(config.model.tied);
-    assert_eq!(config.model.pooling, Pooling::MeanReal);
+    assert!(config.model.encoder.tied);
+    assert_eq!(config.model.encoder.pooling, Pooling::MeanReal);
     assert_eq!(config.data.tokenizer, Some(Tokenizer::Legacy));
     assert_eq!(config.data.packed, Packing::Padded);
     assert_eq!(config.data.dir, std::path::Path::new("/tmp/5"));
-    assert_eq!(config.model.conv_kernel, Some(5));
+    assert_eq!(long_short(&config).conv_kernel, Some(5));
     assert_eq!(config.preset, "7");
     config.set("conv_kernel", "none").unwrap();
     config.set("tokenizer", "null").unwrap();
-    assert_eq!(config.model.conv_kernel, None);
+    assert_eq!(long_short(&config).conv_kernel, None);
     assert_eq!(config.data.tokenizer, None);
     config
         .set_all(["dropout=0.25", "attention_dropout = 0.5"])
         .unwrap();
     assert_eq!(
-        (config.model.dropout, config.model.attention_dropout),
+        (
+            config.model.encoder.block.dropout,
+            long_short(&config).attention_dropout
+        ),
         (0.25, 0.5)
     );
+}
+
+/// As version 0.1 wrote them: there was one kind of attention.
+#[test]
+fn files_that_name_no_attention_mean_long_short() {
+    let config = config();
+    let mut tree: serde_json::Value = serde_json::from_str(&config.to_json()).unwrap();
+    let model = tree["model"].as_object_mut().unwrap();
+    assert_eq!(model.remove("attention"), Some("long_short".into()));
+    assert_eq!(RunConfig::from_json(&tree.to_string()).unwrap(), config);
 }
 
 #[test]

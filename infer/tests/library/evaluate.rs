@@ -96,7 +96,7 @@ fn samples_sorted_by_length_into_short_rows_have_the_same_figures() {
     for pooling in [Pooling::ClassLast, Pooling::MeanReal, Pooling::MeanAll] {
         device.seed(5);
         let mut config = config();
-        config.model.pooling = pooling;
+        config.model.encoder.pooling = pooling;
         config.data.packed = Packing::Padded;
         let model = config.model.init(&device).unwrap();
         let run = |batcher: &Batcher| {
@@ -112,7 +112,10 @@ fn samples_sorted_by_length_into_short_rows_have_the_same_figures() {
         assert_eq!(batcher.gains_by_length(), pooling != Pooling::MeanAll);
         let (sorted, seen) = run(&batcher);
         // Rows as long as the model's positions, in the stored order.
-        let (stored, seen_stored) = run(&Batcher::new(config.model.max_length, false));
+        let (stored, seen_stored) = run(&Batcher::new(
+            config.model.encoder.embedding.max_length,
+            false,
+        ));
         // 48 and 2: what is sorted together ends within the data.
         assert_eq!(
             seen,

@@ -2,7 +2,8 @@
 
 use crate::common::config;
 use burn::tensor::{Device, Tensor};
-use transformer_ls_burn::{ClassifierConfig, Input, Pooling, Positions, presets};
+use transformer_ls_burn::attention::LongShortAttentionConfig;
+use transformer_ls_burn::{EmbeddingConfig, Input, Pooling, Positions, presets};
 use transformer_ls_datasets::pixels::Normalization;
 use transformer_ls_datasets::{Documents, Sample};
 use transformer_ls_infer::batch::Batcher;
@@ -28,13 +29,15 @@ fn strong_presets_normalise_as_published() {
     ] {
         let preset = presets::find(&format!("{task}-strong")).expect(task);
         assert_eq!((preset.task, preset.published_accuracy), (task, None));
-        let model = preset.model;
-        assert_eq!(model.input, Input::Floats);
-        assert!((model.input_mean - f64::from(published.mean)).abs() < 1e-7);
-        assert!((model.input_deviation - f64::from(published.deviation)).abs() < 1e-7);
+        let model = preset.model.encoder;
+        let embedding = model.embedding;
+        assert_eq!(embedding.input, Input::Floats);
+        assert!((embedding.input_mean - f64::from(published.mean)).abs() < 1e-7);
+        assert!((embedding.input_deviation - f64::from(published.deviation)).abs() < 1e-7);
         // A window sees its own segment and half of one on either side: rows of the image.
-        let side = (model.max_length as f64).sqrt() as usize;
-        assert!(model.window >= 2 * side, "{task}");
+        let side = (embedding.max_length as f64).sqrt() as usize;
+        let window = model.block.attention.window();
+        assert!(window.is_some_and(|window| window >= 2 * side), "{task}");
     }
 }
 
@@ -43,15 +46,17 @@ fn strong_presets_normalise_as_published() {
 fn black_pixels_are_real() {
     let device = Device::flex();
     for pooling in [Pooling::MeanAll, Pooling::MeanReal, Pooling::ClassLast] {
-        let config = ClassifierConfig {
+        let attention = LongShortAttentionConfig::new(16, 2).with_rank(4);
+        let mut config = config().model;
+        config.encoder.embedding = EmbeddingConfig {
             vocab_size: 256,
             max_length: 36,
-            pooling,
-            rotary: true,
             positions: Positions::None,
             input: Input::Floats,
-            ..config().model
+            ..config.encoder.embedding
         };
+        config.encoder.block.attention = attention.with_window(4).with_rotary(true).into();
+        config.encoder.pooling = pooling;
         device.seed(3);
         let model = config.init(&device).expect("valid");
         let logits = |samples: &[Sample], packed| {
@@ -84,10 +89,8 @@ fn an_empty_mask_hides_the_first_token() {
         documents: Documents::One(vec![0, 0, 9, 0, 5]),
         label: 0,
     };
-    let model = ClassifierConfig {
-        max_length: 16,
-        ..config().model
-    };
+    let mut model = config().model;
+    model.encoder.embedding.max_length = 16;
     let batcher = Batcher::for_model(&model, false);
     let batch = batcher.masked_batch(&[sample], &Device::flex(), None, &|_, _| false);
     let targets = batch.tokens[0].targets().into_data();
@@ -103,11 +106,9 @@ fn masks_hide_what_they_are_asked_to_and_no_padding() {
     }
     let hides = |document: usize, place: usize| (document + place).is_multiple_of(3);
     for input in [Input::Ids, Input::Floats] {
-        let model = ClassifierConfig {
-            max_length: 16,
-            input,
-            ..config().model
-        };
+        let mut model = config().model;
+        model.encoder.embedding.max_length = 16;
+        model.encoder.embedding.input = input;
         for packed in [false, true] {
             let batch =
                 Batcher::for_model(&model, packed).masked_batch(&samples, &device, None, &hides);

@@ -5,6 +5,7 @@ use std::fs;
 use crate::common::{config, sample, untrained_run};
 use burn::tensor::{Device, Tensor};
 use transformer_ls_burn::ClassifierConfig;
+use transformer_ls_burn::attention::LongShortAttentionConfig;
 use transformer_ls_infer::batch::Batcher;
 use transformer_ls_infer::run::RunFolder;
 use transformer_ls_infer::weights_file::{self, WeightsFileError};
@@ -87,10 +88,8 @@ fn bad_files_are_explained() {
     let error = load(&good, &wider);
     assert!(error.contains("another model"), "{error}");
     assert!(error.contains("[11"), "{error}");
-    let unbuildable = ClassifierConfig {
-        heads: 3,
-        ..config.model.clone()
-    };
+    let mut unbuildable = config.model.clone();
+    unbuildable.encoder.block.attention = LongShortAttentionConfig::new(16, 3).into();
     fs::write(&path, &good).unwrap();
     let error = weights_file::load(&path, &unbuildable, &device).unwrap_err();
     assert!(matches!(error, WeightsFileError::Model(_)), "{error}");

@@ -7,12 +7,13 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, Linea
 use burn::tensor::activation::sigmoid;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData, assert_shape};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::rotary::Rotation;
-use crate::error::ConfigError;
+use super::heads::{AttentionInput, Contexts, check_heads, merge, split};
+use super::rotary::{Rotation, check_rotary};
+use crate::error::{ConfigError, check_dropout, refuse_too_large};
 use crate::ops::layers::{self, HeadsModules, fused_layers, layer_norm};
-use crate::ops::{self, Attend, Boundaries, Layout, Projected, Window};
+use crate::ops::{self, Attend, Layout, Projected, Window};
 use crate::seed::hash_dropout;
 
 /// Configuration of [`LongShortAttention`].
@@ -33,7 +34,7 @@ pub struct LongShortAttentionConfig {
     pub conv_kernel: Option<usize>,
     /// Dropout of attention probabilities while training.
     #[config(default = 0.0)]
-    pub dropout: f64,
+    pub attention_dropout: f64,
     /// Turn queries and keys by their positions (rotary embedding), landmarks included.
     #[config(default = false)]
     pub rotary: bool,
@@ -50,16 +51,13 @@ impl LongShortAttentionConfig {
     /// The first field that can't be built, and what it must be.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let fail = |field, problem: String| Err(ConfigError::new(field, problem));
-        if self.d_model == 0 {
-            return fail("d_model", "must be at least 1".into());
-        }
-        if self.heads == 0 || !self.d_model.is_multiple_of(self.heads) {
-            let problem = format!(
-                "must divide d_model {}, {} does not",
-                self.d_model, self.heads
-            );
-            return fail("heads", problem);
-        }
+        refuse_too_large([
+            ("d_model", self.d_model),
+            ("rank", self.rank),
+            ("window", self.window),
+            ("conv_kernel", self.conv_kernel.unwrap_or(0)),
+        ])?;
+        check_heads(self.d_model, self.heads)?;
         if self.window == 0 && self.rank == 0 {
             let problem = "is 0 and so is the window: attention would see nothing".into();
             return fail("rank", problem);
@@ -69,21 +67,20 @@ impl LongShortAttentionConfig {
         {
             return fail("conv_kernel", format!("must be odd, {kernel} is not"));
         }
-        if !(0.0..1.0).contains(&self.dropout) {
-            let problem = format!("must lie in [0, 1), {} does not", self.dropout);
-            return fail("attention_dropout", problem);
-        }
-        if self.rotary && !(self.d_model / self.heads).is_multiple_of(2) {
-            let problem = format!(
-                "needs an even head width, {} is odd",
-                self.d_model / self.heads
-            );
-            return fail("rotary", problem);
+        check_dropout("attention_dropout", self.attention_dropout)?;
+        if self.rotary {
+            check_rotary(self.d_model / self.heads)?;
         }
         if self.offset_bias && self.window == 0 {
             return fail("offset_bias", "needs a window, and the window is 0".into());
         }
         Ok(())
+    }
+
+    /// About how many parameters the module has: its large matrices'.
+    pub(super) fn parameters(&self) -> u128 {
+        let [d, projected] = [self.d_model as u128, self.heads as u128 * self.rank as u128];
+        d * (3 * d + projected)
     }
 
     /// Builds the module with PyTorch's initial distribution of Linear layers; the convolution and
@@ -103,7 +100,6 @@ impl LongShortAttentionConfig {
             query: linear(self.d_model),
             key: linear(self.d_model),
             value: linear(self.d_model),
-            output: linear(self.d_model),
             projection: (self.rank > 0).then(|| linear(self.heads * self.rank)),
             window_norm: norm(),
             landmark_norm: norm(),
@@ -113,7 +109,7 @@ impl LongShortAttentionConfig {
             offset_bias: self
                 .offset_bias
                 .then(|| Initializer::Zeros.init([self.heads, window.offsets()], device)),
-            dropout: DropoutConfig::new(self.dropout).init(),
+            dropout: DropoutConfig::new(self.attention_dropout).init(),
             heads: self.heads,
             window: self.window,
             rotary: self.rotary,
@@ -126,7 +122,7 @@ impl LongShortAttentionConfig {
 /// ```text
 /// Q = split(X W_q) / √d,   K = split(LN_win(X W_k)),   V = split(LN_win(X W_v))
 /// P = softmax over tokens of X W_p,   K̄ = LN_lm(P K),   V̄ = LN_lm(P V)
-/// A = softmax([Q K̄ᵀ | Q K_windowᵀ]),   Y = merge(A [V̄ | V_window]) W_o
+/// A = softmax([Q K̄ᵀ | Q K_windowᵀ]),   C = merge(A [V̄ | V_window])
 /// ```
 ///
 /// (equations 2 to 5 of the paper, with the "DualLN" of section 3.3; where paper and release
@@ -140,8 +136,6 @@ pub struct LongShortAttention {
     pub key: Linear,
     /// `W_v`
     pub value: Linear,
-    /// `W_o`
-    pub output: Linear,
     /// `W_p`: width → heads · rank, features grouped head by head; none at rank 0.
     pub projection: Option<Linear>,
     /// `LN_win`, over all heads' features of window keys and values.
@@ -159,92 +153,12 @@ pub struct LongShortAttention {
     rotary: bool,
 }
 
-/// What [`LongShortAttention::forward`] takes.
-#[derive(Clone, Debug)]
-pub struct LongShortInput {
-    tokens: Tensor<3>,
-    layout: Layout,
-    class_row: Option<Tensor<3>>,
-    dropout_seed: Option<u64>,
-    /// Applied to the tokens first.
-    norm: Option<LayerNorm>,
-}
-
-impl LongShortInput {
-    /// Tokens `[b, n, D]`, one document a row, all of them real.
-    pub fn new(tokens: Tensor<3>) -> Self {
-        Self {
-            tokens,
-            layout: Layout::Full,
-            class_row: None,
-            dropout_seed: None,
-            norm: None,
-        }
-    }
-
-    /// A LayerNorm of the tokens before anything else, which attention can compute in the same pass
-    /// as its own layers. The class row stays as it is.
-    pub(crate) fn norm(mut self, norm: &LayerNorm) -> Self {
-        self.norm = Some(norm.clone());
-        self
-    }
-
-    /// Marks padding: mask `[b, n]`, true = a real token.
-    pub fn mask(self, mask: Tensor<2, Bool>) -> Self {
-        self.layout(Layout::Padded(mask))
-    }
-
-    /// The row `[1, Σn, D]` holds these documents end to end.
-    pub fn packed(self, boundaries: Boundaries) -> Self {
-        self.layout(Layout::Packed(boundaries))
-    }
-
-    /// How documents lie in the batch.
-    pub fn layout(mut self, layout: Layout) -> Self {
-        self.layout = layout;
-        self
-    }
-
-    /// A class row for each document, `[documents, 1, D]`: every token sees it, and it reads all
-    /// outputs.
-    pub fn class_row(mut self, class_row: Tensor<3>) -> Self {
-        self.class_row = Some(class_row);
-        self
-    }
-
-    /// Seed of attention dropout, so that a step can be repeated. Without it every call draws
-    /// another one of this process.
-    pub fn dropout_seed(mut self, seed: u64) -> Self {
-        self.dropout_seed = Some(seed);
-        self
-    }
-}
-
-/// What [`LongShortAttention::forward`] returns.
-#[derive(Clone, Debug)]
-pub struct LongShortOutput {
-    /// `[b, n, D]`
-    pub tokens: Tensor<3>,
-    /// `[documents, 1, D]` where there was a class row.
-    pub class_row: Option<Tensor<3>>,
-}
-
 /// Queries, keys and values of class rows, all `[documents, h, 1, d]`.
 #[derive(Clone)]
 struct ClassRow {
     query: Tensor<4>,
     key: Tensor<4>,
     value: Tensor<4>,
-}
-
-/// What the heads read of each row, side by side, before the output layer.
-pub(crate) struct Contexts {
-    /// `[b, n, D]`
-    pub tokens: Tensor<3>,
-    /// `[documents, 1, D]` where there was a class row.
-    pub class_row: Option<Tensor<3>>,
-    /// The tokens as they came in, `[b, n, D]`.
-    pub residual: Tensor<3>,
 }
 
 /// Queries, keys and values of the tokens, `[b, h, n, d]`.
@@ -266,57 +180,30 @@ struct Projection {
 }
 
 impl LongShortAttention {
-    /// Attends over the sequence.
+    /// What the heads read of the sequence.
     ///
     /// # Shapes
     ///
     /// - tokens: `[b, n, D]`, any `n ≥ 1`; class row: `[documents, 1, D]`
-    /// - output: tokens `[b, n, D]`, class row `[documents, 1, D]`
+    /// - output: as the rows given
     ///
-    /// A padded row gives `W_o`'s bias (with a convolution, what its kernel reaches besides), as do
-    /// all rows of a document without a real token.
+    /// A padded row gives zeros (with a convolution, what its kernel reaches), as do all rows of a
+    /// document without a real token.
     ///
     /// # Panics
     ///
     /// Panics if the input's shapes do not fit the module or each other.
-    pub fn forward(&self, input: LongShortInput) -> LongShortOutput {
-        let contexts = self.contexts(input);
-        let class_row = contexts.class_row;
-        LongShortOutput {
-            tokens: self.output.forward(contexts.tokens),
-            class_row: class_row.map(|row| self.output.forward(row)),
-        }
-    }
-
-    /// The class row's output alone: the same numbers as [`forward`](Self::forward) without the
-    /// tokens' output layer.
-    ///
-    /// # Panics
-    ///
-    /// As [`forward`](Self::forward), and if there is no class row.
-    pub fn forward_class_row(&self, input: LongShortInput) -> Tensor<3> {
-        let class_row = self.contexts(input).class_row;
-        self.output
-            .forward(class_row.expect("an input with a class row"))
-    }
-
-    /// What the heads read, before the output layer.
-    pub(crate) fn contexts(&self, input: LongShortInput) -> Contexts {
-        let LongShortInput {
+    pub fn contexts(&self, input: AttentionInput) -> Contexts {
+        let [d_model, _] = self.query.weight.dims();
+        input.check(d_model);
+        let AttentionInput {
             tokens: x,
             layout,
             class_row,
             dropout_seed,
             norm,
         } = input;
-        let [b, n, d_model] = x.dims();
-        let [d_weight, _] = self.query.weight.dims();
-        assert_shape!(x, [b, n, d_weight]);
-        layout.check(b, n);
-        let documents = layout.documents(b);
-        if let Some(row) = &class_row {
-            assert_shape!(row, [documents, 1, d_model]);
-        }
+        let [_, n, _] = x.dims();
         let d = d_model / self.heads;
         let device = x.device();
         let mut tokens = self.read(x, norm.as_ref());
@@ -435,18 +322,9 @@ impl LongShortAttention {
         Some((norm(key), norm(value)))
     }
 
-    /// `[b, n, h·k]` → `[b, h, n, k]`
     fn split(&self, x: Tensor<3>) -> Tensor<4> {
-        let [b, n, features] = x.dims();
-        x.reshape([b, n, self.heads, features / self.heads])
-            .swap_dims(1, 2)
+        split(x, self.heads)
     }
-}
-
-/// `[b, h, n, d]` → `[b, n, h·d]`
-fn merge(x: Tensor<4>) -> Tensor<3> {
-    let [b, h, n, d] = x.dims();
-    x.swap_dims(1, 2).reshape([b, n, h * d])
 }
 
 /// The class row reads the outputs: with `p = softmax([q·k, q·C_1 … q·C_n])` over the real tokens

@@ -4,8 +4,21 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::error::ConfigError;
+
 /// Base of the wavelengths, as in the paper.
 const BASE: f64 = 10_000.0;
+
+/// Refuses heads whose features can't be paired.
+pub(super) fn check_rotary(head_width: usize) -> Result<(), ConfigError> {
+    match head_width.is_multiple_of(2) {
+        true => Ok(()),
+        false => {
+            let problem = format!("needs an even head width, {head_width} is odd");
+            Err(ConfigError::new("rotary", problem))
+        }
+    }
+}
 
 /// The angles of a batch's tokens, for queries and keys alike.
 pub(super) struct Rotation {

@@ -4,7 +4,9 @@
 //! (a Linear weight is `[out, in]`), so that the release's checkpoints and this project's files
 //! are the same thing in two containers.
 
+mod draw;
 mod names;
+mod record;
 mod state;
 #[cfg(feature = "import")]
 mod torch;
@@ -16,6 +18,8 @@ use burn_store::burn_pack;
 use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, bridge};
 use thiserror::Error;
 
+pub use draw::draw;
+pub use record::renamed_record;
 pub use state::StateDict;
 
 use crate::classifier::Classifier;

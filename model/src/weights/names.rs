@@ -28,12 +28,12 @@ const INSIDE_BLOCKS: [(&str, &str); 13] = [
     ("attention.query", "mha.W_q"),
     ("attention.key", "mha.W_k"),
     ("attention.value", "mha.W_v"),
-    ("attention.output", "mha.W_o"),
     ("attention.projection", "mha.dconv_fc"),
     ("attention.window_norm", "mha.dual_ln_l"),
     ("attention.landmark_norm", "mha.dual_ln_s"),
     ("attention.conv", "mha.conv.weight"),
     ("attention.offset_bias", "mha.offset_bias"),
+    ("output", "mha.W_o"),
     ("ff_norm", "norm2"),
     ("ff_in", "mlpblock.0"),
     ("ff_out", "mlpblock.3"),
@@ -102,7 +102,12 @@ mod tests {
     use super::*;
 
     /// Names as they stand in a checkpoint of the release.
-    const PAIRS: [(&str, &str, bool); 7] = [
+    const PAIRS: [(&str, &str, bool); 8] = [
+        (
+            "encoder.blocks.1.output.weight",
+            "model.transformer_1.mha.W_o.weight",
+            false,
+        ),
         (
             "encoder.blocks.1.attention.window_norm.weight",
             "model.transformer_1.mha.dual_ln_l.weight",

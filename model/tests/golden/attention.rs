@@ -6,7 +6,7 @@ use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use libtest_mimic::Failed;
 use transformer_ls_burn::Layout;
 use transformer_ls_burn::attention::{
-    LongShortAttention, LongShortAttentionConfig, LongShortInput, LongShortOutput,
+    AttentionInput, AttentionLayer, AttentionOutput, LongShortAttention, LongShortAttentionConfig,
 };
 
 use crate::file::{GRADIENT, Golden, OUTPUT, PROJECTION_BIAS_NOISE, Worst};
@@ -15,11 +15,10 @@ type FindLinear = fn(&LongShortAttention) -> Option<&Linear>;
 type FindNorm = fn(&LongShortAttention) -> &LayerNorm;
 
 /// Parameters of the release and where they are here.
-const LINEARS: [(&str, FindLinear); 5] = [
+const LINEARS: [(&str, FindLinear); 4] = [
     ("W_q", |module| Some(&module.query)),
     ("W_k", |module| Some(&module.key)),
     ("W_v", |module| Some(&module.value)),
-    ("W_o", |module| Some(&module.output)),
     ("dconv_fc", |module| module.projection.as_ref()),
 ];
 const NORMS: [(&str, FindNorm); 2] = [
@@ -37,7 +36,8 @@ pub fn check(golden: &Golden, device: &Device) -> Result<Worst, Failed> {
     Ok(worst)
 }
 
-fn build(golden: &Golden, device: &Device) -> Result<LongShortAttention, Failed> {
+/// The attention, and its output layer.
+fn build(golden: &Golden, device: &Device) -> Result<(LongShortAttention, Linear), Failed> {
     let mut module = LongShortAttentionConfig::new(golden.size("dim")?, golden.size("num_head")?)
         .with_window(golden.size("window")?)
         .with_rank(golden.size("rank")?)
@@ -54,7 +54,7 @@ fn build(golden: &Golden, device: &Device) -> Result<LongShortAttention, Failed>
     module.query = linear("W_q")?;
     module.key = linear("W_k")?;
     module.value = linear("W_v")?;
-    module.output = linear("W_o")?;
+    let output = linear("W_o")?;
     if module.projection.is_some() {
         module.projection = Some(linear("dconv_fc")?);
     }
@@ -72,7 +72,7 @@ fn build(golden: &Golden, device: &Device) -> Result<LongShortAttention, Failed>
             golden.float("param.conv.weight", device)?,
         ));
     }
-    Ok(module)
+    Ok((module, output))
 }
 
 /// Forward and backward with the golden mask, or packed, and the comparison of both.
@@ -82,7 +82,11 @@ fn check_layout(
     packed: Option<(Vec<i32>, transformer_ls_burn::Boundaries)>,
     worst: &mut Worst,
 ) -> Result<(), Failed> {
-    let module = build(golden, device)?;
+    let (module, output) = build(golden, device)?;
+    let layer = AttentionLayer {
+        attention: module.clone().into(),
+        output: output.clone(),
+    };
     let x: Tensor<3> = golden.float("x", device)?.require_grad();
     let [b, n, d_model] = x.dims();
     let mask = golden.mask("mask", device)?;
@@ -100,17 +104,17 @@ fn check_layout(
                 .clone()
                 .reshape([1, b * n, d_model])
                 .select(1, rows.clone());
-            LongShortInput::new(tokens).layout(Layout::Packed(boundaries.clone()))
+            AttentionInput::new(tokens).layout(Layout::Packed(boundaries.clone()))
         }
-        _ => LongShortInput::new(x.clone()).mask(mask.clone()),
+        _ => AttentionInput::new(x.clone()).mask(mask.clone()),
     };
     if let Some(row) = &class_row {
         input = input.class_row(row.clone());
     }
-    let LongShortOutput {
+    let AttentionOutput {
         tokens,
         class_row: class_output,
-    } = module.forward(input);
+    } = layer.forward(input);
 
     // Golden tensors are zero in padded rows, and so is what a packed batch leaves out.
     let tokens = match &rows {
@@ -125,26 +129,27 @@ fn check_layout(
             0.0,
         ),
     };
-    let output = match class_output {
+    let whole = match class_output {
         Some(row) => Tensor::cat(vec![row, tokens], 1),
         None => tokens,
     };
-    assert_eq!(output.dims(), [b, n + first_token, d_model]);
+    assert_eq!(whole.dims(), [b, n + first_token, d_model]);
     worst.compare(
         "output",
-        output.clone().into_data(),
+        whole.clone().into_data(),
         golden.values("output")?,
         OUTPUT,
     )?;
 
     let d_output: Tensor<3> = golden.float("grad_output", device)?;
-    let gradients = (output * d_output).sum().backward();
-    compare_gradients(golden, &module, &x, class_row.as_ref(), &gradients, worst)
+    let gradients = (whole * d_output).sum().backward();
+    let modules = (&module, &output);
+    compare_gradients(golden, modules, &x, class_row.as_ref(), &gradients, worst)
 }
 
 fn compare_gradients(
     golden: &Golden,
-    module: &LongShortAttention,
+    (module, output): (&LongShortAttention, &Linear),
     x: &Tensor<3>,
     class_row: Option<&Tensor<3>>,
     gradients: &Gradients,
@@ -172,8 +177,9 @@ fn compare_gradients(
     if let Some(row) = class_row {
         compare("cls", of(row, gradients).into_data())?;
     }
-    for (name, linear) in LINEARS {
-        if let Some(linear) = linear(module) {
+    let linears = LINEARS.map(|(name, find)| (name, find(module)));
+    for (name, linear) in linears.into_iter().chain([("W_o", Some(output))]) {
+        if let Some(linear) = linear {
             let weight = of(&linear.weight.val(), gradients).transpose();
             compare(&format!("param.{name}.weight"), weight.into_data())?;
             if let Some(bias) = &linear.bias {

@@ -6,6 +6,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use libtest_mimic::Failed;
+use transformer_ls_burn::attention::LongShortAttentionConfig;
 use transformer_ls_burn::{
     Boundaries, Classifier, ClassifierConfig, Layout, Pooling, Tokens, weights,
 };
@@ -31,23 +32,22 @@ fn config(golden: &Golden) -> Result<ClassifierConfig, Failed> {
     } else {
         Pooling::MeanAll
     };
-    Ok(ClassifierConfig {
-        vocab_size: golden.size("vocab_size")?,
-        classes: golden.size("num_classes")?,
-        max_length: golden.size("max_seq_len")?,
-        d_model: golden.size("dim")?,
-        heads: golden.size("num_head")?,
-        d_ff: golden.size("hidden")?,
-        d_head: golden.size("hidden")?,
-        layers: golden.size("num_layers")?,
-        rank: golden.size("rank")?,
-        window: golden.size("window")?,
-        conv_kernel: golden.conv_kernel()?,
-        tied: golden.flag("tied_weights")?,
-        pooling,
-        pair: golden.flag("dual")?,
-        ..Default::default()
-    })
+    let attention = LongShortAttentionConfig::new(golden.size("dim")?, golden.size("num_head")?)
+        .with_rank(golden.size("rank")?)
+        .with_window(golden.size("window")?)
+        .with_conv_kernel(golden.conv_kernel()?);
+    let mut config = ClassifierConfig::default();
+    config.encoder.embedding.vocab_size = golden.size("vocab_size")?;
+    config.encoder.embedding.max_length = golden.size("max_seq_len")?;
+    config.encoder.block.attention = attention.into();
+    config.encoder.block.d_ff = golden.size("hidden")?;
+    config.encoder.layers = golden.size("num_layers")?;
+    config.encoder.tied = golden.flag("tied_weights")?;
+    config.encoder.pooling = pooling;
+    config.classes = golden.size("num_classes")?;
+    config.d_head = golden.size("hidden")?;
+    config.pair = golden.flag("dual")?;
+    Ok(config)
 }
 
 fn tokens(

@@ -39,14 +39,15 @@ pub fn free_bytes() -> Option<u64> {
 /// The bytes that a step of `model` on `b` samples of full length holds at once at the least.
 pub fn least_step_bytes(pass: StepPass, model: &ClassifierConfig, b: usize) -> f64 {
     let documents = if model.pair { 2.0 } else { 1.0 };
-    let tokens = documents * b as f64 * model.max_length as f64;
-    let (width, inner) = (model.d_model as f64, model.d_ff as f64);
+    let encoder = &model.encoder;
+    let tokens = documents * b as f64 * encoder.embedding.max_length as f64;
+    let (width, inner) = (encoder.d_model() as f64, encoder.block.d_ff as f64);
     let floats = match pass {
         // Input, queries, keys, values; what the feed-forward layer holds comes after them.
         StepPass::Forward => f64::max(4.0 * width, width + inner),
         // What each layer keeps for its backward pass: besides those, the output of attention, of
         // both LayerNorms of the block, and the inner layer before and after its activation.
-        StepPass::TrainStep => model.layers as f64 * (7.0 * width + 2.0 * inner),
+        StepPass::TrainStep => encoder.layers as f64 * (7.0 * width + 2.0 * inner),
     };
     size_of::<f32>() as f64 * tokens * floats
 }
@@ -114,10 +115,8 @@ mod tests {
 
     #[test]
     fn a_step_keeps_what_its_backward_pass_reads() {
-        let model = ClassifierConfig {
-            max_length: 2048,
-            ..Default::default()
-        };
+        let mut model = ClassifierConfig::default();
+        model.encoder.embedding.max_length = 2048;
         let step = |b| least_step_bytes(StepPass::TrainStep, &model, b);
         // 65536 tokens, two layers of 7 · 64 + 2 · 128 floats.
         assert_eq!(step(32), 65_536.0 * 2.0 * 704.0 * 4.0);

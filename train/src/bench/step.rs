@@ -29,10 +29,8 @@ pub fn model(preset: &str, n: usize) -> Result<ClassifierConfig, BenchError> {
         name: preset.to_string(),
         known: names().join(", "),
     })?;
-    let model = ClassifierConfig {
-        max_length: n,
-        ..found.model
-    };
+    let mut model = found.model;
+    model.encoder.embedding.max_length = n;
     model.validate()?;
     Ok(model)
 }
@@ -103,10 +101,11 @@ fn training() -> TrainingConfig {
 
 /// Random documents of full length, without the id that stands for padding.
 fn sample(config: &ClassifierConfig, index: usize) -> Sample {
+    let embedding = &config.encoder.embedding;
     let document = |which: usize| -> Vec<u16> {
         let stream = derive(SEED, Purpose::Order, (2 * index + which) as u64);
-        let real_ids = (config.vocab_size.min(1 << 16) - 1).max(1) as u64;
-        (0..config.max_length as u64)
+        let real_ids = (embedding.vocab_size.min(1 << 16) - 1).max(1) as u64;
+        (0..embedding.max_length as u64)
             .map(|place| (1 + derive(stream, Purpose::Order, place) % real_ids) as u16)
             .collect()
     };

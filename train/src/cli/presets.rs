@@ -47,16 +47,22 @@ pub(super) fn run(args: &PresetsArgs) -> anyhow::Result<Done> {
     let rows: Result<Vec<_>, anyhow::Error> = presets
         .iter()
         .map(|preset| {
-            let model = &preset.model;
+            let encoder = &preset.model.encoder;
+            let attention = serde_json::to_value(&encoder.block.attention)?;
+            // Of a kind of attention that has such a field.
+            let field = |name: &str| {
+                let value = attention.get(name);
+                value.map_or("-".to_owned(), ToString::to_string)
+            };
             Ok(vec![
                 preset.name.to_string(),
                 count(parameters(preset)?),
-                model.layers.to_string(),
-                model.d_model.to_string(),
-                model.heads.to_string(),
-                model.window.to_string(),
-                model.rank.to_string(),
-                model.max_length.to_string(),
+                encoder.layers.to_string(),
+                encoder.d_model().to_string(),
+                field("heads"),
+                field("window"),
+                field("rank"),
+                encoder.embedding.max_length.to_string(),
                 preset
                     .published_accuracy
                     .map_or("-".to_owned(), |accuracy| format!("{accuracy:.2} %")),

@@ -67,11 +67,11 @@ pub(super) fn new_run(
     }
     if let Some(tokenizer) = config.data.tokenizer {
         let needed = tokenizer.vocab_size();
-        if config.model.vocab_size < needed {
+        let known = config.model.encoder.embedding.vocab_size;
+        if known < needed {
             bail!(
-                "the model knows {} token ids and the `{tokenizer}` tokens need {needed}: use \
-                 --set vocab_size={needed}",
-                config.model.vocab_size
+                "the model knows {known} token ids and the `{tokenizer}` tokens need {needed}: use \
+                 --set vocab_size={needed}"
             );
         }
     }

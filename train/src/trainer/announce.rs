@@ -98,7 +98,7 @@ fn of_samples(config: &RunConfig, splits: &Splits) -> Result<Vec<String>, TrainE
             _ => format!("{} are empty, and left out", in_words(left_out)),
         });
     }
-    let max_length = config.model.max_length;
+    let max_length = config.model.encoder.embedding.max_length;
     let longest = match task {
         Ok(Task::ListOps) => listops::Tokenizer::Brackets.truncation(),
         Ok(Task::Text | Task::Retrieval) => text::TRUNCATION,

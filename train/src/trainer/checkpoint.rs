@@ -11,10 +11,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
+use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
 use burn::train::checkpoint::Checkpoint;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use transformer_ls_burn::weights::renamed_record;
 use transformer_ls_infer::run::{RunFolder, null_as_nan, write_atomically};
 
 use super::error::TrainError;
@@ -23,8 +25,10 @@ use super::handover::Records;
 use super::model::TrainingModel;
 use crate::optim::LossScale;
 
-/// The layout of `state.json`; a change that old code would misread raises it.
-const FORMAT: u32 = 1;
+/// The layout of a checkpoint; a change that old code would misread raises it.
+const FORMAT: u32 = 2;
+/// The format in which records have the names from before attention was a part.
+const BEFORE_PARTS: u32 = 1;
 const MODEL: &str = "model.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
 const SCHEDULER: &str = "scheduler.bpk";
@@ -264,9 +268,9 @@ fn read(path: &Path, step: usize, model: &TrainingModel) -> Result<Resumed, Unus
     let unparsed = |error: serde_json::Error| damaged(STATE, &error.to_string());
     // Alone, for what else is in it depends on it.
     let Format { format } = serde_json::from_slice(&state).map_err(unparsed)?;
-    if format != FORMAT {
+    if ![BEFORE_PARTS, FORMAT].contains(&format) {
         return Err(Unusable::Foreign(format!(
-            "{} has format {format}, this version reads {FORMAT}",
+            "{} has format {format}, this version reads {BEFORE_PARTS} and {FORMAT}",
             path.join(STATE).display(),
         )));
     }
@@ -284,6 +288,14 @@ fn read(path: &Path, step: usize, model: &TrainingModel) -> Result<Resumed, Unus
     fn record<R: Checkpoint>(bytes: Bytes) -> Result<R, String> {
         R::checkpoint_from_bytes(bytes).map_err(|error| error.to_string())
     }
+    // A model's record, under the names that its modules have now.
+    let of_model = |name: &str| -> Result<ModuleRecord, Unusable> {
+        let mut bytes = checked(name)?;
+        if format == BEFORE_PARTS {
+            bytes = renamed_record(bytes).map_err(|error| damaged(name, &error.to_string()))?;
+        }
+        record(bytes).map_err(|error| damaged(name, &error))
+    };
     let best_loss = file.state.best.as_ref().map_or(0.0, |best| best.loss);
     if !(file.state.sums.loss + best_loss).is_finite() {
         return Err(damaged(STATE, "a loss is not a number"));
@@ -292,7 +304,7 @@ fn read(path: &Path, step: usize, model: &TrainingModel) -> Result<Resumed, Unus
         checked(BEST)?;
     }
     let records = Records {
-        model: record(checked(MODEL)?).map_err(|error| damaged(MODEL, &error))?,
+        model: of_model(MODEL)?,
         optimizer: record(checked(OPTIMIZER)?).map_err(|error| damaged(OPTIMIZER, &error))?,
         scheduler: record(checked(SCHEDULER)?).map_err(|error| damaged(SCHEDULER, &error))?,
     };
@@ -305,8 +317,7 @@ fn read(path: &Path, step: usize, model: &TrainingModel) -> Result<Resumed, Unus
     let average = match file.files.contains_key(AVERAGE) {
         false => None,
         true => {
-            let average = record(checked(AVERAGE)?).map_err(|error| damaged(AVERAGE, &error))?;
-            let loaded = model.valid().try_load_record(average);
+            let loaded = model.valid().try_load_record(of_model(AVERAGE)?);
             Some(loaded.map_err(|error| damaged(AVERAGE, &error.to_string()))?)
         }
     };

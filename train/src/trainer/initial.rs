@@ -23,9 +23,10 @@ pub(crate) fn initial_weights(
 ) -> Result<Classifier, TrainError> {
     let drawing = for_drawing_weights().unwrap_or_else(|| device.clone());
     drawing.seed(derive(seed, Purpose::Weights, 0));
-    let drawn = weights::state_dict(&model.init(&drawing)?);
+    let drawn = model.init(&drawing)?;
+    weights::draw(&drawn);
     let model = model.init(device)?;
-    drawn
+    weights::state_dict(&drawn)
         .and_then(|drawn| weights::load(model, drawn))
         .map_err(internal)
 }
@@ -41,7 +42,8 @@ impl TrainingModel {
         if let Some(pretraining) = &config.pretraining {
             let drawing = for_drawing_weights().unwrap_or_else(|| device.clone());
             drawing.seed(derive(config.seed, Purpose::Weights, 1));
-            let decoder = |device| Decoder::init(&config.model, pretraining.compared_by, device);
+            let decoder =
+                |device| Decoder::init(&config.model.encoder, pretraining.compared_by, device);
             let drawn = weights::decoder_state_dict(&decoder(&drawing)).map_err(internal)?;
             let decoder = weights::load_decoder(decoder(device), drawn).map_err(internal)?;
             model.decoder = Some(decoder);
@@ -193,40 +195,29 @@ fn with_encoder(model: Classifier, path: &Path, bytes: &[u8]) -> Result<Classifi
 
 /// The fields that make another encoder of it, or another meaning of its weights.
 fn differing(there: &RunConfig, here: &RunConfig) -> Vec<String> {
-    let model = &here.model;
-    let mut names = vec![
-        "d_model",
-        "heads",
-        "d_ff",
-        "layers",
-        "rank",
-        "conv_kernel",
-        "tied",
-        "rotary",
-        "offset_bias",
-        "input",
-        "positions",
-    ];
-    match model.input {
-        Input::Ids => names.push("vocab_size"),
-        Input::Floats => names.extend(["input_mean", "input_deviation"]),
+    let (model, other) = (&here.model.encoder, &there.model.encoder);
+    let embedding = &model.embedding;
+    let mut names: Vec<String> = ["d_ff", "layers", "tied", "input", "positions"]
+        .map(str::to_owned)
+        .into();
+    names.extend(attention_fields(here));
+    match embedding.input {
+        Input::Ids => names.push("vocab_size".into()),
+        Input::Floats => names.extend(["input_mean".into(), "input_deviation".into()]),
     }
-    if model.positions != Positions::None {
-        names.push("max_length");
+    if embedding.positions != Positions::None {
+        names.push("max_length".into());
     }
-    if model.offset_bias {
-        names.push("window");
-    }
-    if model.pooling.has_class_row() != there.model.pooling.has_class_row() {
-        names.push("pooling");
+    if model.pooling.has_class_row() != other.pooling.has_class_row() {
+        names.push("pooling".into());
     }
     let value = |config: &ClassifierConfig| serde_json::to_value(config).unwrap_or_default();
-    let (old, new) = (value(&there.model), value(model));
+    let (old, new) = (value(&there.model), value(&here.model));
     let mut fields: Vec<String> = names
         .into_iter()
         .filter(|name| old.get(name) != new.get(name))
         .map(|name| {
-            let shown = |value: &Value| value.get(name).cloned().unwrap_or_default();
+            let shown = |value: &Value| value.get(&name).cloned().unwrap_or_default();
             format!("model.{name} ({} there, {} here)", shown(&old), shown(&new))
         })
         .collect();
@@ -236,4 +227,16 @@ fn differing(there: &RunConfig, here: &RunConfig) -> Vec<String> {
         fields.push(format!("data.tokenizer ({old} there, {new} here)"));
     }
     fields
+}
+
+/// The kind of attention and its fields, but for those that leave the weights and their meaning as
+/// they are.
+fn attention_fields(config: &RunConfig) -> Vec<String> {
+    let attention = serde_json::to_value(&config.model.encoder.block.attention).unwrap_or_default();
+    let biased = attention["offset_bias"] == true;
+    let fields = attention.as_object().into_iter().flatten();
+    fields
+        .map(|(name, _)| name.clone())
+        .filter(|name| name != "attention_dropout" && (biased || name != "window"))
+        .collect()
 }

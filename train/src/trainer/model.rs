@@ -303,7 +303,8 @@ impl InferenceStep for TrainingModel {
 mod tests {
     use burn::module::{ModuleVisitor, Param};
     use burn::tensor::Device;
-    use transformer_ls_burn::{ClassifierConfig, Pooling, Positions, presets};
+    use transformer_ls_burn::attention::LongShortAttentionConfig;
+    use transformer_ls_burn::{BlockConfig, Pooling, Positions, presets};
     use transformer_ls_datasets::{Documents, Sample};
     use transformer_ls_infer::batch::Batcher;
     use transformer_ls_infer::device;
@@ -369,27 +370,24 @@ mod tests {
             return;
         };
         let plain = presets::find("listops").expect("a preset").model;
-        let strong = ClassifierConfig {
-            rotary: true,
-            offset_bias: true,
-            positions: Positions::None,
-            pooling: Pooling::MeanReal,
-            ..plain.clone()
-        };
+        let mut strong = plain.clone();
+        strong.encoder.embedding.positions = Positions::None;
+        strong.encoder.pooling = Pooling::MeanReal;
         let batcher = Batcher::new(32, false);
         let samples = samples(8);
-        for (name, config) in [("listops", plain), ("rotary", strong)] {
-            let config = ClassifierConfig {
-                d_model: 16,
+        let of_strong = |strong| {
+            let attention = LongShortAttentionConfig::new(16, 2).with_rank(4);
+            attention.with_rotary(strong).with_offset_bias(strong)
+        };
+        for (name, mut config, is_strong) in [("listops", plain, false), ("rotary", strong, true)] {
+            config.encoder.embedding.max_length = 32;
+            config.encoder.block = BlockConfig {
+                attention: of_strong(is_strong).into(),
                 d_ff: 16,
-                d_head: 16,
-                layers: 1,
-                rank: 4,
-                max_length: 32,
                 dropout: 0.0,
-                attention_dropout: 0.0,
-                ..config
             };
+            config.encoder.layers = 1;
+            config.d_head = 16;
             // Drawn once: the backend's generator is one for all tests of this process.
             let drawn = initial_weights(&config, 5, &Device::flex()).expect("a model");
             let drawn = weights::state_dict(&drawn).expect("weights on the host");
@@ -429,7 +427,7 @@ mod tests {
         let device = Device::flex().autodiff();
         device.seed(5);
         let mut config = presets::find("listops").expect("a preset").model;
-        (config.max_length, config.dropout, config.attention_dropout) = (64, 0.0, 0.0);
+        config.encoder.embedding.max_length = 64;
         let classifier = config.init(&device).expect("a model");
         let model = TrainingModel::new(classifier);
         let samples = samples(32);

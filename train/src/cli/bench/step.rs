@@ -63,7 +63,8 @@ pub(super) fn run(args: &StepArgs) -> anyhow::Result<Done> {
     let mut lengths = each_once(&args.n);
     lengths.sort_unstable();
     if lengths.is_empty() {
-        let longest = presets::find(&args.preset).map_or(1, |preset| preset.model.max_length);
+        let longest = presets::find(&args.preset)
+            .map_or(1, |preset| preset.model.encoder.embedding.max_length);
         lengths.push(longest);
     }
     let mut documents = 1;
