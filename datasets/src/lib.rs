@@ -15,8 +15,7 @@
 //! * [`check`] says what is missing or wrong in a task's data;
 //! * [`fetch`] downloads what has a public address;
 //! * [`cache`] packs samples into one file that is mapped into memory;
-//! * [`splits`] are the published ones, rebuilt exactly;
-//! * [`pixels`] become numbers where a model does not take ids.
+//! * [`splits`] are the published ones, rebuilt exactly.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -51,7 +50,6 @@ pub mod listops;
 mod names;
 mod npy;
 pub mod pathfinder;
-pub mod pixels;
 pub mod png;
 pub mod printable;
 mod problem;

@@ -67,7 +67,7 @@ impl fmt::Display for Missing {
 
 /// The token ids of a sample. Ids of text start at 1, for 0 is the padding that a batch adds. Ids
 /// of pixels are their brightness from 0 on: the published token protocol takes black for padding,
-/// and protocols that take numbers (see [`Normalization`](crate::pixels::Normalization)) do not.
+/// and protocols that take numbers do not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Documents {
     /// One document.

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use transformer_ls_burn::weights::{self, StateDict, WeightsError};
 use transformer_ls_burn::{Classifier, ClassifierConfig, ConfigError as ModelConfigError};
 use transformer_ls_datasets::foreign;
+use transformer_ls_datasets::printable::hex;
 
 use crate::run::{RunConfig, RunError, write_atomically};
 
@@ -300,10 +301,7 @@ pub fn read_metadata(
 
 /// The SHA-256 of bytes, in hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Sha256::digest(bytes))
 }
 
 /// Compares a safetensors file's length with what its header says. Anything else that is wrong is

@@ -78,11 +78,6 @@ impl Size {
             Size::N256 => "pathfinder256",
         }
     }
-
-    /// The size whose images have a side.
-    pub fn of_side(side: usize) -> Option<Size> {
-        Size::ALL.into_iter().find(|size| size.side() == side)
-    }
 }
 
 /// How long the target contours are.

@@ -274,23 +274,6 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// The system's error, or a device that cannot be read.
-    pub fn save_weights(
-        &self,
-        model: &Classifier,
-        step: usize,
-        dev_accuracy: Option<f64>,
-    ) -> Result<(), RunError> {
-        let metadata = weights_file::metadata(&self.config, Some(step), dev_accuracy);
-        weights_file::save(&self.weights_path(), model, &metadata)?;
-        Ok(())
-    }
-
-    /// [`save_weights`](Self::save_weights) for what is no classifier: a pretrained encoder with its
-    /// decoder.
-    ///
-    /// # Errors
-    ///
     /// The system's error.
     pub fn save_state(
         &self,
@@ -338,22 +321,13 @@ impl RunFolder {
         CheckpointWriter::begin(&self.checkpoints_path(), step)
     }
 
-    /// The newest complete checkpoint, if there is one.
+    /// The complete checkpoints, oldest first.
     ///
     /// # Errors
     ///
     /// The system's error.
-    pub fn latest_checkpoint(&self) -> Result<Option<Checkpoint>, RunError> {
-        Ok(checkpoint::list(&self.checkpoints_path())?.pop())
-    }
-
-    /// Writes another file of the run (a plot, for instance), complete or not at all.
-    ///
-    /// # Errors
-    ///
-    /// The system's error.
-    pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
-        write_atomically(&self.path.join(name), bytes)
+    pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, RunError> {
+        checkpoint::list(&self.checkpoints_path())
     }
 }
 

@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::Device;
 use transformer_ls_infer::device;
-use transformer_ls_infer::run::{MetricLine, RunFolder, Summary};
+use transformer_ls_infer::run::{Checkpoint, MetricLine, RunFolder, Summary};
 use transformer_ls_train::trainer::TrainingModel;
 
 /// A folder that goes away with the test, with ListOps data in it.
@@ -96,10 +96,15 @@ impl Workplace {
         bytes[8 + header..].to_vec()
     }
 
+    /// The newest checkpoint.
+    pub fn newest(&self, out: &str) -> Checkpoint {
+        let mut checkpoints = self.folder(out).checkpoints().expect("readable");
+        checkpoints.pop().expect("a checkpoint")
+    }
+
     fn record(&self, out: &str, name: &str) -> Vec<u8> {
         let folder = self.folder(out);
-        let checkpoint = folder.latest_checkpoint().expect("readable");
-        let path = checkpoint.expect("a checkpoint").path.join(name);
+        let path = self.newest(out).path.join(name);
         let model = TrainingModel::init(folder.config(), &Device::flex()).expect("valid");
         let record = ModuleRecord::load(path).expect("a record");
         let model = model.try_load_record(record).expect("fits");
