@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
+use jiff::Timestamp;
 use transformer_ls_burn::presets;
 use transformer_ls_datasets::Missing;
 use transformer_ls_infer::run::{DataConfig, InitConfig, Packing, RunConfig};
@@ -331,45 +331,6 @@ pub(super) fn run_prefix(task: &str, goal: Goal) -> String {
 /// Where a run goes that was given no place: `runs/<task>-<time>` or `runs/pretrain-<task>-<time>`,
 /// the time in UTC.
 pub(super) fn default_out(task: &str, goal: Goal) -> PathBuf {
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    Path::new("runs").join(format!("{}{}", run_prefix(task, goal), utc(seconds)))
-}
-
-/// `20261124-105329` for seconds since 1970.
-fn utc(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Days in eras of 400 years that begin on 1 March (Hinnant, "chrono-compatible low-level
-    // date algorithms").
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::utc;
-
-    #[test]
-    fn dates_agree_with_the_calendar() {
-        // `date -u -d @N +%Y%m%d-%H%M%S`
-        assert_eq!(utc(0), "19700101-000000");
-        assert_eq!(utc(951_782_399), "20000228-235959");
-        assert_eq!(utc(951_782_400), "20000229-000000");
-        assert_eq!(utc(1_709_251_199), "20240229-235959");
-        assert_eq!(utc(1_795_517_609), "20261124-105329");
-    }
+    let time = Timestamp::now().strftime("%Y%m%d-%H%M%S");
+    Path::new("runs").join(format!("{}{time}", run_prefix(task, goal)))
 }
