@@ -15,7 +15,8 @@
 //! * [`check`] says what is missing or wrong in a task's data;
 //! * [`fetch`] downloads what has a public address;
 //! * [`cache`] packs samples into one file that is mapped into memory;
-//! * [`splits`] are the published ones, rebuilt exactly.
+//! * [`splits`] are the published ones, rebuilt exactly;
+//! * [`atomic`] writes files that appear complete or not at all.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -36,6 +37,7 @@
 #![warn(missing_docs)]
 
 mod archive;
+pub mod atomic;
 pub mod cache;
 pub mod check;
 pub mod draws;

@@ -300,7 +300,7 @@ fn ctrl_c_while_packing_leaves_nothing_half_written() {
     let out = stdout(&stopped);
     assert!(out.contains("stopped while packing the "), "{out}");
     assert!(out.contains("Run the same command again to go on"), "{out}");
-    assert!(!names().iter().any(|name| name.ends_with(".partial")));
+    assert!(!names().iter().any(|name| name.starts_with(".unfinished-")));
     assert!(!place.path("run").exists());
     let again = place.run(&args);
     assert!(again.status.success(), "{}", stderr(&again));

@@ -5,6 +5,7 @@ use std::path::{Path as FilePath, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
+use transformer_ls_datasets::atomic::Unfinished;
 use transformer_ls_infer::device;
 use transformer_ls_infer::run::write_atomically;
 use transformer_ls_infer::typed;
@@ -154,12 +155,7 @@ fn check_out(out: &FilePath) -> anyhow::Result<()> {
     if out.is_dir() {
         bail!("{} is a folder: give the name of a file", out.display());
     }
-    let folder = match out.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => FilePath::new("."),
-    };
-    let attempt = folder.join(format!(".unfinished-bench-{}", std::process::id()));
-    if let Err(error) = std::fs::write(&attempt, "") {
+    if let Err(error) = Unfinished::new(out) {
         let advice = match error.kind() {
             ErrorKind::NotFound => "Make its folder first, or give another name",
             _ => "Give a name elsewhere",
@@ -169,7 +165,6 @@ fn check_out(out: &FilePath) -> anyhow::Result<()> {
             out.display()
         );
     }
-    let _ = std::fs::remove_file(&attempt);
     Ok(())
 }
 
