@@ -66,7 +66,7 @@ mod state;
 pub mod text;
 mod walk;
 
-pub use error::{DatasetError, LineProblem};
+pub use error::{DatasetError, LineProblem, UnknownName};
 pub use problem::FileProblem;
-pub use sample::{Documents, Missing, Sample, Samples, Split, UnknownSplit};
+pub use sample::{Documents, Missing, Sample, Samples, Split};
 pub use state::State;
