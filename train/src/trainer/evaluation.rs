@@ -11,7 +11,7 @@ use transformer_ls_infer::run::MetricLine;
 
 use super::checkpoint::Best;
 use super::error::TrainError;
-use super::figures::{StepOutput, Sums};
+use super::figures::Sums;
 use super::memory;
 use super::progress::{Display, Left, count, duration, rate, say};
 use super::steps::Loop;
@@ -99,13 +99,13 @@ impl Loop {
             Err(error) => return Err(error.into()),
         };
         let item = TrainingItem::new(
-            StepOutput::Read(Sums {
+            Sums {
                 loss: dev.loss * dev.samples as f64,
                 hits: dev.correct as u64,
                 samples: dev.samples as u64,
                 tokens: dev.tokens as u64,
                 seconds: dev.seconds,
-            }),
+            },
             Progress::new(total, total, Some("samples".to_string())),
             Some(self.state.step),
             Some(self.learner.lr_current()),
