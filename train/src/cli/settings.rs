@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use jiff::Timestamp;
+use serde_json::Value;
 use transformer_ls_burn::presets;
 use transformer_ls_datasets::Missing;
 use transformer_ls_infer::run::{DataConfig, InitConfig, Packing, RunConfig};
@@ -278,44 +279,23 @@ pub(super) fn places(there: &RunConfig, here: &RunConfig) -> Vec<String> {
 /// `field is A there and B here`, for every field that differs; one that is not everywhere is null
 /// elsewhere.
 fn differences(there: &RunConfig, here: &RunConfig) -> Vec<String> {
-    let leaves = |config: &RunConfig| {
-        let mut leaves = BTreeMap::new();
-        if let Ok(value) = serde_json::to_value(config) {
-            flatten("", &value, &mut leaves);
-        }
-        leaves
-    };
-    let (there, here) = (leaves(there), leaves(here));
+    let fields = |config: &RunConfig| BTreeMap::from_iter(config.fields());
+    let (there, here) = (fields(there), fields(here));
     let names: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
-    let null = "null".to_owned();
     names
         .into_iter()
         .map(|name| {
-            let of = |leaves: &BTreeMap<String, String>| leaves.get(name).cloned();
-            let [there, here] = [&there, &here].map(|it| of(it).unwrap_or_else(|| null.clone()));
-            (name, there, here)
+            let of = |fields: &BTreeMap<String, Value>| fields.get(name).cloned();
+            (
+                name,
+                of(&there).unwrap_or_default(),
+                of(&here).unwrap_or_default(),
+            )
         })
         // A hash follows from the path beside it.
         .filter(|(name, there, here)| there != here && !name.ends_with(".sha256"))
         .map(|(name, there, here)| format!("{name} is {there} there and {here} here"))
         .collect()
-}
-
-fn flatten(prefix: &str, value: &serde_json::Value, leaves: &mut BTreeMap<String, String>) {
-    match value {
-        serde_json::Value::Object(fields) => {
-            for (name, value) in fields {
-                let name = match prefix {
-                    "" => name.clone(),
-                    _ => format!("{prefix}.{name}"),
-                };
-                flatten(&name, value, leaves);
-            }
-        }
-        leaf => {
-            leaves.insert(prefix.to_owned(), leaf.to_string());
-        }
-    }
 }
 
 /// Where a task's data lies that was given no place.
