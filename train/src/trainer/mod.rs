@@ -27,7 +27,7 @@ mod strategy;
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use burn::tensor::DType;
@@ -266,9 +266,7 @@ fn go_on(
     if let Err(panic) = launched {
         return Err(TrainError::Internal(panic_text(panic.as_ref())));
     }
-    let outcome = outcome
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    let outcome = lock(&outcome)
         .take()
         .unwrap_or_else(|| Err(TrainError::Internal("the loop left no outcome".into())));
     let (ended, state) = outcome?;
@@ -374,6 +372,11 @@ fn summary(
         versions: versions(),
         seed: folder.config().seed,
     }
+}
+
+/// What a mutex holds, also after a panic of its holder.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
