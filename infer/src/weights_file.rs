@@ -78,6 +78,13 @@ pub enum WeightsFileError {
     Unwritable(Box<RunError>),
 }
 
+impl WeightsFileError {
+    fn of(path: &Path) -> impl FnOnce(WeightsError) -> Self {
+        let path = path.to_path_buf();
+        move |cause| Self::Weights { path, cause }
+    }
+}
+
 fn advice(cause: &WeightsError) -> &'static str {
     match cause {
         WeightsError::NotFinite { .. } => {
@@ -184,10 +191,7 @@ pub fn load_state(
     device: &Device,
 ) -> Result<Classifier, WeightsFileError> {
     let model = config.init(device).map_err(WeightsFileError::Model)?;
-    weights::load(model, state).map_err(|cause| WeightsFileError::Weights {
-        path: path.to_path_buf(),
-        cause,
-    })
+    weights::load(model, state).map_err(WeightsFileError::of(path))
 }
 
 /// The bytes of a file with a model's weights. `path` is for the sentences.
@@ -201,10 +205,7 @@ pub fn bytes(
     metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<u8>, WeightsFileError> {
     let bytes = weights::save_safetensors(model, metadata);
-    bytes.map_err(|cause| WeightsFileError::Weights {
-        path: path.to_path_buf(),
-        cause,
-    })
+    bytes.map_err(WeightsFileError::of(path))
 }
 
 /// Writes a model as safetensors, complete or not at all.
@@ -236,10 +237,7 @@ pub fn save_state(
 ) -> Result<(), WeightsFileError> {
     let bytes = state
         .to_safetensors(metadata)
-        .map_err(|cause| WeightsFileError::Weights {
-            path: path.to_path_buf(),
-            cause,
-        })?;
+        .map_err(WeightsFileError::of(path))?;
     write(path, &bytes)
 }
 
@@ -257,10 +255,7 @@ pub fn read_state(path: &Path, bytes: &[u8]) -> Result<StateDict, WeightsFileErr
             StateDict::from_safetensors(bytes)
         }
     };
-    state.map_err(|cause| WeightsFileError::Weights {
-        path: path.to_path_buf(),
-        cause,
-    })
+    state.map_err(WeightsFileError::of(path))
 }
 
 /// The metadata of a run's weights.
@@ -293,10 +288,7 @@ pub fn read_metadata(
         return Ok(BTreeMap::new());
     }
     check_length(path, bytes)?;
-    StateDict::metadata(bytes).map_err(|cause| WeightsFileError::Weights {
-        path: path.to_path_buf(),
-        cause,
-    })
+    StateDict::metadata(bytes).map_err(WeightsFileError::of(path))
 }
 
 /// The SHA-256 of bytes, in hexadecimal digits.
