@@ -299,41 +299,36 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// Compares a safetensors file's length with what its header says. Anything else that is wrong is
 /// left for the reader to find.
 fn check_length(path: &Path, bytes: &[u8]) -> Result<(), WeightsFileError> {
-    let truncated = |expected: u64| WeightsFileError::Truncated {
-        path: path.to_path_buf(),
-        found: bytes.len() as u64,
-        expected,
-    };
-    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
-        return match bytes {
-            // An empty file is what a full disk or a broken download leaves.
-            [] => Err(truncated(8)),
-            _ => Ok(()),
-        };
-    };
-    let header_end = u64::from_le_bytes(*length).saturating_add(8);
+    let found = bytes.len() as u64;
+    match promised_length(bytes) {
+        Some(expected) if found < expected => Err(WeightsFileError::Truncated {
+            path: path.to_path_buf(),
+            found,
+            expected,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn promised_length(bytes: &[u8]) -> Option<u64> {
+    // An empty file is what a full disk or a broken download leaves.
+    if bytes.is_empty() {
+        return Some(8);
+    }
+    let (length, rest) = bytes.split_first_chunk::<8>()?;
     if !is_safetensors(bytes) {
-        return Ok(());
+        return None;
     }
-    let Some(header) = usize::try_from(header_end - 8)
-        .ok()
-        .and_then(|length| rest.get(..length))
-    else {
-        return Err(truncated(header_end));
+    let length = u64::from_le_bytes(*length);
+    let header_end = length.saturating_add(8);
+    let Some(header) = usize::try_from(length).ok().and_then(|end| rest.get(..end)) else {
+        return Some(header_end);
     };
-    let Ok(serde_json::Value::Object(entries)) = serde_json::from_slice(header) else {
-        return Ok(());
-    };
-    let data_end = entries
-        .values()
-        .filter_map(|entry| entry.get("data_offsets")?.get(1)?.as_u64())
-        .max()
-        .unwrap_or(0);
-    let expected = header_end.saturating_add(data_end);
-    match (bytes.len() as u64) < expected {
-        true => Err(truncated(expected)),
-        false => Ok(()),
-    }
+    let entries: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(header).ok()?;
+    let end = |entry: &serde_json::Value| entry.get("data_offsets")?.get(1)?.as_u64();
+    let data_end = entries.values().filter_map(end).max().unwrap_or(0);
+    Some(header_end.saturating_add(data_end))
 }
 
 #[cfg(test)]
