@@ -182,7 +182,7 @@ def metrics_problem(data, torn):
     return None
 
 
-LITTER = re.compile(r"unfinished|\.partial$|generating|\.part$|^\.tmp|^\.\d+$|^\.\d+\.npy$|^\.generat")
+LITTER = re.compile(r"unfinished|generating|\.part$|^\.tmp|^\.\d+$")
 
 
 def is_litter(name):

@@ -85,8 +85,9 @@ impl<D: Draws + ?Sized> Draws for &mut D {
     }
 }
 
-/// The finaliser of SplitMix64: a bijection in which every input bit reaches every output bit.
-fn mix(mut x: u64) -> u64 {
+/// The finaliser of SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators",
+/// 2014): a bijection in which every input bit reaches every output bit.
+pub fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     x ^ (x >> 31)

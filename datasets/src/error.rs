@@ -217,6 +217,22 @@ impl DatasetError {
     }
 }
 
+/// A text names none of the things that there are.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no {what} {text:?}: use {known}")]
+pub struct UnknownName {
+    what: &'static str,
+    text: String,
+    known: &'static str,
+}
+
+impl UnknownName {
+    pub(crate) fn new(what: &'static str, text: &str, known: &'static str) -> Self {
+        let text = text.to_owned();
+        Self { what, text, known }
+    }
+}
+
 /// What is wrong with one line of a data file, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

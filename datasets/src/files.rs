@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::archive::{copy_all, start_of};
+use crate::archive::{copy_all, is_archive, start_of};
 use crate::check::Task;
 use crate::gzip::{self, Gunzip};
 use crate::pathfinder::Difficulty;
@@ -235,6 +235,23 @@ impl Source {
             _ => None,
         };
         error.map_or(Ok(self), Err)
+    }
+
+    /// The folder or archive.
+    pub fn path(&self) -> &Path {
+        match self {
+            Source::Folder(path) | Source::Archive(path) => path,
+        }
+    }
+
+    /// Of these places the first that is an archive, or a folder with the task's files.
+    pub fn first(places: Vec<PathBuf>, is_there: impl Fn(&Path) -> bool) -> Option<Source> {
+        places
+            .into_iter()
+            .find_map(|place| match is_archive(&place) {
+                true => Some(Source::Archive(place)),
+                false => is_there(&place).then_some(Source::Folder(place)),
+            })
     }
 
     /// What is read to have the file of a name.

@@ -16,7 +16,7 @@
 //! * [`fetch`] downloads what has a public address;
 //! * [`cache`] packs samples into one file that is mapped into memory;
 //! * [`splits`] are the published ones, rebuilt exactly;
-//! * [`pixels`] become numbers where a model does not take ids.
+//! * [`atomic`] writes files that appear complete or not at all.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -37,6 +37,7 @@
 #![warn(missing_docs)]
 
 mod archive;
+pub mod atomic;
 pub mod cache;
 pub mod check;
 pub mod draws;
@@ -51,7 +52,6 @@ pub mod listops;
 mod names;
 mod npy;
 pub mod pathfinder;
-pub mod pixels;
 pub mod png;
 pub mod printable;
 mod problem;
@@ -66,7 +66,7 @@ mod state;
 pub mod text;
 mod walk;
 
-pub use error::{DatasetError, LineProblem};
+pub use error::{DatasetError, LineProblem, UnknownName};
 pub use problem::FileProblem;
-pub use sample::{Documents, Missing, Sample, Samples, Split, UnknownSplit};
+pub use sample::{Documents, Missing, Sample, Samples, Split};
 pub use state::State;

@@ -1,10 +1,9 @@
 //! What every task's data set yields.
 
-use std::fmt;
-use std::str::FromStr;
-
 use burn_dataset::{Dataset, InMemDataset};
 use serde::{Deserialize, Serialize};
+
+use crate::UnknownName;
 
 /// One sample of any task: the documents to classify, and their class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +45,11 @@ impl Samples for InMemDataset<Sample> {}
 /// Retrieval's pairs with an empty document are no such samples: the published data has some, and
 /// they are left out and counted in any case; and so is the one empty image of the published data,
 /// `pathfinder32/curv_baseline/imgs/0/sample_172.png`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Missing {
     /// They are an error: the data was not unpacked completely, most likely.
     #[default]
@@ -56,18 +58,9 @@ pub enum Missing {
     LeaveOut,
 }
 
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Missing::Refuse => "refuse",
-            Missing::LeaveOut => "leave_out",
-        })
-    }
-}
-
 /// The token ids of a sample. Ids of text start at 1, for 0 is the padding that a batch adds. Ids
 /// of pixels are their brightness from 0 on: the published token protocol takes black for padding,
-/// and protocols that take numbers (see [`Normalization`](crate::pixels::Normalization)) do not.
+/// and protocols that take numbers do not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Documents {
     /// One document.
@@ -100,8 +93,20 @@ impl Documents {
 }
 
 /// Which part of a data set: to learn from, to choose by, or to be judged on once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum Split {
     /// What the model learns from.
     Train,
@@ -116,30 +121,9 @@ impl Split {
     pub const ALL: [Split; 3] = [Split::Train, Split::Dev, Split::Test];
 }
 
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Split::Train => "train",
-            Split::Dev => "dev",
-            Split::Test => "test",
-        })
-    }
-}
-
 /// The text names no [`Split`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no split {0:?}: use train, dev or test")]
-pub struct UnknownSplit(pub String);
-
-impl FromStr for Split {
-    type Err = UnknownSplit;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Split::ALL
-            .into_iter()
-            .find(|split| split.to_string() == text)
-            .ok_or_else(|| UnknownSplit(text.to_owned()))
-    }
+fn unknown(text: &str) -> UnknownName {
+    UnknownName::new("split", text, "train, dev or test")
 }
 
 #[cfg(test)]

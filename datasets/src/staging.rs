@@ -1,10 +1,11 @@
 //! Files that appear under their final names all at once, complete, or not at all.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::DatasetError;
+use crate::atomic::{folder_of, lock_file, sync_folder};
 use crate::names::affixed;
 
 /// A hidden folder in which a set of files is prepared for its final folder.
@@ -51,7 +52,7 @@ impl Staging {
         fs::create_dir_all(or_here(parent)).map_err(DatasetError::io("create", parent))?;
 
         let lock_path = hidden("generating.lock");
-        let lock = match lock(&lock_path) {
+        let lock = match lock_file(&lock_path) {
             Ok(Some(lock)) => lock,
             Ok(None) => {
                 return Err(DatasetError::Busy {
@@ -112,7 +113,7 @@ impl Staging {
                 .map_err(DatasetError::io("create", &self.target))?;
         }
         sync_folder(&self.target);
-        sync_folder(self.target.parent().unwrap_or(&self.target));
+        sync_folder(folder_of(&self.target));
         self.made.clear();
         Ok(())
     }
@@ -165,31 +166,5 @@ fn or_here(path: &Path) -> &Path {
         Path::new(".")
     } else {
         path
-    }
-}
-
-/// The lock, or `None` where another process holds it.
-pub(crate) fn lock(path: &Path) -> io::Result<Option<File>> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        // Some network file systems have no locks. Data is refused where it exists all the same.
-        Err(TryLockError::Error(cause)) if cause.kind() == io::ErrorKind::Unsupported => {
-            Ok(Some(file))
-        }
-        Err(TryLockError::Error(cause)) => Err(cause),
-    }
-}
-
-/// Makes renames in a folder outlast a power cut, where the platform can.
-pub(crate) fn sync_folder(folder: &Path) {
-    // A folder can't be opened everywhere, and the files themselves are safe without this.
-    if let Ok(folder) = File::open(or_here(folder)) {
-        let _ = folder.sync_all();
     }
 }

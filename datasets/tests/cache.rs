@@ -74,8 +74,8 @@ fn what_a_killed_process_left_is_removed() {
     let packed = fs::read_dir(&folder).unwrap().next().unwrap().unwrap();
     let packed = packed.path();
     fs::remove_file(&packed).unwrap();
-    let [dead, alive, other] = ["7.partial", "8.partial", "note"].map(|end| {
-        let path = packed.with_extension(end);
+    let [dead, alive, other] = [".unfinished-a-1", ".unfinished-a-2", "note"].map(|name| {
+        let path = folder.join(name);
         fs::write(&path, "half").unwrap();
         path
     });

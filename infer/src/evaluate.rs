@@ -1,6 +1,6 @@
 //! How well a model does on a data set: every sample counts once.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
@@ -188,15 +188,7 @@ pub fn evaluate_by(
     };
     while done < total {
         let end = total.min(done.saturating_add(at_once));
-        let mut samples: Vec<Sample> = (done..end)
-            .map(|index| {
-                let unreadable = |error: burn_dataset::DatasetError| EvaluateError::Unreadable {
-                    index,
-                    problem: error.to_string(),
-                };
-                dataset.get(index).map_err(unreadable)
-            })
-            .collect::<Result<_, _>>()?;
+        let mut samples = read(dataset, done..end)?;
         if sorted {
             samples.sort_by_key(longest_document);
         }
@@ -226,6 +218,19 @@ pub fn evaluate_by(
         tokens: sum.tokens,
         seconds: begin.elapsed().as_secs_f64(),
     })
+}
+
+/// Some samples of a data set.
+pub(crate) fn read(
+    dataset: &dyn Dataset<Sample>,
+    indices: Range<usize>,
+) -> Result<Vec<Sample>, EvaluateError> {
+    let read = |index| {
+        let problem = |error: burn_dataset::DatasetError| error.to_string();
+        let sample = dataset.get(index).map_err(problem);
+        sample.map_err(|problem| EvaluateError::Unreadable { index, problem })
+    };
+    indices.map(read).collect()
 }
 
 /// The score of some samples.

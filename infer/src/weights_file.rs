@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use transformer_ls_burn::weights::{self, StateDict, WeightsError};
 use transformer_ls_burn::{Classifier, ClassifierConfig, ConfigError as ModelConfigError};
 use transformer_ls_datasets::foreign;
+use transformer_ls_datasets::printable::hex;
 
 use crate::run::{RunConfig, RunError, write_atomically};
 
@@ -75,6 +76,13 @@ pub enum WeightsFileError {
     /// The file could not be written.
     #[error("{0}")]
     Unwritable(Box<RunError>),
+}
+
+impl WeightsFileError {
+    fn of(path: &Path) -> impl FnOnce(WeightsError) -> Self {
+        let path = path.to_path_buf();
+        move |cause| Self::Weights { path, cause }
+    }
 }
 
 fn advice(cause: &WeightsError) -> &'static str {
@@ -183,10 +191,7 @@ pub fn load_state(
     device: &Device,
 ) -> Result<Classifier, WeightsFileError> {
     let model = config.init(device).map_err(WeightsFileError::Model)?;
-    weights::load(model, state).map_err(|cause| WeightsFileError::Weights {
-        path: path.to_path_buf(),
-        cause,
-    })
+    weights::load(model, state).map_err(WeightsFileError::of(path))
 }
 
 /// The bytes of a file with a model's weights. `path` is for the sentences.
@@ -200,10 +205,7 @@ pub fn bytes(
     metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<u8>, WeightsFileError> {
     let bytes = weights::save_safetensors(model, metadata);
-    bytes.map_err(|cause| WeightsFileError::Weights {
-        path: path.to_path_buf(),
-        cause,
-    })
+    bytes.map_err(WeightsFileError::of(path))
 }
 
 /// Writes a model as safetensors, complete or not at all.
@@ -235,10 +237,7 @@ pub fn save_state(
 ) -> Result<(), WeightsFileError> {
     let bytes = state
         .to_safetensors(metadata)
-        .map_err(|cause| WeightsFileError::Weights {
-            path: path.to_path_buf(),
-            cause,
-        })?;
+        .map_err(WeightsFileError::of(path))?;
     write(path, &bytes)
 }
 
@@ -256,10 +255,7 @@ pub fn read_state(path: &Path, bytes: &[u8]) -> Result<StateDict, WeightsFileErr
             StateDict::from_safetensors(bytes)
         }
     };
-    state.map_err(|cause| WeightsFileError::Weights {
-        path: path.to_path_buf(),
-        cause,
-    })
+    state.map_err(WeightsFileError::of(path))
 }
 
 /// The metadata of a run's weights.
@@ -292,58 +288,47 @@ pub fn read_metadata(
         return Ok(BTreeMap::new());
     }
     check_length(path, bytes)?;
-    StateDict::metadata(bytes).map_err(|cause| WeightsFileError::Weights {
-        path: path.to_path_buf(),
-        cause,
-    })
+    StateDict::metadata(bytes).map_err(WeightsFileError::of(path))
 }
 
 /// The SHA-256 of bytes, in hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Sha256::digest(bytes))
 }
 
 /// Compares a safetensors file's length with what its header says. Anything else that is wrong is
 /// left for the reader to find.
 fn check_length(path: &Path, bytes: &[u8]) -> Result<(), WeightsFileError> {
-    let truncated = |expected: u64| WeightsFileError::Truncated {
-        path: path.to_path_buf(),
-        found: bytes.len() as u64,
-        expected,
-    };
-    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
-        return match bytes {
-            // An empty file is what a full disk or a broken download leaves.
-            [] => Err(truncated(8)),
-            _ => Ok(()),
-        };
-    };
-    let header_end = u64::from_le_bytes(*length).saturating_add(8);
+    let found = bytes.len() as u64;
+    match promised_length(bytes) {
+        Some(expected) if found < expected => Err(WeightsFileError::Truncated {
+            path: path.to_path_buf(),
+            found,
+            expected,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn promised_length(bytes: &[u8]) -> Option<u64> {
+    // An empty file is what a full disk or a broken download leaves.
+    if bytes.is_empty() {
+        return Some(8);
+    }
+    let (length, rest) = bytes.split_first_chunk::<8>()?;
     if !is_safetensors(bytes) {
-        return Ok(());
+        return None;
     }
-    let Some(header) = usize::try_from(header_end - 8)
-        .ok()
-        .and_then(|length| rest.get(..length))
-    else {
-        return Err(truncated(header_end));
+    let length = u64::from_le_bytes(*length);
+    let header_end = length.saturating_add(8);
+    let Some(header) = usize::try_from(length).ok().and_then(|end| rest.get(..end)) else {
+        return Some(header_end);
     };
-    let Ok(serde_json::Value::Object(entries)) = serde_json::from_slice(header) else {
-        return Ok(());
-    };
-    let data_end = entries
-        .values()
-        .filter_map(|entry| entry.get("data_offsets")?.get(1)?.as_u64())
-        .max()
-        .unwrap_or(0);
-    let expected = header_end.saturating_add(data_end);
-    match (bytes.len() as u64) < expected {
-        true => Err(truncated(expected)),
-        false => Ok(()),
-    }
+    let entries: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(header).ok()?;
+    let end = |entry: &serde_json::Value| entry.get("data_offsets")?.get(1)?.as_u64();
+    let data_end = entries.values().filter_map(end).max().unwrap_or(0);
+    Some(header_end.saturating_add(data_end))
 }
 
 #[cfg(test)]

@@ -78,9 +78,7 @@ fn main() -> Result<()> {
                 seconds.push(start.elapsed().as_secs_f64());
             }
             let output = TrainStep::step(&learner.model(), batch(0, &device).into());
-            if let transformer_ls_train::trainer::StepOutput::Pending(figures) = output.item {
-                loss = figures.loss.into_scalar();
-            }
+            loss = output.item.mean_loss() as f32;
         }
         "forward" => {
             let model = preset.model.init(&device)?;

@@ -146,7 +146,7 @@ fn people_get_a_table_and_a_picture() {
         assert!(svg.contains(words), "{words:?} is not in {svg}");
     }
     assert!(!svg.contains("plain"), "plain was not measured");
-    assert_eq!(names(&place), ["bench.svg"]);
+    assert_eq!(place.names(), ["bench.svg"]);
 }
 
 /// Every element that is opened is closed, in order, and texts hold no markup.
@@ -168,21 +168,6 @@ fn well_formed(svg: &str) {
         }
     }
     assert!(open.is_empty(), "{open:?} stays open");
-}
-
-fn names(place: &Workplace) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(place.dir.path())
-        .expect("the folder")
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
-    names.sort();
-    names
 }
 
 #[test]
@@ -357,7 +342,7 @@ fn wrong_options_are_refused_before_anything_is_measured() {
         refused(&place.run(&args), *status, words);
     }
     refused(&place.run(&["bench", "measure"]), 1, "use one of them");
-    assert!(names(&place).is_empty(), "{:?}", names(&place));
+    assert!(place.names().is_empty(), "{:?}", place.names());
 }
 
 fn refused(output: &Output, status: i32, words: &str) {
@@ -407,5 +392,5 @@ fn ctrl_c_ends_a_measurement() {
         .collect();
     let status = child.wait().expect("it ends");
     assert_eq!(status.code(), Some(130), "{words:?}");
-    assert!(names(&place).is_empty(), "{:?}", names(&place));
+    assert!(place.names().is_empty(), "{:?}", place.names());
 }

@@ -3,7 +3,6 @@
 mod common;
 
 use std::fs;
-use std::path::PathBuf;
 
 use common::{SMALL, Workplace, stderr, stdout};
 use transformer_ls_infer::run::RateChange;
@@ -166,7 +165,7 @@ fn a_checkpoint_of_lost_losses_gives_way_to_the_one_before() {
     let place = Workplace::with_data(200);
     let begun = place.train("run", &[STEPS, &["--stop-after", "4"]].concat());
     assert!(begun.status.success(), "{}", stderr(&begun));
-    let state = newest(&place, "run").join("state.json");
+    let state = place.newest("run").path.join("state.json");
     let text = fs::read_to_string(&state).unwrap();
     let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
     json["sums"]["loss"] = serde_json::Value::Null;
@@ -179,11 +178,6 @@ fn a_checkpoint_of_lost_losses_gives_way_to_the_one_before() {
         warning.contains("going on from step 3 instead"),
         "{warning}"
     );
-}
-
-fn newest(place: &Workplace, run: &str) -> PathBuf {
-    let newest = place.folder(run).latest_checkpoint().unwrap();
-    newest.expect("a checkpoint").path
 }
 
 #[test]

@@ -218,8 +218,7 @@ fn signals_save_and_the_run_goes_on() {
         wait_for_line(&place, run);
         signals.iter().for_each(|name| signal(&child, name));
         assert_eq!(child.wait().expect("ended").code(), Some(status), "{run}");
-        let saved = place.folder(run).latest_checkpoint().unwrap();
-        assert!(saved.is_some(), "{run}: no checkpoint was written");
+        assert!(place.newest(run).step > 0, "{run}");
 
         let resumed = place.resume(run);
         assert!(resumed.status.success(), "{}", stderr(&resumed));
@@ -294,7 +293,7 @@ fn a_damaged_checkpoint_is_replaced_by_the_one_before() {
     assert!(whole.status.success(), "{}", stderr(&whole));
     let stopped = place.train("run", &[STEPS, &["--stop-after", "12"]].concat());
     assert!(stopped.status.success(), "{}", stderr(&stopped));
-    let newest = place.folder("run").latest_checkpoint().unwrap().unwrap();
+    let newest = place.newest("run");
     assert_eq!(newest.step, 12);
     let optimizer = newest.path.join("optimizer.bpk");
     let mut bytes = std::fs::read(&optimizer).unwrap();
@@ -321,7 +320,7 @@ fn a_checkpoint_that_cannot_be_read_just_now_is_kept() {
     let place = Workplace::with_data(300);
     let stopped = place.train("run", &[STEPS, &["--stop-after", "12"]].concat());
     assert!(stopped.status.success(), "{}", stderr(&stopped));
-    let newest = place.folder("run").latest_checkpoint().unwrap().unwrap();
+    let newest = place.newest("run");
     let (optimizer, away) = (newest.path.join("optimizer.bpk"), place.path("away"));
     std::fs::rename(&optimizer, &away).unwrap();
     // Reading a folder as a file fails, as reading from a broken disk does.
@@ -343,7 +342,7 @@ fn a_checkpoint_of_another_version_is_kept() {
     let place = Workplace::with_data(300);
     let stopped = place.train("run", &[STEPS, &["--stop-after", "12"]].concat());
     assert!(stopped.status.success(), "{}", stderr(&stopped));
-    let newest = place.folder("run").latest_checkpoint().unwrap().unwrap();
+    let newest = place.newest("run");
     let state = newest.path.join("state.json");
     std::fs::write(&state, r#"{"format": 99, "steps": "twelve"}"#).unwrap();
     let resumed = place.resume("run");
@@ -358,7 +357,7 @@ fn without_any_usable_checkpoint_the_user_is_told_what_to_do() {
     let place = Workplace::with_data(300);
     let stopped = place.train("run", &[STEPS, &["--stop-after", "4"]].concat());
     assert!(stopped.status.success(), "{}", stderr(&stopped));
-    let newest = place.folder("run").latest_checkpoint().unwrap().unwrap();
+    let newest = place.newest("run");
     std::fs::write(newest.path.join("state.json"), "{").unwrap();
     let resumed = place.resume("run");
     assert_eq!(resumed.status.code(), Some(1));

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use burn::tensor::Device;
-use common::{SMALL, Workplace, comparable, stderr, stdout};
+use common::{SMALL, Workplace, comparable, refused, stderr, stdout, succeeded};
 use transformer_ls_burn::weights::{self, StateDict};
 use transformer_ls_infer::run::RunFolder;
 use transformer_ls_train::trainer::TrainingModel;
@@ -46,31 +46,9 @@ fn resume(place: &Workplace, out: &str) -> Output {
     place.run(&["pretrain", "listops", "--out", out, "--resume"])
 }
 
-fn succeeded(output: Output) -> Output {
-    assert!(output.status.success(), "{}", stderr(&output));
-    output
-}
-
-fn refused(output: &Output, words: &[&str]) {
-    let message = stderr(output);
-    assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.starts_with("error: "), "{message}");
-    assert_eq!(message.lines().count(), 1, "{message}");
-    for word in words {
-        assert!(message.contains(word), "{word:?} is not in {message:?}");
-    }
-}
-
 fn state(folder: &RunFolder) -> StateDict {
     let bytes = std::fs::read(folder.weights_path()).expect("weights");
     StateDict::from_safetensors(&bytes).expect("safetensors")
-}
-
-fn ls_infer(place: &Workplace, args: &[&str]) -> Output {
-    let program = Path::new(assert_cmd::cargo_bin!("ls-train")).with_file_name("ls-infer");
-    let mut command = Command::new(program);
-    command.args(args).current_dir(place.dir.path());
-    command.output().expect("ls-infer starts")
 }
 
 /// The entropy, in nats, of the tokens that documents of a file of expressions begin with: what a
@@ -392,7 +370,7 @@ fn what_does_not_fit_is_refused_by_field_and_leaves_nothing() {
     );
     for asks in [&["evaluate", "pre"][..], &["classify", "pre", "[MAX 1 2]"]] {
         refused(
-            &ls_infer(&place, asks),
+            &place.ls_infer(asks),
             &["can't classify", "ls-train listops --init RUN"],
         );
     }
@@ -473,7 +451,7 @@ fn pairs_and_images_are_pretrained() {
         );
         let init = [&extra[..], &["--init", "pre"]].concat();
         succeeded(place.run(&arguments(&[task], data, "run", &init)));
-        let asked = ls_infer(&place, &["evaluate", "run", "--json", "--device", "flex"]);
+        let asked = place.ls_infer(&["evaluate", "run", "--json", "--device", "flex"]);
         let answer: serde_json::Value = serde_json::from_slice(&asked.stdout).expect("JSON");
         assert_eq!(
             answer["accuracy"].as_f64(),
@@ -481,9 +459,9 @@ fn pairs_and_images_are_pretrained() {
         );
         // Out of the run folder, into another.
         let _ = std::fs::remove_dir_all(place.path("back"));
-        succeeded(ls_infer(&place, &["export", "run", "file", "--force"]));
-        succeeded(ls_infer(&place, &["import", "file", "back"]));
-        let again = ls_infer(&place, &["evaluate", "back", "--json", "--device", "flex"]);
+        succeeded(place.ls_infer(&["export", "run", "file", "--force"]));
+        succeeded(place.ls_infer(&["import", "file", "back"]));
+        let again = place.ls_infer(&["evaluate", "back", "--json", "--device", "flex"]);
         let again: serde_json::Value = serde_json::from_slice(&again.stdout).expect("JSON");
         assert_eq!(again["loss"], answer["loss"]);
     }

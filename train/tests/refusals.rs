@@ -2,19 +2,7 @@
 
 mod common;
 
-use std::process::Output;
-
-use common::{Workplace, stderr, stdout};
-
-fn refused(output: &Output, words: &[&str]) {
-    let message = stderr(output);
-    assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.starts_with("error: "), "{message}");
-    assert!(!message.contains("panicked"), "{message}");
-    for word in words {
-        assert!(message.contains(word), "{word:?} is not in {message:?}");
-    }
-}
+use common::{Workplace, refused, stderr, stdout};
 
 #[test]
 fn wrong_options_are_refused_before_anything_is_written() {

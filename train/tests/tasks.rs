@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::SystemTime;
 
-use common::{SMALL, Workplace, stderr, stdout};
+use common::{SMALL, Workplace, refused, stderr, stdout};
 
 /// `ls-train TASK` with a small model, into `run`.
 fn train(place: &Workplace, task: &str, data: &str, extra: &[&str]) -> Output {
@@ -50,17 +50,8 @@ fn trains(place: &Workplace, task: &str, data: &str, counts: &str) {
     assert!((again - test).abs() < 1e-9, "{task}: {again}, {test}");
 }
 
-/// `ls-infer`, which lies beside `ls-train`.
-fn ls_infer(place: &Workplace, args: &[&str]) -> Output {
-    let program = Path::new(assert_cmd::cargo_bin!("ls-train")).with_file_name("ls-infer");
-    assert!(program.exists(), "the whole workspace has to be built");
-    let mut command = Command::new(program);
-    command.args(args).current_dir(place.dir.path());
-    command.output().expect("ls-infer starts")
-}
-
 fn evaluate(place: &Workplace) -> serde_json::Value {
-    let output = ls_infer(place, &["evaluate", "run", "--json", "--device", "flex"]);
+    let output = place.ls_infer(&["evaluate", "run", "--json", "--device", "flex"]);
     assert!(output.status.success(), "{}", stderr(&output));
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
@@ -68,20 +59,10 @@ fn evaluate(place: &Workplace) -> serde_json::Value {
 /// The class that `ls-infer classify` gives an input.
 fn classify(place: &Workplace, input: &str) -> u64 {
     let args = ["classify", "run", "--json", "--device", "flex", input];
-    let output = ls_infer(place, &args);
+    let output = place.ls_infer(&args);
     assert!(output.status.success(), "{}", stderr(&output));
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     answer["label"].as_u64().expect("a class")
-}
-
-fn refused(output: &Output, words: &[&str]) {
-    let message = stderr(output);
-    assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.starts_with("error: "), "{message}");
-    assert_eq!(message.lines().count(), 1, "{message}");
-    for word in words {
-        assert!(message.contains(word), "{word:?} is not in {message:?}");
-    }
 }
 
 /// The packed files of a folder, and when they were written.
@@ -114,7 +95,7 @@ fn text_trains_and_a_second_start_takes_the_packed_samples() {
     trains(&place, "text", "data", "6 train, 6 dev, 6 test samples");
     assert_eq!(packed(&place.path("data/packed")), first);
     assert!(classify(&place, "A film of rare beauty.") < 2);
-    let refusal = ls_infer(&place, &["classify", "run", "--device", "flex", " "]);
+    let refusal = place.ls_infer(&["classify", "run", "--device", "flex", " "]);
     assert!(stderr(&refusal).contains("there is no text to read"));
 }
 
@@ -129,10 +110,7 @@ fn retrieval_trains_on_pairs() {
         "12 train, 4 dev, 5 test samples",
     );
     assert!(classify(&place, "one paper\tanother paper") < 2);
-    let refusal = ls_infer(
-        &place,
-        &["classify", "run", "--device", "flex", "one paper"],
-    );
+    let refusal = place.ls_infer(&["classify", "run", "--device", "flex", "one paper"]);
     assert!(
         stderr(&refusal).contains("two texts with a tab between them, and this has 1"),
         "{}",
@@ -300,7 +278,7 @@ fn ctrl_c_while_packing_leaves_nothing_half_written() {
     let out = stdout(&stopped);
     assert!(out.contains("stopped while packing the "), "{out}");
     assert!(out.contains("Run the same command again to go on"), "{out}");
-    assert!(!names().iter().any(|name| name.ends_with(".partial")));
+    assert!(!names().iter().any(|name| name.starts_with(".unfinished-")));
     assert!(!place.path("run").exists());
     let again = place.run(&args);
     assert!(again.status.success(), "{}", stderr(&again));

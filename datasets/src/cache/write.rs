@@ -1,14 +1,13 @@
 //! Packing samples, some at a time, so that never all are in memory.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Seek, Write};
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::io::{BufWriter, Seek, Write};
+use std::path::Path;
 
 use rayon::prelude::*;
 
 use super::format::{HEADER, MAGIC};
-use crate::staging::sync_folder;
+use crate::atomic::{Unfinished, remove_abandoned};
 use crate::{DatasetError, Sample, Samples};
 
 /// Samples that are read, in parallel, before they are written.
@@ -26,11 +25,11 @@ pub(super) fn write<D: Samples>(
     let folder = path.parent().unwrap_or(Path::new("."));
     let is_new = !folder.exists();
     fs::create_dir_all(folder).map_err(DatasetError::io("create", folder))?;
-    remove_abandoned(path);
+    remove_abandoned(folder);
     // Of this call alone: of two that pack the same, the later one's file stays.
-    let (hidden, file) = create_hidden(path)?;
+    let mut hidden = Unfinished::new(path).map_err(DatasetError::io("create", path))?;
     let written = open().and_then(|data| {
-        let mut writer = Writer::new(&hidden, file, key, first_id)?;
+        let mut writer = Writer::new(path, hidden.file(), key, first_id)?;
         let count = data.len();
         for start in (0..count).step_by(BLOCK) {
             if cancelled() {
@@ -48,73 +47,18 @@ pub(super) fn write<D: Samples>(
         progress(count, count);
         writer.finish(data.left_out())
     });
-    let renamed = written.and_then(|_file| {
-        fs::rename(&hidden, path).map_err(DatasetError::io("create", path))?;
-        sync_folder(folder);
-        Ok(())
-    });
-    if renamed.is_err() {
-        let _ = fs::remove_file(&hidden);
-        if is_new {
-            // Unless somebody else has put something into it.
-            let _ = fs::remove_dir(folder);
-        }
+    let finished =
+        written.and_then(|()| hidden.finish(path).map_err(DatasetError::io("write", path)));
+    if finished.is_err() && is_new {
+        // Unless somebody else has put something into it.
+        let _ = fs::remove_dir(folder);
     }
-    renamed
-}
-
-/// A new file beside `path`, locked until it is closed, or the process is gone.
-///
-/// Other processes may be in other containers, where process numbers are the same. No name is used
-/// twice, so that one which is there is this file's.
-fn create_hidden(path: &Path) -> Result<(PathBuf, File), DatasetError> {
-    loop {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let nanoseconds = now.map_or(0, |now| now.as_nanos() as u64);
-        let number = nanoseconds ^ (u64::from(std::process::id()) << 40);
-        let hidden = path.with_extension(format!("{number}.partial"));
-        let file = match File::create_new(&hidden) {
-            Ok(file) => file,
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => continue,
-            Err(cause) => return Err(DatasetError::io("create", &hidden)(cause)),
-        };
-        // Where a file system has no locks, what a kill leaves stays.
-        let _ = file.lock();
-        // Before it was locked, another process may have taken it for abandoned.
-        if hidden.exists() {
-            return Ok((hidden, file));
-        }
-    }
-}
-
-/// Removes what killed processes left behind of this file: nobody holds a lock on it any more.
-fn remove_abandoned(path: &Path) {
-    let (Some(folder), Some(stem)) = (path.parent(), path.file_stem()) else {
-        return;
-    };
-    let (Ok(entries), Some(stem)) = (fs::read_dir(folder), stem.to_str()) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| {
-            let rest = name.strip_prefix(stem)?.strip_prefix('.')?;
-            rest.strip_suffix(".partial")
-        });
-        let ours = number.is_some_and(|number| number.parse::<u64>().is_ok());
-        if ours
-            && let Ok(file) = File::open(entry.path())
-            && file.try_lock().is_ok()
-        {
-            // Still locked: see `create_hidden`.
-            let _ = fs::remove_file(entry.path());
-        }
-    }
+    finished
 }
 
 struct Writer<'a> {
     path: &'a Path,
-    file: BufWriter<File>,
+    file: BufWriter<&'a mut File>,
     key: &'a str,
     first_id: u16,
     documents: usize,
@@ -124,7 +68,12 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(path: &'a Path, file: File, key: &'a str, first_id: u16) -> Result<Self, DatasetError> {
+    fn new(
+        path: &'a Path,
+        file: &'a mut File,
+        key: &'a str,
+        first_id: u16,
+    ) -> Result<Self, DatasetError> {
         let mut writer = Self {
             path,
             file: BufWriter::with_capacity(1 << 20, file),
@@ -165,8 +114,7 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// The file, complete and on the disk; locked until it is dropped.
-    fn finish(mut self, left_out: usize) -> Result<File, DatasetError> {
+    fn finish(mut self, left_out: usize) -> Result<(), DatasetError> {
         let labels = std::mem::take(&mut self.labels);
         self.put(&labels)?;
         let ends: Vec<u8> = self.ends.iter().flat_map(|end| end.to_le_bytes()).collect();
@@ -184,10 +132,7 @@ impl<'a> Writer<'a> {
         let failed = || DatasetError::io("write", self.path);
         self.file.rewind().map_err(failed())?;
         self.file.write_all(&header).map_err(failed())?;
-        let file = self.file.into_inner();
-        let file = file.map_err(|error| failed()(error.into_error()))?;
-        file.sync_all().map_err(failed())?;
-        Ok(file)
+        self.file.flush().map_err(failed())
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), DatasetError> {

@@ -8,17 +8,16 @@ mod transfer;
 mod unpack;
 mod verify;
 
-use std::fs::{self, File, TryLockError};
-use std::io;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 pub use sources::{Source, source};
 pub use unpack::unpack;
 
 use crate::DatasetError;
+use crate::atomic::{lock, sync_folder};
 use crate::names::affixed;
 use crate::printable::{on_one_line, shown};
-use crate::staging::sync_folder;
 
 /// What was fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,19 +162,11 @@ pub fn fetch(
         .append(true)
         .open(&part)
         .map_err(DatasetError::io("open", &part))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(FetchError::Files(DatasetError::Busy {
-                dir: dir.to_owned(),
-                lock: part,
-            }));
-        }
-        // Some network file systems have no locks.
-        Err(TryLockError::Error(cause)) if cause.kind() == io::ErrorKind::Unsupported => {}
-        Err(TryLockError::Error(cause)) => {
-            return Err(FetchError::Files(DatasetError::io("lock", &part)(cause)));
-        }
+    if !lock(&file).map_err(DatasetError::io("lock", &part))? {
+        return Err(FetchError::Files(DatasetError::Busy {
+            dir: dir.to_owned(),
+            lock: part,
+        }));
     }
     let mut transfer = transfer::Transfer {
         source,

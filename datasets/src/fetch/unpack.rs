@@ -1,14 +1,15 @@
 //! Unpacking a folder of an archive, for whoever wants its files.
 
 use std::cell::Cell;
-use std::fs::{self, File};
+use std::collections::HashSet;
+use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Component, Path, PathBuf};
 
 use crate::DatasetError;
 use crate::archive::each_entry;
-use crate::names::affixed;
+use crate::atomic::{Unfinished, folder_of, remove_abandoned};
 use crate::problem::FileProblem;
 
 /// Unpacks the files of an archive whose path has a folder of the given name, such as `tsv_data` in
@@ -29,6 +30,7 @@ pub fn unpack(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<usize, DatasetError> {
     let files = Cell::new(0);
+    let mut parents = HashSet::new();
     let watch = |read| {
         progress(read);
         match cancelled() {
@@ -48,18 +50,14 @@ pub fn unpack(
         if fs::metadata(&path).is_ok_and(|file| file.len() == entry.size) {
             return Ok(ControlFlow::Continue(()));
         }
-        let parent = path.parent().unwrap_or(dir);
-        fs::create_dir_all(parent).map_err(DatasetError::io("create", parent))?;
-        let name = path.file_name().unwrap_or_default();
-        let part = path.with_file_name(affixed(".", name, ".part"));
-        let mut target = File::create(&part).map_err(DatasetError::io("create", &part))?;
-        let copied = entry.copy_to(&mut target, parent);
-        copied.inspect_err(|_| {
-            let _ = fs::remove_file(&part);
-        })?;
-        target
-            .sync_all()
-            .and_then(|()| fs::rename(&part, &path))
+        let parent = folder_of(&path);
+        if parents.insert(parent.to_owned()) {
+            fs::create_dir_all(parent).map_err(DatasetError::io("create", parent))?;
+            remove_abandoned(parent);
+        }
+        let mut file = Unfinished::new(&path).map_err(DatasetError::io("create", &path))?;
+        entry.copy_to(file.file(), parent)?;
+        file.finish(&path)
             .map_err(DatasetError::io("write", &path))?;
         Ok(ControlFlow::Continue(()))
     });

@@ -3,13 +3,12 @@
 mod read;
 mod records;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use read::Source;
+use crate::UnknownName;
+
 pub use read::{Image, cache_key};
 pub use records::{Records, parse_binary};
 
@@ -23,8 +22,21 @@ pub const TOKENS: usize = SIDE * SIDE;
 pub const SIDE: usize = 32;
 
 /// Who drew the line between training and dev. The test split is the publisher's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum Protocol {
     /// The Long Range Arena's, and with it Nyströmformer's: TensorFlow Datasets' order.
     #[default]
@@ -33,29 +45,9 @@ pub enum Protocol {
     S4,
 }
 
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Protocol::Tfds => "tfds",
-            Protocol::S4 => "s4",
-        })
-    }
-}
-
 /// The text names no [`Protocol`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no split protocol {0:?}: use tfds or s4")]
-pub struct UnknownProtocol(pub String);
-
-impl FromStr for Protocol {
-    type Err = UnknownProtocol;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Protocol::Tfds, Protocol::S4]
-            .into_iter()
-            .find(|protocol| protocol.to_string() == text)
-            .ok_or_else(|| UnknownProtocol(text.to_owned()))
-    }
+fn unknown(text: &str) -> UnknownName {
+    UnknownName::new("split protocol", text, "tfds or s4")
 }
 
 /// Where the batches may lie: `path` itself, a folder or an archive, or below it.
@@ -67,5 +59,5 @@ pub fn places(path: &Path) -> Vec<PathBuf> {
 
 /// Whether the batches can be opened from `path`.
 pub fn is_prepared(path: &Path) -> bool {
-    Source::find(path).is_some()
+    read::find(path).is_some()
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -280,8 +280,7 @@ struct SplitFiles {
 
 struct SplitFile {
     path: PathBuf,
-    file: File,
-    buffer: Vec<u8>,
+    file: BufWriter<File>,
     bytes: u64,
     missing: usize,
 }
@@ -290,13 +289,14 @@ impl SplitFiles {
     fn new(staging: &Staging, config: &GenerateConfig) -> Result<Self, DatasetError> {
         let files = Split::ALL.into_iter().map(|split| {
             let name = file_name(split);
-            Ok(SplitFile {
+            let mut file = SplitFile {
                 path: staging.target(name),
-                file: staging.create(name)?,
-                buffer: format!("{HEADER}\n").into_bytes(),
+                file: BufWriter::with_capacity(1 << 20, staging.create(name)?),
                 bytes: 0,
                 missing: config.split_count(split),
-            })
+            };
+            file.write(format!("{HEADER}\n").as_bytes())?;
+            Ok(file)
         });
         Ok(Self {
             files: files.collect::<Result<_, DatasetError>>()?,
@@ -324,9 +324,10 @@ impl SplitFiles {
     fn finish(self) -> Result<u64, DatasetError> {
         let mut bytes = 0;
         for mut file in self.files {
-            file.flush()?;
-            let synced = file.file.sync_all();
-            synced.map_err(DatasetError::io("write", &file.path))?;
+            let synced = file.file.flush();
+            synced
+                .and_then(|()| file.file.get_ref().sync_all())
+                .map_err(DatasetError::io("write", &file.path))?;
             bytes += file.bytes;
         }
         Ok(bytes)
@@ -335,19 +336,9 @@ impl SplitFiles {
 
 impl SplitFile {
     fn write(&mut self, line: &[u8]) -> Result<(), DatasetError> {
-        const FULL: usize = 1 << 20;
-        self.buffer.extend_from_slice(line);
-        if self.buffer.len() < FULL {
-            return Ok(());
-        }
-        self.flush()
-    }
-
-    fn flush(&mut self) -> Result<(), DatasetError> {
-        let written = self.file.write_all(&self.buffer);
+        let written = self.file.write_all(line);
         written.map_err(DatasetError::io("write", &self.path))?;
-        self.bytes += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.bytes += line.len() as u64;
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ pub use evaluate::{ExpressionError, evaluate};
 pub use expression::Operator;
 pub(crate) use expression::shorten;
 pub use read::{ListOps, cache_key};
-pub use tokens::{TokenError, Tokenizer, UnknownTokenizer};
+pub use tokens::{TokenError, Tokenizer};
 pub use tree::Tree;
 
 use crate::files::{self, Source};

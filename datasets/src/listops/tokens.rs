@@ -1,11 +1,9 @@
 //! Which tokens a model sees of an expression.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use super::expression::{Operator, Symbol, Symbols};
+use crate::UnknownName;
 
 /// The way an expression becomes token ids. Id 0 is padding.
 ///
@@ -22,8 +20,21 @@ use super::expression::{Operator, Symbol, Symbols};
 ///
 /// Parentheses are dropped by both. The ids are this crate's own: the published vocabularies were
 /// numbered in the order of a Python set, which differs from run to run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum Tokenizer {
     /// Operators and digits, without brackets: 14 tokens. The protocol of the published rows.
     Legacy,
@@ -110,29 +121,9 @@ impl Tokenizer {
     }
 }
 
-impl fmt::Display for Tokenizer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Tokenizer::Legacy => "legacy",
-            Tokenizer::Brackets => "brackets",
-        })
-    }
-}
-
 /// The text names no [`Tokenizer`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no tokenizer {0:?}: use brackets or legacy")]
-pub struct UnknownTokenizer(pub String);
-
-impl FromStr for Tokenizer {
-    type Err = UnknownTokenizer;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Tokenizer::ALL
-            .into_iter()
-            .find(|tokenizer| tokenizer.to_string() == text)
-            .ok_or_else(|| UnknownTokenizer(text.to_owned()))
-    }
+fn unknown(text: &str) -> UnknownName {
+    UnknownName::new("tokenizer", text, "brackets or legacy")
 }
 
 /// Why an expression has no tokens.

@@ -13,10 +13,9 @@ pub mod generate;
 mod metadata;
 mod read;
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
+
+use crate::UnknownName;
 
 pub use folder::{is_prepared, places, state, warning};
 pub use metadata::{Entry, parse_metadata};
@@ -78,16 +77,24 @@ impl Size {
             Size::N256 => "pathfinder256",
         }
     }
-
-    /// The size whose images have a side.
-    pub fn of_side(side: usize) -> Option<Size> {
-        Size::ALL.into_iter().find(|size| size.side() == side)
-    }
 }
 
 /// How long the target contours are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum Difficulty {
     /// 6 paddles (`curv_baseline`).
     Easy,
@@ -121,28 +128,7 @@ impl Difficulty {
     }
 }
 
-impl fmt::Display for Difficulty {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Difficulty::Easy => "easy",
-            Difficulty::Medium => "medium",
-            Difficulty::Hard => "hard",
-        })
-    }
-}
-
 /// The text names no [`Difficulty`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no difficulty {0:?}: use easy, medium or hard")]
-pub struct UnknownDifficulty(pub String);
-
-impl FromStr for Difficulty {
-    type Err = UnknownDifficulty;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Difficulty::ALL
-            .into_iter()
-            .find(|difficulty| difficulty.to_string() == text)
-            .ok_or_else(|| UnknownDifficulty(text.to_owned()))
-    }
+fn unknown(text: &str) -> UnknownName {
+    UnknownName::new("difficulty", text, "easy, medium or hard")
 }

@@ -17,7 +17,7 @@ pub const CLASSES: usize = 2;
 /// The number of ids: 256 bytes and padding.
 pub const VOCAB_SIZE: usize = 257;
 /// Bytes after which each document is cut off, in every published protocol.
-pub const TRUNCATION: usize = 4000;
+pub const TRUNCATION: usize = crate::text::TRUNCATION;
 
 /// The name of the file that holds a split, as published.
 pub const fn file_name(split: Split) -> &'static str {

@@ -15,6 +15,7 @@ use crate::pathfinder::Difficulty;
 use crate::problem::FileProblem;
 use crate::read_at::Section;
 use crate::release::Release;
+use crate::text::encode;
 use crate::{DatasetError, Documents, Sample, Samples, Split};
 
 /// One split of Retrieval. Pairs are read from the file when they are asked for; what is kept in
@@ -130,12 +131,8 @@ impl Retrieval {
             _ => DatasetError::io("read", &self.path)(cause),
         })?;
         let pair = parse_line(&line).map_err(|_| changed())?;
-        let ids = |text: &[u8]| {
-            let bytes = text.iter().take(TRUNCATION);
-            bytes.map(|&byte| u16::from(byte) + 1).collect()
-        };
         Ok(Sample {
-            documents: Documents::Two(ids(pair.first), ids(pair.second)),
+            documents: Documents::Two(encode(pair.first), encode(pair.second)),
             label: pair.label,
         })
     }

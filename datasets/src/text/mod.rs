@@ -4,7 +4,6 @@ mod read;
 
 use std::path::{Path, PathBuf};
 
-use read::Source;
 pub use read::{Text, cache_key, trimmed};
 
 /// The number of classes: negative and positive.
@@ -33,5 +32,5 @@ pub fn places(path: &Path) -> Vec<PathBuf> {
 
 /// Whether the reviews can be opened from `path`.
 pub fn is_prepared(path: &Path) -> bool {
-    Source::find(path).is_some()
+    read::find(path).is_some()
 }

@@ -6,28 +6,87 @@ use burn::tensor::DeviceType;
 #[cfg(feature = "wgpu")]
 use burn_wgpu::WgpuDevice;
 
-use super::{DeviceClass, DeviceError, DeviceInfo, WgpuChoice};
+use super::{Backend, ChosenDevice, DeviceClass, DeviceError, Which};
+
+/// What there is to know of a backend before it is asked for a device.
+pub(super) struct Named {
+    pub(super) backend: Backend,
+    /// What `--device` calls it.
+    pub(super) name: &'static str,
+    /// The cargo feature that brings it.
+    feature: &'static str,
+    is_compiled: bool,
+    /// What else `--device` takes, after its name (`N` stands for a number).
+    more: &'static [&'static str],
+}
+
+macro_rules! named {
+    ($backend:ident, $name:literal, $feature:literal, $more:expr) => {
+        Named {
+            backend: Backend::$backend,
+            name: $name,
+            feature: $feature,
+            is_compiled: cfg!(feature = $feature),
+            more: &$more,
+        }
+    };
+}
+
+/// Every backend, in the order in which a processor is chosen.
+pub(super) const BACKENDS: [Named; 6] = [
+    named!(Flex, "flex", "flex", []),
+    named!(NdArray, "ndarray", "ndarray", []),
+    named!(LibTorch, "libtorch", "tch", []),
+    named!(Wgpu, "wgpu", "wgpu", [":cpu", ":N"]),
+    named!(Cuda, "cuda", "cuda", [":N"]),
+    named!(Rocm, "rocm", "rocm", [":N"]),
+];
 
 /// The names that `--device` accepts in this build (`N` stands for a number).
 pub fn names() -> Vec<String> {
-    let compiled = [
-        (true, "auto"),
-        (cfg!(feature = "flex"), "flex"),
-        (cfg!(feature = "ndarray"), "ndarray"),
-        (cfg!(feature = "tch"), "libtorch"),
-        (cfg!(feature = "wgpu"), "wgpu"),
-        (cfg!(feature = "wgpu"), "wgpu:cpu"),
-        (cfg!(feature = "wgpu"), "wgpu:N"),
-        (cfg!(feature = "cuda"), "cuda"),
-        (cfg!(feature = "cuda"), "cuda:N"),
-        (cfg!(feature = "rocm"), "rocm"),
-        (cfg!(feature = "rocm"), "rocm:N"),
-    ];
-    compiled
-        .into_iter()
-        .filter(|(there, _)| *there)
-        .map(|(_, name)| name.to_string())
-        .collect()
+    let mut names = vec!["auto".to_string()];
+    for named in BACKENDS.iter().filter(|named| named.is_compiled) {
+        let more = std::iter::once("").chain(named.more.iter().copied());
+        names.extend(more.map(|more| format!("{}{more}", named.name)));
+    }
+    names
+}
+
+/// A backend's device; `name` is what it was asked for by.
+#[allow(unused_variables)] // in a build without GPU backends
+#[allow(deprecated)] // NdArray and LibTorch leave Burn with 0.23; they are kept until then
+pub(super) fn open(
+    name: &str,
+    backend: Backend,
+    which: Which,
+) -> Result<ChosenDevice, DeviceError> {
+    match backend {
+        #[cfg(feature = "flex")]
+        Backend::Flex => Ok(processor("flex", Device::flex())),
+        #[cfg(feature = "ndarray")]
+        Backend::NdArray => Ok(processor("ndarray", Device::ndarray())),
+        #[cfg(feature = "tch")]
+        Backend::LibTorch => Ok(processor("libtorch", Device::libtorch())),
+        #[cfg(feature = "wgpu")]
+        Backend::Wgpu => wgpu(name, which),
+        #[cfg(feature = "cuda")]
+        Backend::Cuda => indexed(name, which, DeviceType::Cuda, "NVIDIA GPU with a driver"),
+        #[cfg(feature = "rocm")]
+        Backend::Rocm => indexed(name, which, DeviceType::Rocm, "AMD GPU with ROCm"),
+        #[allow(unreachable_patterns)] // in a build with all of them
+        _ => Err(DeviceError::NotCompiled {
+            name: name.to_string(),
+            feature: (BACKENDS.iter().find(|named| named.backend == backend))
+                .map_or("", |named| named.feature),
+            known: names().join(", "),
+        }),
+    }
+}
+
+/// The CPU backends of this build, the best first.
+pub(super) fn processors() -> impl Iterator<Item = ChosenDevice> {
+    let all = [Backend::Flex, Backend::NdArray, Backend::LibTorch].into_iter();
+    all.filter_map(|backend| open("", backend, Which::Default).ok())
 }
 
 /// The device that initial weights are drawn on, so that a seed gives the same model wherever it
@@ -66,7 +125,7 @@ pub(super) struct FoundGpu {
 }
 
 impl FoundGpu {
-    pub(super) fn open(&self) -> Result<DeviceInfo, DeviceError> {
+    pub(super) fn open(&self) -> Result<ChosenDevice, DeviceError> {
         open_gpu(&self.name, self.class, &self.device)
     }
 }
@@ -107,7 +166,7 @@ pub(super) fn gpus() -> Vec<FoundGpu> {
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
-fn open_gpu(name: &str, class: DeviceClass, device: &Device) -> Result<DeviceInfo, DeviceError> {
+fn open_gpu(name: &str, class: DeviceClass, device: &Device) -> Result<ChosenDevice, DeviceError> {
     #[cfg(feature = "wgpu")]
     if let Some(wgpu) = as_wgpu(device) {
         open_wgpu(&wgpu).map_err(|problem| DeviceError::NotOpened {
@@ -120,37 +179,34 @@ fn open_gpu(name: &str, class: DeviceClass, device: &Device) -> Result<DeviceInf
         Some(identity) if !identity.name.is_empty() => identity.name.clone(),
         _ => "unnamed adapter".to_string(),
     };
-    Ok(DeviceInfo {
+    Ok(ChosenDevice {
         name: name.to_string(),
         adapter,
         class,
         device: device.clone(),
+        reason: BY_NAME.to_string(),
     })
 }
 
 #[cfg(not(any(feature = "wgpu", feature = "cuda", feature = "rocm")))]
-fn open_gpu(name: &str, _: DeviceClass, _: &Device) -> Result<DeviceInfo, DeviceError> {
-    Err(not_compiled(name, "wgpu"))
+fn open_gpu(_: &str, _: DeviceClass, _: &Device) -> Result<ChosenDevice, DeviceError> {
+    Err(DeviceError::NoBackend)
 }
 
-fn not_compiled(name: &str, feature: &'static str) -> DeviceError {
-    DeviceError::NotCompiled {
-        name: name.to_string(),
-        feature,
-        known: names().join(", "),
-    }
-}
+/// Why a device was chosen that a name asked for.
+const BY_NAME: &str = "asked for by name";
 
 // ---- CPU backends -------------------------------------------------------------------------
 
 #[allow(dead_code)] // unused in a build without a CPU backend
-fn cpu_info(name: &str, device: Device) -> DeviceInfo {
+fn processor(name: &str, device: Device) -> ChosenDevice {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    DeviceInfo {
+    ChosenDevice {
         name: name.to_string(),
         adapter: format!("{}, {threads} threads", cpu_name()),
         class: DeviceClass::Cpu,
         device,
+        reason: BY_NAME.to_string(),
     }
 }
 
@@ -165,64 +221,20 @@ fn cpu_name() -> String {
         .unwrap_or_else(|| format!("{} processor", std::env::consts::ARCH))
 }
 
-#[cfg(feature = "flex")]
-pub(super) fn flex() -> Result<DeviceInfo, DeviceError> {
-    Ok(cpu_info("flex", Device::flex()))
-}
-#[cfg(not(feature = "flex"))]
-pub(super) fn flex() -> Result<DeviceInfo, DeviceError> {
-    Err(not_compiled("flex", "flex"))
-}
-
-#[cfg(feature = "ndarray")]
-#[allow(deprecated)] // NdArray leaves Burn with 0.23; it is kept as a second opinion until then
-pub(super) fn ndarray() -> Result<DeviceInfo, DeviceError> {
-    Ok(cpu_info("ndarray", Device::ndarray()))
-}
-#[cfg(not(feature = "ndarray"))]
-pub(super) fn ndarray() -> Result<DeviceInfo, DeviceError> {
-    Err(not_compiled("ndarray", "ndarray"))
-}
-
-#[cfg(feature = "tch")]
-#[allow(deprecated)] // LibTorch leaves Burn with 0.23
-pub(super) fn libtorch() -> Result<DeviceInfo, DeviceError> {
-    Ok(cpu_info("libtorch", Device::libtorch()))
-}
-#[cfg(not(feature = "tch"))]
-pub(super) fn libtorch() -> Result<DeviceInfo, DeviceError> {
-    Err(not_compiled("libtorch", "tch"))
-}
-
 // ---- CUDA, ROCm ---------------------------------------------------------------------------
-
-#[cfg(feature = "cuda")]
-pub(super) fn cuda(name: &str, index: usize) -> Result<DeviceInfo, DeviceError> {
-    let devices = Device::enumerate(DeviceType::Cuda);
-    indexed(name, index, &devices, "NVIDIA GPU with a driver")
-}
-#[cfg(not(feature = "cuda"))]
-pub(super) fn cuda(name: &str, _: usize) -> Result<DeviceInfo, DeviceError> {
-    Err(not_compiled(name, "cuda"))
-}
-
-#[cfg(feature = "rocm")]
-pub(super) fn rocm(name: &str, index: usize) -> Result<DeviceInfo, DeviceError> {
-    let devices = Device::enumerate(DeviceType::Rocm);
-    indexed(name, index, &devices, "AMD GPU with ROCm")
-}
-#[cfg(not(feature = "rocm"))]
-pub(super) fn rocm(name: &str, _: usize) -> Result<DeviceInfo, DeviceError> {
-    Err(not_compiled(name, "rocm"))
-}
 
 #[cfg(any(feature = "cuda", feature = "rocm"))]
 fn indexed(
     name: &str,
-    index: usize,
-    devices: &[Device],
+    which: Which,
+    kind: DeviceType,
     what: &str,
-) -> Result<DeviceInfo, DeviceError> {
+) -> Result<ChosenDevice, DeviceError> {
+    let index = match which {
+        Which::Index(index) => index,
+        Which::Default | Which::Cpu => 0,
+    };
+    let devices = Device::enumerate(kind);
     let device = devices.get(index).ok_or_else(|| DeviceError::NotFound {
         name: name.to_string(),
         problem: match devices.len() {
@@ -235,13 +247,8 @@ fn indexed(
 
 // ---- WGPU ---------------------------------------------------------------------------------
 
-#[cfg(not(feature = "wgpu"))]
-pub(super) fn wgpu(name: &str, _: WgpuChoice) -> Result<DeviceInfo, DeviceError> {
-    Err(not_compiled(name, "wgpu"))
-}
-
 #[cfg(feature = "wgpu")]
-pub(super) fn wgpu(name: &str, choice: WgpuChoice) -> Result<DeviceInfo, DeviceError> {
+fn wgpu(name: &str, which: Which) -> Result<ChosenDevice, DeviceError> {
     let not_found = |problem: String| DeviceError::NotFound {
         name: name.to_string(),
         problem,
@@ -254,17 +261,17 @@ pub(super) fn wgpu(name: &str, choice: WgpuChoice) -> Result<DeviceInfo, DeviceE
                 .to_string(),
         ));
     };
-    let device = match choice {
+    let device = match which {
         // Its own device to Burn, whichever adapter it lands on.
-        WgpuChoice::Default => WgpuDevice::default(),
-        WgpuChoice::Cpu => adapters
+        Which::Default => WgpuDevice::default(),
+        Which::Cpu => adapters
             .iter()
             .find(|device| wgpu_class(device) == DeviceClass::SoftwareGpu)
             .cloned()
             .ok_or_else(|| {
                 not_found("this machine has no software adapter (such as Mesa's lavapipe)".into())
             })?,
-        WgpuChoice::Index(index) => adapters.get(index).cloned().ok_or_else(|| {
+        Which::Index(index) => adapters.get(index).cloned().ok_or_else(|| {
             not_found(format!(
                 "this machine has {} (the first is number 0)",
                 match adapters.len() {
@@ -274,9 +281,9 @@ pub(super) fn wgpu(name: &str, choice: WgpuChoice) -> Result<DeviceInfo, DeviceE
             ))
         })?,
     };
-    let class = match choice {
+    let class = match which {
         // The one adapter, if there is only one; otherwise the driver's pick is not known here.
-        WgpuChoice::Default if adapters.len() == 1 => wgpu_class(first),
+        Which::Default if adapters.len() == 1 => wgpu_class(first),
         _ => wgpu_class(&device),
     };
     open_gpu(name, class, &Device::new(device))

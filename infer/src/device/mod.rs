@@ -9,7 +9,7 @@ mod backends;
 use burn::tensor::Device;
 use transformer_ls_burn::ops;
 
-use backends::{cuda, flex, gpus, libtorch, ndarray, rocm, wgpu};
+use backends::{BACKENDS, gpus, open, processors};
 pub use backends::{for_drawing_weights, is_cubecl, names};
 
 /// Why a device could not be had, and what to do about it.
@@ -93,25 +93,12 @@ impl std::fmt::Display for DeviceClass {
     }
 }
 
-/// One device of this machine that this build can compute on.
-#[derive(Clone, Debug)]
-pub struct DeviceInfo {
-    /// The name to ask for it by, as in `--device NAME`.
-    pub name: String,
-    /// The hardware's own name.
-    pub adapter: String,
-    /// What kind of hardware it is.
-    pub class: DeviceClass,
-    /// The device (without autodiff).
-    pub device: Device,
-}
-
-/// A device that was asked for, opened and ready.
+/// A device of this machine that this build can compute on, opened and ready.
 #[derive(Clone, Debug)]
 pub struct ChosenDevice {
     /// The device (without autodiff).
     pub device: Device,
-    /// The name to ask for it again by: `auto` is resolved.
+    /// The name to ask for it by, as in `--device NAME`: `auto` is resolved.
     pub name: String,
     /// The hardware's own name.
     pub adapter: String,
@@ -121,56 +108,53 @@ pub struct ChosenDevice {
     pub reason: String,
 }
 
-/// What a device name means.
+/// A backend that a name may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Request {
-    Auto,
+enum Backend {
     Flex,
     NdArray,
     LibTorch,
-    Wgpu(WgpuChoice),
-    Cuda(usize),
-    Rocm(usize),
+    Wgpu,
+    Cuda,
+    Rocm,
 }
 
+/// Which of a backend's devices is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WgpuChoice {
-    /// The adapter that the graphics API would hand out first.
+enum Which {
+    /// The backend's own choice.
     Default,
     /// The software adapter.
     Cpu,
-    /// By position among the adapters, in the order that [`list`] has them.
+    /// By position, in the order that [`list`] has them.
     Index(usize),
 }
 
-impl Request {
-    fn parse(name: &str) -> Result<Self, DeviceError> {
-        let lower = name.trim().to_ascii_lowercase();
-        let (backend, which) = match lower.split_once(':') {
-            Some((backend, which)) => (backend, Some(which)),
-            None => (lower.as_str(), None),
-        };
-        let index = |which: Option<&str>| match which {
-            None => Some(0),
-            Some(text) => text.parse::<usize>().ok(),
-        };
-        let request = match (backend, which) {
-            ("auto", None) => Some(Self::Auto),
-            ("flex", None) => Some(Self::Flex),
-            ("ndarray", None) => Some(Self::NdArray),
-            ("libtorch", None) => Some(Self::LibTorch),
-            ("wgpu", None) => Some(Self::Wgpu(WgpuChoice::Default)),
-            ("wgpu", Some("cpu")) => Some(Self::Wgpu(WgpuChoice::Cpu)),
-            ("wgpu", which) => index(which).map(|i| Self::Wgpu(WgpuChoice::Index(i))),
-            ("cuda", which) => index(which).map(Self::Cuda),
-            ("rocm", which) => index(which).map(Self::Rocm),
-            _ => None,
-        };
-        request.ok_or_else(|| DeviceError::Unknown {
-            name: name.to_string(),
-            known: names().join(", "),
-        })
+/// What a device name means; none for `auto`.
+fn parse(name: &str) -> Result<Option<(Backend, Which)>, DeviceError> {
+    let lower = name.trim().to_ascii_lowercase();
+    let (first, which) = match lower.split_once(':') {
+        Some((first, which)) => (first, Some(which)),
+        None => (lower.as_str(), None),
+    };
+    let unknown = || DeviceError::Unknown {
+        name: name.to_string(),
+        known: names().join(", "),
+    };
+    if (first, which) == ("auto", None) {
+        return Ok(None);
     }
+    let named = BACKENDS.iter().find(|backend| backend.name == first);
+    let backend = named.ok_or_else(unknown)?.backend;
+    let which = match (backend, which) {
+        (_, None) => Which::Default,
+        (Backend::Wgpu, Some("cpu")) => Which::Cpu,
+        (Backend::Wgpu | Backend::Cuda | Backend::Rocm, Some(number)) => {
+            Which::Index(number.parse().map_err(|_| unknown())?)
+        }
+        _ => return Err(unknown()),
+    };
+    Ok(Some((backend, which)))
 }
 
 /// The device of that name, opened.
@@ -183,24 +167,12 @@ impl Request {
 /// An unknown name, a backend that is not in this build (the sentence names the cargo feature), no
 /// such hardware on this machine, or a driver that refuses to open it.
 pub fn resolve(name: &str) -> Result<ChosenDevice, DeviceError> {
-    let by_name = |info: DeviceInfo| ChosenDevice {
-        reason: "asked for by name".to_string(),
-        device: info.device,
-        name: info.name,
-        adapter: info.adapter,
-        class: info.class,
-    };
     if let Some(value) = ops::unknown_path() {
         return Err(DeviceError::UnknownPath { value });
     }
-    match Request::parse(name)? {
-        Request::Auto => automatic(),
-        Request::Flex => flex().map(by_name),
-        Request::NdArray => ndarray().map(by_name),
-        Request::LibTorch => libtorch().map(by_name),
-        Request::Wgpu(choice) => wgpu(name, choice).map(by_name),
-        Request::Cuda(index) => cuda(name, index).map(by_name),
-        Request::Rocm(index) => rocm(name, index).map(by_name),
+    match parse(name)? {
+        None => automatic(),
+        Some((backend, which)) => open(name, backend, which),
     }
 }
 
@@ -223,13 +195,9 @@ pub unsafe fn hush_graphics_drivers() {
 
 /// Every device of this machine that this build can compute on. Opens each of them; one that
 /// cannot be opened is left out.
-pub fn list() -> Vec<DeviceInfo> {
-    let mut devices: Vec<DeviceInfo> = [flex(), ndarray(), libtorch()]
-        .into_iter()
-        .flatten()
-        .collect();
-    devices.extend(gpus().into_iter().filter_map(|gpu| gpu.open().ok()));
-    devices
+pub fn list() -> Vec<ChosenDevice> {
+    let gpus = gpus().into_iter().filter_map(|gpu| gpu.open().ok());
+    processors().chain(gpus).collect()
 }
 
 /// The bytes that the device's memory pools hold, in use or kept for reuse. `None` on backends
@@ -249,45 +217,31 @@ pub fn peak_resident_bytes() -> Option<u64> {
 
 fn automatic() -> Result<ChosenDevice, DeviceError> {
     let found = gpus();
-    let mut seen_software = false;
     for class in [
         DeviceClass::DiscreteGpu,
         DeviceClass::IntegratedGpu,
         DeviceClass::VirtualGpu,
     ] {
         // A GPU that cannot be opened is passed over: `auto` means the best that works.
-        if let Some(info) = found
-            .iter()
-            .filter(|gpu| gpu.class == class)
-            .find_map(|gpu| gpu.open().ok())
-        {
+        let mut alike = found.iter().filter(|gpu| gpu.class == class);
+        if let Some(device) = alike.find_map(|gpu| gpu.open().ok()) {
             return Ok(ChosenDevice {
                 reason: format!("auto: this machine has a {class}"),
-                device: info.device,
-                name: info.name,
-                adapter: info.adapter,
-                class: info.class,
+                ..device
             });
         }
     }
-    for gpu in &found {
-        seen_software |= gpu.class == DeviceClass::SoftwareGpu;
-    }
+    let mut classes = found.iter().map(|gpu| gpu.class);
+    let seen_software = classes.any(|class| class == DeviceClass::SoftwareGpu);
     let reason = if seen_software {
         "auto: no GPU was found but a software adapter, which is slower than this"
     } else {
         "auto: no GPU was found"
     };
-    let info = flex()
-        .or_else(|_| ndarray())
-        .or_else(|_| libtorch())
-        .map_err(|_| DeviceError::NoBackend)?;
+    let device = processors().next().ok_or(DeviceError::NoBackend)?;
     Ok(ChosenDevice {
         reason: reason.to_string(),
-        device: info.device,
-        name: info.name,
-        adapter: info.adapter,
-        class: info.class,
+        ..device
     })
 }
 
@@ -297,16 +251,20 @@ mod tests {
 
     #[test]
     fn names_are_parsed() {
-        let parsed = |name: &str| Request::parse(name).unwrap();
-        assert_eq!(parsed("auto"), Request::Auto);
-        assert_eq!(parsed("Flex"), Request::Flex);
-        assert_eq!(parsed("wgpu"), Request::Wgpu(WgpuChoice::Default));
-        assert_eq!(parsed("wgpu:cpu"), Request::Wgpu(WgpuChoice::Cpu));
-        assert_eq!(parsed("wgpu:2"), Request::Wgpu(WgpuChoice::Index(2)));
-        assert_eq!(parsed("cuda"), Request::Cuda(0));
-        assert_eq!(parsed("cuda:1"), Request::Cuda(1));
+        let parsed = |name: &str| parse(name).unwrap();
+        assert_eq!(parsed("auto"), None);
+        for (name, backend, which) in [
+            ("Flex", Backend::Flex, Which::Default),
+            ("wgpu", Backend::Wgpu, Which::Default),
+            ("wgpu:cpu", Backend::Wgpu, Which::Cpu),
+            ("wgpu:2", Backend::Wgpu, Which::Index(2)),
+            ("cuda", Backend::Cuda, Which::Default),
+            ("cuda:1", Backend::Cuda, Which::Index(1)),
+        ] {
+            assert_eq!(parsed(name), Some((backend, which)), "{name}");
+        }
         for wrong in ["", "gpu", "wgpu:", "wgpu:x", "flex:0", "cuda:-1", "auto:1"] {
-            let error = Request::parse(wrong).unwrap_err().to_string();
+            let error = parse(wrong).unwrap_err().to_string();
             assert!(error.starts_with("unknown device"), "{error}");
             assert!(error.contains("auto"), "{error}");
         }

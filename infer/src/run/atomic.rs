@@ -1,21 +1,14 @@
-//! Files and folders that appear complete or not at all.
-//!
-//! The recipe is the usual one: write under a temporary name in the same folder, flush it to the
-//! disk, rename it (which replaces the old file in one step), and flush the folder.
+//! Folders that appear complete or not at all. The files in a run are
+//! [`transformer_ls_datasets::atomic`]'s.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use tempfile::Builder;
+use transformer_ls_datasets::atomic::{self, UNFINISHED, folder_of, hidden_prefix, sync_folder};
 
 use super::RunError;
-
-/// What the names of unfinished files and folders begin with. They are left behind by a process
-/// that was killed, and may be removed when nobody writes there.
-const UNFINISHED: &str = ".unfinished-";
-
-/// Characters, of up to four bytes, that a temporary name has of the final one.
-const LONGEST: usize = 40;
 
 /// Writes a file so that it is either the old one or the new one, whenever the process dies.
 ///
@@ -23,69 +16,45 @@ const LONGEST: usize = 40;
 ///
 /// The system's error with the path; the old file is then untouched.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    let temporary = Unfinished::beside(path);
-    let write = || {
-        let mut file = File::create(&temporary.path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(RunError::io("write", path))?;
-    temporary.rename_to(path)
+    atomic::write(path, bytes).map_err(RunError::io("write", path))
 }
 
-/// A temporary path that is removed again unless it was renamed.
-pub(super) struct Unfinished {
+/// A folder under a hidden name, which is removed again unless it was renamed.
+pub(super) struct UnfinishedFolder {
     pub(super) path: PathBuf,
-    finished: bool,
 }
 
-impl Unfinished {
-    /// A fresh temporary name in the folder of `path`.
-    pub(super) fn beside(path: &Path) -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // File systems take names of 255 bytes. The number makes this one different from all others.
-        let name: String = name.chars().take(LONGEST).collect();
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temporary = format!("{UNFINISHED}{name}-{}-{count}", std::process::id());
-        Self {
-            path: folder_of(path).join(temporary),
-            finished: false,
-        }
+impl UnfinishedFolder {
+    /// An empty folder beside `path`.
+    pub(super) fn beside(path: &Path) -> Result<Self, RunError> {
+        let made = Builder::new()
+            .prefix(&hidden_prefix(path))
+            .make_in(folder_of(path), |path| fs::create_dir(path));
+        let kept = made.and_then(|folder| folder.keep().map_err(|error| error.error));
+        let ((), path) = kept.map_err(RunError::io("create the folder", path))?;
+        Ok(Self { path })
     }
 
-    /// Gives the finished file or folder its real name.
-    pub(super) fn rename_to(mut self, path: &Path) -> Result<(), RunError> {
-        fs::rename(&self.path, path).map_err(RunError::io("rename a finished file to", path))?;
-        self.finished = true;
-        sync_folder(folder_of(path))
+    /// Gives the finished folder its real name.
+    pub(super) fn rename_to(self, path: &Path) -> Result<(), RunError> {
+        fs::rename(&self.path, path).map_err(RunError::io("rename a finished folder to", path))?;
+        sync_folder(folder_of(path));
+        Ok(())
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for UnfinishedFolder {
     fn drop(&mut self) {
-        if !self.finished {
-            remove(&self.path);
-        }
+        // What stays is only litter.
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-/// The folder that holds `path`: `.` for a bare name.
-pub(super) fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
-}
-
-/// Makes the names in a folder durable. Only Unix has (and needs) this.
-pub(super) fn sync_folder(folder: &Path) -> Result<(), RunError> {
-    if cfg!(unix) {
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(RunError::io("flush", folder))?;
-    }
-    Ok(())
+/// Removes a folder that counts as whole: under a hidden name first, so that half of it is never taken
+/// for all.
+pub(super) fn remove_whole(folder: &Path) -> Result<(), RunError> {
+    let aside = UnfinishedFolder::beside(folder)?;
+    fs::rename(folder, aside.path.join("old")).map_err(RunError::io("move aside", folder))
 }
 
 /// Flushes every file below a folder, and the folders, to the disk.
@@ -96,40 +65,21 @@ pub(super) fn sync_tree(folder: &Path) -> Result<(), RunError> {
             sync_tree(&path)?;
         } else {
             // Windows flushes only through a handle that may write.
-            File::options()
-                .read(true)
-                .write(cfg!(windows))
-                .open(&path)
-                .and_then(|file| file.sync_all())
+            let file = File::options().read(true).write(cfg!(windows)).open(&path);
+            file.and_then(|file| file.sync_all())
                 .map_err(RunError::io("flush", &path))?;
         }
     }
-    sync_folder(folder)
+    sync_folder(folder);
+    Ok(())
 }
 
-/// Removes what a killed process has left unfinished in a folder.
+/// Removes what a killed process has left unfinished in a folder where nobody else writes.
 pub(super) fn remove_unfinished(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
-    };
-    for entry in entries.flatten() {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-            remove(&entry.path());
+            let path = entry.path();
+            let _: io::Result<()> = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
         }
-    }
-}
-
-/// Removes a file or folder where possible: what stays is only litter.
-pub(super) fn remove(path: &Path) {
-    let removed = if path.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
-    // On a disk that can't be written to there may be nothing to remove.
-    if let Err(error) = removed
-        && path.symlink_metadata().is_ok()
-    {
-        tracing::warn!("could not remove {}: {error}", path.display());
     }
 }

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use transformer_ls_datasets::atomic::folder_of;
+
 use super::RunError;
-use super::atomic::{Unfinished, folder_of, remove, sync_tree};
+use super::atomic::{UnfinishedFolder, remove_whole, sync_tree};
 
 /// A complete checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,19 +24,17 @@ pub struct Checkpoint {
 /// the next [`RunFolder::resume`](super::RunFolder::resume).
 pub struct CheckpointWriter {
     step: usize,
-    unfinished: Unfinished,
+    unfinished: UnfinishedFolder,
     target: PathBuf,
 }
 
 impl CheckpointWriter {
     pub(super) fn begin(checkpoints: &Path, step: usize) -> Result<Self, RunError> {
         let target = checkpoints.join(step.to_string());
-        let unfinished = Unfinished::beside(&target);
-        fs::create_dir_all(&unfinished.path)
-            .map_err(RunError::io("create the folder", &unfinished.path))?;
+        fs::create_dir_all(checkpoints).map_err(RunError::io("create the folder", checkpoints))?;
         Ok(Self {
             step,
-            unfinished,
+            unfinished: UnfinishedFolder::beside(&target)?,
             target,
         })
     }
@@ -60,14 +60,10 @@ impl CheckpointWriter {
         sync_tree(&unfinished.path)?;
         if target.exists() {
             // A folder cannot be replaced in one step. The one in the way is of the same step of
-            // the same run, and goes under an unfinished name first, so that a half-removed
-            // folder is never taken for a checkpoint.
-            let old = Unfinished::beside(&target);
-            fs::rename(&target, &old.path).map_err(RunError::io("move aside", &target))?;
-            unfinished.rename_to(&target)?;
-        } else {
-            unfinished.rename_to(&target)?;
+            // the same run.
+            remove_whole(&target)?;
         }
+        unfinished.rename_to(&target)?;
         let checkpoints = folder_of(&target);
         let others: Vec<Checkpoint> = list(checkpoints)?
             .into_iter()
@@ -76,11 +72,8 @@ impl CheckpointWriter {
         let before = others.iter().rev().find(|other| other.step < step);
         for older in &others {
             if Some(older) != before {
-                let old = Unfinished::beside(&older.path);
-                match fs::rename(&older.path, &old.path) {
-                    Ok(()) => drop(old),
-                    Err(_) => remove(&older.path),
-                }
+                // What stays is only litter.
+                let _ = remove_whole(&older.path);
             }
         }
         Ok(Checkpoint { step, path: target })

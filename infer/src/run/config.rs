@@ -267,6 +267,11 @@ impl RunConfig {
         set::keys(self)
     }
 
+    /// The dotted path of every field, and what it holds.
+    pub fn fields(&self) -> Vec<(String, serde_json::Value)> {
+        set::fields(self)
+    }
+
     /// Checks that the values make sense together.
     ///
     /// # Errors

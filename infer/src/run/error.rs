@@ -99,7 +99,7 @@ pub enum RunError {
 
 impl RunError {
     /// Wraps the system's error with what was tried on which path.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self::Io {
             action,
             path: path.to_path_buf(),

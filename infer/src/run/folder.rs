@@ -1,14 +1,15 @@
 //! The run folder.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use transformer_ls_burn::Classifier;
 use transformer_ls_burn::weights::StateDict;
+use transformer_ls_datasets::atomic::{folder_of, lock_file};
 
-use super::atomic::{Unfinished, folder_of, remove_unfinished, write_atomically};
+use super::atomic::{UnfinishedFolder, remove_unfinished, write_atomically};
 use super::{
     Checkpoint, CheckpointWriter, MetricLine, MetricsLog, RunConfig, RunError, Summary, checkpoint,
     metrics,
@@ -89,9 +90,7 @@ impl RunFolder {
         }
         let parent = folder_of(path);
         fs::create_dir_all(parent).map_err(RunError::io("create the folder", parent))?;
-        let unfinished = Unfinished::beside(path);
-        fs::create_dir(&unfinished.path)
-            .map_err(RunError::io("create the folder", &unfinished.path))?;
+        let unfinished = UnfinishedFolder::beside(path)?;
         let lock = lock(&unfinished.path)?;
         write_atomically(&unfinished.path.join(CONFIG), config.to_json().as_bytes())?;
         for (name, bytes) in files {
@@ -274,23 +273,6 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// The system's error, or a device that cannot be read.
-    pub fn save_weights(
-        &self,
-        model: &Classifier,
-        step: usize,
-        dev_accuracy: Option<f64>,
-    ) -> Result<(), RunError> {
-        let metadata = weights_file::metadata(&self.config, Some(step), dev_accuracy);
-        weights_file::save(&self.weights_path(), model, &metadata)?;
-        Ok(())
-    }
-
-    /// [`save_weights`](Self::save_weights) for what is no classifier: a pretrained encoder with its
-    /// decoder.
-    ///
-    /// # Errors
-    ///
     /// The system's error.
     pub fn save_state(
         &self,
@@ -338,22 +320,13 @@ impl RunFolder {
         CheckpointWriter::begin(&self.checkpoints_path(), step)
     }
 
-    /// The newest complete checkpoint, if there is one.
+    /// The complete checkpoints, oldest first.
     ///
     /// # Errors
     ///
     /// The system's error.
-    pub fn latest_checkpoint(&self) -> Result<Option<Checkpoint>, RunError> {
-        Ok(checkpoint::list(&self.checkpoints_path())?.pop())
-    }
-
-    /// Writes another file of the run (a plot, for instance), complete or not at all.
-    ///
-    /// # Errors
-    ///
-    /// The system's error.
-    pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
-        write_atomically(&self.path.join(name), bytes)
+    pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, RunError> {
+        checkpoint::list(&self.checkpoints_path())
     }
 }
 
@@ -361,17 +334,8 @@ impl RunFolder {
 /// process that was killed.
 fn lock(folder: &Path) -> Result<File, RunError> {
     let path = folder.join(LOCK);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(RunError::io("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(RunError::Locked {
-            path: folder.to_path_buf(),
-        }),
-        Err(TryLockError::Error(error)) => Err(RunError::io("lock", &path)(error)),
-    }
+    let file = lock_file(&path).map_err(RunError::io("lock", &path))?;
+    file.ok_or_else(|| RunError::Locked {
+        path: folder.to_path_buf(),
+    })
 }

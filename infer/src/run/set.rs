@@ -5,11 +5,16 @@ use serde_json::Value;
 use super::config::field_of_model;
 use super::{ConfigError, RunConfig};
 
+/// The dotted paths of all fields, in order, and what they hold.
+pub(super) fn fields(config: &RunConfig) -> Vec<(String, Value)> {
+    let mut fields = Vec::new();
+    collect(tree(config), "", &mut fields);
+    fields
+}
+
 /// The dotted paths of all fields, in order.
 pub(super) fn keys(config: &RunConfig) -> Vec<String> {
-    let mut keys = Vec::new();
-    collect(&tree(config), "", &mut keys);
-    keys
+    fields(config).into_iter().map(|(path, _)| path).collect()
 }
 
 /// The configuration with one field changed.
@@ -66,18 +71,18 @@ fn tree(config: &RunConfig) -> Value {
     serde_json::from_str(&config.to_json()).unwrap_or_default()
 }
 
-fn collect(value: &Value, prefix: &str, keys: &mut Vec<String>) {
+fn collect(value: Value, prefix: &str, found: &mut Vec<(String, Value)>) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
                 let path = match prefix {
-                    "" => name.clone(),
+                    "" => name,
                     _ => format!("{prefix}.{name}"),
                 };
-                collect(value, &path, keys);
+                collect(value, &path, found);
             }
         }
-        _ => keys.push(prefix.to_string()),
+        leaf => found.push((prefix.to_string(), leaf)),
     }
 }
 

@@ -11,7 +11,7 @@ use transformer_ls_datasets::{Documents, Sample};
 
 use super::Vocabulary;
 use crate::batch::{Batcher, longest_document};
-use crate::evaluate::{EvaluateError, Evaluation, Score, evaluate, score};
+use crate::evaluate::{EvaluateError, Evaluation, Score, evaluate, read, score};
 use crate::run::RunConfig;
 
 /// Samples that are searched on at most, and as many again that the result is judged on.
@@ -378,19 +378,6 @@ fn shuffled(own: &Vocabulary, stream: u64) -> Vocabulary {
 fn pairs(ids: usize) -> Vec<(usize, usize)> {
     (1..ids)
         .flat_map(|first| (first + 1..ids).map(move |second| (first, second)))
-        .collect()
-}
-
-fn read(
-    dataset: &dyn Dataset<Sample>,
-    indices: std::ops::Range<usize>,
-) -> Result<Vec<Sample>, EvaluateError> {
-    let unreadable = |index, problem| EvaluateError::Unreadable { index, problem };
-    indices
-        .map(|index| {
-            let sample = dataset.get(index);
-            sample.map_err(|error| unreadable(index, error.to_string()))
-        })
         .collect()
 }
 

@@ -298,46 +298,20 @@ fn a_run_is_evaluated_exported_and_imported() {
     assert!(errors.contains("copies/one exists already"), "{errors}");
 
     // The preset's model is another one, and the tensors that differ are named.
-    let (code, _, errors) = ls_infer(
-        dir.path(),
-        &[
-            "import",
-            "out.safetensors",
-            "copies/two",
-            "--preset",
-            "listops",
-        ],
-    );
-    assert_eq!(code, 1);
-    assert!(errors.contains("another model"), "{errors}");
-    assert!(!dir.path().join("copies/two").exists());
-    let (code, _, errors) = ls_infer(
-        dir.path(),
-        &[
-            "import",
-            "out.safetensors",
-            "copies/two",
-            "--preset",
-            "listop",
-        ],
-    );
-    assert_eq!(code, 1);
-    assert!(
-        errors.contains("no preset `listop`: use one of listops, "),
-        "{errors}"
-    );
-    let (code, _, errors) = ls_infer(
-        dir.path(),
-        &[
-            "import",
-            "out.safetensors",
-            "copies/two",
-            "--set",
-            "widow=3",
-        ],
-    );
-    assert_eq!(code, 1);
-    assert!(errors.contains("model.window"), "{errors}");
+    for (option, words) in [
+        (["--preset", "listops"], "another model"),
+        (
+            ["--preset", "listop"],
+            "no preset `listop`: use one of listops, ",
+        ),
+        (["--set", "widow=3"], "model.window"),
+    ] {
+        let args = [&["import", "out.safetensors", "copies/two"], &option[..]].concat();
+        let (code, _, errors) = ls_infer(dir.path(), &args);
+        assert_eq!(code, 1);
+        assert!(errors.contains(words), "{errors}");
+        assert!(!dir.path().join("copies/two").exists());
+    }
 }
 
 /// The help names the devices of this build, and no others.

@@ -8,7 +8,7 @@ use transformer_ls_burn::weights::StateDict;
 use transformer_ls_datasets::png;
 use transformer_ls_infer::run::{RunConfig, RunFolder};
 
-use crate::common::{config, untrained_run};
+use crate::common::{config, save_weights, untrained_run};
 use crate::{ls_infer, ls_infer_with};
 
 /// Exit status 1, nothing on the standard output, one sentence that has these words.
@@ -122,7 +122,7 @@ fn pathfinder_run(path: &Path) {
     device.seed(1);
     let model = config.model.init(&device).unwrap();
     let folder = RunFolder::create(path, &config).unwrap();
-    folder.save_weights(&model, 0, None).unwrap();
+    save_weights(&folder, &model, None);
 }
 
 #[test]

@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use transformer_ls_burn::ClassifierConfig;
 use transformer_ls_burn::attention::LongShortAttentionConfig;
+use transformer_ls_burn::weights::state_dict;
+use transformer_ls_burn::{Classifier, ClassifierConfig};
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::{Documents, Missing, Sample};
 use transformer_ls_infer::run::{
@@ -66,8 +67,14 @@ pub fn untrained_run(path: &Path) -> RunConfig {
     device.seed(config.seed);
     let model = config.model.init(&device).unwrap();
     let folder = RunFolder::create(path, &config).unwrap();
-    folder.save_weights(&model, 0, Some(0.125)).unwrap();
+    save_weights(&folder, &model, Some(0.125));
     config
+}
+
+/// Makes a model the run's best.
+pub fn save_weights(folder: &RunFolder, model: &Classifier, dev_accuracy: Option<f64>) {
+    let state = state_dict(model).unwrap();
+    folder.save_state(&state, 0, dev_accuracy).unwrap();
 }
 
 /// A sample of one document with made-up tokens.

@@ -182,17 +182,17 @@ fn a_checkpoint_is_complete_or_absent() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("run");
     let folder = RunFolder::create(&path, &config()).unwrap();
-    assert_eq!(folder.latest_checkpoint().unwrap(), None);
+    assert_eq!(folder.checkpoints().unwrap(), []);
 
     let writer = folder.begin_checkpoint(10).unwrap();
     fs::write(writer.path().join("state.json"), "ten").unwrap();
-    assert_eq!(folder.latest_checkpoint().unwrap(), None);
+    assert_eq!(folder.checkpoints().unwrap(), []);
     let ten = writer.commit().unwrap();
     assert_eq!(
         (ten.step, ten.path.clone()),
         (10, path.join("checkpoint/10"))
     );
-    assert_eq!(folder.latest_checkpoint().unwrap(), Some(ten));
+    assert_eq!(folder.checkpoints().unwrap(), [ten]);
 
     // One that fails half-way changes nothing.
     let writer = folder.begin_checkpoint(20).unwrap();
@@ -229,15 +229,8 @@ fn what_a_killed_process_left_is_cleaned_on_resume() {
     std::mem::forget(folder.begin_checkpoint(6).unwrap());
     fs::write(path.join(".unfinished-model.safetensors-1-0"), "half").unwrap();
     drop(folder);
-    assert_eq!(
-        RunFolder::open(&path)
-            .unwrap()
-            .latest_checkpoint()
-            .unwrap()
-            .unwrap()
-            .step,
-        5
-    );
+    let found = RunFolder::open(&path).unwrap().checkpoints().unwrap();
+    assert_eq!(found.iter().map(|it| it.step).collect::<Vec<_>>(), [5]);
     let folder = RunFolder::resume(&path).unwrap();
     assert_eq!(names(&path), [".lock", "checkpoint", "config.json"]);
     assert_eq!(names(&path.join("checkpoint")), ["5"]);

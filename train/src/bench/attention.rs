@@ -8,7 +8,7 @@ use transformer_ls_infer::device;
 
 use super::BenchError;
 use super::cost::Shape;
-use super::job::{AttentionJob, Figures, Pass, Path};
+use super::job::{Figures, Job, Pass, Path, Sizes};
 use super::timing::{bytes_per_second, read, time};
 
 /// Any number will do: figures do not depend on the values.
@@ -19,14 +19,14 @@ const SEED: u64 = 1;
 /// # Errors
 ///
 /// An unknown device, or what it reports of work that failed.
-pub fn measure(job: &AttentionJob) -> Result<Figures, BenchError> {
+pub fn measure(job: &Job, sizes: &Sizes) -> Result<Figures, BenchError> {
     let chosen = device::resolve(&job.device)?;
     let device = match job.pass {
         Pass::Forward => chosen.device.clone(),
-        Pass::ForwardBackward => chosen.device.clone().autodiff(),
+        Pass::ForwardBackward | Pass::TrainStep => chosen.device.clone().autodiff(),
     };
     chosen.device.seed(SEED);
-    let inputs = Inputs::new(&job.shape, job.path, &device);
+    let inputs = Inputs::new(&job.shape(sizes), job.path, &device);
     let timing = time(
         &device,
         &job.budget,
@@ -37,8 +37,7 @@ pub fn measure(job: &AttentionJob) -> Result<Figures, BenchError> {
     // Last, for it takes memory.
     let bytes_per_second = bytes_per_second(&device, &job.budget)?;
     Ok(Figures {
-        seconds: timing.seconds,
-        peak_bytes: timing.peak_bytes,
+        timing,
         bytes_per_second: Some(bytes_per_second),
         taken: Figures::taken(&chosen),
     })
@@ -96,7 +95,9 @@ impl Inputs {
         };
         let gradients = match pass {
             Pass::Forward => None,
-            Pass::ForwardBackward => Some((output.clone() * self.weights.clone()).sum().backward()),
+            Pass::ForwardBackward | Pass::TrainStep => {
+                Some((output.clone() * self.weights.clone()).sum().backward())
+            }
         };
         (output, gradients)
     }

@@ -1,17 +1,15 @@
 //! A measurement in a process of its own: this program, started again.
 //!
-//! The job goes in as a line of JSON on the standard input, the figures come out as one on the
-//! standard output. The input stays open as long as the parent lives, so that a child never
-//! outlives it.
+//! The job is an argument, the figures come out as a line of JSON on the standard output. The input
+//! stays open as long as the parent lives, so that a child never outlives it.
 
-use std::io::{self, BufRead, Read, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::JoinHandle;
+use std::io;
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use transformer_ls_burn::ops::PATH_VARIABLE;
 
-use super::job::{Figures, Job, Path};
+use super::job::{Figures, Job, Path, Subject};
 use super::{BenchError, attention, step};
 use crate::trainer::interrupt;
 
@@ -31,81 +29,56 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// Measures in a fresh process, which is ended as soon as `interrupted` says so.
+/// Measures in a fresh process, which is told to end as soon as `interrupted` says so.
 ///
 /// # Errors
 ///
 /// If no process can be started.
 pub fn run(job: &Job, interrupted: &dyn Fn() -> bool) -> Result<Outcome, BenchError> {
     let program = std::env::current_exe().map_err(BenchError::Start)?;
+    let words = serde_json::to_string(job).map_err(|error| BenchError::Start(error.into()))?;
     let mut command = Command::new(program);
     command
-        .args(["bench", "measure"])
+        .args(["bench", "measure", &words])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         // The user's own setting must not turn one path into another.
         .env_remove(PATH_VARIABLE)
         .env_remove("RUST_BACKTRACE");
-    if job.path() == Path::Plain {
+    if job.path == Path::Plain {
         command.env(PATH_VARIABLE, "plain");
     }
-    let mut child = Ended(command.spawn().map_err(BenchError::Start)?);
-    let input = child.0.stdin.take();
-    let answer = child.0.stdout.take().map(reader);
-    let complaints = child.0.stderr.take().map(reader);
-    if let Some(mut input) = input.as_ref() {
-        let line = serde_json::to_string(job).map_err(|error| BenchError::Start(error.into()))?;
-        // A child that is gone already says why below.
-        let _ = writeln!(input, "{line}").and_then(|()| input.flush());
-    }
-    let status = loop {
+    let mut child = command.spawn().map_err(BenchError::Start)?;
+    // When it is closed, the child ends.
+    let _lifeline = child.stdin.take();
+    let waiting = std::thread::spawn(move || child.wait_with_output());
+    while !waiting.is_finished() {
         if interrupted() {
             return Ok(Outcome::Interrupted);
         }
-        match child.0.try_wait().map_err(BenchError::Start)? {
-            Some(status) => break status,
-            None => std::thread::sleep(GLANCE),
-        }
-    };
-    drop(input);
-    let text = |reader: Option<JoinHandle<String>>| {
-        let text = reader.and_then(|reader| reader.join().ok());
-        text.unwrap_or_default()
-    };
-    let (answer, complaints) = (text(answer), text(complaints));
-    let figures: Option<Figures> = answer
+        std::thread::sleep(GLANCE);
+    }
+    let ended = waiting.join();
+    let ended = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = ended.map_err(BenchError::Start)?;
+    let figures: Option<Figures> = String::from_utf8_lossy(&stdout)
         .lines()
         .find_map(|line| serde_json::from_str(line).ok());
     Ok(match figures.filter(|_| status.success()) {
         // Figures under a wrong name would be worse than none.
-        Some(Figures { taken, .. }) if job.path() == Path::Plain && taken.0 != "plain" => {
+        Some(Figures { taken, .. }) if job.path == Path::Plain && taken.0 != "plain" => {
             let (path, reason) = taken;
             Outcome::Failed(format!("the device took the path {path}: {reason}"))
         }
         Some(figures) => Outcome::Measured(figures),
         // A signal to the whole group may end it before the parent.
         None if status.code().is_some_and(interrupt::is_status) => Outcome::Interrupted,
-        None => Outcome::Failed(reason(&complaints, status)),
-    })
-}
-
-/// Ends the process when it goes out of scope, whichever way.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Reads to the end on a thread of its own, so that the child never waits for a full pipe.
-fn reader(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = stream.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
+        None => Outcome::Failed(reason(&String::from_utf8_lossy(&stderr), status)),
     })
 }
 
@@ -146,27 +119,23 @@ fn words(complaints: &str) -> String {
     words.trim_end_matches('.').to_string()
 }
 
-/// The child's side: measures what the standard input asks for.
+/// The child's side: measures what `job` asks for, in JSON.
 ///
 /// # Errors
 ///
-/// No job on the standard input, or whatever the measurement fails with.
-pub fn answer() -> Result<String, BenchError> {
+/// No such job, or whatever the measurement fails with.
+pub fn answer(job: Option<&str>) -> Result<String, BenchError> {
     volunteer();
-    let mut line = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(|_| BenchError::NoJob)?;
-    let job: Job = serde_json::from_str(&line).map_err(|_| BenchError::NoJob)?;
+    let job = job.and_then(|job| serde_json::from_str(job).ok());
+    let job: Job = job.ok_or(BenchError::NoJob)?;
     std::thread::spawn(|| {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         // The parent is gone, or has what it wanted.
         std::process::exit(i32::from(interrupt::status()));
     });
-    let figures = match &job {
-        Job::Attention(job) => attention::measure(job),
-        Job::Step(job) => step::measure(job),
+    let figures = match &job.subject {
+        Subject::Attention(sizes) => attention::measure(&job, sizes),
+        Subject::Step { preset, .. } => step::measure(&job, preset),
     }?;
     serde_json::to_string(&figures).map_err(|error| BenchError::Execution(error.to_string()))
 }

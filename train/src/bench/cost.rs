@@ -5,12 +5,10 @@
 //! writes its outputs once; the backward passes recompute the probabilities, and add to the
 //! gradients of keys and values where the other operation has left them.
 
-use serde::{Deserialize, Serialize};
-
 use super::job::{Pass, Path};
 
 /// The sizes of one attention.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Batch rows.
     pub b: usize,
@@ -123,7 +121,7 @@ pub fn cost(path: Path, pass: Pass, shape: &Shape) -> Cost {
     };
     match pass {
         Pass::Forward => forward,
-        Pass::ForwardBackward => forward + backward,
+        Pass::ForwardBackward | Pass::TrainStep => forward + backward,
     }
 }
 

@@ -8,7 +8,7 @@ use transformer_ls_burn::ops::{AttentionPath, attention_path};
 use transformer_ls_infer::device::ChosenDevice;
 
 use super::cost::{Shape, cost};
-use super::timing::Budget;
+use super::timing::{Budget, Timing};
 
 /// Which implementation of attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
@@ -23,7 +23,7 @@ pub enum Path {
     Dense,
 }
 
-/// What is done with attention.
+/// What is done with attention, or with a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -32,17 +32,8 @@ pub enum Pass {
     Forward,
     /// The output and the gradients of all inputs
     ForwardBackward,
-}
-
-/// What is done with a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum StepPass {
     /// Forward pass, loss, backward pass and optimizer
     TrainStep,
-    /// Forward pass alone
-    Forward,
 }
 
 macro_rules! display_as_on_the_command_line {
@@ -58,65 +49,48 @@ macro_rules! display_as_on_the_command_line {
     )*};
 }
 
-display_as_on_the_command_line!(Path, Pass, StepPass);
+display_as_on_the_command_line!(Path, Pass);
+
+/// What a measurement is of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// Attention alone, forward or forward and backward.
+    Attention(Sizes),
+    /// A model on full documents, forward or a step of training; dense attention it has none.
+    Step {
+        /// The preset's name.
+        preset: String,
+        /// Documents of a sample.
+        documents: usize,
+    },
+}
+
+/// The sizes of attention that are not the batch's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sizes {
+    /// Heads.
+    pub h: usize,
+    /// Head width.
+    pub d: usize,
+    /// Landmarks a head.
+    pub r: usize,
+    /// Window.
+    pub w: usize,
+}
 
 /// One measurement, as a child process is told it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Job {
-    /// Attention alone.
-    Attention(AttentionJob),
-    /// A model's step.
-    Step(StepJob),
-}
-
-impl Job {
-    /// The path that is measured.
-    pub fn path(&self) -> Path {
-        match self {
-            Self::Attention(job) => job.path,
-            Self::Step(job) => job.path,
-        }
-    }
-
-    /// What a log calls it.
-    pub fn label(&self) -> String {
-        match self {
-            Self::Attention(job) => format!("{} {} n {}", job.path, job.pass, job.shape.n),
-            Self::Step(job) => {
-                format!("{} {} {} n {}", job.preset, job.path, job.pass, job.n)
-            }
-        }
-    }
-}
-
-/// Attention alone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AttentionJob {
+pub struct Job {
     /// The device's name.
     pub device: String,
-    /// Which implementation.
+    /// Which implementation of attention.
     pub path: Path,
     /// What is done.
     pub pass: Pass,
-    /// The sizes.
-    pub shape: Shape,
-    /// How long to measure.
-    pub budget: Budget,
-}
-
-/// A model's step on full documents.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StepJob {
-    /// The device's name.
-    pub device: String,
-    /// Which implementation of attention: [`Path::Fused`] or [`Path::Plain`].
-    pub path: Path,
-    /// What is done.
-    pub pass: StepPass,
-    /// The preset's name.
-    pub preset: String,
-    /// Samples.
+    /// What it is done with.
+    pub subject: Subject,
+    /// Batch rows, or samples.
     pub b: usize,
     /// Tokens of each document.
     pub n: usize,
@@ -124,13 +98,33 @@ pub struct StepJob {
     pub budget: Budget,
 }
 
+impl Job {
+    /// What a log calls it.
+    pub fn label(&self) -> String {
+        let of = match &self.subject {
+            Subject::Attention(_) => String::new(),
+            Subject::Step { preset, .. } => format!("{preset} "),
+        };
+        format!("{of}{} n {}", self.series(), self.n)
+    }
+
+    /// Measurements that differ in length alone.
+    pub fn series(&self) -> String {
+        format!("{} {}", self.path, self.pass)
+    }
+
+    /// Attention's shape.
+    pub(super) fn shape(&self, sizes: &Sizes) -> Shape {
+        let (b, n, Sizes { h, d, r, w }) = (self.b, self.n, *sizes);
+        Shape { b, n, h, d, r, w }
+    }
+}
+
 /// What a child process answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
-    /// The median time of a run.
-    pub seconds: f64,
-    /// The most memory in use; see [`timing`](super::timing).
-    pub peak_bytes: Option<u64>,
+    /// Time and memory of a run.
+    pub timing: Timing,
     /// Bytes read and written in a second when the device copies a large tensor.
     pub bytes_per_second: Option<f64>,
     /// What the device makes of attention in this process, and why.
@@ -145,9 +139,9 @@ impl Figures {
     }
 }
 
-/// A line of `bench attention --json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AttentionLine {
+/// A line of `--json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Line {
     /// The device's name.
     pub device: String,
     /// The hardware's name.
@@ -156,91 +150,88 @@ pub struct AttentionLine {
     pub path: Path,
     /// What was done.
     pub pass: Pass,
-    /// Batch rows.
-    pub b: usize,
-    /// Tokens a row.
-    pub n: usize,
-    /// Heads.
-    pub h: usize,
-    /// Head width.
-    pub d: usize,
-    /// Landmarks a head.
-    pub r: usize,
-    /// Window.
-    pub w: usize,
-    /// The median time.
-    pub milliseconds: f64,
-    /// What the mathematics asks for ([`cost`]), by the time; in 10⁹ operations a second.
-    pub gflops: f64,
-    /// The most memory in use.
-    pub peak_bytes: Option<u64>,
-    /// How long the device needs to move the bytes that have to be moved.
-    pub floor_milliseconds: Option<f64>,
-}
-
-impl AttentionLine {
-    /// What `figures` say of `job`.
-    pub fn new(job: &AttentionJob, chosen: &ChosenDevice, figures: &Figures) -> Self {
-        let Shape { b, n, h, d, r, w } = job.shape;
-        let cost = cost(job.path, job.pass, &job.shape);
-        Self {
-            device: chosen.name.clone(),
-            adapter: chosen.adapter.clone(),
-            path: job.path,
-            pass: job.pass,
-            b,
-            n,
-            h,
-            d,
-            r,
-            w,
-            milliseconds: figures.seconds * 1e3,
-            gflops: cost.flops / figures.seconds / 1e9,
-            peak_bytes: figures.peak_bytes,
-            floor_milliseconds: figures.bytes_per_second.map(|rate| cost.bytes / rate * 1e3),
-        }
-    }
-}
-
-/// A line of `bench step --json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StepLine {
-    /// The device's name.
-    pub device: String,
-    /// The hardware's name.
-    pub adapter: String,
-    /// Which implementation of attention.
-    pub path: Path,
-    /// What was done.
-    pub pass: StepPass,
-    /// The preset.
-    pub preset: String,
-    /// Samples.
+    /// The preset, of a model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// Batch rows, or samples.
     pub b: usize,
     /// Tokens of each document.
     pub n: usize,
+    /// The other sizes, of attention.
+    #[serde(flatten)]
+    pub sizes: Option<Sizes>,
     /// The median time.
     pub milliseconds: f64,
-    /// Tokens of all documents, by the time.
-    pub tokens_per_second: f64,
+    /// What the mathematics of attention asks for ([`cost`]), by the time; in 10⁹ operations a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gflops: Option<f64>,
+    /// Tokens of all documents of a model's batch, by the time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_second: Option<f64>,
     /// The most memory in use.
     pub peak_bytes: Option<u64>,
+    /// How long the device needs to move the bytes that attention has to move.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor_milliseconds: Option<f64>,
 }
 
-impl StepLine {
-    /// What `figures` say of `job`, whose samples are of `documents` documents each.
-    pub fn new(job: &StepJob, documents: usize, chosen: &ChosenDevice, figures: &Figures) -> Self {
-        Self {
+impl Line {
+    /// What `figures` say of `job`.
+    pub fn new(job: &Job, chosen: &ChosenDevice, figures: &Figures) -> Self {
+        let Timing {
+            seconds,
+            peak_bytes,
+        } = figures.timing;
+        let line = Self {
             device: chosen.name.clone(),
             adapter: chosen.adapter.clone(),
             path: job.path,
             pass: job.pass,
-            preset: job.preset.clone(),
+            preset: None,
             b: job.b,
             n: job.n,
-            milliseconds: figures.seconds * 1e3,
-            tokens_per_second: (documents * job.b * job.n) as f64 / figures.seconds,
-            peak_bytes: figures.peak_bytes,
+            sizes: None,
+            milliseconds: seconds * 1e3,
+            gflops: None,
+            tokens_per_second: None,
+            peak_bytes,
+            floor_milliseconds: None,
+        };
+        match &job.subject {
+            Subject::Attention(sizes) => {
+                let cost = cost(job.path, job.pass, &job.shape(sizes));
+                Self {
+                    sizes: Some(*sizes),
+                    gflops: Some(cost.flops / seconds / 1e9),
+                    floor_milliseconds: figures
+                        .bytes_per_second
+                        .map(|rate| cost.bytes / rate * 1e3),
+                    ..line
+                }
+            }
+            Subject::Step { preset, documents } => Self {
+                preset: Some(preset.clone()),
+                tokens_per_second: Some((documents * job.b * job.n) as f64 / seconds),
+                ..line
+            },
+        }
+    }
+
+    /// On which device, and of which attention: the heading of a table or a picture.
+    pub fn heading(&self) -> String {
+        let Self {
+            device, adapter, b, ..
+        } = self;
+        match (&self.preset, self.sizes) {
+            (Some(preset), _) => {
+                format!(
+                    "preset {preset} on {device} ({adapter}): batch {b}, documents of full length"
+                )
+            }
+            (None, Some(Sizes { h, d, r, w })) => format!(
+                "{device} ({adapter}): batch {b}, {h} heads of width {d}, rank {r}, window {w}"
+            ),
+            (None, None) => format!("{device} ({adapter}): batch {b}"),
         }
     }
 }

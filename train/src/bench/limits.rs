@@ -5,27 +5,39 @@ use transformer_ls_burn::ClassifierConfig;
 use transformer_ls_infer::device::{ChosenDevice, DeviceClass};
 
 use super::cost::Shape;
-use super::job::{Pass, Path, StepPass};
+use super::job::{Job, Pass, Path, Subject};
+use super::step;
 
 /// More bytes than any device has.
 const NO_DEVICE_HOLDS: f64 = (1u64 << 46) as f64;
 
-/// The bytes that a measurement holds at once at the least.
-pub fn least_bytes(path: Path, pass: Pass, shape: &Shape) -> f64 {
+/// Why a measurement can't be made on that device, if it can't: half a sentence.
+pub fn refusal(job: &Job, chosen: &ChosenDevice) -> Option<String> {
+    let needed = match &job.subject {
+        Subject::Attention(sizes) => least_bytes(job.path, job.pass, &job.shape(sizes)),
+        Subject::Step { preset, .. } => {
+            least_step_bytes(job.pass, &step::model(preset, job.n).ok()?, job.b)
+        }
+    };
+    too_large(needed, chosen, free_bytes())
+}
+
+/// The bytes that attention holds at once at the least.
+fn least_bytes(path: Path, pass: Pass, shape: &Shape) -> f64 {
     let (d, r, n) = (shape.d as f64, shape.r as f64, shape.n as f64);
     let floats = match (path, pass) {
         // Inputs and outputs.
         (Path::Fused | Path::Plain, Pass::Forward) => 4.0 * d + r,
-        (Path::Fused | Path::Plain, Pass::ForwardBackward) => 8.0 * d + 2.0 * r,
+        (Path::Fused | Path::Plain, _) => 8.0 * d + 2.0 * r,
         // The scores and what the softmax makes of them; backward, the gradients of both.
         (Path::Dense, Pass::Forward) => 4.0 * d + 2.0 * n,
-        (Path::Dense, Pass::ForwardBackward) => 8.0 * d + 4.0 * n,
+        (Path::Dense, _) => 8.0 * d + 4.0 * n,
     };
     size_of::<f32>() as f64 * shape.rows() * floats
 }
 
 /// Bytes of main memory that are free for a new process. `None` where the system does not tell.
-pub fn free_bytes() -> Option<u64> {
+fn free_bytes() -> Option<u64> {
     let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
     let system = System::new_with_specifics(memory);
     let limited = system.cgroup_limits().map(|limits| limits.free_memory);
@@ -37,27 +49,28 @@ pub fn free_bytes() -> Option<u64> {
 }
 
 /// The bytes that a step of `model` on `b` samples of full length holds at once at the least.
-pub fn least_step_bytes(pass: StepPass, model: &ClassifierConfig, b: usize) -> f64 {
+fn least_step_bytes(pass: Pass, model: &ClassifierConfig, b: usize) -> f64 {
     let documents = if model.pair { 2.0 } else { 1.0 };
     let encoder = &model.encoder;
     let tokens = documents * b as f64 * encoder.embedding.max_length as f64;
     let (width, inner) = (encoder.d_model() as f64, encoder.block.d_ff as f64);
     let floats = match pass {
         // Input, queries, keys, values; what the feed-forward layer holds comes after them.
-        StepPass::Forward => f64::max(4.0 * width, width + inner),
+        Pass::Forward => f64::max(4.0 * width, width + inner),
         // What each layer keeps for its backward pass: besides those, the output of attention, of
         // both LayerNorms of the block, and the inner layer before and after its activation.
-        StepPass::TrainStep => encoder.layers as f64 * (7.0 * width + 2.0 * inner),
+        Pass::TrainStep | Pass::ForwardBackward => {
+            encoder.layers as f64 * (7.0 * width + 2.0 * inner)
+        }
     };
     size_of::<f32>() as f64 * tokens * floats
 }
 
-/// Why a measurement that needs so many bytes can't be made on that device, if it can't: half a
-/// sentence.
+/// Why so many bytes can't be had, if they can't.
 ///
 /// Where tensors lie in main memory, the system would end some process, and not necessarily the
 /// one that asked for too much. A GPU with memory of its own refuses by itself.
-pub fn too_large(needed: f64, chosen: &ChosenDevice, free: Option<u64>) -> Option<String> {
+fn too_large(needed: f64, chosen: &ChosenDevice, free: Option<u64>) -> Option<String> {
     let of_the_machine = matches!(
         chosen.class,
         DeviceClass::Cpu | DeviceClass::SoftwareGpu | DeviceClass::IntegratedGpu
@@ -117,15 +130,15 @@ mod tests {
     fn a_step_keeps_what_its_backward_pass_reads() {
         let mut model = ClassifierConfig::default();
         model.encoder.embedding.max_length = 2048;
-        let step = |b| least_step_bytes(StepPass::TrainStep, &model, b);
+        let step = |b| least_step_bytes(Pass::TrainStep, &model, b);
         // 65536 tokens, two layers of 7 · 64 + 2 · 128 floats.
         assert_eq!(step(32), 65_536.0 * 2.0 * 704.0 * 4.0);
-        assert!(least_step_bytes(StepPass::Forward, &model, 32) < step(32));
+        assert!(least_step_bytes(Pass::Forward, &model, 32) < step(32));
         let pair = ClassifierConfig {
             pair: true,
             ..model.clone()
         };
-        assert_eq!(least_step_bytes(StepPass::TrainStep, &pair, 16), step(32));
+        assert_eq!(least_step_bytes(Pass::TrainStep, &pair, 16), step(32));
     }
 
     #[test]

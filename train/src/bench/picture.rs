@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use plotters::prelude::*;
 
-use super::job::{AttentionLine, Pass, Path};
+use super::job::{Line, Pass, Path};
 use crate::drawing::{self, Area, COLOURS, DrawingError, Drawn, FONT, GRID, INK};
 
 /// Width and height of the picture, in points.
@@ -26,23 +26,19 @@ struct Curve {
 /// # Errors
 ///
 /// [`DrawingError::Failed`] if the drawing library fails.
-pub fn svg(lines: &[AttentionLine]) -> Result<String, DrawingError> {
+pub fn svg(lines: &[Line]) -> Result<String, DrawingError> {
     drawing::svg(SIZE, |root| draw(root, lines))
 }
 
-fn draw(root: &Area, lines: &[AttentionLine]) -> Drawn {
+fn draw(root: &Area, lines: &[Line]) -> Drawn {
     let mut plots = root.clone();
     if let Some(line) = lines.first() {
-        let AttentionLine { b, h, d, r, w, .. } = line;
-        let title = format!(
-            "{} ({}): batch {b}, {h} heads of width {d}, rank {r}, window {w}",
-            line.device, line.adapter
-        );
-        plots = root.titled(&title, (FONT, 15).into_font().color(&INK))?;
+        let style = (FONT, 15).into_font().color(&INK);
+        plots = root.titled(&line.heading(), style)?;
     }
     let (left, right) = plots.split_horizontally(SIZE.0 / 2);
-    let milliseconds = |line: &AttentionLine| Some(line.milliseconds);
-    let megabytes = |line: &AttentionLine| line.peak_bytes.map(|bytes| bytes as f64 / 1e6);
+    let milliseconds = |line: &Line| Some(line.milliseconds);
+    let megabytes = |line: &Line| line.peak_bytes.map(|bytes| bytes as f64 / 1e6);
     let mut times = curves(lines, &milliseconds);
     times.extend(floors(lines));
     panel(&left, &times, "Time", "milliseconds")?;
@@ -54,10 +50,10 @@ const PATHS: [Path; 3] = [Path::Fused, Path::Plain, Path::Dense];
 const PASSES: [(Pass, u32); 2] = [(Pass::Forward, 1), (Pass::ForwardBackward, 3)];
 
 fn points(
-    lines: &[AttentionLine],
+    lines: &[Line],
     path: Path,
     pass: Pass,
-    value: &dyn Fn(&AttentionLine) -> Option<f64>,
+    value: &dyn Fn(&Line) -> Option<f64>,
 ) -> Vec<(f64, f64)> {
     lines
         .iter()
@@ -67,7 +63,7 @@ fn points(
         .collect()
 }
 
-fn curves(lines: &[AttentionLine], value: &dyn Fn(&AttentionLine) -> Option<f64>) -> Vec<Curve> {
+fn curves(lines: &[Line], value: &dyn Fn(&Line) -> Option<f64>) -> Vec<Curve> {
     let mut curves = Vec::new();
     for (path, colour) in PATHS.into_iter().zip(COLOURS) {
         for (pass, width) in PASSES {
@@ -85,8 +81,8 @@ fn curves(lines: &[AttentionLine], value: &dyn Fn(&AttentionLine) -> Option<f64>
 
 /// The floor is the same for both implementations of long-short attention, up to the bandwidth
 /// that each process measured: the first one's is drawn.
-fn floors(lines: &[AttentionLine]) -> Vec<Curve> {
-    let floor = |line: &AttentionLine| line.floor_milliseconds;
+fn floors(lines: &[Line]) -> Vec<Curve> {
+    let floor = |line: &Line| line.floor_milliseconds;
     let measured = |path: &Path| lines.iter().any(|line| line.path == *path);
     let long_short = [Path::Fused, Path::Plain].into_iter().find(measured);
     long_short.map_or_else(Vec::new, |path| {
@@ -195,22 +191,27 @@ pub fn length(n: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::job::Sizes;
     use super::*;
 
-    fn line(path: Path, pass: Pass, n: usize) -> AttentionLine {
-        AttentionLine {
+    fn line(path: Path, pass: Pass, n: usize) -> Line {
+        Line {
             device: "flex".into(),
             adapter: "a processor".into(),
             path,
             pass,
+            preset: None,
             b: 1,
             n,
-            h: 2,
-            d: 32,
-            r: 32,
-            w: 8,
+            sizes: Some(Sizes {
+                h: 2,
+                d: 32,
+                r: 32,
+                w: 8,
+            }),
             milliseconds: n as f64 / 700.0,
-            gflops: 1.0,
+            gflops: Some(1.0),
+            tokens_per_second: None,
             peak_bytes: Some(50_000_000 + 600 * n as u64),
             floor_milliseconds: Some(n as f64 / 5000.0),
         }

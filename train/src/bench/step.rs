@@ -9,7 +9,7 @@ use transformer_ls_infer::device;
 use transformer_ls_infer::run::{Packing, TrainingConfig};
 
 use super::BenchError;
-use super::job::{Figures, StepJob, StepPass};
+use super::job::{Figures, Job, Pass};
 use super::timing::{read, time};
 use crate::optim::LossScale;
 use crate::tasks;
@@ -46,13 +46,13 @@ pub fn names() -> Vec<&'static str> {
 /// # Errors
 ///
 /// An unknown device or preset, or what the device reports of work that failed.
-pub fn measure(job: &StepJob) -> Result<Figures, BenchError> {
+pub fn measure(job: &Job, preset: &str) -> Result<Figures, BenchError> {
     let chosen = device::resolve(&job.device)?;
-    let config = model(&job.preset, job.n)?;
+    let config = model(preset, job.n)?;
     let samples: Vec<Sample> = (0..job.b).map(|index| sample(&config, index)).collect();
     let batcher = Batcher::for_model(&config, Packing::Auto.packs(&chosen.device));
     let timing = match job.pass {
-        StepPass::TrainStep => {
+        Pass::TrainStep | Pass::ForwardBackward => {
             let device = chosen.device.clone().autodiff();
             let batch = batcher.batch(&samples, &device, Some(SEED));
             let classifier = initial_weights(&config, SEED, &device)?;
@@ -72,7 +72,7 @@ pub fn measure(job: &StepJob) -> Result<Figures, BenchError> {
                 },
             )?
         }
-        StepPass::Forward => {
+        Pass::Forward => {
             let batch = batcher.batch(&samples, &chosen.device, None);
             let classifier = initial_weights(&config, SEED, &chosen.device)?;
             time(
@@ -84,8 +84,7 @@ pub fn measure(job: &StepJob) -> Result<Figures, BenchError> {
         }
     };
     Ok(Figures {
-        seconds: timing.seconds,
-        peak_bytes: timing.peak_bytes,
+        timing,
         bytes_per_second: None,
         taken: Figures::taken(&chosen),
     })

@@ -36,7 +36,7 @@ pub struct Budget {
 }
 
 /// What was measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
     /// The median of a run.
     pub seconds: f64,

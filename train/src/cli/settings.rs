@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
+use jiff::Timestamp;
+use serde_json::Value;
 use transformer_ls_burn::presets;
 use transformer_ls_datasets::Missing;
 use transformer_ls_infer::run::{DataConfig, InitConfig, Packing, RunConfig};
@@ -278,44 +279,23 @@ pub(super) fn places(there: &RunConfig, here: &RunConfig) -> Vec<String> {
 /// `field is A there and B here`, for every field that differs; one that is not everywhere is null
 /// elsewhere.
 fn differences(there: &RunConfig, here: &RunConfig) -> Vec<String> {
-    let leaves = |config: &RunConfig| {
-        let mut leaves = BTreeMap::new();
-        if let Ok(value) = serde_json::to_value(config) {
-            flatten("", &value, &mut leaves);
-        }
-        leaves
-    };
-    let (there, here) = (leaves(there), leaves(here));
+    let fields = |config: &RunConfig| BTreeMap::from_iter(config.fields());
+    let (there, here) = (fields(there), fields(here));
     let names: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
-    let null = "null".to_owned();
     names
         .into_iter()
         .map(|name| {
-            let of = |leaves: &BTreeMap<String, String>| leaves.get(name).cloned();
-            let [there, here] = [&there, &here].map(|it| of(it).unwrap_or_else(|| null.clone()));
-            (name, there, here)
+            let of = |fields: &BTreeMap<String, Value>| fields.get(name).cloned();
+            (
+                name,
+                of(&there).unwrap_or_default(),
+                of(&here).unwrap_or_default(),
+            )
         })
         // A hash follows from the path beside it.
         .filter(|(name, there, here)| there != here && !name.ends_with(".sha256"))
         .map(|(name, there, here)| format!("{name} is {there} there and {here} here"))
         .collect()
-}
-
-fn flatten(prefix: &str, value: &serde_json::Value, leaves: &mut BTreeMap<String, String>) {
-    match value {
-        serde_json::Value::Object(fields) => {
-            for (name, value) in fields {
-                let name = match prefix {
-                    "" => name.clone(),
-                    _ => format!("{prefix}.{name}"),
-                };
-                flatten(&name, value, leaves);
-            }
-        }
-        leaf => {
-            leaves.insert(prefix.to_owned(), leaf.to_string());
-        }
-    }
 }
 
 /// Where a task's data lies that was given no place.
@@ -331,45 +311,6 @@ pub(super) fn run_prefix(task: &str, goal: Goal) -> String {
 /// Where a run goes that was given no place: `runs/<task>-<time>` or `runs/pretrain-<task>-<time>`,
 /// the time in UTC.
 pub(super) fn default_out(task: &str, goal: Goal) -> PathBuf {
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    Path::new("runs").join(format!("{}{}", run_prefix(task, goal), utc(seconds)))
-}
-
-/// `20261124-105329` for seconds since 1970.
-fn utc(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Days in eras of 400 years that begin on 1 March (Hinnant, "chrono-compatible low-level
-    // date algorithms").
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::utc;
-
-    #[test]
-    fn dates_agree_with_the_calendar() {
-        // `date -u -d @N +%Y%m%d-%H%M%S`
-        assert_eq!(utc(0), "19700101-000000");
-        assert_eq!(utc(951_782_399), "20000228-235959");
-        assert_eq!(utc(951_782_400), "20000229-000000");
-        assert_eq!(utc(1_709_251_199), "20240229-235959");
-        assert_eq!(utc(1_795_517_609), "20261124-105329");
-    }
+    let time = Timestamp::now().strftime("%Y%m%d-%H%M%S");
+    Path::new("runs").join(format!("{}{time}", run_prefix(task, goal)))
 }

@@ -39,7 +39,7 @@ impl EventFiles {
             return Ok(None);
         }
         // At once, for it is what a resumed run knows them by.
-        fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
+        fs::create_dir_all(&folder).map_err(RunError::io("create", &folder))?;
         let files = Self { folder };
         let lines = run.read_metrics()?;
         for split in [Split::Train, Split::Dev, Split::Test] {
@@ -65,9 +65,10 @@ impl EventFiles {
             .create(true)
             .append(true)
             .open(&path)
-            .map_err(failed("open", &path))?;
+            .map_err(RunError::io("open", &path))?;
         // One call, so that a killed process leaves a torn event only if the system tears it.
-        file.write_all(&bytes).map_err(failed("append to", &path))
+        file.write_all(&bytes)
+            .map_err(RunError::io("append to", &path))
     }
 
     fn path(&self, split: Split) -> PathBuf {
@@ -76,7 +77,7 @@ impl EventFiles {
 
     fn make_folder(&self, file: &Path) -> Result<(), RunError> {
         let folder = file.parent().unwrap_or(&self.folder);
-        fs::create_dir_all(folder).map_err(failed("create", folder))
+        fs::create_dir_all(folder).map_err(RunError::io("create", folder))
     }
 
     /// Makes a split's file say what `lines` say.
@@ -85,7 +86,7 @@ impl EventFiles {
         let found = match fs::read(&path) {
             Ok(found) => Some(found),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(failed("read", &path)(error)),
+            Err(error) => return Err(RunError::io("read", &path)(error)),
         };
         // Of what was before this sitting it is known how far apart it was, not when.
         let (now, end) = (now(), lines.last().map_or(0.0, |line| line.seconds));
@@ -104,7 +105,7 @@ impl EventFiles {
         match found {
             // Cut in place: a TensorBoard that is reading the file reads on.
             Some(found) if record::begins_alike(&found, &wanted) => {
-                cut(&path, wanted.len()).map_err(failed("cut", &path))
+                cut(&path, wanted.len()).map_err(RunError::io("cut", &path))
             }
             _ => {
                 self.make_folder(&path)?;
@@ -137,15 +138,4 @@ fn now() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0.0, |since| since.as_secs_f64())
-}
-
-fn failed<'a>(
-    action: &'static str,
-    path: &'a Path,
-) -> impl FnOnce(std::io::Error) -> RunError + 'a {
-    move |cause| RunError::Io {
-        action,
-        path: path.to_path_buf(),
-        cause,
-    }
 }

@@ -103,6 +103,8 @@ fn masked_crc(data: &[u8]) -> [u8; AFTER] {
 
 #[cfg(test)]
 mod tests {
+    use transformer_ls_datasets::printable::hex;
+
     use super::*;
 
     /// What `tensorboard` 2.21 writes with its `RecordWriter` for the same two events.
@@ -110,10 +112,6 @@ mod tests {
         2a28646c";
     const SCALARS: &str = "31000000000000009d8383e9090000502a5bc1da411088272a230a0b0a046c6f7373159a\
         99993e0a140a0d6c6561726e696e675f726174651517b7d13858ef258f";
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 
     #[test]
     fn records_are_those_of_tensorboard_itself() {

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
-use burn::train::checkpoint::Checkpoint;
+use burn::train::checkpoint::Checkpoint as Record;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use transformer_ls_burn::weights::renamed_record;
-use transformer_ls_infer::run::{RunFolder, null_as_nan, write_atomically};
+use transformer_ls_infer::run::{Checkpoint, RunFolder, null_as_nan, write_atomically};
+use transformer_ls_infer::weights_file::sha256;
 
 use super::error::TrainError;
 use super::figures::Sums;
@@ -97,16 +97,6 @@ pub struct Resumed {
     pub warnings: Vec<String>,
 }
 
-fn digest(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    Sha256::digest(bytes)
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-}
-
 /// Writes the checkpoint of `state.step`.
 ///
 /// # Errors
@@ -123,7 +113,7 @@ pub fn write(
     let mut put = |name: &str, bytes: &[u8]| -> Result<(), TrainError> {
         let path = writer.path().join(name);
         fs::write(&path, bytes).map_err(|cause| TrainError::Write { path, cause })?;
-        files.insert(name.to_owned(), digest(bytes));
+        files.insert(name.to_owned(), sha256(bytes));
         Ok(())
     };
     let packed = |bytes: Result<Bytes, burn::store::RecordError>| {
@@ -175,13 +165,13 @@ pub fn read_latest(
     folder: &RunFolder,
     model: &TrainingModel,
 ) -> Result<Option<Resumed>, TrainError> {
-    let steps = list(&folder.checkpoints_path())?;
+    let checkpoints = folder.checkpoints()?;
     let mut problems = Vec::new();
-    for (step, path) in steps.iter().rev() {
+    for Checkpoint { step, path } in checkpoints.iter().rev() {
         match read(path, *step, model) {
             Ok(resumed) => {
-                for (_, damaged) in steps.iter().filter(|(other, _)| other > step) {
-                    let _ = fs::remove_dir_all(damaged);
+                for damaged in checkpoints.iter().filter(|other| other.step > *step) {
+                    let _ = fs::remove_dir_all(&damaged.path);
                 }
                 restore_best(folder, path, &resumed.state)?;
                 let warnings = problems
@@ -212,29 +202,6 @@ pub fn read_latest(
             config: folder.config_path(),
         }),
     }
-}
-
-/// The checkpoints in `folder`, oldest first.
-fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
-    let unread = |cause| TrainError::Read {
-        path: folder.to_owned(),
-        cause,
-    };
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(cause) => return Err(unread(cause)),
-    };
-    let mut steps = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(unread)?;
-        let name = entry.file_name();
-        if let Some(step) = name.to_str().and_then(|name| name.parse().ok()) {
-            steps.push((step, entry.path()));
-        }
-    }
-    steps.sort_unstable();
-    Ok(steps)
 }
 
 /// Why a checkpoint can't be used.
@@ -280,12 +247,12 @@ fn read(path: &Path, step: usize, model: &TrainingModel) -> Result<Resumed, Unus
     }
     let checked = |name: &str| -> Result<Bytes, Unusable> {
         let bytes = load(name)?;
-        if file.files.get(name) != Some(&digest(&bytes)) {
+        if file.files.get(name) != Some(&sha256(&bytes)) {
             return Err(damaged(name, "its SHA-256 is not the recorded one"));
         }
         Ok(Bytes::from_bytes_vec(bytes))
     };
-    fn record<R: Checkpoint>(bytes: Bytes) -> Result<R, String> {
+    fn record<R: Record>(bytes: Bytes) -> Result<R, String> {
         R::checkpoint_from_bytes(bytes).map_err(|error| error.to_string())
     }
     // A model's record, under the names that its modules have now.

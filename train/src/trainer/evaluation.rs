@@ -1,7 +1,6 @@
 //! What happens every so many steps: dev is evaluated, the lines are written, the best is kept.
 
 use std::ops::ControlFlow;
-use std::sync::PoisonError;
 
 use burn::data::dataloader::Progress;
 use burn::train::{EventProcessorTraining, LearnerEvent, TrainingItem};
@@ -11,11 +10,11 @@ use transformer_ls_infer::run::MetricLine;
 
 use super::checkpoint::Best;
 use super::error::TrainError;
-use super::figures::{StepOutput, Sums};
-use super::memory;
+use super::figures::Sums;
 use super::progress::{Display, Left, count, duration, rate, say};
 use super::steps::Loop;
 use super::strategy::Ended;
+use super::{lock, memory};
 
 impl Loop {
     /// Evaluates dev, writes the lines, keeps the best, saves if it is time to.
@@ -99,13 +98,13 @@ impl Loop {
             Err(error) => return Err(error.into()),
         };
         let item = TrainingItem::new(
-            StepOutput::Read(Sums {
+            Sums {
                 loss: dev.loss * dev.samples as f64,
                 hits: dev.correct as u64,
                 samples: dev.samples as u64,
                 tokens: dev.tokens as u64,
                 seconds: dev.seconds,
-            }),
+            },
             Progress::new(total, total, Some("samples".to_string())),
             Some(self.state.step),
             Some(self.learner.lr_current()),
@@ -153,8 +152,7 @@ impl Loop {
         let left = duration(self.pace.remaining(&self.left(self.end())));
         let all = steps.div_ceil(every);
         let title = format!("evaluation {next} of {all}, {left} left");
-        let shown = self.setup.title.lock();
-        *shown.unwrap_or_else(PoisonError::into_inner) = title;
+        *lock(&self.setup.title) = title;
     }
 
     fn left(&self, end: usize) -> Left {

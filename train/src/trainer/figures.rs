@@ -68,15 +68,6 @@ impl Sums {
     }
 }
 
-/// What a training or an evaluation step gives to `burn-train`.
-#[derive(Debug)]
-pub enum StepOutput {
-    /// Still on the device.
-    Pending(Box<Pending>),
-    /// Read back.
-    Read(Sums),
-}
-
 /// One step's results on the device.
 #[derive(Debug)]
 pub struct Pending {
@@ -93,6 +84,15 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// The numbers, read from the device.
+    ///
+    /// # Errors
+    ///
+    /// When the device's work failed.
+    pub fn read(&self) -> Result<Sums, TensorReadError> {
+        read_all(std::slice::from_ref(self))
+    }
+
     /// A step's results from those of its parts.
     pub fn join(parts: Vec<Self>) -> Self {
         let samples = parts.iter().map(|part| part.samples).sum::<usize>();
@@ -117,25 +117,9 @@ impl Pending {
     }
 }
 
-impl StepOutput {
-    /// The numbers, read from the device if need be.
-    ///
-    /// # Errors
-    ///
-    /// When the device's work failed.
-    pub fn read(&self) -> Result<Sums, TensorReadError> {
-        match self {
-            StepOutput::Read(sums) => Ok(*sums),
-            StepOutput::Pending(pending) => read_all(std::slice::from_ref(pending.as_ref())),
-        }
-    }
-}
-
-impl ItemLazy for StepOutput {
+// The loop hands numbers on: there is nothing to wait for.
+impl ItemLazy for Sums {
     fn sync(self) -> Result<Self, ExecutionError> {
-        if let StepOutput::Pending(pending) = &self {
-            pending.loss.device().flush()?;
-        }
         Ok(self)
     }
 }
@@ -171,10 +155,8 @@ pub struct Ledger {
 
 impl Ledger {
     /// Enters a step.
-    pub fn enter(&mut self, step: StepOutput) {
-        if let StepOutput::Pending(pending) = step {
-            self.steps.push(*pending);
-        }
+    pub fn enter(&mut self, step: Pending) {
+        self.steps.push(step);
     }
 
     /// Steps entered since the last read.
@@ -194,9 +176,9 @@ impl Ledger {
     }
 }
 
-impl Adaptor<Option<Sums>> for StepOutput {
-    fn adapt(&self) -> Option<Sums> {
-        self.read().ok()
+impl Adaptor<Sums> for Sums {
+    fn adapt(&self) -> Sums {
+        *self
     }
 }
 
@@ -265,7 +247,7 @@ impl Figure {
 }
 
 impl Metric for Figure {
-    type Input = Option<Sums>;
+    type Input = Sums;
 
     fn name(&self) -> MetricName {
         self.name.clone()
@@ -281,11 +263,11 @@ impl Metric for Figure {
 
     fn update(
         &mut self,
-        sums: &Self::Input,
+        sums: &Sums,
         place: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        if let Some(sums) = sums.filter(|sums| sums.samples > 0) {
-            let value = (self.pick)(&sums, place);
+        if sums.samples > 0 {
+            let value = (self.pick)(sums, place);
             self.state.update(value, sums.samples as usize);
         }
         Ok(without_epochs(self.state.compute_update(self.format())))
@@ -345,10 +327,7 @@ mod tests {
                 samples,
                 ..Sums::default()
             };
-            figure
-                .update(&Some(sums), &place)
-                .expect("numbers")
-                .formatted
+            figure.update(&sums, &place).expect("numbers").formatted
         };
         assert_eq!(update(1.0, 1), "mean 1.0000 - last 1.0000");
         assert_eq!(update(3.0, 3), "mean 2.5000 - last 3.0000");

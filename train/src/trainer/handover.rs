@@ -18,6 +18,8 @@ use burn::train::checkpoint::{
 };
 use burn::train::metric::store::EventStoreClient;
 
+use super::lock;
+
 /// Everything of a learner that a checkpoint holds.
 pub struct Records {
     /// The weights, with the parameters' identities.
@@ -47,11 +49,7 @@ impl<R: Checkpoint> Checkpointer<R> for Handover<R> {
     }
 
     fn restore(&self, step: usize) -> Result<R, CheckpointerError> {
-        let mut validated = self
-            .validated
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        validated
+        lock(&self.validated)
             .take()
             .ok_or_else(|| CheckpointerError::Unknown(format!("nothing was read for {step}")))
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use burn::train::Interrupter;
 
+use super::lock;
 use super::progress::say_aside;
 
 /// What a signal's number is added to, to give the exit status of a program that it ended.
@@ -52,7 +53,7 @@ pub fn listen() {
 
 fn first(signal: i32) {
     FIRST.store(signal, Ordering::SeqCst);
-    let registered = lock().clone();
+    let registered = lock(&INTERRUPTER).clone();
     match registered {
         Some(interrupter) => {
             interrupter.stop(Some("a signal"));
@@ -95,13 +96,7 @@ pub fn is_status(status: i32) -> bool {
 
 /// From now on the first signal stops `interrupter` and no more.
 pub fn register(interrupter: &Interrupter) {
-    *lock() = Some(interrupter.clone());
-}
-
-fn lock() -> std::sync::MutexGuard<'static, Option<Interrupter>> {
-    INTERRUPTER
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    *lock(&INTERRUPTER) = Some(interrupter.clone());
 }
 
 /// Tells whether somebody asks [`requested`] regularly, so that the first signal need not end

@@ -24,26 +24,14 @@ use super::masking::Masking;
 use super::model::Batch;
 use super::order::{Schedule, dropout_seed, part_of};
 
-/// In which order samples are visited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Shuffled each epoch; batches carry dropout seeds. For training.
-    Shuffled {
-        /// The run's seed.
-        seed: u64,
-    },
-    /// As they are stored, the last batch as small as it comes. For evaluation.
-    Stored,
-}
-
-/// Batches of a data set, for a range of steps.
+/// Batches of a data set for a range of steps: shuffled each epoch, with seeds for dropout.
 #[derive(Clone)]
 pub struct StepLoader {
     dataset: Arc<dyn Dataset<Sample>>,
     batcher: Batcher,
     batch_size: usize,
     accumulate: usize,
-    order: Order,
+    seed: u64,
     steps: Range<usize>,
     device: Device,
     masking: Option<Masking>,
@@ -64,7 +52,7 @@ impl StepLoader {
             batcher,
             batch_size,
             accumulate: 1,
-            order: Order::Shuffled { seed },
+            seed,
             steps,
             device,
             masking: None,
@@ -88,27 +76,6 @@ impl StepLoader {
         part * samples / self.parts()
     }
 
-    /// Every sample once, in the stored order.
-    pub fn stored(
-        dataset: Arc<dyn Dataset<Sample>>,
-        batcher: Batcher,
-        batch_size: usize,
-        device: Device,
-    ) -> Self {
-        let batch_size = batch_size.max(1);
-        let steps = 0..dataset.len().div_ceil(batch_size);
-        Self {
-            dataset,
-            batcher,
-            batch_size,
-            accumulate: 1,
-            order: Order::Stored,
-            steps,
-            device,
-            masking: None,
-        }
-    }
-
     /// Batches with hidden tokens, if any are to be hidden.
     pub fn masked(self, masking: Option<Masking>) -> Self {
         Self { masking, ..self }
@@ -121,10 +88,7 @@ impl DataLoader<Batch> for StepLoader {
     }
 
     fn num_items(&self) -> usize {
-        match self.order {
-            Order::Shuffled { .. } => self.steps.len() * self.batch_size,
-            Order::Stored => self.dataset.len(),
-        }
+        self.steps.len() * self.batch_size
     }
 
     fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
@@ -135,17 +99,9 @@ impl DataLoader<Batch> for StepLoader {
     }
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
-        let dataset: Arc<dyn Dataset<Sample>> =
-            Arc::new(PartialDataset::new(self.dataset.clone(), start, end));
-        Arc::new(match self.order {
-            Order::Shuffled { .. } => Self {
-                dataset,
-                ..self.clone()
-            },
-            Order::Stored => {
-                Self::stored(dataset, self.batcher, self.batch_size, self.device.clone())
-                    .masked(self.masking)
-            }
+        Arc::new(Self {
+            dataset: Arc::new(PartialDataset::new(self.dataset.clone(), start, end)),
+            ..self.clone()
         })
     }
 }
@@ -166,21 +122,14 @@ impl<'a> Ahead<'a> {
         // No buffer in the channel: the reader holds one finished batch and waits with it.
         let (sender, receiver) = sync_channel::<Read>(0);
         let dataset = loader.dataset.clone();
-        let (batch_size, steps, order) = (loader.batch_size, loader.steps.clone(), loader.order);
+        let (batch_size, steps, seed) = (loader.batch_size, loader.steps.clone(), loader.seed);
         let parts = loader.parts();
         let reader = std::thread::Builder::new()
             .name("batches".into())
             .spawn(move || {
-                let len = dataset.len();
-                let mut schedule = match order {
-                    Order::Shuffled { seed } => Some(Schedule::new(seed, len, batch_size)),
-                    Order::Stored => None,
-                };
+                let mut schedule = Schedule::new(seed, dataset.len(), batch_size);
                 for step in steps {
-                    let indices = match &mut schedule {
-                        Some(schedule) => schedule.indices(step).to_vec(),
-                        None => (step * batch_size..((step + 1) * batch_size).min(len)).collect(),
-                    };
+                    let indices = schedule.indices(step).to_vec();
                     for part in 0..parts {
                         let samples = dataset.get_many(part_of(&indices, part, parts).to_vec());
                         let failed = samples.is_err();
@@ -207,19 +156,13 @@ impl Iterator for Ahead<'_> {
         let (step, part, samples) = self.receiver.as_ref()?.recv().ok()?;
         Some(samples.map(|samples| {
             self.done += samples.len();
-            let dropout = match self.loader.order {
-                Order::Shuffled { seed } => Some(dropout_seed(seed, step, part)),
-                Order::Stored => None,
-            };
+            let dropout = Some(dropout_seed(self.loader.seed, step, part));
             let (batcher, device) = (&self.loader.batcher, &self.loader.device);
             let Some(masking) = self.loader.masking else {
                 return batcher.batch(&samples, device, dropout).into();
             };
-            let mask = match self.loader.order {
-                // However a step is cut, it hides the same.
-                Order::Shuffled { .. } => masking.step(step).after(self.loader.before(part)),
-                Order::Stored => masking.dev(step * self.loader.batch_size),
-            };
+            // However a step is cut, it hides the same.
+            let mask = masking.step(step).after(self.loader.before(part));
             let hides = |document, place| mask.hides(document, place);
             Batch::Masked(batcher.masked_batch(&samples, device, dropout, &hides))
         }))

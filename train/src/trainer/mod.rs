@@ -27,7 +27,7 @@ mod strategy;
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use burn::tensor::DType;
@@ -41,10 +41,10 @@ use transformer_ls_infer::run::{
 
 pub use checkpoint::{Best, State};
 pub use error::TrainError;
-pub use figures::{Figure, StepOutput, Sums};
+pub use figures::{Figure, Pending, Sums};
 pub(crate) use initial::initial_weights;
 pub use initial::{Source, SourceError};
-pub use loader::{Order, StepLoader};
+pub use loader::StepLoader;
 pub use masking::{Mask, Masking};
 pub(crate) use model::take_step;
 pub use model::{Batch, TrainingModel, cross_entropy, smoothed_cross_entropy};
@@ -205,13 +205,8 @@ fn go_on(
     )
     .accumulate(training.accumulate)
     .masked(masking);
-    let dev_loader = StepLoader::stored(
-        splits.dev.clone(),
-        batcher,
-        training.eval_batch_size,
-        chosen.device.clone(),
-    )
-    .masked(masking);
+    let parts = loader.parts();
+    let loader = Arc::new(loader);
 
     let intervals = state.step / training.evaluate_every;
     let step = state.step;
@@ -227,7 +222,7 @@ fn go_on(
         schedule: schedule.clone(),
         dev: splits.dev.clone(),
         masking,
-        parts: loader.parts(),
+        parts,
         average: training.ema.map(|decay| match mean {
             Some(mean) => MovingAverage::resumed(decay, mean),
             None => MovingAverage::new(decay),
@@ -244,23 +239,23 @@ fn go_on(
     let interrupter = Interrupter::new();
     interrupt::register(&interrupter);
     interrupt::dashboard(sitting.display == Display::Dashboard);
-    let mut supervised =
-        SupervisedTraining::new(folder.path(), Arc::new(loader), Arc::new(dev_loader))
-            .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)))
-            .with_custom_checkpointers(model_records, optimizer_records, scheduler_records)
-            .with_checkpointing_strategy(EveryCall)
-            .with_metric_logger(NoTextFiles)
-            .with_application_logger(None)
-            .with_interrupter(interrupter.clone())
-            .renderer(renderer(sitting.display, &interrupter, step, title))
-            .num_epochs(training.steps.div_ceil(training.evaluate_every))
-            .label(&config.task)
-            .metric_train_numeric(Figure::loss())
-            .metric_valid_numeric(Figure::loss())
-            .metric_train_numeric(Figure::accuracy())
-            .metric_valid_numeric(Figure::accuracy())
-            .metric_train_numeric(Figure::tokens_per_second())
-            .metric_train_numeric(Figure::learning_rate());
+    // The loop evaluates dev itself: what burn-train takes for its batches is never asked.
+    let mut supervised = SupervisedTraining::new(folder.path(), loader.clone(), loader)
+        .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)))
+        .with_custom_checkpointers(model_records, optimizer_records, scheduler_records)
+        .with_checkpointing_strategy(EveryCall)
+        .with_metric_logger(NoTextFiles)
+        .with_application_logger(None)
+        .with_interrupter(interrupter.clone())
+        .renderer(renderer(sitting.display, &interrupter, step, title))
+        .num_epochs(training.steps.div_ceil(training.evaluate_every))
+        .label(&config.task)
+        .metric_train_numeric(Figure::loss())
+        .metric_valid_numeric(Figure::loss())
+        .metric_train_numeric(Figure::accuracy())
+        .metric_valid_numeric(Figure::accuracy())
+        .metric_train_numeric(Figure::tokens_per_second())
+        .metric_train_numeric(Figure::learning_rate());
     if is_resumed {
         supervised = supervised.checkpoint(intervals);
     }
@@ -271,9 +266,7 @@ fn go_on(
     if let Err(panic) = launched {
         return Err(TrainError::Internal(panic_text(panic.as_ref())));
     }
-    let outcome = outcome
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    let outcome = lock(&outcome)
         .take()
         .unwrap_or_else(|| Err(TrainError::Internal("the loop left no outcome".into())));
     let (ended, state) = outcome?;
@@ -379,6 +372,11 @@ fn summary(
         versions: versions(),
         seed: folder.config().seed,
     }
+}
+
+/// What a mutex holds, also after a panic of its holder.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

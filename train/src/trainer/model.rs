@@ -18,7 +18,7 @@ use transformer_ls_infer::evaluate::{
 
 use transformer_ls_infer::run::{Precision, TrainingConfig};
 
-use super::figures::{Pending, StepOutput};
+use super::figures::{Pending, Sums};
 use super::masking::Masking;
 use crate::optim::{LossScale, are_finite, clip_norm, half_copy, unscaled};
 
@@ -258,7 +258,7 @@ pub(crate) fn take_step(
     parts: Vec<Batch>,
     training: &TrainingConfig,
     scale: &mut LossScale,
-) -> Result<StepOutput, TensorReadError> {
+) -> Result<Pending, TensorReadError> {
     let model = learner.model();
     let (mut gradients, mut figures) = gradient(&model, parts, training, scale.factor());
     if training.precision == Precision::F16 {
@@ -267,7 +267,7 @@ pub(crate) fn take_step(
         if !finite {
             figures.skipped = true;
             learner.lr_step();
-            return Ok(StepOutput::Pending(Box::new(figures)));
+            return Ok(figures);
         }
     }
     if let Some(max_norm) = training.clip_norm {
@@ -276,26 +276,27 @@ pub(crate) fn take_step(
     drop(model);
     learner.lr_step();
     learner.optimizer_step(gradients);
-    Ok(StepOutput::Pending(Box::new(figures)))
+    Ok(figures)
 }
 
+// burn-train asks for both; the loop takes its steps by [`take_step`] and evaluates by
+// [`TrainingModel::evaluate`].
 impl TrainStep for TrainingModel {
     type Input = Batch;
-    type Output = StepOutput;
+    type Output = Sums;
 
-    fn step(&self, batch: Batch) -> TrainOutput<StepOutput> {
+    fn step(&self, batch: Batch) -> TrainOutput<Sums> {
         let (loss, figures) = self.measure(batch, 0.0);
-        let figures = StepOutput::Pending(Box::new(figures));
-        TrainOutput::new(self, loss.backward(), figures)
+        TrainOutput::new(self, loss.backward(), figures.read().unwrap_or_default())
     }
 }
 
 impl InferenceStep for TrainingModel {
     type Input = Batch;
-    type Output = StepOutput;
+    type Output = Sums;
 
-    fn step(&self, batch: Batch) -> StepOutput {
-        StepOutput::Pending(Box::new(self.measure(batch, 0.0).1))
+    fn step(&self, batch: Batch) -> Sums {
+        self.measure(batch, 0.0).1.read().unwrap_or_default()
     }
 }
 
@@ -400,8 +401,7 @@ mod tests {
                 let (gradient, figures) = gradient(&model, vec![batch], training, 4096.0);
                 let mut numbers = Numbers(&gradient, Vec::new());
                 model.visit(&mut numbers);
-                let figures = StepOutput::Pending(Box::new(figures)).read();
-                (numbers.1, figures.expect("figures").mean_loss())
+                (numbers.1, figures.read().expect("figures").mean_loss())
             };
             let (exact, exact_loss) = of(&Device::flex(), &TrainingConfig::default());
             let (found, loss) = of(&wgpu, &half);
@@ -444,10 +444,7 @@ mod tests {
             let (gradient, figures) = gradient(&model, batches, &training, 1.0);
             let mut numbers = Numbers(&gradient, Vec::new());
             model.visit(&mut numbers);
-            let figures = StepOutput::Pending(Box::new(figures))
-                .read()
-                .expect("figures");
-            (numbers.1, figures)
+            (numbers.1, figures.read().expect("figures"))
         };
         for packed in [true, false] {
             let (whole, of_whole) = measured(1, packed);

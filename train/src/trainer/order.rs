@@ -4,6 +4,8 @@
 //! the samples and the dropout of a step are each derived from (seed, purpose, number).
 //! A resumed run therefore sees exactly what an uninterrupted one would have seen.
 
+use transformer_ls_datasets::draws::mix;
+
 /// What a derived number is for; each purpose has numbers of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -36,14 +38,6 @@ impl Purpose {
             Purpose::Part => 0x9A47_0000_0000_0009,
         }
     }
-}
-
-/// SplitMix64's output function (Steele, Lea, Flood: "Fast Splittable Pseudorandom
-/// Number Generators", 2014).
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 /// The seed for `purpose` number `number` of a run seeded with `seed`.

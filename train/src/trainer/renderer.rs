@@ -3,7 +3,7 @@
 //! its progress at every step and never a metric. The lines there are the loop's (`progress.rs`).
 
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use burn::train::logger::{EvaluationProgressLogger, MetricLogger, TrainingProgressLogger};
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
@@ -15,6 +15,7 @@ use burn::train::renderer::{
 };
 use burn::train::{Interrupter, LearnerSummary};
 
+use super::lock;
 use super::progress::Display;
 
 /// The title above the dashboard's figures, which the loop keeps up to date.
@@ -40,16 +41,20 @@ struct Dashboard {
     title: Title,
 }
 
-impl MetricsRendererTraining for Dashboard {
-    fn update_train(&mut self, state: MetricState) {
+impl Dashboard {
+    fn tell(&mut self, tell: impl FnOnce(&mut TuiMetricsRendererWrapper)) {
         if let Some(inner) = &mut self.inner {
-            inner.update_train(state);
+            tell(inner);
         }
     }
+}
+
+impl MetricsRendererTraining for Dashboard {
+    fn update_train(&mut self, state: MetricState) {
+        self.tell(|inner| inner.update_train(state));
+    }
     fn update_valid(&mut self, state: MetricState) {
-        if let Some(inner) = &mut self.inner {
-            inner.update_valid(state);
-        }
+        self.tell(|inner| inner.update_valid(state));
     }
     fn on_train_end(&mut self, summary: Option<LearnerSummary>) -> Result<(), Box<dyn Error>> {
         match &mut self.inner {
@@ -61,9 +66,7 @@ impl MetricsRendererTraining for Dashboard {
 
 impl MetricsRendererEvaluation for Dashboard {
     fn update_test(&mut self, name: EvaluationName, state: MetricState) {
-        if let Some(inner) = &mut self.inner {
-            inner.update_test(name, state);
-        }
+        self.tell(|inner| inner.update_test(name, state));
     }
 }
 
@@ -71,31 +74,24 @@ impl TrainingProgressLogger for Dashboard {
     fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {}
     fn update_epoch(&mut self, _: usize) {}
     fn start_split(&mut self, split: &str, total_items: usize) {
-        if let Some(inner) = &mut self.inner {
-            inner.start_split(split, total_items);
-        }
+        self.tell(|inner| inner.start_split(split, total_items));
     }
     fn update_split(&mut self, items_processed: usize) {
-        let Some(inner) = &mut self.inner else { return };
-        // A title is only taken at a start; without epochs its progress is that of the items.
-        let title = self.title.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.start(0, 0, None, Some(title.as_str()));
-        inner.update_split(items_processed);
+        let title = lock(&self.title).clone();
+        self.tell(|inner| {
+            // A title is only taken at a start; without epochs its progress is that of the items.
+            inner.start(0, 0, None, Some(title.as_str()));
+            inner.update_split(items_processed);
+        });
     }
     fn end_split(&mut self) {
-        if let Some(inner) = &mut self.inner {
-            inner.end_split();
-        }
+        self.tell(|inner| inner.end_split());
     }
     fn end(&mut self) {
-        if let Some(inner) = &mut self.inner {
-            inner.end();
-        }
+        self.tell(|inner| inner.end());
     }
     fn log_event_training(&mut self, event: String) {
-        if let Some(inner) = &mut self.inner {
-            inner.log_event_training(event);
-        }
+        self.tell(|inner| inner.log_event_training(event));
     }
 }
 
@@ -110,14 +106,10 @@ impl EvaluationProgressLogger for Dashboard {
 
 impl MetricsRenderer for Dashboard {
     fn manual_close(&mut self) {
-        if let Some(inner) = &mut self.inner {
-            inner.manual_close();
-        }
+        self.tell(|inner| inner.manual_close());
     }
     fn register_metric(&mut self, definition: MetricDefinition) {
-        if let Some(inner) = &mut self.inner {
-            inner.register_metric(definition);
-        }
+        self.tell(|inner| inner.register_metric(definition));
     }
 }
 

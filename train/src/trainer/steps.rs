@@ -18,7 +18,7 @@ use transformer_ls_infer::evaluate::EvaluateError;
 
 use super::checkpoint::{self, State};
 use super::error::{TrainError, WayBack};
-use super::figures::{Ledger, StepOutput};
+use super::figures::Ledger;
 use super::interrupt;
 use super::memory;
 use super::model::{Batch, TrainingModel, take_step};
@@ -268,7 +268,7 @@ impl Loop {
         self.entitle();
         let all = self.setup.folder.config().training.steps;
         let item = TrainingItem::new(
-            StepOutput::Read(sums),
+            sums,
             Progress::new(self.state.step, all, Some("steps".to_string())),
             Some(self.state.step),
             Some(self.learner.lr_current()),

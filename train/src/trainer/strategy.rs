@@ -32,6 +32,7 @@ use crate::tensorboard::EventFiles;
 use super::checkpoint::State;
 use super::error::TrainError;
 use super::handover::Collector;
+use super::lock;
 use super::masking::Masking;
 use super::model::TrainingModel;
 use super::progress::Display;
@@ -130,10 +131,4 @@ impl SupervisedLearningStrategy<TrainingModel> for StepStrategy {
         *lock(&self.outcome) = Some(ended.map(|ended| (ended, run.state.clone())));
         (run.learner.model(), run.events)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::Device;
 use transformer_ls_infer::device;
-use transformer_ls_infer::run::{MetricLine, RunFolder, Summary};
+use transformer_ls_infer::run::{Checkpoint, MetricLine, RunFolder, Summary};
 use transformer_ls_train::trainer::TrainingModel;
 
 /// A folder that goes away with the test, with ListOps data in it.
@@ -62,6 +62,26 @@ impl Workplace {
             .expect("ls-train starts")
     }
 
+    /// `ls-infer`, which lies beside `ls-train`.
+    pub fn ls_infer(&self, args: &[&str]) -> Output {
+        let program = Path::new(assert_cmd::cargo_bin!("ls-train")).with_file_name("ls-infer");
+        assert!(program.exists(), "the whole workspace has to be built");
+        let mut command = Command::new(program);
+        command.args(args).current_dir(self.dir.path());
+        command.output().expect("ls-infer starts")
+    }
+
+    /// The names of what lies in the folder.
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path()).expect("the folder");
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
+        let mut names: Vec<String> = entries
+            .map(|entry| name(entry).to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
     pub fn resume(&self, out: &str) -> Output {
         self.run(&["listops", "--out", out, "--resume"])
     }
@@ -96,10 +116,15 @@ impl Workplace {
         bytes[8 + header..].to_vec()
     }
 
+    /// The newest checkpoint.
+    pub fn newest(&self, out: &str) -> Checkpoint {
+        let mut checkpoints = self.folder(out).checkpoints().expect("readable");
+        checkpoints.pop().expect("a checkpoint")
+    }
+
     fn record(&self, out: &str, name: &str) -> Vec<u8> {
         let folder = self.folder(out);
-        let checkpoint = folder.latest_checkpoint().expect("readable");
-        let path = checkpoint.expect("a checkpoint").path.join(name);
+        let path = self.newest(out).path.join(name);
         let model = TrainingModel::init(folder.config(), &Device::flex()).expect("valid");
         let record = ModuleRecord::load(path).expect("a record");
         let model = model.try_load_record(record).expect("fits");
@@ -167,6 +192,22 @@ pub fn stdout(output: &Output) -> String {
 
 pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub fn succeeded(output: Output) -> Output {
+    assert!(output.status.success(), "{}", stderr(&output));
+    output
+}
+
+/// One sentence says what is wrong, with these words in it.
+pub fn refused(output: &Output, words: &[&str]) {
+    let message = stderr(output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.starts_with("error: "), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    for word in words {
+        assert!(message.contains(word), "{word:?} is not in {message:?}");
+    }
 }
 
 /// What has to be equal in two runs that did the same: all but times and memory.

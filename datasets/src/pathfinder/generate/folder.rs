@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use super::image::Generator;
+use crate::atomic::{self, lock_file, remove_abandoned, sync_folder};
 use crate::draws::PcgDraws;
 use crate::files::Files;
 use crate::pathfinder::folder::{IMAGES, METADATA, ORIGIN, UNFINISHED, incomplete, metadata_files};
 use crate::pathfinder::{Difficulty, Size, parse_metadata, pixels};
-use crate::staging::{lock, sync_folder};
 use crate::state::is_bare;
 use crate::{DatasetError, png};
 
@@ -187,7 +187,7 @@ fn claim(folder: &Path, config: &GenerateConfig) -> Result<Lock, DatasetError> {
     }
     fs::create_dir_all(folder).map_err(DatasetError::io("create", folder))?;
     let path = folder.join(".generating.lock");
-    let file = lock(&path).map_err(DatasetError::io("create", &path))?;
+    let file = lock_file(&path).map_err(DatasetError::io("create", &path))?;
     let Some(file) = file else {
         return Err(DatasetError::Busy {
             dir: folder.to_owned(),
@@ -214,14 +214,17 @@ fn claim(folder: &Path, config: &GenerateConfig) -> Result<Lock, DatasetError> {
             });
         }
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-            write_whole(folder, UNFINISHED, wanted.as_bytes())?;
+            atomic::write(&unfinished, wanted.as_bytes())
+                .map_err(DatasetError::io("write", &unfinished))?;
         }
         Err(cause) => return Err(DatasetError::io("read", &unfinished)(cause)),
     }
     for data in [METADATA, IMAGES] {
         let data = folder.join(data);
         fs::create_dir_all(&data).map_err(DatasetError::io("create", &data))?;
+        remove_abandoned(&data);
     }
+    remove_abandoned(folder);
     Ok(lock)
 }
 
@@ -234,17 +237,6 @@ impl Drop for Lock {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
-}
-
-/// Writes a file that appears when it is complete and on the disk.
-fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), DatasetError> {
-    let (hidden, path) = (folder.join(format!(".{name}")), folder.join(name));
-    let written = File::create(&hidden)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&hidden, &path));
-    written.map_err(DatasetError::io("write", &path))?;
-    sync_folder(folder);
-    Ok(())
 }
 
 /// A batch in the making, in a hidden folder.
@@ -323,7 +315,10 @@ impl<'a> Batch<'a> {
         let images = self.images();
         fs::rename(&self.hidden, &images).map_err(DatasetError::io("create", &images))?;
         sync_folder(&self.folder.join(IMAGES));
-        let name = format!("{}.npy", self.number);
-        write_whole(&self.folder.join(METADATA), &name, metadata.as_bytes())
+        let path = self
+            .folder
+            .join(METADATA)
+            .join(format!("{}.npy", self.number));
+        atomic::write(&path, metadata.as_bytes()).map_err(DatasetError::io("write", &path))
     }
 }

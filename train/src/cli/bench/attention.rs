@@ -5,15 +5,14 @@ use std::path::{Path as FilePath, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
+use transformer_ls_datasets::atomic::Unfinished;
 use transformer_ls_infer::device;
 use transformer_ls_infer::run::write_atomically;
 use transformer_ls_infer::typed;
 
 use super::progress::three_figures;
-use super::{BudgetArgs, each_once, length, measure};
-use crate::bench::cost::Shape;
-use crate::bench::job::{AttentionJob, AttentionLine, Job, Pass, Path};
-use crate::bench::limits::{bytes, free_bytes, least_bytes, too_large};
+use super::{CommonArgs, length, measure, one_of, peak};
+use crate::bench::job::{Line, Pass, Path, Sizes, Subject};
 use crate::bench::picture;
 use crate::cli::table::{Side, table};
 use crate::cli::{Done, print};
@@ -60,12 +59,10 @@ pub(super) struct AttentionArgs {
         long,
         value_name = "PASS,…",
         value_delimiter = ',',
-        default_value = "forward,forward_backward"
+        default_value = "forward,forward_backward",
+        value_parser = one_of(&[Pass::Forward, Pass::ForwardBackward])
     )]
     pass: Vec<Pass>,
-    /// A name from `ls-train devices`; auto: a GPU if any, else the CPU
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    device: String,
     /// Heads
     #[arg(long, value_name = "H", default_value = "2", value_parser = typed::positive)]
     heads: usize,
@@ -79,10 +76,7 @@ pub(super) struct AttentionArgs {
     #[arg(long, value_name = "W", default_value = "8")]
     window: usize,
     #[command(flatten)]
-    budget: BudgetArgs,
-    /// Print a line of JSON a measurement
-    #[arg(long)]
-    json: bool,
+    common: CommonArgs,
     /// Draw time and memory over the number of tokens into this SVG or PNG file
     #[arg(long, value_name = "FILE", value_parser = typed::path())]
     out: Option<PathBuf>,
@@ -90,32 +84,17 @@ pub(super) struct AttentionArgs {
 
 pub(super) fn run(args: &AttentionArgs) -> anyhow::Result<Done> {
     check(args)?;
-    let chosen = device::resolve(&args.device)?;
-    let jobs = jobs(args, &chosen.name);
-    let mut lines: Vec<AttentionLine> = Vec::new();
-    let done = measure(
-        &jobs,
-        &|job| match job {
-            Job::Attention(job) => {
-                let needed = least_bytes(job.path, job.pass, &job.shape);
-                too_large(needed, &chosen, free_bytes())
-            }
-            Job::Step(_) => None,
-        },
-        &mut |job, figures, progress| {
-            let Job::Attention(job) = job else {
-                return Ok(());
-            };
-            let line = AttentionLine::new(job, &chosen, figures);
-            if args.json {
-                let text = serde_json::to_string(&line)? + "\n";
-                progress.aside(|| print(&text))?;
-            }
-            lines.push(line);
-            Ok(())
-        },
-    )?;
-    if !args.json && !lines.is_empty() {
+    let chosen = device::resolve(&args.common.device)?;
+    let subject = Subject::Attention(Sizes {
+        h: args.heads,
+        d: args.head_width,
+        r: args.rank,
+        w: args.window,
+    });
+    let wanted = (&args.pass[..], &args.path[..], &args.n[..]);
+    let jobs = args.common.jobs(&chosen, &subject, args.b, wanted);
+    let (done, lines) = measure(&jobs, &chosen, args.common.json)?;
+    if !args.common.json && !lines.is_empty() {
         print(&for_people(&lines))?;
     }
     if let (Some(out), Done::Completely) = (&args.out, done) {
@@ -154,12 +133,7 @@ fn check_out(out: &FilePath) -> anyhow::Result<()> {
     if out.is_dir() {
         bail!("{} is a folder: give the name of a file", out.display());
     }
-    let folder = match out.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => FilePath::new("."),
-    };
-    let attempt = folder.join(format!(".unfinished-bench-{}", std::process::id()));
-    if let Err(error) = std::fs::write(&attempt, "") {
+    if let Err(error) = Unfinished::new(out) {
         let advice = match error.kind() {
             ErrorKind::NotFound => "Make its folder first, or give another name",
             _ => "Give a name elsewhere",
@@ -169,38 +143,10 @@ fn check_out(out: &FilePath) -> anyhow::Result<()> {
             out.display()
         );
     }
-    let _ = std::fs::remove_file(&attempt);
     Ok(())
 }
 
-fn jobs(args: &AttentionArgs, device: &str) -> Vec<Job> {
-    let mut lengths = each_once(&args.n);
-    lengths.sort_unstable();
-    let mut jobs = Vec::new();
-    for pass in each_once(&args.pass) {
-        for path in each_once(&args.path) {
-            for &n in &lengths {
-                jobs.push(Job::Attention(AttentionJob {
-                    device: device.to_owned(),
-                    path,
-                    pass,
-                    shape: Shape {
-                        b: args.b,
-                        n,
-                        h: args.heads,
-                        d: args.head_width,
-                        r: args.rank,
-                        w: args.window,
-                    },
-                    budget: args.budget.budget(),
-                }));
-            }
-        }
-    }
-    jobs
-}
-
-fn for_people(lines: &[AttentionLine]) -> String {
+fn for_people(lines: &[Line]) -> String {
     let columns = [
         ("path", Side::Left),
         ("pass", Side::Left),
@@ -211,7 +157,7 @@ fn for_people(lines: &[AttentionLine]) -> String {
         ("floor ms", Side::Right),
         ("ms / floor", Side::Right),
     ];
-    let missing = || "-".to_owned();
+    let figure = |number: Option<f64>| number.map_or("-".to_owned(), three_figures);
     let rows: Vec<Vec<String>> = lines
         .iter()
         .map(|line| {
@@ -221,20 +167,13 @@ fn for_people(lines: &[AttentionLine]) -> String {
                 line.pass.to_string(),
                 line.n.to_string(),
                 three_figures(line.milliseconds),
-                three_figures(line.gflops),
-                line.peak_bytes
-                    .map_or_else(missing, |peak| bytes(peak as f64)),
-                floor.map_or_else(missing, three_figures),
-                floor.map_or_else(missing, |floor| three_figures(line.milliseconds / floor)),
+                figure(line.gflops),
+                peak(line),
+                figure(floor),
+                figure(floor.map(|floor| line.milliseconds / floor)),
             ]
         })
         .collect();
-    let heading = lines.first().map_or_else(String::new, |line| {
-        let AttentionLine { b, h, d, r, w, .. } = line;
-        format!(
-            "{} ({}): batch {b}, {h} heads of width {d}, rank {r}, window {w}\n\n",
-            line.device, line.adapter
-        )
-    });
-    heading + &table(&columns, &rows) + LEGEND
+    let heading = lines.first().map_or_else(String::new, Line::heading);
+    heading + "\n\n" + &table(&columns, &rows) + LEGEND
 }

@@ -7,13 +7,16 @@ mod step;
 use std::collections::HashSet;
 
 use anyhow::bail;
-use clap::{Args, Subcommand};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand, ValueEnum};
+use transformer_ls_infer::device::ChosenDevice;
 use transformer_ls_infer::typed;
 
 use super::{Done, print};
 use crate::bench::BenchError;
 use crate::bench::child::{self, Outcome};
-use crate::bench::job::{Figures, Job, Path};
+use crate::bench::job::{Job, Line, Pass, Path, Subject};
+use crate::bench::limits::{bytes, refusal};
 use crate::bench::timing::Budget;
 use crate::trainer::interrupt;
 use progress::Progress;
@@ -33,14 +36,20 @@ enum What {
     Attention(attention::AttentionArgs),
     /// A preset's training step, or its forward pass, on documents of full length
     Step(step::StepArgs),
-    /// One measurement, for the two others: the job comes on the standard input
+    /// One measurement, for the two others
     #[command(hide = true)]
-    Measure,
+    Measure {
+        /// What to measure, as JSON
+        job: Option<String>,
+    },
 }
 
-/// How long to measure, the same for both.
+/// What both are given.
 #[derive(Debug, Args)]
-struct BudgetArgs {
+struct CommonArgs {
+    /// A name from `ls-train devices`; auto: a GPU if any, else the CPU
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    device: String,
     /// At most so many timed runs a measurement; the median counts
     #[arg(long, value_name = "N", default_value = "50", value_parser = typed::positive)]
     repeats: usize,
@@ -49,22 +58,57 @@ struct BudgetArgs {
     /// Three runs are made all the same, unless one takes that long.
     #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
     seconds: f64,
+    /// Print a line of JSON a measurement
+    #[arg(long)]
+    json: bool,
 }
 
-impl BudgetArgs {
-    fn budget(&self) -> Budget {
-        Budget {
-            repeats: self.repeats,
-            seconds: self.seconds,
+impl CommonArgs {
+    /// A measurement for each of these passes, paths and lengths, which grow.
+    fn jobs(
+        &self,
+        chosen: &ChosenDevice,
+        subject: &Subject,
+        b: usize,
+        (passes, paths, lengths): (&[Pass], &[Path], &[usize]),
+    ) -> Vec<Job> {
+        let mut lengths = each_once(lengths);
+        lengths.sort_unstable();
+        let mut jobs = Vec::new();
+        for pass in each_once(passes) {
+            for path in each_once(paths) {
+                jobs.extend(lengths.iter().map(|&n| Job {
+                    device: chosen.name.clone(),
+                    path,
+                    pass,
+                    subject: subject.clone(),
+                    b,
+                    n,
+                    budget: Budget {
+                        repeats: self.repeats,
+                        seconds: self.seconds,
+                    },
+                }));
+            }
         }
+        jobs
     }
+}
+
+/// Takes some of the values of an option, by their names.
+fn one_of<T>(values: &'static [T]) -> impl TypedValueParser<Value = T>
+where
+    T: ValueEnum + Send + Sync + 'static,
+{
+    let names = values.iter().filter_map(T::to_possible_value);
+    PossibleValuesParser::new(names).try_map(|name| T::from_str(&name, false))
 }
 
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Done> {
     match &args.what {
         What::Attention(args) => attention::run(args),
         What::Step(args) => step::run(args),
-        What::Measure => print(&(child::answer()? + "\n")),
+        What::Measure { job } => print(&(child::answer(job.as_deref())? + "\n")),
     }
 }
 
@@ -106,71 +150,55 @@ fn each_once<T: Copy + PartialEq>(values: &[T]) -> Vec<T> {
 
 /// Measures `jobs`, whose lengths grow within a path and pass. What is too large, and what dies,
 /// is said in a sentence, and longer documents are then left out.
-fn measure(
-    jobs: &[Job],
-    too_large: &dyn Fn(&Job) -> Option<String>,
-    take: &mut dyn FnMut(&Job, &Figures, &Progress) -> anyhow::Result<()>,
-) -> anyhow::Result<Done> {
+fn measure(jobs: &[Job], chosen: &ChosenDevice, json: bool) -> anyhow::Result<(Done, Vec<Line>)> {
     let progress = Progress::start(jobs.len());
     let mut left_out: HashSet<String> = HashSet::new();
     let mut explained: HashSet<Path> = HashSet::new();
-    let mut measured = 0;
+    let mut lines = Vec::new();
+    let mut done = Done::Completely;
     interrupt::asked(true);
     for job in jobs {
-        let series = series(job);
+        let series = job.series();
         if left_out.contains(&series) {
             progress.skip();
             continue;
         }
         progress.begin(&job.label());
-        let outcome = match too_large(job) {
+        let outcome = match refusal(job, chosen) {
             Some(reason) => Outcome::Failed(reason),
             None => child::run(job, &interrupt::requested)?,
         };
         match outcome {
             Outcome::Measured(figures) => {
-                if explained.insert(job.path())
-                    && let Some(note) = explanation(job.path(), &figures.taken)
+                if explained.insert(job.path)
+                    && let Some(note) = explanation(job.path, &figures.taken)
                 {
                     progress.say(&note);
                 }
-                take(job, &figures, &progress)?;
-                progress.finish(&job.label(), &figures);
-                measured += 1;
+                let line = Line::new(job, chosen, &figures);
+                if json {
+                    let text = serde_json::to_string(&line)? + "\n";
+                    progress.aside(|| print(&text))?;
+                }
+                progress.finish(&job.label(), &figures.timing);
+                lines.push(line);
             }
             Outcome::Failed(reason) => {
-                let from = length_of(job);
                 progress.skip();
-                progress.say(&format!("{series}: left out from n {from} on: {reason}"));
+                progress.say(&format!("{series}: left out from n {} on: {reason}", job.n));
                 left_out.insert(series);
             }
             Outcome::Interrupted => {
-                interrupt::asked(false);
-                progress.clear();
-                return Ok(Done::Interrupted);
+                done = Done::Interrupted;
+                break;
             }
         }
     }
     interrupt::asked(false);
     progress.clear();
-    match measured {
-        0 => bail!(BenchError::Nothing),
-        _ => Ok(Done::Completely),
-    }
-}
-
-/// Measurements that differ in length alone.
-fn series(job: &Job) -> String {
-    match job {
-        Job::Attention(job) => format!("{} {}", job.path, job.pass),
-        Job::Step(job) => format!("{} {}", job.path, job.pass),
-    }
-}
-
-fn length_of(job: &Job) -> usize {
-    match job {
-        Job::Attention(job) => job.shape.n,
-        Job::Step(job) => job.n,
+    match (done, lines.len()) {
+        (Done::Completely, 0) => bail!(BenchError::Nothing),
+        _ => Ok((done, lines)),
     }
 }
 
@@ -181,6 +209,12 @@ fn explanation(path: Path, (taken, reason): &(String, String)) -> Option<String>
         (Path::Fused, _) => Some(format!("fused takes the path {taken} here: {reason}")),
         (Path::Plain | Path::Dense, _) => None,
     }
+}
+
+/// The memory of a line of a table.
+fn peak(line: &Line) -> String {
+    line.peak_bytes
+        .map_or("-".to_owned(), |peak| bytes(peak as f64))
 }
 
 #[cfg(test)]

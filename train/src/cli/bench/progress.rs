@@ -5,8 +5,8 @@ use std::io::{self, Write};
 
 use indicatif::ProgressBar;
 
-use crate::bench::job::Figures;
 use crate::bench::limits::bytes;
+use crate::bench::timing::Timing;
 use crate::trainer::progress::bar;
 
 pub(super) struct Progress {
@@ -25,17 +25,17 @@ impl Progress {
         self.bar.tick();
     }
 
-    pub(super) fn finish(&self, label: &str, figures: &Figures) {
+    pub(super) fn finish(&self, label: &str, timing: &Timing) {
         self.bar.inc(1);
         if self.bar.is_hidden() {
-            let memory = figures
+            let memory = timing
                 .peak_bytes
                 .map(|peak| format!(", {}", bytes(peak as f64)));
             self.say(&format!(
                 "{}/{} {label}: {} ms{}",
                 self.bar.position(),
                 self.bar.length().unwrap_or_default(),
-                three_figures(figures.seconds * 1e3),
+                three_figures(timing.seconds * 1e3),
                 memory.unwrap_or_default()
             ));
         }

@@ -1,14 +1,12 @@
 //! `ls-train bench step`
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use transformer_ls_burn::presets;
 use transformer_ls_infer::device;
 
 use super::progress::three_figures;
-use super::{BudgetArgs, each_once, length, measure};
-use crate::bench::job::{Job, Path, StepJob, StepLine, StepPass};
-use crate::bench::limits::{bytes, free_bytes, least_step_bytes, too_large};
+use super::{CommonArgs, length, measure, one_of, peak};
+use crate::bench::job::{Line, Pass, Path, Subject};
 use crate::bench::step::model;
 use crate::cli::table::{Side, table};
 use crate::cli::{Done, print};
@@ -35,10 +33,7 @@ pub(super) struct StepArgs {
         value_name = "PATH,…",
         value_delimiter = ',',
         default_value = "fused,plain",
-        value_parser = PossibleValuesParser::new(["fused", "plain"]).map(|name| match name.as_str() {
-            "plain" => Path::Plain,
-            _ => Path::Fused,
-        })
+        value_parser = one_of(&[Path::Fused, Path::Plain])
     )]
     path: Vec<Path>,
     /// What is done with the model
@@ -46,76 +41,41 @@ pub(super) struct StepArgs {
         long,
         value_name = "PASS,…",
         value_delimiter = ',',
-        default_value = "train_step,forward"
+        default_value = "train_step,forward",
+        value_parser = one_of(&[Pass::TrainStep, Pass::Forward])
     )]
-    pass: Vec<StepPass>,
-    /// A name from `ls-train devices`; auto: a GPU if any, else the CPU
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    device: String,
+    pass: Vec<Pass>,
     #[command(flatten)]
-    budget: BudgetArgs,
-    /// Print a line of JSON a measurement
-    #[arg(long)]
-    json: bool,
+    common: CommonArgs,
 }
 
 pub(super) fn run(args: &StepArgs) -> anyhow::Result<Done> {
-    let mut lengths = each_once(&args.n);
-    lengths.sort_unstable();
+    let mut lengths = args.n.clone();
     if lengths.is_empty() {
         let longest = presets::find(&args.preset)
             .map_or(1, |preset| preset.model.encoder.embedding.max_length);
         lengths.push(longest);
     }
+    lengths.sort_unstable();
     let mut documents = 1;
     for &n in &lengths {
         documents = if model(&args.preset, n)?.pair { 2 } else { 1 };
     }
-    let chosen = device::resolve(&args.device)?;
-    let mut jobs = Vec::new();
-    for pass in each_once(&args.pass) {
-        for path in each_once(&args.path) {
-            for &n in &lengths {
-                jobs.push(Job::Step(StepJob {
-                    device: chosen.name.clone(),
-                    path,
-                    pass,
-                    preset: args.preset.clone(),
-                    b: args.b,
-                    n,
-                    budget: args.budget.budget(),
-                }));
-            }
-        }
-    }
-    let mut lines: Vec<StepLine> = Vec::new();
-    let too_large = |job: &Job| match job {
-        Job::Step(job) => {
-            let model = model(&job.preset, job.n).ok()?;
-            let needed = least_step_bytes(job.pass, &model, job.b);
-            too_large(needed, &chosen, free_bytes())
-        }
-        Job::Attention(_) => None,
+    let chosen = device::resolve(&args.common.device)?;
+    let subject = Subject::Step {
+        preset: args.preset.clone(),
+        documents,
     };
-    let done = measure(&jobs, &too_large, &mut |job, figures, progress| {
-        let Job::Step(job) = job else {
-            return Ok(());
-        };
-        let line = StepLine::new(job, documents, &chosen, figures);
-        if args.json {
-            let text = serde_json::to_string(&line)? + "\n";
-            progress.aside(|| print(&text))?;
-        }
-        lines.push(line);
-        Ok(())
-    })?;
-    if !args.json && !lines.is_empty() {
+    let wanted = (&args.pass[..], &args.path[..], &lengths[..]);
+    let jobs = args.common.jobs(&chosen, &subject, args.b, wanted);
+    let (done, lines) = measure(&jobs, &chosen, args.common.json)?;
+    if !args.common.json && !lines.is_empty() {
         print(&for_people(&lines))?;
     }
     Ok(done)
 }
 
-fn for_people(lines: &[StepLine]) -> String {
+fn for_people(lines: &[Line]) -> String {
     let columns = [
         ("path", Side::Left),
         ("pass", Side::Left),
@@ -132,17 +92,11 @@ fn for_people(lines: &[StepLine]) -> String {
                 line.pass.to_string(),
                 line.n.to_string(),
                 three_figures(line.milliseconds),
-                rate(line.tokens_per_second),
-                line.peak_bytes
-                    .map_or("-".to_owned(), |peak| bytes(peak as f64)),
+                line.tokens_per_second.map_or_else(String::new, rate),
+                peak(line),
             ]
         })
         .collect();
-    let heading = lines.first().map_or_else(String::new, |line| {
-        format!(
-            "preset {} on {} ({}): batch {}, documents of full length\n\n",
-            line.preset, line.device, line.adapter, line.b
-        )
-    });
-    heading + &table(&columns, &rows)
+    let heading = lines.first().map_or_else(String::new, Line::heading);
+    heading + "\n\n" + &table(&columns, &rows)
 }
