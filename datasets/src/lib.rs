@@ -44,6 +44,7 @@ pub mod draws;
 mod error;
 pub mod fetch;
 mod files;
+mod flat;
 pub mod foreign;
 mod gzip;
 pub mod image;

@@ -23,8 +23,36 @@ pub(crate) struct Staging {
     inside: bool,
     /// Parents of the folder that were made for it, the deepest first.
     made: Vec<PathBuf>,
-    lock_path: PathBuf,
-    _lock: File,
+    lock: Option<Lock>,
+}
+
+/// A lock file beside data in the making, which is removed when it is not held any more.
+pub(crate) struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of the data in `dir`.
+    ///
+    /// # Errors
+    /// If another process holds it, or if the file system refuses.
+    pub(crate) fn take(path: PathBuf, dir: &Path) -> Result<Self, DatasetError> {
+        let file = lock_file(&path).map_err(DatasetError::io("create", &path))?;
+        match file {
+            Some(file) => Ok(Self { path, _file: file }),
+            None => Err(DatasetError::Busy {
+                dir: dir.to_owned(),
+                lock: path,
+            }),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 impl Staging {
@@ -51,27 +79,14 @@ impl Staging {
         let made = missing(parent);
         fs::create_dir_all(or_here(parent)).map_err(DatasetError::io("create", parent))?;
 
-        let lock_path = hidden("generating.lock");
-        let lock = match lock_file(&lock_path) {
-            Ok(Some(lock)) => lock,
-            Ok(None) => {
-                return Err(DatasetError::Busy {
-                    dir: target.to_owned(),
-                    lock: lock_path,
-                });
-            }
-            Err(cause) => {
-                remove_empty(&made);
-                return Err(DatasetError::io("create", &lock_path)(cause));
-            }
-        };
+        let lock = Lock::take(hidden("generating.lock"), target);
+        let lock = lock.inspect_err(|_| remove_empty(&made))?;
         let staging = Self {
             target: target.to_owned(),
             folder: hidden("generating"),
             inside,
             made,
-            lock_path,
-            _lock: lock,
+            lock: Some(lock),
         };
         // Only now, under the lock: the process that held it may have just published.
         staging.refuse_existing(names)?;
@@ -131,7 +146,7 @@ impl Drop for Staging {
     fn drop(&mut self) {
         // Nothing can be done here about a failure; the next process clears up again.
         let _ = remove_folder(&self.folder);
-        let _ = fs::remove_file(&self.lock_path);
+        self.lock = None;
         remove_empty(&self.made);
     }
 }

@@ -13,6 +13,7 @@ use super::{HEADER, Tokenizer, file_name, incomplete, places, source};
 use crate::cache::{Key, Seen};
 use crate::check::Task;
 use crate::files::{Files, Source};
+use crate::flat::Flat;
 use crate::lines::{line_end, unmarked, without_end};
 use crate::pathfinder::Difficulty;
 use crate::release::Release;
@@ -21,20 +22,13 @@ use crate::{DatasetError, Documents, LineProblem, Sample, Samples, Split};
 /// One split of ListOps in memory, as token ids: about 100 MB for the usual training split.
 ///
 /// Samples are in the file's order, of their own length (padding is the batch's business).
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ListOps {
     path: PathBuf,
     split: Split,
     tokenizer: Tokenizer,
-    samples: Lines,
-}
-
-/// Samples end to end: ids fit a byte in both tokenisations.
-#[derive(Clone, Default)]
-struct Lines {
-    tokens: Vec<u8>,
-    ends: Vec<usize>,
-    labels: Vec<u8>,
+    /// Ids fit a byte in both tokenisations.
+    samples: Flat,
 }
 
 fn locate(dir: &Path, split: Split) -> Result<Source, DatasetError> {
@@ -119,7 +113,7 @@ impl ListOps {
 
     /// The number of tokens of each sample, to batch those of similar length.
     pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
-        (0..self.samples.labels.len()).map(|index| self.samples.tokens(index).len())
+        self.samples.lengths()
     }
 
     /// The class of each sample.
@@ -132,7 +126,7 @@ impl Dataset<Sample> for ListOps {
     /// # Panics
     /// If `index` is not below the number of samples, as Burn asks for.
     fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
-        let tokens = self.samples.tokens(index);
+        let tokens = self.samples.document(index);
         Ok(Sample {
             documents: Documents::One(tokens.iter().map(|&id| u16::from(id)).collect()),
             label: self.samples.labels[index],
@@ -146,79 +140,54 @@ impl Dataset<Sample> for ListOps {
 
 impl Samples for ListOps {}
 
-impl std::fmt::Debug for ListOps {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ListOps")
-            .field("path", &self.path)
-            .field("split", &self.split)
-            .field("tokenizer", &self.tokenizer)
-            .field("samples", &self.samples.labels.len())
-            .finish()
+/// Appends the sample of one line, which comes without its line end.
+fn push_line(samples: &mut Flat, line: &[u8], tokenizer: Tokenizer) -> Result<(), LineProblem> {
+    let tab = line.iter().rposition(|&byte| byte == b'\t');
+    let tab = tab.ok_or_else(|| match line {
+        [] => LineProblem::Blank,
+        _ => not_utf8(line).unwrap_or(LineProblem::NoTab),
+    })?;
+    let (expression, label) = (&line[..tab], &line[tab + 1..]);
+    if expression.contains(&b'\t') {
+        return Err(LineProblem::ManyTabs);
     }
-}
+    let &[digit @ b'0'..=b'9'] = label else {
+        let found = shorten(label);
+        return Err(not_utf8(line).unwrap_or(LineProblem::Label { found }));
+    };
 
-impl Lines {
-    fn tokens(&self, index: usize) -> &[u8] {
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.tokens[start..self.ends[index]]
+    let start = samples.tokens.len();
+    let (mut opened, mut closed) = (0, 0);
+    for symbol in Symbols::new(expression) {
+        let symbol =
+            symbol.map_err(|error| not_utf8(line).unwrap_or(LineProblem::Tokens(error)))?;
+        opened += usize::from(matches!(symbol, Symbol::Open(_)));
+        closed += usize::from(symbol == Symbol::Close);
+        samples.tokens.extend(tokenizer.id(symbol));
     }
-
-    fn append(&mut self, other: &Lines) {
-        let start = self.tokens.len();
-        self.tokens.extend_from_slice(&other.tokens);
-        self.labels.extend_from_slice(&other.labels);
-        self.ends.extend(other.ends.iter().map(|end| start + end));
+    if opened != closed {
+        return Err(LineProblem::Unbalanced { opened, closed });
     }
-
-    /// Appends the sample of one line, which comes without its line end.
-    fn push_line(&mut self, line: &[u8], tokenizer: Tokenizer) -> Result<(), LineProblem> {
-        let tab = line.iter().rposition(|&byte| byte == b'\t');
-        let tab = tab.ok_or_else(|| match line {
-            [] => LineProblem::Blank,
-            _ => not_utf8(line).unwrap_or(LineProblem::NoTab),
-        })?;
-        let (expression, label) = (&line[..tab], &line[tab + 1..]);
-        if expression.contains(&b'\t') {
-            return Err(LineProblem::ManyTabs);
-        }
-        let &[digit @ b'0'..=b'9'] = label else {
-            let found = shorten(label);
-            return Err(not_utf8(line).unwrap_or(LineProblem::Label { found }));
-        };
-
-        let start = self.tokens.len();
-        let (mut opened, mut closed) = (0, 0);
-        for symbol in Symbols::new(expression) {
-            let symbol =
-                symbol.map_err(|error| not_utf8(line).unwrap_or(LineProblem::Tokens(error)))?;
-            opened += usize::from(matches!(symbol, Symbol::Open(_)));
-            closed += usize::from(symbol == Symbol::Close);
-            self.tokens.extend(tokenizer.id(symbol));
-        }
-        if opened != closed {
-            return Err(LineProblem::Unbalanced { opened, closed });
-        }
-        if self.tokens.len() == start {
-            return Err(LineProblem::Tokens(super::TokenError::Empty));
-        }
-        self.tokens.truncate(start + tokenizer.truncation());
-        self.ends.push(self.tokens.len());
-        self.labels.push(digit - b'0');
-        Ok(())
+    if samples.tokens.len() == start {
+        return Err(LineProblem::Tokens(super::TokenError::Empty));
     }
+    samples.tokens.truncate(start + tokenizer.truncation());
+    samples.ends.push(samples.tokens.len());
+    samples.labels.push(digit - b'0');
+    Ok(())
 }
 
 /// What is wrong in a part of a file, with the number of the line in it, counted from 0.
 type PartError = (usize, LineProblem);
 
 /// Reads the lines of a part of a file; their number too.
-fn read_part(part: &[u8], end: u8, tokenizer: Tokenizer) -> Result<Lines, PartError> {
-    let mut samples = Lines::default();
+fn read_part(part: &[u8], end: u8, tokenizer: Tokenizer) -> Result<Flat, PartError> {
+    let mut samples = Flat::default();
     // Six bytes of text a token; what is too much goes with the part.
     samples.tokens.reserve(part.len() / 6);
     for (number, line) in part.split_inclusive(|&byte| byte == end).enumerate() {
         let text = without_end(line, end);
-        samples.push_line(text, tokenizer).map_err(|problem| {
+        push_line(&mut samples, text, tokenizer).map_err(|problem| {
             // Only the last line can lack its end. It may do without one if it is complete.
             let is_cut = line.last() != Some(&end)
                 && match &problem {
@@ -234,7 +203,7 @@ fn read_part(part: &[u8], end: u8, tokenizer: Tokenizer) -> Result<Lines, PartEr
 
 /// Reads a file chunk by chunk, so that its text (about 660 MB) is never in memory as a whole;
 /// the parts of a chunk are read in parallel.
-fn read(mut file: impl Read, path: &Path, tokenizer: Tokenizer) -> Result<Lines, DatasetError> {
+fn read(mut file: impl Read, path: &Path, tokenizer: Tokenizer) -> Result<Flat, DatasetError> {
     const CHUNK: u64 = 32 << 20;
     const PARTS: usize = 32;
     let malformed = |line, problem| DatasetError::Malformed {
@@ -242,7 +211,7 @@ fn read(mut file: impl Read, path: &Path, tokenizer: Tokenizer) -> Result<Lines,
         line,
         problem,
     };
-    let mut samples = Lines::default();
+    let mut samples = Flat::default();
     let mut text = Vec::new();
     // The number of the line at the start of `text`, and how lines end.
     let (mut line, mut end) = (1, b'\n');

@@ -13,6 +13,7 @@ use super::{TRUNCATION, encode, places};
 use crate::archive::{each_file, inside};
 use crate::cache::{Key, Seen};
 use crate::files::Source;
+use crate::flat::Flat;
 use crate::lines::unmarked;
 use crate::problem::FileProblem;
 use crate::side::is_side;
@@ -26,13 +27,11 @@ pub(crate) const CLASS_FOLDERS: [&str; 2] = ["neg", "pos"];
 /// Reviews are in the order of their class and of the number that their file name starts with.
 /// There is no dev split: the published protocols choose by the test split, and so does
 /// [`Split::Dev`] here.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Text {
     source: Source,
     split: Split,
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-    labels: Vec<u8>,
+    reviews: Flat,
     left_out: usize,
     /// Side files in an archive, which were passed over.
     side_files: usize,
@@ -141,11 +140,8 @@ impl Text {
             ));
         }
         let unusual = || reviews.iter().filter(|review| !is_usual(&review.place.2));
-        let length = |review: &Review| review.text.as_ref().map_or(0, Vec::len);
         let mut data = Self {
-            bytes: Vec::with_capacity(reviews.iter().map(length).sum()),
-            ends: Vec::with_capacity(reviews.len()),
-            labels: Vec::with_capacity(reviews.len()),
+            reviews: Flat::default(),
             source,
             split,
             left_out: 0,
@@ -157,12 +153,13 @@ impl Text {
                 data.left_out += 1;
                 continue;
             };
-            data.bytes.extend(text);
-            data.ends.push(data.bytes.len());
-            data.labels.push(review.place.0);
+            data.reviews.tokens.extend(text);
+            data.reviews.ends.push(data.reviews.tokens.len());
+            data.reviews.labels.push(review.place.0);
         }
+        data.reviews.tokens.shrink_to_fit();
         for (class, name) in (0..).zip(CLASS_FOLDERS) {
-            if !data.labels.contains(&class) {
+            if !data.labels().contains(&class) {
                 let folder = format!("{folder}/{name}");
                 return Err(DatasetError::bad_file(data.path())(FileProblem::NoClass {
                     folder,
@@ -194,17 +191,12 @@ impl Text {
 
     /// The class of each review.
     pub fn labels(&self) -> &[u8] {
-        &self.labels
+        &self.reviews.labels
     }
 
     /// The number of tokens of each review, to batch those of similar length.
     pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
-        (0..self.labels.len()).map(|index| self.text(index).len())
-    }
-
-    fn text(&self, index: usize) -> &[u8] {
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.bytes[start..self.ends[index]]
+        self.reviews.lengths()
     }
 }
 
@@ -291,28 +283,18 @@ impl Dataset<Sample> for Text {
     /// If `index` is not below the number of samples, as Burn asks for.
     fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
         Ok(Sample {
-            documents: Documents::One(encode(self.text(index))),
-            label: self.labels[index],
+            documents: Documents::One(encode(self.reviews.document(index))),
+            label: self.reviews.labels[index],
         })
     }
 
     fn len(&self) -> usize {
-        self.labels.len()
+        self.labels().len()
     }
 }
 
 impl Samples for Text {
     fn left_out(&self) -> usize {
         self.left_out
-    }
-}
-
-impl std::fmt::Debug for Text {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Text")
-            .field("source", &self.source)
-            .field("split", &self.split)
-            .field("samples", &self.labels.len())
-            .finish()
     }
 }

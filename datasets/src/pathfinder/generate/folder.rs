@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use super::image::Generator;
-use crate::atomic::{self, lock_file, remove_abandoned, sync_folder};
+use crate::atomic::{self, remove_abandoned, sync_folder};
 use crate::draws::PcgDraws;
 use crate::files::Files;
 use crate::pathfinder::folder::{IMAGES, METADATA, ORIGIN, UNFINISHED, incomplete, metadata_files};
 use crate::pathfinder::{Difficulty, Size, parse_metadata, pixels};
+use crate::staging::Lock;
 use crate::state::is_bare;
 use crate::{DatasetError, png};
 
@@ -186,15 +187,7 @@ fn claim(folder: &Path, config: &GenerateConfig) -> Result<Lock, DatasetError> {
         }
     }
     fs::create_dir_all(folder).map_err(DatasetError::io("create", folder))?;
-    let path = folder.join(".generating.lock");
-    let file = lock_file(&path).map_err(DatasetError::io("create", &path))?;
-    let Some(file) = file else {
-        return Err(DatasetError::Busy {
-            dir: folder.to_owned(),
-            lock: path,
-        });
-    };
-    let lock = Lock { path, _file: file };
+    let lock = Lock::take(folder.join(".generating.lock"), folder)?;
     // Only now, under the lock: the process that held it may have just finished.
     if origin.exists() {
         return Err(exists(origin));
@@ -226,17 +219,6 @@ fn claim(folder: &Path, config: &GenerateConfig) -> Result<Lock, DatasetError> {
     }
     remove_abandoned(folder);
     Ok(lock)
-}
-
-struct Lock {
-    path: PathBuf,
-    _file: File,
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
 }
 
 /// A batch in the making, in a hidden folder.
