@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use burn_dataset::Dataset;
 use rayon::prelude::*;
 
-use super::{TRUNCATION, encode, places};
+use super::{DESCRIPTOR, TRUNCATION, encode, places};
 use crate::archive::{each_file, inside, is_archive};
 use crate::cache::{Key, Seen};
+use crate::files::Source;
 use crate::lines::unmarked;
 use crate::problem::FileProblem;
 use crate::side::is_side;
@@ -39,50 +40,36 @@ pub struct Text {
     unusual: (Option<PathBuf>, usize),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// A folder with `train` and `test`.
-    Folder(PathBuf),
-    /// An archive of such a folder.
-    Archive(PathBuf),
+/// The first of the places that is an archive, or a folder with `train` or `test`.
+pub(super) fn find(path: &Path) -> Option<Source> {
+    places(path).into_iter().find_map(|place| {
+        if is_archive(&place) {
+            return Some(Source::Archive(place));
+        }
+        let is_there = ["train", "test"].iter().any(|s| place.join(s).is_dir());
+        is_there.then_some(Source::Folder(place))
+    })
 }
 
-impl Source {
-    pub(crate) fn find(path: &Path) -> Option<Source> {
-        places(path).into_iter().find_map(|place| {
-            if is_archive(&place) {
-                return Some(Source::Archive(place));
-            }
-            let is_there = ["train", "test"].iter().any(|s| place.join(s).is_dir());
-            is_there.then_some(Source::Folder(place))
-        })
-    }
+/// The same, with an error that says where was looked.
+fn locate(path: &Path) -> Result<Source, DatasetError> {
+    find(path).ok_or_else(|| DatasetError::NotFound {
+        task: DESCRIPTOR.name,
+        dir: path.to_owned(),
+        looked: places(path),
+        advice: "Fetch it with `ls-train fetch text`, or name the folder aclImdb or its \
+                 archive with --data",
+    })
+}
 
-    /// The same, with an error that says where was looked.
-    fn locate(path: &Path) -> Result<Source, DatasetError> {
-        Source::find(path).ok_or_else(|| DatasetError::NotFound {
-            task: "text",
-            dir: path.to_owned(),
-            looked: places(path),
-            advice: "Fetch it with `ls-train fetch text`, or name the folder aclImdb or its \
-                     archive with --data",
-        })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        match self {
-            Source::Folder(path) | Source::Archive(path) => path,
+/// The files that a split is read from.
+fn files(source: Source, split: Split) -> Vec<PathBuf> {
+    match source {
+        Source::Folder(path) => {
+            let folder = path.join(split_folder(split));
+            CLASS_FOLDERS.map(|class| folder.join(class)).to_vec()
         }
-    }
-
-    fn files(&self, split: Split) -> Vec<PathBuf> {
-        match self {
-            Source::Folder(path) => {
-                let folder = path.join(split_folder(split));
-                CLASS_FOLDERS.map(|class| folder.join(class)).to_vec()
-            }
-            Source::Archive(path) => vec![path.clone()],
-        }
+        Source::Archive(path) => vec![path],
     }
 }
 
@@ -126,11 +113,11 @@ struct Review {
 /// [`DatasetError::NotFound`].
 pub fn cache_key(path: &Path, split: Split, missing: Missing) -> Result<Key, DatasetError> {
     Ok(Key {
-        task: "text".to_owned(),
+        task: DESCRIPTOR.name.to_owned(),
         split,
         options: format!("bytes {TRUNCATION}, missing reviews {missing}"),
         first_id: 1,
-        sources: Source::locate(path)?.files(split),
+        sources: files(locate(path)?, split),
         seen: Seen::default(),
     })
 }
@@ -144,7 +131,7 @@ impl Text {
     /// [`DatasetError::BadFile`] names a damaged review or archive, a class without reviews or, with
     /// [`Missing::Refuse`], the first empty review.
     pub fn open(path: &Path, split: Split, missing: Missing) -> Result<Self, DatasetError> {
-        let source = Source::locate(path)?;
+        let source = locate(path)?;
         let folder = split_folder(split);
         let (mut reviews, side_files) = match &source {
             Source::Folder(root) => (from_folder(root, folder)?, 0),

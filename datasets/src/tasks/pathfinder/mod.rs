@@ -8,20 +8,19 @@
 //! The Long Range Arena's Pathfinder is 32 pixels a side and [`Difficulty::Hard`], its Path-X 128
 //! pixels and hard.
 
-pub(crate) mod folder;
+mod check;
+mod descriptor;
+mod folder;
 pub mod generate;
 mod metadata;
 mod read;
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-
+pub use crate::options::{Difficulty, UnknownDifficulty};
+pub(crate) use descriptor::descriptor;
 pub use folder::{is_prepared, places, state, warning};
 pub use metadata::{Entry, parse_metadata};
+use read::pixels;
 pub use read::{Pathfinder, cache_key};
-pub(crate) use read::{is_known_empty, locate, pixels};
 
 /// The number of classes: the markers are the ends of two contours (0) or of one (1).
 pub const CLASSES: usize = 2;
@@ -82,67 +81,5 @@ impl Size {
     /// The size whose images have a side.
     pub fn of_side(side: usize) -> Option<Size> {
         Size::ALL.into_iter().find(|size| size.side() == side)
-    }
-}
-
-/// How long the target contours are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Difficulty {
-    /// 6 paddles (`curv_baseline`).
-    Easy,
-    /// 9 paddles (`curv_contour_length_9`).
-    Medium,
-    /// 14 paddles (`curv_contour_length_14`): the Long Range Arena's.
-    #[default]
-    Hard,
-}
-
-impl Difficulty {
-    /// All difficulties.
-    pub const ALL: [Difficulty; 3] = [Difficulty::Easy, Difficulty::Medium, Difficulty::Hard];
-
-    /// The number of paddles in a target contour.
-    pub const fn contour_length(self) -> usize {
-        match self {
-            Difficulty::Easy => 6,
-            Difficulty::Medium => 9,
-            Difficulty::Hard => 14,
-        }
-    }
-
-    /// The name of the published folder.
-    pub const fn folder(self) -> &'static str {
-        match self {
-            Difficulty::Easy => "curv_baseline",
-            Difficulty::Medium => "curv_contour_length_9",
-            Difficulty::Hard => "curv_contour_length_14",
-        }
-    }
-}
-
-impl fmt::Display for Difficulty {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Difficulty::Easy => "easy",
-            Difficulty::Medium => "medium",
-            Difficulty::Hard => "hard",
-        })
-    }
-}
-
-/// The text names no [`Difficulty`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no difficulty {0:?}: use easy, medium or hard")]
-pub struct UnknownDifficulty(pub String);
-
-impl FromStr for Difficulty {
-    type Err = UnknownDifficulty;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Difficulty::ALL
-            .into_iter()
-            .find(|difficulty| difficulty.to_string() == text)
-            .ok_or_else(|| UnknownDifficulty(text.to_owned()))
     }
 }

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use burn_dataset::Dataset;
 
 use super::records::Records;
-use super::{Protocol, TOKENS, parse_binary, places};
+use super::{DESCRIPTOR, Protocol, TOKENS, parse_binary, places};
 use crate::archive::{each_file, inside, is_archive};
 use crate::cache::{Key, Seen};
+use crate::files::Source;
 use crate::problem::FileProblem;
 use crate::splits::{tfds_order, torch_permutation};
 use crate::{DatasetError, Documents, Sample, Samples, Split};
@@ -42,76 +43,58 @@ pub struct Image {
     side_files: usize,
 }
 
-/// Where the batches are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// A folder with `data_batch_1.bin`, …
-    Folder(PathBuf),
-    /// An archive of such a folder.
-    Archive(PathBuf),
+/// The first of the places that is an archive, or a folder with any of the batches.
+pub(super) fn find(path: &Path) -> Option<Source> {
+    places(path).into_iter().find_map(|place| {
+        if is_archive(&place) {
+            return Some(Source::Archive(place));
+        }
+        let holds_any = BATCHES.iter().any(|name| place.join(name).is_file());
+        holds_any.then_some(Source::Folder(place))
+    })
 }
 
-impl Source {
-    pub(crate) fn find(path: &Path) -> Option<Source> {
-        places(path).into_iter().find_map(|place| {
-            if is_archive(&place) {
-                return Some(Source::Archive(place));
+/// The same, with an error that says where was looked.
+fn locate(path: &Path) -> Result<Source, DatasetError> {
+    find(path).ok_or_else(|| match other_version(path) {
+        Some((place, found)) => DatasetError::bad_file(&place)(FileProblem::NotBinary { found }),
+        None => DatasetError::NotFound {
+            task: DESCRIPTOR.name,
+            dir: path.to_owned(),
+            looked: places(path),
+            advice: "Fetch it with `ls-train fetch image`, or name a folder with the binary \
+                     version of CIFAR-10 or its archive with --data",
+        },
+    })
+}
+
+/// The files that a split is read from.
+fn files(source: Source, split: Split) -> Vec<PathBuf> {
+    match source {
+        Source::Folder(folder) => batches(split).iter().map(|b| folder.join(b)).collect(),
+        Source::Archive(path) => vec![path],
+    }
+}
+
+/// Reads some of [`BATCHES`]; how many side files an archive has, too.
+fn read(source: &Source, batches: &[&str]) -> Result<(Vec<Records>, usize), DatasetError> {
+    let folder = match source {
+        Source::Archive(path) => return read_archive(path, batches),
+        Source::Folder(folder) => folder,
+    };
+    let read = |batch: &&str| {
+        let path = folder.join(batch);
+        let bytes = fs::read(&path).map_err(|cause| match cause.kind() {
+            io::ErrorKind::NotFound => {
+                let name = (*batch).to_owned();
+                DatasetError::bad_file(folder)(FileProblem::Missing { name })
             }
-            let holds_any = BATCHES.iter().any(|name| place.join(name).is_file());
-            holds_any.then_some(Source::Folder(place))
-        })
-    }
-
-    /// The same, with an error that says where was looked.
-    fn locate(path: &Path) -> Result<Source, DatasetError> {
-        Source::find(path).ok_or_else(|| match other_version(path) {
-            Some((place, found)) => {
-                DatasetError::bad_file(&place)(FileProblem::NotBinary { found })
-            }
-            None => DatasetError::NotFound {
-                task: "image",
-                dir: path.to_owned(),
-                looked: places(path),
-                advice: "Fetch it with `ls-train fetch image`, or name a folder with the binary \
-                         version of CIFAR-10 or its archive with --data",
-            },
-        })
-    }
-
-    /// The files that a split is read from.
-    fn files(&self, split: Split) -> Vec<PathBuf> {
-        match self {
-            Source::Folder(folder) => batches(split).iter().map(|b| folder.join(b)).collect(),
-            Source::Archive(path) => vec![path.clone()],
-        }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        match self {
-            Source::Folder(path) | Source::Archive(path) => path,
-        }
-    }
-
-    /// Reads some of [`BATCHES`]; how many side files an archive has, too.
-    fn read(&self, batches: &[&str]) -> Result<(Vec<Records>, usize), DatasetError> {
-        let folder = match self {
-            Source::Archive(path) => return read_archive(path, batches),
-            Source::Folder(folder) => folder,
-        };
-        let read = |batch: &&str| {
-            let path = folder.join(batch);
-            let bytes = fs::read(&path).map_err(|cause| match cause.kind() {
-                io::ErrorKind::NotFound => {
-                    let name = (*batch).to_owned();
-                    DatasetError::bad_file(folder)(FileProblem::Missing { name })
-                }
-                _ => DatasetError::io("read", &path)(cause),
-            })?;
-            parse_binary(&bytes).map_err(DatasetError::bad_file(&path))
-        };
-        let records: Result<_, DatasetError> = batches.iter().map(read).collect();
-        Ok((records?, 0))
-    }
+            _ => DatasetError::io("read", &path)(cause),
+        })?;
+        parse_binary(&bytes).map_err(DatasetError::bad_file(&path))
+    };
+    let records: Result<_, DatasetError> = batches.iter().map(read).collect();
+    Ok((records?, 0))
 }
 
 fn read_archive(path: &Path, batches: &[&str]) -> Result<(Vec<Records>, usize), DatasetError> {
@@ -196,11 +179,11 @@ fn other_version(path: &Path) -> Option<(PathBuf, &'static str)> {
 /// [`DatasetError::NotFound`].
 pub fn cache_key(path: &Path, split: Split, protocol: Protocol) -> Result<Key, DatasetError> {
     Ok(Key {
-        task: "image".to_owned(),
+        task: DESCRIPTOR.name.to_owned(),
         split,
         options: format!("grey, {protocol}"),
         first_id: 0,
-        sources: Source::locate(path)?.files(split),
+        sources: files(locate(path)?, split),
         seen: Seen::default(),
     })
 }
@@ -215,9 +198,9 @@ impl Image {
     /// [`DatasetError::NotFound`] lists where the batches were looked for;
     /// [`DatasetError::BadFile`] names a damaged batch or archive.
     pub fn open(path: &Path, split: Split, protocol: Protocol) -> Result<Self, DatasetError> {
-        let source = Source::locate(path)?;
+        let source = locate(path)?;
         let mut all = Records::default();
-        let (read, side_files) = source.read(batches(split))?;
+        let (read, side_files) = read(&source, batches(split))?;
         for batch in read {
             all.append(batch);
         }
