@@ -1,7 +1,7 @@
 //! The subcommands that train: one a task, each with the options that the task has.
 
 use clap::error::ErrorKind;
-use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Subcommand};
+use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, Subcommand};
 use transformer_ls_datasets::Task;
 
 use super::args::{Choices, TrainArgs};
@@ -19,16 +19,15 @@ impl Subcommand for TaskCommand {
     fn augment_subcommands(command: Command) -> Command {
         let all = tasks::all().into_iter().map(|protocol| {
             let task = protocol.task;
-            let choices = Choices::augment_args(Command::new(task.name));
-            let choices = choices
-                .get_arguments()
-                .filter(|choice| match choice.get_id().as_str() {
-                    "tokenizer" => task.has_tokenizer(),
-                    "difficulty" => task.has_difficulty,
-                    _ => false,
-                });
-            TrainArgs::augment_args(Command::new(task.name))
-                .args(choices)
+            let every = TrainArgs::augment_args(Command::new(task.name));
+            let every = Choices::augment_args(every);
+            let is_offered = |arg: &&Arg| match arg.get_id().as_str() {
+                "tokenizer" => task.has_tokenizer(),
+                "difficulty" => task.has_difficulty,
+                _ => true,
+            };
+            Command::new(task.name)
+                .args(every.get_arguments().filter(is_offered))
                 .about(protocol.about)
                 .aliases(task.alias)
         });
