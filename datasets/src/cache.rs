@@ -17,12 +17,12 @@ use burn_dataset::Dataset;
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
+pub use crate::error::PackError;
 use crate::printable::hex;
 use crate::side::is_side;
 use crate::walk::files_below;
 use crate::{DatasetError, Sample, Samples, Split};
 use format::Layout;
-pub use format::PackError;
 
 /// What made a packed file: everything that decides what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::cache::PackError;
-use crate::listops::TokenError;
 use crate::printable::{on_one_line, shown};
 use crate::problem::FileProblem;
 
@@ -360,4 +358,40 @@ fn advice(cause: &io::Error) -> &'static str {
         io::ErrorKind::NotFound => "Check the path, or choose another folder with --data",
         _ => "Check the disk and the path, then try again",
     }
+}
+
+/// Why an expression has no tokens.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// Something that is no symbol of ListOps.
+    #[error(
+        "unknown token {token:?} in column {column}: an expression is made of [MIN [MAX [MED [SM, \
+         the digits 0 to 9, ] and parentheses"
+    )]
+    Unknown {
+        /// What stands there, shortened.
+        token: String,
+        /// Where it stands, counted from 1.
+        column: usize,
+    },
+
+    /// No symbols at all.
+    #[error("the expression is empty: write one such as [MAX 2 9 [MIN 4 7 ] 0 ]")]
+    Empty,
+}
+
+/// Why a packed file can't be used. It is made again, from the sources.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// Another file, or one of another version of this crate.
+    #[error("it is no packed file of this version")]
+    Version,
+    /// Its length is not what its header says.
+    #[error("it is damaged: its length is not what its header says")]
+    Length,
+    /// Its parts do not fit together.
+    #[error("it is damaged: its parts do not fit together")]
+    Parts,
 }

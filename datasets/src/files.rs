@@ -6,12 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::archive::{copy_all, is_archive, start_of};
-use crate::check::Task;
 use crate::gzip::{self, Gunzip};
-use crate::pathfinder::Difficulty;
 use crate::problem::FileProblem;
 use crate::read_at::{Section, read_at};
-use crate::release::{self, Release};
+use crate::release::{self, Release, Wanted};
 use crate::side::is_side;
 use crate::{DatasetError, Split, foreign};
 
@@ -262,14 +260,21 @@ impl Source {
         }
     }
 
-    /// The files; those of an archive are copied to a temporary file beside it, with nobody
-    /// watching.
-    pub fn files(self, task: Task, difficulty: Difficulty) -> Result<Files, DatasetError> {
+    /// The folder or archive.
+    pub fn path(&self) -> &Path {
+        match self {
+            Source::Folder(path) | Source::Archive(path) => path,
+        }
+    }
+
+    /// The files; those of an archive that are `wanted` are copied to a temporary file beside it,
+    /// with nobody watching.
+    pub fn files(self, wanted: &Wanted) -> Result<Files, DatasetError> {
         Ok(match self {
             Source::Folder(folder) => Files::Folder(folder),
             Source::Archive(path) => {
                 let near = path.parent().unwrap_or(Path::new("."));
-                let release = Release::read(&path, task, difficulty, near, &|_, _| {}, &|| false)?;
+                let release = Release::read(&path, wanted, near, &|_, _| {}, &|| false)?;
                 Files::Release(Arc::new(release))
             }
         })

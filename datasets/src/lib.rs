@@ -11,6 +11,7 @@
 //! | Image | [`image`] | CIFAR-10, binary version, a folder or its archive |
 //! | Pathfinder, Path-X | [`pathfinder`] | generated (the original's images from the same draws), or published folders |
 //!
+//! * [`Task`] names each, and its [`Descriptor`] says what differs between them;
 //! * [`release`]: ListOps, Retrieval and Pathfinder straight out of `lra_release.gz`;
 //! * [`check`] says what is missing or wrong in a task's data;
 //! * [`fetch`] downloads what has a public address;
@@ -40,6 +41,7 @@ mod archive;
 pub mod atomic;
 pub mod cache;
 pub mod check;
+mod descriptor;
 pub mod draws;
 mod error;
 pub mod fetch;
@@ -47,27 +49,30 @@ mod files;
 mod flat;
 pub mod foreign;
 mod gzip;
-pub mod image;
+mod input;
 mod lines;
-pub mod listops;
 mod names;
 mod npy;
-pub mod pathfinder;
+mod options;
 pub mod png;
 pub mod printable;
 mod problem;
 mod read_at;
 pub mod release;
-pub mod retrieval;
+mod report;
 mod sample;
 mod side;
 pub mod splits;
 mod staging;
 mod state;
-pub mod text;
+mod tasks;
 mod walk;
 
+pub use descriptor::{Descriptor, Ids};
 pub use error::{DatasetError, LineProblem, UnknownName};
+pub use input::InputError;
+pub use options::Options;
 pub use problem::FileProblem;
 pub use sample::{Documents, Missing, Sample, Samples, Split};
 pub use state::State;
+pub use tasks::*;

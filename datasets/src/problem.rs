@@ -1,6 +1,6 @@
 //! What can be wrong with a file as a whole, and what to do about it.
 
-use crate::pathfinder::Difficulty;
+use crate::options::Difficulty;
 use crate::printable::on_one_line;
 
 /// Why a file, or a file in an archive, can't be used.

@@ -16,12 +16,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::archive::{COPY, each_entry, inside, is_archive};
-use crate::check::Task;
-use crate::files::Source;
-use crate::pathfinder::{Difficulty, Size, folder};
 use crate::printable::shown;
 use crate::problem::FileProblem;
-use crate::{DatasetError, Split, listops, retrieval};
+use crate::{DatasetError, Split};
 
 /// The archive's published name. It is a tar, too.
 const NAME: &str = "lra_release.gz";
@@ -36,21 +33,6 @@ pub(crate) fn find(path: &Path) -> Option<PathBuf> {
     [path.to_owned(), path.join(NAME)]
         .into_iter()
         .find(is_release)
-}
-
-/// The archive that a task's samples are read from; `None` where `dir` has its files in a folder,
-/// where there are none at all, and for tasks that are not part of `lra_release.gz`.
-pub fn archive_of(task: Task, difficulty: Difficulty, dir: &Path) -> Option<PathBuf> {
-    let source = match task {
-        Task::ListOps => listops::source(dir),
-        Task::Retrieval => retrieval::source(dir),
-        Task::Pathfinder(size) => folder::source(dir, size, difficulty),
-        Task::Text | Task::Image => None,
-    };
-    match source? {
-        Source::Archive(path) => Some(path),
-        Source::Folder(_) => None,
-    }
 }
 
 /// The files of ListOps, Retrieval or Pathfinder out of an archive.
@@ -77,23 +59,10 @@ fn state(archive: &Path) -> Result<State, DatasetError> {
 }
 
 impl Release {
-    /// Reads an archive, gzipped or not, through once, and copies the files of `task` out of it.
-    ///
-    /// Of several folders with the task's files the one inside most folders `lra_release` is taken,
-    /// as everybody does. Of Pathfinder's images those of `difficulty` are. The copy lies in `near`
-    /// (or the folder above it that exists) or, where nothing can be written there, in the system's
-    /// temporary folder.
-    ///
-    /// `progress` is told now and then how many bytes of how many of the archive were read;
-    /// `cancelled` is asked many times a second.
-    ///
-    /// # Errors
-    /// [`DatasetError::BadFile`] for a damaged archive, one without the task's files, or with two
-    /// folders of them; [`DatasetError::Cancelled`]; [`DatasetError::Io`].
-    pub fn read(
+    /// See [`Descriptor::release`](crate::Descriptor::release).
+    pub(crate) fn read(
         archive: &Path,
-        task: Task,
-        difficulty: Difficulty,
+        wanted: &Wanted,
         near: &Path,
         progress: &dyn Fn(u64, u64),
         cancelled: &dyn Fn() -> bool,
@@ -116,12 +85,12 @@ impl Release {
         let visited = each_entry(
             archive,
             &watch,
-            |name| found.borrow_mut().wants(task, difficulty, name),
+            |name| found.borrow_mut().wants((wanted.member)(name)),
             |name, entry| {
                 let start = end.get();
                 end.set(start + entry.copy_to(&mut copy, &into)?);
-                if let Member::Of { folder, name } = member(task, difficulty, name) {
-                    found.borrow_mut().add(folder, name, start..end.get());
+                if let Member::Of(file) = (wanted.member)(name) {
+                    found.borrow_mut().add(&file, start..end.get());
                 }
                 Ok(ControlFlow::Continue(()))
             },
@@ -134,7 +103,7 @@ impl Release {
         let file = file.map_err(|error| DatasetError::io(COPY, &into)(error.into_error()))?;
         let (folder, parts) = found
             .into_inner()
-            .best(task, difficulty)
+            .best(wanted.task)
             .map_err(|problem| DatasetError::bad_file(archive)(problem))?;
         Ok(Self {
             archive: archive.to_owned(),
@@ -198,57 +167,104 @@ pub(crate) fn temporary(near: &Path) -> Result<(File, PathBuf), DatasetError> {
     }
 }
 
+/// Which files of an archive are copied out of it.
+pub(crate) struct Wanted<'a> {
+    /// The task that they are of, for messages.
+    pub task: &'static str,
+    /// What the file at a path in the archive is to the task.
+    pub member: &'a dyn for<'p> Fn(&'p str) -> Member<'p>,
+}
+
+/// What a file in an archive is to a task.
+pub(crate) enum Member<'a> {
+    /// One of its files.
+    Of(MemberFile<'a>),
+    /// A file that would be one if the task were another in this respect.
+    Other(FileProblem),
+    /// None of its files.
+    No,
+}
+
+/// A file of a task in an archive.
+pub(crate) struct MemberFile<'a> {
+    /// The folder with all of the task's files.
+    pub folder: &'a str,
+    /// The path from there.
+    pub name: &'a str,
+    /// Whether it shows that the folder is the task's, and is not only welcome there.
+    pub is_sign: bool,
+}
+
+impl<'a> Member<'a> {
+    /// What the file at `path` is to a task with a file for each split.
+    pub fn of_splits(path: &'a str, file_name: fn(Split) -> &'static str) -> Self {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        match Split::ALL.into_iter().any(|split| file_name(split) == name) {
+            true => Member::Of(MemberFile {
+                folder,
+                name,
+                is_sign: true,
+            }),
+            false => Member::No,
+        }
+    }
+}
+
 /// What was found in an archive so far.
 #[derive(Default)]
 struct Found {
-    /// The task's files, by their folder and by their path from it.
-    folders: BTreeMap<String, HashMap<String, Range<u64>>>,
+    /// The task's files, by their folder.
+    folders: BTreeMap<String, Folder>,
     /// The most folders `lra_release` that a folder is in.
     deepest: usize,
-    /// A file of another difficulty.
-    other: Option<Difficulty>,
+    /// What is wrong with a file that would be one of the task's.
+    other: Option<FileProblem>,
+}
+
+/// A folder with files that may be the task's.
+#[derive(Default)]
+struct Folder {
+    /// The files, by their path from the folder.
+    parts: HashMap<String, Range<u64>>,
+    /// Whether there is a sign that they are the task's.
+    has_sign: bool,
 }
 
 impl Found {
-    fn wants(&mut self, task: Task, difficulty: Difficulty, name: &str) -> bool {
-        match member(task, difficulty, name) {
-            Member::Of { folder, .. } => depth(folder) >= self.deepest,
-            Member::OfOther(difficulty) => {
-                self.other = Some(difficulty);
+    fn wants(&mut self, member: Member) -> bool {
+        match member {
+            Member::Of(file) => depth(file.folder) >= self.deepest,
+            Member::Other(problem) => {
+                self.other = Some(problem);
                 false
             }
             Member::No => false,
         }
     }
 
-    fn add(&mut self, folder: &str, name: &str, part: Range<u64>) {
-        if is_sign(name) {
-            self.deepest = self.deepest.max(depth(folder));
+    fn add(&mut self, file: &MemberFile, part: Range<u64>) {
+        if file.is_sign {
+            self.deepest = self.deepest.max(depth(file.folder));
         }
-        let parts = self.folders.entry(folder.to_owned()).or_default();
-        parts.insert(name.to_owned(), part);
+        let folder = self.folders.entry(file.folder.to_owned()).or_default();
+        folder.has_sign |= file.is_sign;
+        folder.parts.insert(file.name.to_owned(), part);
     }
 
     /// The folder that is meant, and its files.
-    fn best(
-        self,
-        task: Task,
-        difficulty: Difficulty,
-    ) -> Result<(String, HashMap<String, Range<u64>>), FileProblem> {
-        let mut best = self.folders.into_iter().filter(|(folder, parts)| {
-            depth(folder) == self.deepest && parts.keys().any(|name| is_sign(name))
-        });
+    fn best(self, task: &str) -> Result<(String, HashMap<String, Range<u64>>), FileProblem> {
+        let mut best = self
+            .folders
+            .into_iter()
+            .filter(|(path, folder)| depth(path) == self.deepest && folder.has_sign);
         match (best.next(), best.next(), self.other) {
-            (Some(only), None, _) => Ok(only),
+            (Some((path, folder)), None, _) => Ok((path, folder.parts)),
             (Some((folder, _)), Some((other, _)), _) => Err(FileProblem::Twice {
-                task: task.to_string(),
+                task: task.to_owned(),
                 folder,
                 other,
             }),
-            (None, _, Some(found)) => Err(FileProblem::Difficulty {
-                found,
-                wanted: difficulty,
-            }),
+            (None, _, Some(problem)) => Err(problem),
             (None, _, None) => Err(FileProblem::Missing {
                 name: format!("{task}'s data"),
             }),
@@ -256,78 +272,26 @@ impl Found {
     }
 }
 
-/// Whether a file shows that its folder is a task's, and is not only welcome there.
-fn is_sign(name: &str) -> bool {
-    name.ends_with(".tsv") || name.ends_with(".npy")
-}
-
 fn depth(folder: &str) -> usize {
     folder.split('/').filter(|f| *f == "lra_release").count()
 }
 
-/// What a file in an archive is to a task.
-enum Member<'a> {
-    /// One of its files: the folder with all of them, and the path from there.
-    Of {
-        folder: &'a str,
-        name: &'a str,
-    },
-    /// An image of another difficulty.
-    OfOther(Difficulty),
-    No,
+/// Which of the two `lra_release` folders, one inside the other, unpacked data is in.
+pub(crate) struct Copy {
+    /// The outer one.
+    pub outer: PathBuf,
+    pub is_inner: bool,
 }
 
-fn member(task: Task, difficulty: Difficulty, path: &str) -> Member<'_> {
-    let (parent, file_name) = path.rsplit_once('/').unwrap_or(("", path));
-    let of_split = |names: fn(Split) -> &'static str| {
-        let mut splits = Split::ALL.into_iter();
-        match splits.any(|split| names(split) == file_name) {
-            true => Member::Of {
-                folder: parent,
-                name: file_name,
-            },
-            false => Member::No,
-        }
-    };
-    match task {
-        Task::ListOps => of_split(listops::file_name),
-        Task::Retrieval => of_split(retrieval::file_name),
-        Task::Pathfinder(size) => {
-            let Some(folder) = image_folder(parent, file_name) else {
-                return Member::No;
-            };
-            let is = |own: &'static str| folder.split('/').any(|part| part == own);
-            let mut sizes = Size::ALL.into_iter();
-            if sizes.any(|other| other != size && is(other.folder())) {
-                return Member::No;
-            }
-            let mut difficulties = Difficulty::ALL.into_iter();
-            match difficulties.find(|other| *other != difficulty && is(other.folder())) {
-                Some(other) => Member::OfOther(other),
-                None => Member::Of {
-                    folder,
-                    name: path[folder.len()..].trim_start_matches('/'),
-                },
-            }
-        }
-        Task::Text | Task::Image => Member::No,
-    }
-}
-
-/// The folder with `metadata` and `imgs` that a file is below.
-fn image_folder<'a>(parent: &'a str, file_name: &str) -> Option<&'a str> {
-    /// What is above a folder of a name.
-    fn above<'a>(path: &'a str, name: &str) -> Option<&'a str> {
-        let (above, last) = path.rsplit_once('/').unwrap_or(("", path));
-        (last == name).then_some(above)
-    }
-    if file_name.ends_with(".npy") {
-        above(parent, folder::METADATA)
-    } else if file_name.ends_with(".png") {
-        let (images, _batch) = parent.rsplit_once('/')?;
-        above(images, folder::IMAGES)
-    } else {
-        let is_origin = file_name == folder::ORIGIN || file_name == folder::UNFINISHED;
-        is_origin.then_some(parent)
+impl Copy {
+    pub fn of(place: &Path) -> Option<Self> {
+        let full = fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
+        let is_release = |path: &&Path| path.file_name().is_some_and(|name| name == "lra_release");
+        let last = full.ancestors().find(is_release)?;
+        let above = last.parent().filter(is_release);
+        Some(Self {
+            outer: above.unwrap_or(last).to_owned(),
+            is_inner: above.is_some(),
+        })
     }
 }

@@ -40,6 +40,26 @@ pub trait Samples: Dataset<Sample> {
 /// Samples that are made up, for tests.
 impl Samples for InMemDataset<Sample> {}
 
+impl Dataset<Sample> for Box<dyn Samples> {
+    fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
+        (**self).get(index)
+    }
+
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+}
+
+impl Samples for Box<dyn Samples> {
+    fn left_out(&self) -> usize {
+        (**self).left_out()
+    }
+
+    fn longer_than(&self, tokens: usize) -> Result<usize, burn_dataset::DatasetError> {
+        (**self).longer_than(tokens)
+    }
+}
+
 /// What to do about samples whose files are empty or not there.
 ///
 /// Retrieval's pairs with an empty document are no such samples: the published data has some, and

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use common::without;
 use tempfile::TempDir;
-use transformer_ls_datasets::check::{Report, Severity, Task, check};
+use transformer_ls_datasets::check::{Report, Severity, check};
 use transformer_ls_datasets::pathfinder::generate::{GenerateConfig, generate};
 use transformer_ls_datasets::pathfinder::{Difficulty, Size};
 use transformer_ls_datasets::retrieval::file_name;
-use transformer_ls_datasets::{Split, listops, png};
+use transformer_ls_datasets::{Split, Task, listops, png};
 
 fn messages(report: &Report, severity: Severity, dir: &Path) -> Vec<String> {
     let findings = report.findings.iter().filter(|f| f.severity == severity);

@@ -12,8 +12,8 @@ use common::without;
 use server::{ALL, Answer, Server, serve};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use transformer_ls_datasets::check::Task;
-use transformer_ls_datasets::fetch::{FetchError, Fetched, Source, fetch, source, unpack};
+use transformer_ls_datasets::Task;
+use transformer_ls_datasets::fetch::{Download, FetchError, Fetched, fetch, unpack};
 
 /// A gzip archive of some 300 kB that does not compress.
 fn archive() -> Vec<u8> {
@@ -28,8 +28,8 @@ fn archive() -> Vec<u8> {
     )]))
 }
 
-fn at(server: &Server) -> Source {
-    Source {
+fn at(server: &Server) -> Download {
+    Download {
         url: server.address.clone(),
         file_name: "file.tar.gz".into(),
         bytes: None,
@@ -47,7 +47,7 @@ fn sha256(bytes: &[u8]) -> Option<String> {
     )
 }
 
-fn run(source: &Source, dir: &Path) -> Result<Fetched, FetchError> {
+fn run(source: &Download, dir: &Path) -> Result<Fetched, FetchError> {
     fetch(source, dir, &|_, _| {}, &|| false)
 }
 
@@ -66,7 +66,7 @@ fn a_file_is_downloaded_once() {
     let dir = TempDir::new().unwrap();
     let folder = dir.path().join("not/there");
     let progress = RefCell::new(Vec::new());
-    let source = Source {
+    let source = Download {
         bytes: Some(bytes.len() as u64),
         sha256: sha256(&bytes),
         ..at(&server)
@@ -177,7 +177,7 @@ fn a_page_in_the_place_of_the_file_costs_nothing_of_it() {
     let dir = TempDir::new().unwrap();
     let part = dir.path().join("file.tar.gz.part");
     fs::write(&part, &bytes[..50_000]).unwrap();
-    let source = Source {
+    let source = Download {
         bytes: Some(bytes.len() as u64),
         ..at(&server)
     };
@@ -252,7 +252,7 @@ fn refusals_say_where_to_look() {
         "{error}"
     );
     assert_eq!(server.asked.lock().unwrap().len(), 4);
-    let nobody = Source {
+    let nobody = Download {
         url: "http://127.0.0.1:1/file.tar.gz".into(),
         ..at(&server)
     };
@@ -269,7 +269,7 @@ fn other_and_damaged_files_are_not_kept() {
     let bytes = archive();
     let dir = TempDir::new().unwrap();
     let server = serve(bytes.clone(), vec![Answer::Part(ALL)]);
-    let other_size = Source {
+    let other_size = Download {
         bytes: Some(5),
         ..at(&server)
     };
@@ -278,7 +278,7 @@ fn other_and_damaged_files_are_not_kept() {
         error.contains(&format!("has {} bytes, but 5 were published", bytes.len())),
         "{error}"
     );
-    let other_sum = Source {
+    let other_sum = Download {
         sha256: sha256(b"another file"),
         ..at(&server)
     };
@@ -316,7 +316,7 @@ fn two_processes_do_not_mix() {
 #[test]
 fn every_task_has_an_address_and_a_page() {
     for task in Task::ALL {
-        let source = source(task);
+        let source = (task.download)();
         assert!(source.url.starts_with("https://") && source.page.starts_with("https://"));
         assert!(source.url.ends_with(&source.file_name));
         assert!(source.sha256.is_none_or(|sum| sum.len() == 64));

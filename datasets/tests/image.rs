@@ -8,10 +8,10 @@ use std::path::Path;
 use burn_dataset::Dataset;
 use common::{batches, binary_batches, gzip, tar, without, write_archive};
 use tempfile::TempDir;
-use transformer_ls_datasets::check::{Task, check};
+use transformer_ls_datasets::check::check;
 use transformer_ls_datasets::image::{Image, Protocol, is_prepared, parse_binary};
 use transformer_ls_datasets::splits::{tfds_order, torch_permutation};
-use transformer_ls_datasets::{Documents, Sample, Split};
+use transformer_ls_datasets::{Documents, Sample, Split, Task};
 
 fn open(path: &Path, split: Split, protocol: Protocol) -> Result<Vec<Sample>, String> {
     let data = Image::open(path, split, protocol).map_err(|error| error.to_string())?;

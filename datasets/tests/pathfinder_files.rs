@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use burn_dataset::Dataset;
 use tempfile::TempDir;
-use transformer_ls_datasets::check::{Task, check};
+use transformer_ls_datasets::check::check;
 use transformer_ls_datasets::draws::PcgDraws;
 use transformer_ls_datasets::pathfinder::generate::{GenerateConfig, Generator, Report, generate};
 use transformer_ls_datasets::pathfinder::{
     Difficulty, Pathfinder, Size, is_prepared, state, warning,
 };
 use transformer_ls_datasets::splits::torch_permutation;
-use transformer_ls_datasets::{DatasetError, Documents, Missing, Samples, Split, State, png};
+use transformer_ls_datasets::{DatasetError, Documents, Missing, Samples, Split, State, Task, png};
 
 fn config(count: usize) -> GenerateConfig {
     GenerateConfig {

@@ -11,13 +11,13 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use transformer_ls_datasets::cache::Packed;
-use transformer_ls_datasets::check::{Task, check};
+use transformer_ls_datasets::check::check;
 use transformer_ls_datasets::image::{Image, Protocol, parse_binary};
 use transformer_ls_datasets::listops::{self, ListOps, Tokenizer, evaluate};
 use transformer_ls_datasets::pathfinder::{Difficulty, Pathfinder, Size, parse_metadata};
 use transformer_ls_datasets::retrieval::{self, Retrieval};
 use transformer_ls_datasets::text::{Text, trimmed};
-use transformer_ls_datasets::{Missing, Sample, Split, png};
+use transformer_ls_datasets::{Missing, Sample, Split, Task, png};
 
 /// Reads all there is, with an error or without.
 fn drain<E: std::fmt::Display>(data: Result<impl Dataset<Sample>, E>) -> Result<usize, String> {

@@ -12,12 +12,11 @@ use burn_dataset::Dataset;
 use common::{Files, pairs, without, write_archive, write_folder};
 use tempfile::TempDir;
 use transformer_ls_datasets::cache::{cached, is_packed};
-use transformer_ls_datasets::check::{Task, check};
+use transformer_ls_datasets::check::check;
 use transformer_ls_datasets::listops::{self, ListOps, Tokenizer};
 use transformer_ls_datasets::pathfinder::{self, Difficulty, Pathfinder, Size};
-use transformer_ls_datasets::release::{Release, archive_of};
 use transformer_ls_datasets::retrieval::{self, Retrieval};
-use transformer_ls_datasets::{DatasetError, Missing, Sample, Samples, Split, png};
+use transformer_ls_datasets::{DatasetError, Missing, Options, Sample, Samples, Split, Task, png};
 
 /// `count` lines of ListOps, of which `first` tells one copy from another.
 fn expressions(count: usize, first: usize) -> Vec<u8> {
@@ -156,13 +155,13 @@ fn the_archive_has_the_samples_of_its_folders() {
     // What is unpacked beside it is taken instead, once it is complete.
     fs::create_dir(packed.join("tsv_data")).unwrap();
     for split in Split::ALL {
-        let found = archive_of(Task::Retrieval, Difficulty::Hard, &packed);
+        let found = Task::Retrieval.archive(&packed, &Options::default());
         assert_eq!(found, Some(archive.clone()));
         assert_eq!(Retrieval::open(&packed, Split::Train).unwrap().len(), 12);
         let path = packed.join("tsv_data").join(retrieval::file_name(split));
         fs::write(path, pairs(2)).unwrap();
     }
-    assert_eq!(archive_of(Task::Retrieval, Difficulty::Hard, &packed), None);
+    assert_eq!(Task::Retrieval.archive(&packed, &Options::default()), None);
     assert_eq!(Retrieval::open(&packed, Split::Train).unwrap().len(), 2);
     fs::remove_file(&archive).unwrap();
     fs::remove_file(packed.join("tsv_data/new_aan_pairs.eval.tsv")).unwrap();
@@ -227,9 +226,9 @@ fn one_reading_serves_all_splits_and_a_packed_start_none() {
     write_archive(&archive, &release());
     let told = Cell::new((0, 0));
     let progress = |done, total| told.set((done, total));
-    let hard = Difficulty::Hard;
+    let options = Options::default();
     let near = dir.path();
-    let read = Release::read(&archive, Task::Retrieval, hard, near, &progress, &|| false);
+    let read = Task::Retrieval.release(&archive, &options, near, &progress, &|| false);
     let release = Arc::new(read.unwrap());
     let cache = dir.path().join("cache");
     for (split, count) in Split::ALL.into_iter().zip([12, 4, 5]) {
@@ -253,7 +252,7 @@ fn one_reading_serves_all_splits_and_a_packed_start_none() {
     let mixed = cached(&cache, &key, open, &|_, _| {}, &|| false).unwrap_err();
     assert!(mixed.to_string().contains("has changed"), "{mixed}");
     assert!(!is_packed(&cache, &key).unwrap());
-    let stopped = Release::read(&archive, Task::ListOps, hard, near, &|_, _| {}, &|| true);
+    let stopped = Task::ListOps.release(&archive, &options, near, &|_, _| {}, &|| true);
     assert!(matches!(stopped, Err(DatasetError::Cancelled)));
     // A small archive is read at once: nothing is told of it in between.
     assert_eq!(told.get(), (0, 0));

@@ -13,6 +13,8 @@ pub struct Preset {
     pub name: &'static str,
     /// The Long Range Arena task it is for.
     pub task: &'static str,
+    /// Whether it is the task's strong one, which has a training protocol of its own.
+    pub is_strong: bool,
     /// The model.
     pub model: ClassifierConfig,
     /// Where sizes and figure come from.
@@ -69,9 +71,14 @@ pub fn all() -> Vec<Preset> {
     let preset = |name, task, model, source, published_accuracy| Preset {
         name,
         task,
+        is_strong: false,
         model,
         source,
         published_accuracy,
+    };
+    let strong = |name, task, model: &ClassifierConfig, sizes| Preset {
+        is_strong: true,
+        ..preset(name, task, at_sizes(model, sizes), STRONG, None)
     };
     vec![
         preset("listops", "listops", listops.clone(), PAPER, Some(37.50)),
@@ -82,16 +89,10 @@ pub fn all() -> Vec<Preset> {
             PAPER,
             Some(38.36),
         ),
-        preset(
-            "listops-strong",
-            "listops",
-            strong(&listops, LARGE),
-            STRONG,
-            None,
-        ),
+        strong("listops-strong", "listops", &listops, LARGE),
         preset("text", "text", text.clone(), PAPER, Some(66.01)),
         preset("text-best", "text", sized(&text, 1, 1), PAPER, Some(68.40)),
-        preset("text-strong", "text", strong(&text, LARGE), STRONG, None),
+        strong("text-strong", "text", &text, LARGE),
         preset(
             "retrieval",
             "retrieval",
@@ -106,38 +107,30 @@ pub fn all() -> Vec<Preset> {
             PAPER,
             Some(81.95),
         ),
-        preset(
+        strong(
             "retrieval-strong",
             "retrieval",
-            strong(
-                &retrieval,
-                Sizes {
-                    layers: 4,
-                    width: 128,
-                    heads: 4,
-                    ff: 4,
-                    window: 64,
-                },
-            ),
-            STRONG,
-            None,
+            &retrieval,
+            Sizes {
+                layers: 4,
+                width: 128,
+                heads: 4,
+                ..LARGE
+            },
         ),
         preset("image", "image", image.clone(), NYSTROMFORMER, None),
-        preset(
+        strong(
             "image-strong",
             "image",
-            strong(
-                &s4_image,
-                Sizes {
-                    layers: 3,
-                    width: 64,
-                    heads: 4,
-                    ff: 2,
-                    window: 64,
-                },
-            ),
-            STRONG,
-            None,
+            &s4_image,
+            Sizes {
+                layers: 3,
+                width: 64,
+                heads: 4,
+                ff: 2,
+                input: Input::Floats,
+                ..LARGE
+            },
         ),
         preset(
             "pathfinder32",
@@ -146,12 +139,11 @@ pub fn all() -> Vec<Preset> {
             NYSTROMFORMER,
             None,
         ),
-        preset(
+        strong(
             "pathfinder32-strong",
             "pathfinder32",
-            strong(&pathfinder(32), contours(8, 64)),
-            STRONG,
-            None,
+            &pathfinder(32),
+            contours(8, 64),
         ),
         preset(
             "pathfinder64",
@@ -160,20 +152,18 @@ pub fn all() -> Vec<Preset> {
             NYSTROMFORMER,
             None,
         ),
-        preset(
+        strong(
             "pathfinder64-strong",
             "pathfinder64",
-            strong(&pathfinder(64), contours(8, 128)),
-            STRONG,
-            None,
+            &pathfinder(64),
+            contours(8, 128),
         ),
         preset("path-x", "path-x", pathfinder(128), NYSTROMFORMER, None),
-        preset(
+        strong(
             "path-x-strong",
             "path-x",
-            strong(&pathfinder(128), contours(4, 512)),
-            STRONG,
-            None,
+            &pathfinder(128),
+            contours(4, 512),
         ),
         preset(
             "pathfinder256",
@@ -182,12 +172,11 @@ pub fn all() -> Vec<Preset> {
             NYSTROMFORMER,
             None,
         ),
-        preset(
+        strong(
             "pathfinder256-strong",
             "pathfinder256",
-            strong(&pathfinder(256), contours(4, 512)),
-            STRONG,
-            None,
+            &pathfinder(256),
+            contours(4, 512),
         ),
     ]
 }
@@ -215,6 +204,9 @@ struct Sizes {
     /// Width of the feed-forward layers, in widths.
     ff: usize,
     window: usize,
+    input: Input,
+    positions: Positions,
+    pooling: Pooling,
 }
 
 /// ListOps' and Text's.
@@ -224,9 +216,13 @@ const LARGE: Sizes = Sizes {
     heads: 8,
     ff: 4,
     window: 64,
+    input: Input::Ids,
+    positions: Positions::None,
+    pooling: Pooling::MeanReal,
 };
 
-/// Pathfinder's.
+/// Pathfinder's. Markers are small and have to be told by their place, hence axial positions besides,
+/// and the largest value in the place of the mean, in which they drown (`docs/results.md`).
 fn contours(heads: usize, window: usize) -> Sizes {
     Sizes {
         layers: 4,
@@ -234,22 +230,18 @@ fn contours(heads: usize, window: usize) -> Sizes {
         heads,
         ff: 1,
         window,
+        input: Input::Floats,
+        positions: Positions::Axial,
+        pooling: Pooling::MaxReal,
     }
 }
 
-/// A task's model at these sizes: rotary positions in the place of learned ones, mean pooling, no
-/// dropout, and pixels as numbers.
+/// A task's model at these sizes: rotary positions in the place of learned ones, no dropout, and
+/// pixels as numbers.
 ///
 /// The window covers rows of an image (the smallest two, so that a pixel sees two on either side);
-/// the rank is ours. So is what Pathfinder has: markers are small and have to be told by their place,
-/// hence axial positions besides, and the largest value in the place of the mean, in which they drown
-/// (`docs/results.md`).
-fn strong(model: &ClassifierConfig, sizes: Sizes) -> ClassifierConfig {
-    let pixels = model.encoder.embedding.vocab_size == 256;
-    let (positions, pooling) = match pixels && model.classes == 2 {
-        true => (Positions::Axial, Pooling::MaxReal),
-        false => (Positions::None, Pooling::MeanReal),
-    };
+/// the rank is ours. So are Pathfinder's positions and pooling.
+fn at_sizes(model: &ClassifierConfig, sizes: Sizes) -> ClassifierConfig {
     let attention = LongShortAttentionConfig::new(sizes.width, sizes.heads)
         .with_window(sizes.window)
         .with_rank(64)
@@ -257,8 +249,8 @@ fn strong(model: &ClassifierConfig, sizes: Sizes) -> ClassifierConfig {
     ClassifierConfig {
         encoder: EncoderConfig {
             embedding: EmbeddingConfig {
-                positions,
-                input: if pixels { Input::Floats } else { Input::Ids },
+                positions: sizes.positions,
+                input: sizes.input,
                 ..model.encoder.embedding.clone()
             },
             block: BlockConfig {
@@ -267,7 +259,7 @@ fn strong(model: &ClassifierConfig, sizes: Sizes) -> ClassifierConfig {
                 dropout: 0.0,
             },
             layers: sizes.layers,
-            pooling,
+            pooling: sizes.pooling,
             ..model.encoder.clone()
         },
         d_head: sizes.width,

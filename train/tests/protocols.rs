@@ -43,8 +43,8 @@ fn every_task_says_its_own_defaults() {
     let all = tasks::all();
     assert_eq!(all.len(), 8);
     for protocol in all {
-        let task = protocol.task;
-        let preset = presets::find(protocol.preset).expect(task);
+        let task = protocol.task.name;
+        let preset = presets::find(protocol.preset()).expect(task);
         assert_eq!(preset.task, task);
         let help = place.run(&[task, "--help"]);
         assert!(help.status.success());
@@ -54,7 +54,7 @@ fn every_task_says_its_own_defaults() {
             .collect();
         let text = words.join(" ");
         for expected in [
-            format!("[default: {}]", protocol.preset),
+            format!("[default: {}]", protocol.preset()),
             format!("[default: data/{task}]"),
             format!("[default: runs/{task}-TIME]"),
             format!("[default: {}]", protocol.training.steps),
@@ -67,8 +67,8 @@ fn every_task_says_its_own_defaults() {
             );
         }
         // Options of other tasks are not offered.
-        assert_eq!(text.contains("--tokenizer"), protocol.tokenizer.is_some());
-        assert_eq!(text.contains("--difficulty"), protocol.difficulty.is_some());
+        assert_eq!(text.contains("--tokenizer"), task == "listops");
+        assert_eq!(text.contains("--difficulty"), task.starts_with("path"));
         // The larger images take as many tokens a step.
         if task.starts_with("path") {
             let tokens = protocol.training.batch_size * preset.model.encoder.embedding.max_length;
@@ -114,15 +114,16 @@ fn strong_protocols_have_the_published_rates_and_sizes() {
         let markers =
             model.embedding.positions == Positions::Axial && model.pooling == Pooling::MaxReal;
         assert_eq!(markers, task.starts_with("path"), "{task}");
-        let training = protocol.training(preset.name);
+        let plain = presets::find(protocol.preset()).expect(task);
+        let training = protocol.training(&preset);
         assert_eq!(training.learning_rate, classify);
         assert_eq!(training.schedule, ScheduleKind::Constant);
         assert!((2000..=5000).contains(&training.warmup));
         assert!([8, 32, 128].contains(&training.batch_size));
-        assert_eq!(protocol.pretraining(preset.name).learning_rate, fill_in);
+        assert_eq!(protocol.pretraining(&preset).learning_rate, fill_in);
         assert_eq!(protocol.strong.pretraining.mask, mask);
         let l1 = protocol.strong.pretraining.compared_by == transformer_ls_burn::Reconstruction::L1;
         assert_eq!(l1, task == "image");
-        assert_eq!(*protocol.training(protocol.preset), protocol.training);
+        assert_eq!(*protocol.training(&plain), protocol.training);
     }
 }

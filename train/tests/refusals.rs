@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Workplace, refused, stderr, stdout};
+use transformer_ls_datasets::listops::Tokenizer;
 
 #[test]
 fn wrong_options_are_refused_before_anything_is_written() {
@@ -303,10 +304,10 @@ fn help_and_version_are_there() {
     let help = place.run(&["listops", "--help"]);
     assert!(help.status.success());
     let protocol = transformer_ls_train::tasks::find("listops").unwrap();
-    let tokenizer = protocol.tokenizer.unwrap();
+    let tokenizer = Tokenizer::default();
     // (option, what its help says): the defaults are the protocol's.
     for (option, words) in [
-        ("--preset", format!("[default: {}]", protocol.preset)),
+        ("--preset", format!("[default: {}]", protocol.preset())),
         ("--set", "--set batch_size=16".to_owned()),
         ("--data", "[default: data/listops]".to_owned()),
         ("--resume", "--out".to_owned()),

@@ -18,26 +18,12 @@
 
 use std::ops::Range;
 
+use crate::error::PackError;
 use crate::{Documents, Sample};
 
 /// The last byte is the version.
 pub(super) const MAGIC: &[u8; 8] = b"LSPACK\0\x02";
 pub(super) const HEADER: usize = 56;
-
-/// Why a packed file can't be used. It is made again, from the sources.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PackError {
-    /// Another file, or one of another version of this crate.
-    #[error("it is no packed file of this version")]
-    Version,
-    /// Its length is not what its header says.
-    #[error("it is damaged: its length is not what its header says")]
-    Length,
-    /// Its parts do not fit together.
-    #[error("it is damaged: its parts do not fit together")]
-    Parts,
-}
 
 /// Where the parts are.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! Where nothing can be downloaded, the readers take a path, and the generators make ListOps and
 //! Pathfinder from nothing.
 
-mod sources;
+mod download;
 mod transfer;
 mod unpack;
 mod verify;
@@ -11,7 +11,7 @@ mod verify;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-pub use sources::{Source, source};
+pub use download::Download;
 pub use unpack::unpack;
 
 use crate::DatasetError;
@@ -137,7 +137,7 @@ pub enum FetchError {
 /// # Errors
 /// See [`FetchError`]. What was downloaded is kept for the next call, unless it is damaged.
 pub fn fetch(
-    source: &Source,
+    source: &Download,
     dir: &Path,
     progress: &dyn Fn(u64, Option<u64>),
     cancelled: &dyn Fn() -> bool,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::{HeaderMap, header};
 
-use super::{FetchError, Source, size};
+use super::{Download, FetchError, size};
 use crate::DatasetError;
 
 /// Attempts in a row that bring no byte which was not there before, before giving up.
@@ -16,7 +16,7 @@ const ATTEMPTS: u32 = 4;
 const CHUNK: usize = 1 << 16;
 
 pub(super) struct Transfer<'a> {
-    pub source: &'a Source,
+    pub source: &'a Download,
     pub path: &'a Path,
     pub part: &'a Path,
     /// The file so far, open to append.

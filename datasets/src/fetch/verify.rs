@@ -6,13 +6,13 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{Source, size};
+use super::{Download, size};
 use crate::gzip::Gunzip;
 use crate::printable::{hex, on_one_line};
 use crate::{DatasetError, foreign};
 
 /// What is wrong with a file, if anything is.
-pub(super) fn verify(path: &Path, source: &Source) -> Result<Option<String>, DatasetError> {
+pub(super) fn verify(path: &Path, source: &Download) -> Result<Option<String>, DatasetError> {
     let file = File::open(path).map_err(DatasetError::io("open", path))?;
     let mut file = BufReader::with_capacity(1 << 20, file);
     let start = file.fill_buf().map_err(DatasetError::io("read", path))?;

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use transformer_ls_burn::presets;
 use transformer_ls_burn::weights::StateDict;
 use transformer_ls_datasets::listops::Tokenizer;
-use transformer_ls_datasets::{Missing, Split};
+use transformer_ls_datasets::{Missing, Split, Task};
 use transformer_ls_infer::run::{DataConfig, Packing, RunConfig, RunFolder, TrainingConfig};
 use transformer_ls_infer::vocabulary::{self, Vocabulary};
 use transformer_ls_infer::{task, typed, weights_file};
@@ -91,7 +91,7 @@ impl Import {
                 let key = weights_file::VOCABULARY_KEY.to_string();
                 metadata.insert(key, vocabulary.to_string());
             }
-            None if config.task == "listops" && metadata.is_empty() => note(format_args!(
+            None if config.tokenizer().is_some() && metadata.is_empty() => note(format_args!(
                 "warning: {} does not say how it numbers the words, which the release does in an order \
                  of its own on every machine; taken is this project's. Give the order with --vocabulary, \
                  or have it found (--vocabulary find --data DIR): in a wrong one the model answers worse \
@@ -120,12 +120,11 @@ impl Import {
         let Some(given) = &self.vocabulary else {
             return Ok(None);
         };
-        let tokenizer = match config.data.tokenizer {
-            Some(tokenizer) if config.task == "listops" => tokenizer,
-            _ => anyhow::bail!(
+        let Some(tokenizer) = config.tokenizer() else {
+            anyhow::bail!(
                 "--vocabulary is for ListOps, and the model is for {}: leave it out",
                 config.task
-            ),
+            );
         };
         if given == "find" {
             return self.found(config, state.clone(), device).map(Some);
@@ -197,6 +196,7 @@ fn from_preset(name: &str) -> anyhow::Result<RunConfig> {
     let preset = presets::find(name).ok_or_else(|| {
         anyhow::anyhow!("there is no preset `{name}`: use one of {}", preset_names())
     })?;
+    let task: Result<Task, _> = preset.task.parse();
     Ok(RunConfig {
         task: preset.task.to_string(),
         preset: preset.name.to_string(),
@@ -206,7 +206,9 @@ fn from_preset(name: &str) -> anyhow::Result<RunConfig> {
         data: DataConfig {
             dir: PathBuf::from("data").join(preset.task),
             // As the release tokenises.
-            tokenizer: (preset.task == "listops").then_some(Tokenizer::Legacy),
+            tokenizer: task
+                .is_ok_and(|task| task.has_tokenizer())
+                .then_some(Tokenizer::Legacy),
             difficulty: None,
             splits: None,
             cache: None,

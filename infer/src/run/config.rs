@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use transformer_ls_burn::{ClassifierConfig, Pooling, Reconstruction};
-use transformer_ls_datasets::Missing;
 use transformer_ls_datasets::image;
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::pathfinder::Difficulty;
+use transformer_ls_datasets::{Missing, Options, Task};
 
 use super::{TrainingConfig, needs, set};
 use crate::batch::Batcher;
@@ -141,6 +141,18 @@ pub struct DataConfig {
     pub missing: Missing,
     /// How documents are put into a batch.
     pub packed: Packing,
+}
+
+impl DataConfig {
+    /// What it chooses of what tasks leave open.
+    pub fn options(&self) -> Options {
+        Options {
+            tokenizer: self.tokenizer,
+            difficulty: self.difficulty,
+            splits: self.splits,
+            missing: self.missing,
+        }
+    }
 }
 
 /// How documents are put into a batch. The model's answers are the same either way.
@@ -304,6 +316,17 @@ impl RunConfig {
             ));
         }
         invalid_if_any(problems)
+    }
+
+    /// The task, unless this version does not know it.
+    pub fn known_task(&self) -> Option<Task> {
+        self.task.parse().ok()
+    }
+
+    /// The tokenizer, if the task has one.
+    pub fn tokenizer(&self) -> Option<Tokenizer> {
+        let has_one = self.known_task()?.has_tokenizer();
+        self.data.tokenizer.filter(|_| has_one)
     }
 
     /// The batcher of this configuration on a device.

@@ -1,19 +1,15 @@
-//! What differs from task to task on the way to an answer: the data's files ([`open_split`]), and
-//! how text that a user typed becomes a sample ([`encode`]).
+//! A run's task on the way to an answer: its data's files ([`open_split`]), and how text that a user
+//! typed becomes a sample ([`encode`]).
 
-mod input;
 mod open;
 
 use std::io;
 use std::path::PathBuf;
 
-use transformer_ls_datasets::DatasetError;
-use transformer_ls_datasets::check::Task;
-use transformer_ls_datasets::listops::{ExpressionError, TokenError};
+use transformer_ls_datasets::{DatasetError, Options, Sample, Task};
 
 use crate::run::RunConfig;
 
-pub use input::encode;
 pub use open::{Data, Watch, open_split};
 
 /// Why a task's data or input cannot be used.
@@ -51,44 +47,33 @@ pub enum TaskError {
 /// Why a text is no input for the model.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    /// It is not a ListOps expression.
+    /// It is none of the task's.
     #[error(transparent)]
-    Expression(#[from] ExpressionError),
-    /// It has tokens that the model does not know.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// There is nothing in it.
-    #[error("there is no text to read")]
-    Empty,
-    /// There are not two documents to compare.
-    #[error("an input is two texts with a tab between them, and this has {found}")]
-    NotAPair {
-        /// How many there are.
-        found: usize,
-    },
-    /// A file that was named cannot be read.
-    #[error("an input is the path of a grey PNG, and {} cannot be read: {cause}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's own words.
-        cause: io::Error,
-    },
-    /// A file that was named is no picture that the model takes.
-    #[error("{} is {what}: name a grey PNG of the model's size", path.display())]
-    Picture {
-        /// The file.
-        path: PathBuf,
-        /// What it is instead.
-        what: String,
-    },
-    /// The task has no textual input.
+    Input(#[from] transformer_ls_datasets::InputError),
+    /// The run does not say what it would be one of.
     #[error(transparent)]
     Task(#[from] TaskError),
 }
 
-fn task(config: &RunConfig) -> Result<Task, TaskError> {
-    config.task.parse().map_err(|_| TaskError::Unknown {
+/// A sample of the run's task from text that a user typed, see
+/// [`Descriptor::encode`](transformer_ls_datasets::Descriptor::encode).
+///
+/// # Errors
+///
+/// Text that is no input of the task.
+pub fn encode(config: &RunConfig, typed: &str) -> Result<Sample, InputError> {
+    let (task, options) = task(config)?;
+    Ok(task.encode(typed, &options)?)
+}
+
+/// The run's task, and what the run chooses of what it leaves open.
+fn task(config: &RunConfig) -> Result<(Task, Options), TaskError> {
+    let task = config.known_task().ok_or_else(|| TaskError::Unknown {
         task: config.task.clone(),
-    })
+    })?;
+    let options = config.data.options();
+    match task.has_tokenizer() && options.tokenizer.is_none() {
+        true => Err(TaskError::NoTokenizer),
+        false => Ok((task, options)),
+    }
 }

@@ -5,14 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use transformer_ls_datasets::cache::{Key, cached, is_packed};
-use transformer_ls_datasets::check::Task;
-use transformer_ls_datasets::image::{self, Image};
-use transformer_ls_datasets::listops::{self, ListOps};
-use transformer_ls_datasets::pathfinder::{self, Pathfinder};
-use transformer_ls_datasets::release::{Release, archive_of};
-use transformer_ls_datasets::retrieval::{self, Retrieval};
-use transformer_ls_datasets::text::{self, Text};
-use transformer_ls_datasets::{DatasetError, Samples, Split};
+use transformer_ls_datasets::release::Release;
+use transformer_ls_datasets::{DatasetError, Options, Samples, Split, Task};
 
 use super::{TaskError, task};
 use crate::run::RunConfig;
@@ -61,9 +55,11 @@ pub struct Data<'a> {
     config: &'a RunConfig,
     dir: &'a Path,
     task: Task,
+    options: Options,
     release: Option<Arc<Release>>,
-    /// Names the packed images of all splits: there are many files to look at.
-    images: OnceCell<Key>,
+    /// The first split's: others that are read from the same files share what was seen of them, for
+    /// there may be many to look at.
+    first: OnceCell<Key>,
 }
 
 impl<'a> Data<'a> {
@@ -83,23 +79,22 @@ impl<'a> Data<'a> {
         progress: &dyn Fn(u64, u64),
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Self, TaskError> {
+        let (task, options) = task(config)?;
         let mut data = Self {
             config,
             dir,
-            task: task(config)?,
+            task,
+            options,
             release: None,
-            images: OnceCell::new(),
+            first: OnceCell::new(),
         };
-        let difficulty = config.data.difficulty.unwrap_or_default();
-        let Some(archive) = archive_of(data.task, difficulty, dir) else {
+        let Some(archive) = task.archive(dir, &options) else {
             return Ok(data);
         };
         let folder = data.packed_in();
         for &split in splits {
             if !is_packed(&folder, &data.key(split)?).unwrap_or(false) {
-                let task = data.task;
-                let release =
-                    Release::read(&archive, task, difficulty, &folder, progress, cancelled)?;
+                let release = task.release(&archive, &options, &folder, progress, cancelled)?;
                 data.release = Some(Arc::new(release));
                 break;
             }
@@ -113,84 +108,16 @@ impl<'a> Data<'a> {
     ///
     /// Files that are missing or malformed, with file and line; [`DatasetError::Cancelled`].
     pub fn open(&self, split: Split, watch: Watch) -> Result<Box<dyn Samples>, TaskError> {
-        let Data { config, dir, .. } = *self;
-        let missing = config.data.missing;
-        let (key, release) = (self.key(split)?, &self.release);
-        match self.task {
-            Task::ListOps => {
-                let tokenizer = config.data.tokenizer.ok_or(TaskError::NoTokenizer)?;
-                self.pack(key, watch, || match release {
-                    Some(release) => ListOps::from_release(release, split, tokenizer),
-                    None => ListOps::open(dir, split, tokenizer),
-                })
-            }
-            Task::Text => self.pack(key, watch, || Text::open(dir, split, missing)),
-            Task::Retrieval => self.pack(key, watch, || match release {
-                Some(release) => Retrieval::from_release(release, split),
-                None => Retrieval::open(dir, split),
-            }),
-            Task::Image => {
-                let protocol = config.data.splits.unwrap_or_default();
-                self.pack(key, watch, || Image::open(dir, split, protocol))
-            }
-            Task::Pathfinder(size) => {
-                let difficulty = config.data.difficulty.unwrap_or_default();
-                self.pack(key, watch, || match release {
-                    Some(release) => {
-                        Pathfinder::from_release(release, size, difficulty, split, missing)
-                    }
-                    None => Pathfinder::open(dir, size, difficulty, split, missing),
-                })
-            }
-        }
-    }
-
-    fn key(&self, split: Split) -> Result<Key, TaskError> {
-        let (data, dir) = (&self.config.data, self.dir);
-        Ok(match self.task {
-            Task::ListOps => {
-                let tokenizer = data.tokenizer.ok_or(TaskError::NoTokenizer)?;
-                listops::cache_key(dir, split, tokenizer)?
-            }
-            Task::Text => text::cache_key(dir, split, data.missing)?,
-            Task::Retrieval => retrieval::cache_key(dir, split)?,
-            Task::Image => image::cache_key(dir, split, data.splits.unwrap_or_default())?,
-            Task::Pathfinder(size) => {
-                if let Some(images) = self.images.get() {
-                    return Ok(images.for_split(split));
-                }
-                let difficulty = data.difficulty.unwrap_or_default();
-                let key = pathfinder::cache_key(dir, size, difficulty, split, data.missing)?;
-                self.images.get_or_init(|| key).clone()
-            }
-        })
-    }
-
-    /// The folder of the packed samples.
-    fn packed_in(&self) -> PathBuf {
-        let chosen = self.config.data.cache.as_deref();
-        chosen.map_or_else(|| beside(self.dir), Path::to_owned)
-    }
-
-    /// The packed samples; the samples as they are read where nothing can be written beside the
-    /// data.
-    fn pack<D: Samples + 'static>(
-        &self,
-        key: Key,
-        watch: Watch,
-        open: impl Fn() -> Result<D, DatasetError>,
-    ) -> Result<Box<dyn Samples>, TaskError> {
-        let chosen = self.config.data.cache.as_deref();
+        let key = self.key(split)?;
+        let release = self.release.as_ref();
+        let open = || self.task.open(self.dir, release, split, &self.options);
         let folder = self.packed_in();
-        let Watch {
-            progress,
-            cancelled,
-        } = watch;
-        match cached(&folder, &key, &open, progress, cancelled) {
+        match cached(&folder, &key, open, watch.progress, watch.cancelled) {
             Ok(packed) => Ok(Box::new(packed)),
-            Err(error) if chosen.is_none() && error.is_read_only() => {
+            // Beside the data nothing can be written: the samples as they are read.
+            Err(error) if self.config.data.cache.is_none() && error.is_read_only() => {
                 tracing::info!("samples are not packed: {error}");
-                Ok(Box::new(open()?))
+                Ok(open()?)
             }
             Err(DatasetError::Io {
                 action,
@@ -203,6 +130,21 @@ impl<'a> Data<'a> {
             }),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn key(&self, split: Split) -> Result<Key, TaskError> {
+        let key = self.task.cache_key(self.dir, split, &self.options)?;
+        let first = self.first.get_or_init(|| key.clone());
+        Ok(match first.sources == key.sources {
+            true => first.for_split(split),
+            false => key,
+        })
+    }
+
+    /// The folder of the packed samples.
+    fn packed_in(&self) -> PathBuf {
+        let chosen = self.config.data.cache.as_deref();
+        chosen.map_or_else(|| beside(self.dir), Path::to_owned)
     }
 }
 

@@ -172,14 +172,9 @@ pub fn find(
     device: &Device,
     progress: &mut dyn FnMut(&Search) -> ControlFlow<()>,
 ) -> Result<Found, FindError> {
-    let tokenizer = match config.data.tokenizer {
-        Some(tokenizer) if config.task == "listops" => tokenizer,
-        _ => {
-            return Err(FindError::Task {
-                task: config.task.clone(),
-            });
-        }
-    };
+    let tokenizer = config.tokenizer().ok_or_else(|| FindError::Task {
+        task: config.task.clone(),
+    })?;
     let found = dataset.len();
     if found < LEAST {
         return Err(FindError::TooFew { found });

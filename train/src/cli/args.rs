@@ -64,48 +64,17 @@ pub(super) struct TrainArgs {
     pub(super) checkpoint_every: Option<usize>,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct ListopsArgs {
-    #[command(flatten)]
-    pub(super) train: TrainArgs,
+/// What the user chose that not every task leaves open: [`TaskCommand`](super::task::TaskCommand)
+/// offers those that a task does.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Choices {
     /// How expressions become tokens: `brackets` or `legacy` [default: brackets]
     ///
     /// `brackets` keeps the tree. `legacy` loses the tree: about 38 % at most. The published figures
     /// are those of `legacy`; never compare figures across the two.
     #[arg(long, value_name = "NAME")]
-    tokenizer: Option<Tokenizer>,
-}
-
-impl ListopsArgs {
-    pub(super) fn choices(&self) -> Choices {
-        Choices {
-            tokenizer: self.tokenizer,
-            ..Choices::default()
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct PathfinderArgs {
-    #[command(flatten)]
-    pub(super) train: TrainArgs,
+    pub(super) tokenizer: Option<Tokenizer>,
     /// How long the contours are: easy, medium or hard [default: hard, as published]
     #[arg(long, value_name = "NAME")]
-    difficulty: Option<Difficulty>,
-}
-
-impl PathfinderArgs {
-    pub(super) fn choices(&self) -> Choices {
-        Choices {
-            difficulty: self.difficulty,
-            ..Choices::default()
-        }
-    }
-}
-
-/// What the user chose that is one task's alone.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Choices {
-    pub(super) tokenizer: Option<Tokenizer>,
     pub(super) difficulty: Option<Difficulty>,
 }

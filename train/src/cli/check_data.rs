@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
-use transformer_ls_datasets::check::{Task, check};
-use transformer_ls_datasets::pathfinder::Difficulty;
-use transformer_ls_datasets::release::archive_of;
+use transformer_ls_datasets::check::check;
+use transformer_ls_datasets::{Options, Task};
 use transformer_ls_infer::typed;
 
 use super::settings::default_data;
@@ -24,11 +23,8 @@ pub(super) struct CheckDataArgs {
 
 pub(super) fn run(args: &CheckDataArgs) -> anyhow::Result<Done> {
     let task = args.task;
-    let path = args
-        .path
-        .clone()
-        .unwrap_or_else(|| default_data(&task.to_string()));
-    if let Some(archive) = archive_of(task, Difficulty::default(), &path) {
+    let path = args.path.clone().unwrap_or_else(|| default_data(task));
+    if let Some(archive) = task.archive(&path, &Options::default()) {
         let bytes = archive.metadata().map_or(0, |file| file.len());
         // Not a part of the report.
         say_aside(&format!(

@@ -13,7 +13,7 @@ pub(super) fn command() -> Command {
         let protocols = protocols.clone();
         move |command: Command| {
             protocols.iter().fold(command, |command, protocol| {
-                command.mut_subcommand(protocol.task, |task| described(task, protocol, goal))
+                command.mut_subcommand(protocol.task.name, |task| described(task, protocol, goal))
             })
         }
     };
@@ -47,7 +47,7 @@ fn described(command: Command, protocol: &Protocol, goal: Goal) -> Command {
             "preset",
             format!(
                 "The model: a name from `ls-train presets` [default: {}]",
-                protocol.preset
+                protocol.preset()
             ),
             "",
         ),
@@ -102,7 +102,7 @@ fn described(command: Command, protocol: &Protocol, goal: Goal) -> Command {
             "",
         ),
     ];
-    let fields = settings::fields_help(task, goal);
+    let fields = settings::fields_help(protocol, goal);
     helps.into_iter().fold(
         command.after_long_help(fields),
         |command, (name, short, more)| {

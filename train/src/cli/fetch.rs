@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use transformer_ls_datasets::DatasetError;
-use transformer_ls_datasets::check::Task;
-use transformer_ls_datasets::fetch::{FetchError, fetch, source, unpack};
+use transformer_ls_datasets::fetch::{FetchError, fetch, unpack};
+use transformer_ls_datasets::{DatasetError, Task};
 use transformer_ls_infer::typed;
 
 use super::Done;
@@ -34,11 +33,8 @@ pub(super) struct FetchArgs {
 
 pub(super) fn run(args: &FetchArgs) -> anyhow::Result<Done> {
     let task = args.task;
-    let dir = args
-        .data
-        .clone()
-        .unwrap_or_else(|| default_data(&task.to_string()));
-    let mut source = source(task);
+    let dir = args.data.clone().unwrap_or_else(|| default_data(task));
+    let mut source = (task.download)();
     if let Some(url) = &args.url {
         source.url.clone_from(url);
     }
@@ -71,7 +67,7 @@ pub(super) fn run(args: &FetchArgs) -> anyhow::Result<Done> {
     if !args.unpack {
         return Ok(Done::Completely);
     }
-    let folder = inside(task);
+    let folder = task.in_archive;
     let counted = Counted::new(&format!("unpacking {folder}"), Unit::Bytes);
     let unpacked = unpack(
         &fetched.path,
@@ -92,15 +88,4 @@ pub(super) fn run(args: &FetchArgs) -> anyhow::Result<Done> {
         Err(error) => return Err(error.into()),
     }
     Ok(Done::Completely)
-}
-
-/// The folder of the archive that is unpacked.
-fn inside(task: Task) -> &'static str {
-    match task {
-        Task::Text => "aclImdb",
-        Task::Image => "cifar-10-batches-bin",
-        Task::ListOps => "listops-1000",
-        Task::Retrieval => "tsv_data",
-        Task::Pathfinder(size) => size.folder(),
-    }
 }

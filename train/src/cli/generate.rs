@@ -13,7 +13,7 @@ use transformer_ls_infer::typed;
 use super::Done;
 use super::counted::{Counted, Unit};
 use super::settings::default_data;
-use crate::tasks::{self, Generate, Made, Protocol};
+use crate::tasks::{self, Generate, Protocol};
 use crate::trainer::progress::say;
 
 #[derive(Debug, Args)]
@@ -45,13 +45,13 @@ pub(super) struct GenerateArgs {
 fn can_be_made() -> impl Iterator<Item = &'static str> {
     let protocols = tasks::all().into_iter();
     let made = protocols.filter(|protocol| protocol.generate.is_some());
-    made.map(|protocol| protocol.task)
+    made.map(|protocol| protocol.task.name)
 }
 
 pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
     let protocol =
         tasks::find(&args.task).ok_or_else(|| anyhow::anyhow!("there is no task {}", args.task))?;
-    if args.difficulty.is_some() && protocol.difficulty.is_none() {
+    if args.difficulty.is_some() && !protocol.task.has_difficulty {
         bail!(
             "{} comes in one difficulty: leave --difficulty out",
             protocol.task
@@ -76,11 +76,11 @@ pub(super) fn generate_for(
     data: &DataConfig,
     is_named: bool,
 ) -> anyhow::Result<Done> {
-    let Some(Made { state, .. }) = protocol.generate else {
+    let Some(generator) = &protocol.generate else {
         return Ok(Done::Completely);
     };
     let (task, dir) = (protocol.task, data.dir.display());
-    match state(data)? {
+    match generator.state(data)? {
         State::Complete => return Ok(Done::Completely),
         State::Partial(error) => return Err(error.into()),
         State::Absent if is_named => bail!(
@@ -102,12 +102,12 @@ pub(super) fn generate_for(
 
 /// Makes a task's data, with a progress bar. Where it can't be made, opening it will say so.
 pub(super) fn generate(protocol: &Protocol, dir: &Path, what: &Generate) -> anyhow::Result<Done> {
-    let Some(Made { make, .. }) = protocol.generate else {
+    let Some(generator) = &protocol.generate else {
         return Ok(Done::Completely);
     };
     let what_for = format!("making {} in {}", protocol.task, dir.display());
     let counted = Counted::new(&what_for, Unit::Samples);
-    let result = make(dir, what, &counted.samples(), &Counted::cancelled);
+    let result = generator.make(dir, what, &counted.samples(), &Counted::cancelled);
     drop(counted);
     match result {
         Ok(report) => {

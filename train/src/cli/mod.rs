@@ -13,6 +13,7 @@ mod plot;
 mod presets;
 mod settings;
 mod table;
+mod task;
 mod train;
 
 use std::io::{self, Write};
@@ -22,7 +23,7 @@ use clap::{FromArgMatches, Parser, Subcommand};
 
 use crate::trainer::interrupt;
 use crate::trainer::progress::say_aside;
-use args::{Choices, ListopsArgs, PathfinderArgs, TrainArgs};
+use task::TaskCommand;
 use train::Goal;
 
 /// Makes the data of a Long Range Arena task, trains a Long-Short Transformer on it, and tests it
@@ -71,45 +72,6 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Print a shell's completion script
     Completions(completions::CompletionsArgs),
-}
-
-/// A task, with what is its alone.
-#[derive(Debug, Subcommand)]
-enum TaskCommand {
-    /// Train and test on ListOps, making the data first where there is none
-    Listops(ListopsArgs),
-    /// Train and test on Text: is a film review positive?
-    Text(TrainArgs),
-    /// Train and test on Retrieval: does one paper cite the other?
-    Retrieval(TrainArgs),
-    /// Train and test on Image: grey CIFAR-10, a pixel a token
-    Image(TrainArgs),
-    /// Train and test on Pathfinder, making the images first where there are none
-    Pathfinder32(PathfinderArgs),
-    /// The same with images of 64 × 64 pixels
-    Pathfinder64(PathfinderArgs),
-    /// The same with images of 128 × 128 pixels: Path-X
-    #[command(alias = "pathfinder128")]
-    PathX(PathfinderArgs),
-    /// The same with images of 256 × 256 pixels
-    Pathfinder256(PathfinderArgs),
-}
-
-impl TaskCommand {
-    /// The task's name, and the options.
-    fn parts(&self) -> (&'static str, &TrainArgs, Choices) {
-        let choices = Choices::default();
-        match self {
-            Self::Listops(args) => ("listops", &args.train, args.choices()),
-            Self::Text(args) => ("text", args, choices),
-            Self::Retrieval(args) => ("retrieval", args, choices),
-            Self::Image(args) => ("image", args, choices),
-            Self::Pathfinder32(args) => ("pathfinder32", &args.train, args.choices()),
-            Self::Pathfinder64(args) => ("pathfinder64", &args.train, args.choices()),
-            Self::PathX(args) => ("path-x", &args.train, args.choices()),
-            Self::Pathfinder256(args) => ("pathfinder256", &args.train, args.choices()),
-        }
-    }
 }
 
 /// How a command ended when nothing went wrong.

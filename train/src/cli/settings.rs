@@ -7,12 +7,14 @@ use anyhow::bail;
 use jiff::Timestamp;
 use serde_json::Value;
 use transformer_ls_burn::presets;
-use transformer_ls_datasets::Missing;
+use transformer_ls_datasets::listops::Tokenizer;
+use transformer_ls_datasets::pathfinder::Difficulty;
+use transformer_ls_datasets::{Missing, Task};
 use transformer_ls_infer::run::{DataConfig, InitConfig, Packing, RunConfig};
 
 use super::args::{Choices, TrainArgs};
 use super::train::Goal;
-use crate::tasks::{self, Protocol};
+use crate::tasks::Protocol;
 
 /// The configuration of a new run: the preset or the file, then the options, then each `--set`.
 pub(super) fn new_run(
@@ -59,7 +61,7 @@ pub(super) fn new_run(
     } else if follows && config.training.checkpoint_every == every {
         config.training.checkpoint_every = evaluate_every;
     }
-    if config.task != protocol.task {
+    if config.task != protocol.task.name {
         bail!(
             "`--set task={}` cannot turn one task into another: run `ls-train {}` instead",
             config.task,
@@ -110,7 +112,7 @@ fn choose(config: &mut RunConfig, choices: &Choices) {
 fn from_file(protocol: &Protocol, path: &Path, goal: Goal) -> anyhow::Result<RunConfig> {
     let config = RunConfig::from_file(path)?;
     let of = Goal::of(&config);
-    if config.task != protocol.task || of != goal {
+    if config.task != protocol.task.name || of != goal {
         bail!(
             "{} is the configuration of a {prefix}{task} run: use `ls-train {prefix}{task}`, or \
              another file",
@@ -123,11 +125,11 @@ fn from_file(protocol: &Protocol, path: &Path, goal: Goal) -> anyhow::Result<Run
 }
 
 fn from_preset(protocol: &Protocol, name: Option<&str>, goal: Goal) -> anyhow::Result<RunConfig> {
-    let name = name.unwrap_or(protocol.preset);
+    let name = name.unwrap_or(protocol.preset());
     let fitting = || {
         let names: Vec<_> = presets::all()
             .into_iter()
-            .filter(|preset| preset.task == protocol.task)
+            .filter(|preset| preset.task == protocol.task.name)
             .map(|preset| preset.name)
             .collect();
         names.join(", ")
@@ -139,7 +141,7 @@ fn from_preset(protocol: &Protocol, name: Option<&str>, goal: Goal) -> anyhow::R
             fitting()
         );
     };
-    if preset.task != protocol.task {
+    if preset.task != protocol.task.name {
         bail!(
             "the preset `{name}` is for {}: those for {} are {}",
             preset.task,
@@ -147,25 +149,27 @@ fn from_preset(protocol: &Protocol, name: Option<&str>, goal: Goal) -> anyhow::R
             fitting()
         );
     }
+    let training = match goal {
+        Goal::Classify => protocol.training(&preset).clone(),
+        Goal::FillIn => protocol.pretraining(&preset),
+    };
+    let task = protocol.task;
     Ok(RunConfig {
-        task: protocol.task.to_owned(),
+        task: task.to_string(),
         preset: name.to_owned(),
         seed: protocol.seed,
         device: "auto".to_owned(),
         model: preset.model,
         data: DataConfig {
-            dir: default_data(protocol.task),
-            tokenizer: protocol.tokenizer,
-            difficulty: protocol.difficulty,
+            dir: default_data(task),
+            tokenizer: task.has_tokenizer().then(Tokenizer::default),
+            difficulty: task.has_difficulty.then(Difficulty::default),
             splits: None,
             cache: None,
             missing: Missing::default(),
             packed: Packing::Auto,
         },
-        training: match goal {
-            Goal::Classify => protocol.training(name).clone(),
-            Goal::FillIn => protocol.pretraining(name),
-        },
+        training,
         pretraining: match goal {
             Goal::Classify => None,
             Goal::FillIn => Some(protocol.strong.pretraining.clone()),
@@ -175,9 +179,9 @@ fn from_preset(protocol: &Protocol, name: Option<&str>, goal: Goal) -> anyhow::R
 }
 
 /// Every name that `--set` takes, for the help.
-pub(super) fn fields_help(task: &str, goal: Goal) -> String {
-    let config = tasks::find(task).and_then(|protocol| from_preset(&protocol, None, goal).ok());
-    let mut keys = config.map_or_else(Vec::new, |config| config.keys());
+pub(super) fn fields_help(protocol: &Protocol, goal: Goal) -> String {
+    let config = from_preset(protocol, None, goal);
+    let mut keys = config.map_or_else(|_| Vec::new(), |config| config.keys());
     // Options of their own.
     keys.retain(|key| key != "init" && key != "pretraining");
     format!(
@@ -299,18 +303,18 @@ fn differences(there: &RunConfig, here: &RunConfig) -> Vec<String> {
 }
 
 /// Where a task's data lies that was given no place.
-pub(super) fn default_data(task: &str) -> PathBuf {
-    Path::new("data").join(task)
+pub(super) fn default_data(task: Task) -> PathBuf {
+    Path::new("data").join(task.name)
 }
 
 /// What the names of such runs begin with.
-pub(super) fn run_prefix(task: &str, goal: Goal) -> String {
+pub(super) fn run_prefix(task: Task, goal: Goal) -> String {
     format!("{}{task}-", goal.prefix().replace(' ', "-"))
 }
 
 /// Where a run goes that was given no place: `runs/<task>-<time>` or `runs/pretrain-<task>-<time>`,
 /// the time in UTC.
-pub(super) fn default_out(task: &str, goal: Goal) -> PathBuf {
+pub(super) fn default_out(task: Task, goal: Goal) -> PathBuf {
     let time = Timestamp::now().strftime("%Y%m%d-%H%M%S");
     Path::new("runs").join(format!("{}{time}", run_prefix(task, goal)))
 }

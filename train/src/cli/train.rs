@@ -15,7 +15,8 @@ use transformer_ls_infer::task::{Data, TaskError, Watch};
 use super::args::{Choices, TrainArgs};
 use super::counted::{Counted, Unit};
 use super::generate::generate_for;
-use super::{Done, TaskCommand, settings};
+use super::task::TaskCommand;
+use super::{Done, settings};
 use crate::tasks::{self, Protocol};
 use crate::tensorboard::EventFiles;
 use crate::trainer::progress::{duration, say};
@@ -49,9 +50,12 @@ impl Goal {
 }
 
 pub(super) fn run(command: &TaskCommand, goal: Goal) -> anyhow::Result<Done> {
-    let (task, args, choices) = command.parts();
-    let choices = &choices;
-    let protocol = tasks::find(task).ok_or_else(|| anyhow::anyhow!("there is no task {task}"))?;
+    let TaskCommand {
+        task,
+        args,
+        choices,
+    } = command;
+    let protocol = tasks::of(*task);
     let display = Display::detect();
     let Start {
         folder,
@@ -198,7 +202,7 @@ fn resume(
     };
     let config = RunFolder::open(out)?.config().clone();
     let of = Goal::of(&config);
-    if config.task != protocol.task || of != goal {
+    if config.task != protocol.task.name || of != goal {
         bail!(
             "{} is a {}{} run: continue it with {}",
             out.display(),

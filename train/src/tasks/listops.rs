@@ -5,24 +5,26 @@
 //! release drops each split's last partial batch; here every sample counts.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use transformer_ls_datasets::DatasetError;
-use transformer_ls_datasets::listops::{self, Tokenizer, generate};
-use transformer_ls_infer::run::TrainingConfig;
+use transformer_ls_datasets::listops::{self, generate};
+use transformer_ls_datasets::{DatasetError, State, Task};
+use transformer_ls_infer::run::{DataConfig, TrainingConfig};
 
+use super::strong::{Numbers, Strong};
+use super::{Cancelled, Generate, Generator, Prepared, Protocol};
 use crate::trainer::progress::count;
-
-use super::{Cancelled, Generate, Made, Prepared, Protocol, strong};
 
 /// ListOps as the Transformer-LS release trains it.
 ///
-/// The tokens default to [`Tokenizer::Brackets`], which keep the tree. The published figure
-/// belongs to [`Tokenizer::Legacy`], which lose it (`--tokenizer legacy`).
+/// The tokens default to [`Tokenizer::Brackets`](listops::Tokenizer::Brackets), which keep the tree.
+/// The published figure belongs to [`Tokenizer::Legacy`](listops::Tokenizer::Legacy), which lose it
+/// (`--tokenizer legacy`).
 pub fn protocol() -> Protocol {
     Protocol {
-        task: "listops",
-        preset: "listops",
-        strong: strong::of("listops"),
+        task: Task::ListOps,
+        about: "Train and test on ListOps, making the data first where there is none".to_owned(),
+        strong: Strong::of(Numbers::default()),
         seed: 1234,
         training: TrainingConfig {
             steps: 5000,
@@ -37,39 +39,45 @@ pub fn protocol() -> Protocol {
             eval_batch_size: 32,
             ..TrainingConfig::default()
         },
-        tokenizer: Some(Tokenizer::Brackets),
-        difficulty: None,
         about_data: "Making it takes 661 MB. The published `lra_release.gz` and a folder with \
                      `lra_release` in it serve, too."
             .to_owned(),
-        generate: Some(Made {
-            state: |data| listops::state(&data.dir),
-            make,
-        }),
+        generate: Some(Arc::new(Trees)),
     }
 }
 
-fn make(
-    dir: &Path,
-    what: &Generate,
-    prepared: Prepared,
-    cancelled: Cancelled,
-) -> Result<String, DatasetError> {
-    let mut config = generate::GenerateConfig::default();
-    if let Some(count) = what.count {
-        config.count = count;
+/// The generator.
+#[derive(Debug)]
+struct Trees;
+
+impl Generator for Trees {
+    fn state(&self, data: &DataConfig) -> Result<State, DatasetError> {
+        listops::state(&data.dir)
     }
-    if let Some(seed) = what.seed {
-        config.seed = seed;
+
+    fn make(
+        &self,
+        dir: &Path,
+        what: &Generate,
+        prepared: Prepared,
+        cancelled: Cancelled,
+    ) -> Result<String, DatasetError> {
+        let mut config = generate::GenerateConfig::default();
+        if let Some(count) = what.count {
+            config.count = count;
+        }
+        if let Some(seed) = what.seed {
+            config.seed = seed;
+        }
+        let report = generate::generate(dir, &config, prepared, cancelled)?;
+        let [train, dev, test] = report.counts.map(count);
+        Ok(format!(
+            "{train} train, {dev} dev and {test} test expressions, {:.0} MB in {:.1} s (seed {}; {:.1} % \
+             of the trees drawn have the right length)",
+            report.bytes as f64 / 1e6,
+            report.elapsed.as_secs_f64(),
+            config.seed,
+            100.0 * report.acceptance(),
+        ))
     }
-    let report = generate::generate(dir, &config, prepared, cancelled)?;
-    let [train, dev, test] = report.counts.map(count);
-    Ok(format!(
-        "{train} train, {dev} dev and {test} test expressions, {:.0} MB in {:.1} s (seed {}; {:.1} % \
-         of the trees drawn have the right length)",
-        report.bytes as f64 / 1e6,
-        report.elapsed.as_secs_f64(),
-        config.seed,
-        100.0 * report.acceptance(),
-    ))
 }

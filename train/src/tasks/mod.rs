@@ -1,8 +1,7 @@
-//! What a task is made of, one file each.
+//! How each task is trained, one file each.
 //!
-//! A [`Protocol`] is plain data and two functions. Another task is another file here, an
-//! entry in [`all`], a subcommand in `cli/`, and its samples in
-//! `transformer_ls_infer::task`.
+//! A [`Protocol`] is plain data, and a generator where a task's data can be made. What its data is
+//! says its [`Task`].
 
 pub mod image;
 pub mod listops;
@@ -11,11 +10,13 @@ pub mod retrieval;
 pub mod strong;
 pub mod text;
 
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
-use transformer_ls_datasets::listops::Tokenizer;
+use transformer_ls_burn::presets::Preset;
 use transformer_ls_datasets::pathfinder::Difficulty;
-use transformer_ls_datasets::{DatasetError, State};
+use transformer_ls_datasets::{DatasetError, State, Task};
 use transformer_ls_infer::run::{DataConfig, TrainingConfig};
 
 use strong::Strong;
@@ -24,52 +25,63 @@ use strong::Strong;
 pub type Prepared<'a> = &'a dyn Fn(usize, usize);
 /// Asked whether to give up.
 pub type Cancelled<'a> = &'a dyn Fn() -> bool;
-/// Makes a task's data in a folder that holds none, and says what was made.
-pub type Generator = fn(&Path, &Generate, Prepared, Cancelled) -> Result<String, DatasetError>;
 
 /// How a task is trained and measured.
 #[derive(Clone, Debug)]
 pub struct Protocol {
-    /// The task, as on the command line.
-    pub task: &'static str,
-    /// The preset taken when none is named.
-    pub preset: &'static str,
+    /// The task.
+    pub task: Task,
+    /// What its command does, for the help.
+    pub about: String,
     /// The seed taken when none is named.
     pub seed: u64,
     /// Batches, rates and intervals, as published.
     pub training: TrainingConfig,
     /// Those of the strong preset, and of pretraining.
     pub strong: Strong,
-    /// The tokens taken when none are named; `None` where a task leaves no choice.
-    pub tokenizer: Option<Tokenizer>,
-    /// The difficulty taken when none is named; `None` where a task leaves no choice.
-    pub difficulty: Option<Difficulty>,
     /// What the data is and where it comes from, for the help.
     pub about_data: String,
     /// How the data is made; `None` where it can't be.
-    pub generate: Option<Made>,
+    pub generate: Option<Arc<dyn Generator>>,
 }
 
 /// How a task's data is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Made {
+pub trait Generator: fmt::Debug + Send + Sync {
     /// What is where it would be made.
-    pub state: fn(&DataConfig) -> Result<State, DatasetError>,
-    /// Makes it.
-    pub make: Generator,
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    fn state(&self, data: &DataConfig) -> Result<State, DatasetError>;
+
+    /// Makes it in a folder that holds none, and says what was made.
+    ///
+    /// # Errors
+    /// If the file system refuses, or the user stopped it.
+    fn make(
+        &self,
+        dir: &Path,
+        what: &Generate,
+        prepared: Prepared,
+        cancelled: Cancelled,
+    ) -> Result<String, DatasetError>;
 }
 
 impl Protocol {
+    /// The preset taken when none is named, which has the task's name.
+    pub fn preset(&self) -> &'static str {
+        self.task.name
+    }
+
     /// Batches, rates and intervals of a preset of the task.
-    pub fn training(&self, preset: &str) -> &TrainingConfig {
-        match preset.ends_with("-strong") {
+    pub fn training(&self, preset: &Preset) -> &TrainingConfig {
+        match preset.is_strong {
             true => &self.strong.training,
             false => &self.training,
         }
     }
 
     /// The same where the preset is to fill in tokens.
-    pub fn pretraining(&self, preset: &str) -> TrainingConfig {
+    pub fn pretraining(&self, preset: &Preset) -> TrainingConfig {
         TrainingConfig {
             learning_rate: self.strong.pretraining_rate,
             ..self.training(preset).clone()
@@ -88,19 +100,23 @@ pub struct Generate {
     pub difficulty: Option<Difficulty>,
 }
 
+/// A task's protocol.
+pub fn of(task: Task) -> Protocol {
+    match task {
+        Task::ListOps => listops::protocol(),
+        Task::Text => text::protocol(),
+        Task::Retrieval => retrieval::protocol(),
+        Task::Image => image::protocol(),
+        Task::Pathfinder(size) => pathfinder::protocol(size),
+    }
+}
+
 /// Every task's protocol.
 pub fn all() -> Vec<Protocol> {
-    let mut all = vec![
-        listops::protocol(),
-        text::protocol(),
-        retrieval::protocol(),
-        image::protocol(),
-    ];
-    all.extend(pathfinder::protocols());
-    all
+    Task::ALL.map(of).into()
 }
 
 /// The protocol of the task with this name.
 pub fn find(task: &str) -> Option<Protocol> {
-    all().into_iter().find(|protocol| protocol.task == task)
+    task.parse().ok().map(of)
 }

@@ -6,12 +6,14 @@
 //! images, and evaluate as often an epoch.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use transformer_ls_datasets::pathfinder::{self, Difficulty, Size, generate};
-use transformer_ls_datasets::{DatasetError, State};
+use transformer_ls_datasets::pathfinder::{self, Size, generate};
+use transformer_ls_datasets::{DatasetError, State, Task};
 use transformer_ls_infer::run::{DataConfig, TrainingConfig};
 
-use super::{Cancelled, Generate, Generator, Made, Prepared, Protocol, strong};
+use super::strong::{Numbers, Strong};
+use super::{Cancelled, Generate, Generator, Prepared, Protocol};
 use crate::trainer::progress::count;
 
 /// The tokens of a step: 256 images of 32 × 32.
@@ -19,36 +21,13 @@ const TOKENS: usize = 256 * 1024;
 /// The steps until the rate's peak, and between checkpoints.
 const WARMUP: usize = 312;
 
-/// Pathfinder of every size.
-pub fn protocols() -> [Protocol; 4] {
-    // A protocol holds functions, which cannot hold a size.
-    macro_rules! of {
-        ($size:expr) => {
-            protocol(
-                $size,
-                |data| state(data, $size),
-                |dir, what, prepared, cancelled| make($size, dir, what, prepared, cancelled),
-            )
-        };
-    }
-    [
-        of!(Size::N32),
-        of!(Size::N64),
-        of!(Size::N128),
-        of!(Size::N256),
-    ]
-}
-
-fn protocol(
-    size: Size,
-    state: fn(&DataConfig) -> Result<State, DatasetError>,
-    make: Generator,
-) -> Protocol {
+/// Pathfinder of a size.
+pub fn protocol(size: Size) -> Protocol {
     let batch_size = TOKENS / size.tokens();
     Protocol {
-        task: size.task(),
-        preset: size.task(),
-        strong: strong::of(size.task()),
+        task: Task::Pathfinder(size),
+        about: about(size),
+        strong: strong(size),
         seed: 1234,
         training: TrainingConfig {
             steps: 62_400,
@@ -63,8 +42,6 @@ fn protocol(
             eval_batch_size: batch_size,
             ..TrainingConfig::default()
         },
-        tokenizer: None,
-        difficulty: Some(Difficulty::default()),
         about_data: format!(
             "200000 images are made, as published; `ls-train generate {} --count N` makes fewer. \
              What is made stays when it is stopped. Packed to train from they take another {:.1} GB \
@@ -73,44 +50,85 @@ fn protocol(
             size.task(),
             200_000.0 * size.tokens() as f64 / 1e9
         ),
-        generate: Some(Made { state, make }),
+        generate: Some(Arc::new(size)),
     }
 }
 
-fn state(data: &DataConfig, size: Size) -> Result<State, DatasetError> {
-    pathfinder::state(&data.dir, size, data.difficulty.unwrap_or_default())
+fn about(size: Size) -> String {
+    let side = size.side();
+    match size {
+        Size::N32 => {
+            "Train and test on Pathfinder, making the images first where there are none".into()
+        }
+        Size::N128 => format!("The same with images of {side} × {side} pixels: Path-X"),
+        _ => format!("The same with images of {side} × {side} pixels"),
+    }
 }
 
-fn make(
-    size: Size,
-    dir: &Path,
-    what: &Generate,
-    prepared: Prepared,
-    cancelled: Cancelled,
-) -> Result<String, DatasetError> {
-    let mut config = generate::GenerateConfig::new(size);
-    if let Some(count) = what.count {
-        config.count = count;
+fn strong(size: Size) -> Strong {
+    let small = Numbers {
+        steps: 62_500,
+        batch_size: 128,
+        rates: [5e-4, 1e-3],
+        mask: 0.5,
+        ..Numbers::default()
+    };
+    let large = Numbers {
+        steps: 100_000,
+        warmup: 5000,
+        ..small
+    };
+    Strong::of(match size {
+        Size::N32 | Size::N64 => small,
+        Size::N128 => Numbers {
+            batch_size: 32,
+            evaluate_every: 2500,
+            ..large
+        },
+        Size::N256 => Numbers {
+            batch_size: 8,
+            evaluate_every: 5000,
+            ..large
+        },
+    })
+}
+
+impl Generator for Size {
+    fn state(&self, data: &DataConfig) -> Result<State, DatasetError> {
+        pathfinder::state(&data.dir, *self, data.difficulty.unwrap_or_default())
     }
-    if let Some(seed) = what.seed {
-        config.seed = seed;
+
+    fn make(
+        &self,
+        dir: &Path,
+        what: &Generate,
+        prepared: Prepared,
+        cancelled: Cancelled,
+    ) -> Result<String, DatasetError> {
+        let mut config = generate::GenerateConfig::new(*self);
+        if let Some(count) = what.count {
+            config.count = count;
+        }
+        if let Some(seed) = what.seed {
+            config.seed = seed;
+        }
+        if let Some(difficulty) = what.difficulty {
+            config.difficulty = difficulty;
+        }
+        let report = generate::generate(dir, &config, prepared, cancelled)?;
+        let seconds = report.elapsed.as_secs_f64();
+        let drawn = report.drawn.max(1) as f64;
+        Ok(format!(
+            "{} images ({}, seed {}) in {}; {} of them drawn now in {seconds:.1} s, {:.0} a second, \
+             {:.1} % connected, {:.0} restarts an image",
+            count(config.count),
+            config.difficulty,
+            config.seed,
+            report.folder.display(),
+            count(report.drawn),
+            drawn / seconds.max(1e-9),
+            100.0 * report.connected as f64 / drawn,
+            report.restarts as f64 / drawn,
+        ))
     }
-    if let Some(difficulty) = what.difficulty {
-        config.difficulty = difficulty;
-    }
-    let report = generate::generate(dir, &config, prepared, cancelled)?;
-    let seconds = report.elapsed.as_secs_f64();
-    let drawn = report.drawn.max(1) as f64;
-    Ok(format!(
-        "{} images ({}, seed {}) in {}; {} of them drawn now in {seconds:.1} s, {:.0} a second, \
-         {:.1} % connected, {:.0} restarts an image",
-        count(config.count),
-        config.difficulty,
-        config.seed,
-        report.folder.display(),
-        count(report.drawn),
-        drawn / seconds.max(1e-9),
-        100.0 * report.connected as f64 / drawn,
-        report.restarts as f64 / drawn,
-    ))
 }

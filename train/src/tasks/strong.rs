@@ -18,96 +18,56 @@ pub struct Strong {
     pub pretraining: PretrainingConfig,
 }
 
-/// What the tasks differ in.
-struct Numbers {
-    steps: usize,
-    warmup: usize,
-    batch_size: usize,
-    evaluate_every: usize,
+/// What the tasks differ in; those of ListOps by default.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers {
+    pub steps: usize,
+    pub warmup: usize,
+    pub batch_size: usize,
+    pub evaluate_every: usize,
     /// To classify, and to fill in.
-    rates: [f64; 2],
-    mask: f64,
-    compared_by: Reconstruction,
+    pub rates: [f64; 2],
+    pub mask: f64,
+    pub compared_by: Reconstruction,
 }
 
-/// The numbers of the task with this name; those of ListOps for one that there is not.
-pub fn of(task: &str) -> Strong {
-    let listops = Numbers {
-        steps: 50_000,
-        warmup: 2000,
-        batch_size: 32,
-        evaluate_every: 1000,
-        rates: [1e-4, 1e-3],
-        mask: 0.1,
-        compared_by: Reconstruction::CrossEntropy,
-    };
-    let pathfinder = Numbers {
-        steps: 62_500,
-        batch_size: 128,
-        rates: [5e-4, 1e-3],
-        mask: 0.5,
-        ..listops
-    };
-    strong(match task {
-        "text" => Numbers {
-            steps: 20_000,
-            rates: [5e-4, 5e-4],
-            mask: 0.15,
-            ..listops
-        },
-        "retrieval" => Numbers {
-            rates: [5e-4, 5e-3],
-            mask: 0.15,
-            ..listops
-        },
-        "image" => Numbers {
-            steps: 35_000,
-            batch_size: 128,
-            rates: [1e-3, 1e-3],
-            mask: 0.5,
-            compared_by: Reconstruction::L1,
-            ..listops
-        },
-        "pathfinder32" | "pathfinder64" => pathfinder,
-        "path-x" => Numbers {
-            steps: 100_000,
-            warmup: 5000,
+impl Default for Numbers {
+    fn default() -> Self {
+        Self {
+            steps: 50_000,
+            warmup: 2000,
             batch_size: 32,
-            evaluate_every: 2500,
-            ..pathfinder
-        },
-        "pathfinder256" => Numbers {
-            steps: 100_000,
-            warmup: 5000,
-            batch_size: 8,
-            evaluate_every: 5000,
-            ..pathfinder
-        },
-        _ => listops,
-    })
+            evaluate_every: 1000,
+            rates: [1e-4, 1e-3],
+            mask: 0.1,
+            compared_by: Reconstruction::CrossEntropy,
+        }
+    }
 }
 
-fn strong(numbers: Numbers) -> Strong {
-    let [classify, fill_in] = numbers.rates;
-    Strong {
-        training: TrainingConfig {
-            steps: numbers.steps,
-            warmup: numbers.warmup,
-            learning_rate: classify,
-            weight_decay: 0.01,
-            beta2: 0.999,
-            epsilon: 1e-8,
-            batch_size: numbers.batch_size,
-            evaluate_every: numbers.evaluate_every,
-            checkpoint_every: numbers.evaluate_every.min(1000),
-            eval_batch_size: numbers.batch_size,
-            schedule: ScheduleKind::Constant,
-            ..Default::default()
-        },
-        pretraining_rate: fill_in,
-        pretraining: PretrainingConfig {
-            mask: numbers.mask,
-            compared_by: numbers.compared_by,
-        },
+impl Strong {
+    pub(super) fn of(numbers: Numbers) -> Self {
+        let [classify, fill_in] = numbers.rates;
+        Self {
+            training: TrainingConfig {
+                steps: numbers.steps,
+                warmup: numbers.warmup,
+                learning_rate: classify,
+                weight_decay: 0.01,
+                beta2: 0.999,
+                epsilon: 1e-8,
+                batch_size: numbers.batch_size,
+                evaluate_every: numbers.evaluate_every,
+                checkpoint_every: numbers.evaluate_every.min(1000),
+                eval_batch_size: numbers.batch_size,
+                schedule: ScheduleKind::Constant,
+                ..Default::default()
+            },
+            pretraining_rate: fill_in,
+            pretraining: PretrainingConfig {
+                mask: numbers.mask,
+                compared_by: numbers.compared_by,
+            },
+        }
     }
 }

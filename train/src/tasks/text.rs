@@ -4,16 +4,23 @@
 //! rate's peak at step 8000, weight decay 0.01, dev every 500 steps. There is no dev split: as in
 //! every published protocol the test split chooses the model, too.
 
+use transformer_ls_datasets::Task;
 use transformer_ls_infer::run::TrainingConfig;
 
-use super::{Protocol, strong};
+use super::Protocol;
+use super::strong::{Numbers, Strong};
 
 /// Text as the Transformer-LS release trains it.
 pub fn protocol() -> Protocol {
     Protocol {
-        task: "text",
-        preset: "text",
-        strong: strong::of("text"),
+        task: Task::Text,
+        about: "Train and test on Text: is a film review positive?".to_owned(),
+        strong: Strong::of(Numbers {
+            steps: 20_000,
+            rates: [5e-4, 5e-4],
+            mask: 0.15,
+            ..Numbers::default()
+        }),
         seed: 1234,
         training: TrainingConfig {
             steps: 20_000,
@@ -28,8 +35,6 @@ pub fn protocol() -> Protocol {
             eval_batch_size: 32,
             ..TrainingConfig::default()
         },
-        tokenizer: None,
-        difficulty: None,
         about_data:
             "`ls-train fetch text` downloads it (84 MB). The folder aclImdb and its archive \
                      serve as they are."

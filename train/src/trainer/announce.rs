@@ -1,8 +1,7 @@
 //! What a run says before its first step: what is trained, on what, and what is not seen of the data.
 
 use burn::module::Module;
-use transformer_ls_datasets::check::Task;
-use transformer_ls_datasets::{Split, image, listops, pathfinder, text};
+use transformer_ls_datasets::Split;
 use transformer_ls_infer::device::ChosenDevice;
 use transformer_ls_infer::run::{RunConfig, RunFolder};
 
@@ -81,7 +80,7 @@ pub(super) fn announce(
 /// to be wrong with them.
 fn of_samples(config: &RunConfig, splits: &Splits) -> Result<Vec<String>, TrainError> {
     let mut lines = Vec::new();
-    let task = config.task.parse();
+    let task = config.known_task();
     let each = [&splits.train, &splits.dev, &splits.test];
     let in_words = |[train, dev, test]: [usize; 3]| {
         let [train, dev, test] = [train, dev, test].map(progress::count);
@@ -89,23 +88,17 @@ fn of_samples(config: &RunConfig, splits: &Splits) -> Result<Vec<String>, TrainE
     };
     let left_out = each.map(|samples| samples.left_out());
     if left_out != [0; 3] {
-        lines.push(match task {
-            // They are cut from one set of images.
-            Ok(Task::Pathfinder(_)) => format!(
+        lines.push(match task.is_some_and(|task| task.is_cut) {
+            // Each split says all of them.
+            true => format!(
                 "{} images are empty or missing, and left out",
                 progress::count(left_out[0])
             ),
-            _ => format!("{} are empty, and left out", in_words(left_out)),
+            false => format!("{} are empty, and left out", in_words(left_out)),
         });
     }
     let max_length = config.model.encoder.embedding.max_length;
-    let longest = match task {
-        Ok(Task::ListOps) => listops::Tokenizer::Brackets.truncation(),
-        Ok(Task::Text | Task::Retrieval) => text::TRUNCATION,
-        Ok(Task::Image) => image::TOKENS,
-        Ok(Task::Pathfinder(size)) => size.tokens(),
-        Err(_) => 0,
-    };
+    let longest = task.map_or(0, |task| task.longest);
     if max_length < longest {
         let mut longer = [0; 3];
         for (longer, (samples, split)) in longer.iter_mut().zip(each.iter().zip(Split::ALL)) {
@@ -124,10 +117,7 @@ fn of_samples(config: &RunConfig, splits: &Splits) -> Result<Vec<String>, TrainE
             ));
         }
     }
-    if let Ok(Task::Pathfinder(size)) = task {
-        let difficulty = config.data.difficulty.unwrap_or_default();
-        let warning = pathfinder::warning(&config.data.dir, size, difficulty);
-        lines.extend(warning.map(|warning| format!("warning: {warning}")));
-    }
+    let warning = task.and_then(|task| task.warning(&config.data.dir, &config.data.options()));
+    lines.extend(warning.map(|warning| format!("warning: {warning}")));
     Ok(lines)
 }

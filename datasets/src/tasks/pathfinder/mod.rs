@@ -8,19 +8,19 @@
 //! The Long Range Arena's Pathfinder is 32 pixels a side and [`Difficulty::Hard`], its Path-X 128
 //! pixels and hard.
 
-pub(crate) mod folder;
+mod check;
+mod descriptor;
+mod folder;
 pub mod generate;
 mod metadata;
 mod read;
 
-use serde::{Deserialize, Serialize};
-
-use crate::UnknownName;
-
+pub use crate::options::Difficulty;
+pub(crate) use descriptor::descriptor;
 pub use folder::{is_prepared, places, state, warning};
 pub use metadata::{Entry, parse_metadata};
+use read::pixels;
 pub use read::{Pathfinder, cache_key};
-pub(crate) use read::{is_known_empty, locate, pixels};
 
 /// The number of classes: the markers are the ends of two contours (0) or of one (1).
 pub const CLASSES: usize = 2;
@@ -77,58 +77,4 @@ impl Size {
             Size::N256 => "pathfinder256",
         }
     }
-}
-
-/// How long the target contours are.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::EnumString,
-)]
-#[serde(rename_all = "lowercase")]
-#[strum(serialize_all = "lowercase", parse_err_ty = UnknownName, parse_err_fn = unknown)]
-pub enum Difficulty {
-    /// 6 paddles (`curv_baseline`).
-    Easy,
-    /// 9 paddles (`curv_contour_length_9`).
-    Medium,
-    /// 14 paddles (`curv_contour_length_14`): the Long Range Arena's.
-    #[default]
-    Hard,
-}
-
-impl Difficulty {
-    /// All difficulties.
-    pub const ALL: [Difficulty; 3] = [Difficulty::Easy, Difficulty::Medium, Difficulty::Hard];
-
-    /// The number of paddles in a target contour.
-    pub const fn contour_length(self) -> usize {
-        match self {
-            Difficulty::Easy => 6,
-            Difficulty::Medium => 9,
-            Difficulty::Hard => 14,
-        }
-    }
-
-    /// The name of the published folder.
-    pub const fn folder(self) -> &'static str {
-        match self {
-            Difficulty::Easy => "curv_baseline",
-            Difficulty::Medium => "curv_contour_length_9",
-            Difficulty::Hard => "curv_contour_length_14",
-        }
-    }
-}
-
-/// The text names no [`Difficulty`].
-fn unknown(text: &str) -> UnknownName {
-    UnknownName::new("difficulty", text, "easy, medium or hard")
 }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{Report, Task};
+use super::folder::{self, ORIGIN};
+use super::read::{is_known_empty, locate, pixels};
+use super::{Difficulty, Size, parse_metadata};
 use crate::DatasetError;
 use crate::files::{Files, Source};
-use crate::pathfinder::folder::ORIGIN;
-use crate::pathfinder::{Difficulty, Size, folder, is_known_empty, locate, parse_metadata, pixels};
 use crate::printable::shown;
 use crate::problem::FileProblem;
+use crate::report::Report;
 
 /// Images of the published data, of each size and difficulty.
 const PUBLISHED: usize = 200_000;
@@ -55,15 +56,13 @@ pub(super) fn check(path: &Path, size: Size, report: &mut Report) {
     let mut missing = None;
     // Hard ones last: they are what the Long Range Arena uses, and what the report is about.
     for (difficulty, source) in sources {
-        let checked = source
-            .files(Task::Pathfinder(size), difficulty)
-            .and_then(|files| {
-                // One that is not named after a difficulty is found for each.
-                if report.place.replace(files.place()) == Some(files.place()) {
-                    return Ok(());
-                }
-                check_folder(&files, size, report)
-            });
+        let checked = folder::files(source, size, difficulty).and_then(|files| {
+            // One that is not named after a difficulty is found for each.
+            if report.place.replace(files.place()) == Some(files.place()) {
+                return Ok(());
+            }
+            check_folder(&files, size, report)
+        });
         match checked {
             Err(
                 error @ DatasetError::BadFile {
@@ -83,6 +82,11 @@ pub(super) fn check(path: &Path, size: Size, report: &mut Report) {
             }
         }
         _ => {}
+    }
+    if let Some(place) = &report.place
+        && let Some(warning) = folder::warning_of(place, size)
+    {
+        report.warning(warning);
     }
 }
 

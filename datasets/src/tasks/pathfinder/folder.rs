@@ -7,6 +7,7 @@ use crate::DatasetError;
 use crate::files::{Files, Source};
 use crate::printable::shown;
 use crate::problem::FileProblem;
+use crate::release::{Copy, Member, MemberFile, Wanted};
 use crate::state::{self, State};
 
 /// The folder of the metadata files, one a batch of images.
@@ -46,6 +47,60 @@ pub fn is_prepared(dir: &Path, size: Size, difficulty: Difficulty) -> bool {
 pub(crate) fn source(dir: &Path, size: Size, difficulty: Difficulty) -> Option<Source> {
     let is_there = |place: &Path| place.join(METADATA).is_dir();
     Source::find(dir, places(dir, size, difficulty), is_there, is_there)
+}
+
+/// The files of a source.
+pub(crate) fn files(
+    source: Source,
+    size: Size,
+    difficulty: Difficulty,
+) -> Result<Files, DatasetError> {
+    source.files(&Wanted {
+        task: size.task(),
+        member: &|path| member(size, difficulty, path),
+    })
+}
+
+/// What a file in an archive is to the images of a size and difficulty.
+pub(crate) fn member(size: Size, difficulty: Difficulty, path: &str) -> Member<'_> {
+    let (parent, file_name) = path.rsplit_once('/').unwrap_or(("", path));
+    let Some(folder) = image_folder(parent, file_name) else {
+        return Member::No;
+    };
+    let is = |own: &'static str| folder.split('/').any(|part| part == own);
+    let mut sizes = Size::ALL.into_iter();
+    if sizes.any(|other| other != size && is(other.folder())) {
+        return Member::No;
+    }
+    let mut difficulties = Difficulty::ALL.into_iter();
+    match difficulties.find(|other| *other != difficulty && is(other.folder())) {
+        Some(found) => Member::Other(FileProblem::Difficulty {
+            found,
+            wanted: difficulty,
+        }),
+        None => Member::Of(MemberFile {
+            folder,
+            name: path[folder.len()..].trim_start_matches('/'),
+            is_sign: file_name.ends_with(".npy"),
+        }),
+    }
+}
+
+/// The folder with `metadata` and `imgs` that a file is below.
+fn image_folder<'a>(parent: &'a str, file_name: &str) -> Option<&'a str> {
+    /// What is above a folder of a name.
+    fn above<'a>(path: &'a str, name: &str) -> Option<&'a str> {
+        let (above, last) = path.rsplit_once('/').unwrap_or(("", path));
+        (last == name).then_some(above)
+    }
+    if file_name.ends_with(".npy") {
+        above(parent, METADATA)
+    } else if file_name.ends_with(".png") {
+        let (images, _batch) = parent.rsplit_once('/')?;
+        above(images, IMAGES)
+    } else {
+        (file_name == ORIGIN || file_name == UNFINISHED).then_some(parent)
+    }
 }
 
 /// An error that says what a folder of images lacks; `None` where it is whole, or no such folder.
@@ -119,26 +174,6 @@ pub(crate) fn warning_of(place: &Path, size: Size) -> Option<String> {
             shown(&release.outer)
         )
     })
-}
-
-/// Which of the two `lra_release` folders, one inside the other, data is in.
-pub(crate) struct Copy {
-    /// The outer one.
-    outer: PathBuf,
-    pub is_inner: bool,
-}
-
-impl Copy {
-    pub fn of(place: &Path) -> Option<Self> {
-        let full = std::fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
-        let is_release = |path: &&Path| path.file_name().is_some_and(|name| name == "lra_release");
-        let last = full.ancestors().find(is_release)?;
-        let above = last.parent().filter(is_release);
-        Some(Self {
-            outer: above.unwrap_or(last).to_owned(),
-            is_inner: above.is_some(),
-        })
-    }
 }
 
 /// The metadata files by the integers they are named after, in that order, as paths from the

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use burn_dataset::Dataset;
 use rayon::prelude::*;
 
-use super::folder::{self, IMAGES, METADATA, ORIGIN, UNFINISHED, metadata_files};
+use super::folder::{self, IMAGES, METADATA, ORIGIN, UNFINISHED, files, metadata_files};
 use super::metadata::{Entry, parse_metadata};
 use super::{Difficulty, Size};
 use crate::cache::{Key, Seen};
-use crate::check::Task;
 use crate::files::{Files, Source};
 use crate::problem::FileProblem;
 use crate::release::Release;
@@ -35,7 +34,7 @@ pub struct Pathfinder {
     left_out: usize,
 }
 
-pub(crate) fn locate(
+pub(super) fn locate(
     dir: &Path,
     size: Size,
     difficulty: Difficulty,
@@ -103,7 +102,7 @@ impl Pathfinder {
         split: Split,
         missing: Missing,
     ) -> Result<Self, DatasetError> {
-        let files = locate(dir, size, difficulty)?.files(Task::Pathfinder(size), difficulty)?;
+        let files = files(locate(dir, size, difficulty)?, size, difficulty)?;
         Self::from_files(files, size, difficulty, split, missing)
     }
 
@@ -215,7 +214,7 @@ impl Pathfinder {
 }
 
 /// The pixels of a PNG of a size.
-pub(crate) fn pixels(bytes: &[u8], size: Size) -> Result<Vec<u8>, FileProblem> {
+pub(super) fn pixels(bytes: &[u8], size: Size) -> Result<Vec<u8>, FileProblem> {
     let image = png::decode(bytes)?;
     let side = size.side();
     if (image.width, image.height) != (side, side) {
@@ -229,7 +228,7 @@ pub(crate) fn pixels(bytes: &[u8], size: Size) -> Result<Vec<u8>, FileProblem> {
 }
 
 /// The published data has one empty image: in no split of anybody's.
-pub(crate) fn is_known_empty(entry: &Entry, size: Size) -> bool {
+pub(super) fn is_known_empty(entry: &Entry, size: Size) -> bool {
     let is_easy = entry.difficulty == Some(Difficulty::Easy);
     size == Size::N32 && is_easy && entry.image == "imgs/0/sample_172.png"
 }

@@ -1,56 +1,14 @@
 //! Which tokens a model sees of an expression.
 
-use serde::{Deserialize, Serialize};
-
 use super::expression::{Operator, Symbol, Symbols};
-use crate::UnknownName;
-
-/// The way an expression becomes token ids. Id 0 is padding.
-///
-/// | id | 1 | 2 | 3 | 4 | 5 … 14 | 15 |
-/// |---|---|---|---|---|---|---|
-/// | `legacy` | `MIN` | `MAX` | `MED` | `SM` | `0` … `9` | – |
-/// | `brackets` | `[MIN` | `[MAX` | `[MED` | `[SM` | `0` … `9` | `]` |
-///
-/// `brackets` is the default: its tokens hold the whole tree, so that the task can be solved, and
-/// the Long Range Arena's own reader has made them since March 2021, as have S4's and Mega's.
-/// `legacy` loses where an operator ends and with that the tree, so about 38 % is its ceiling. It
-/// is what the 2021 papers trained on, Transformer-LS included: take it to compare with their
-/// rows, and never compare across the two.
-///
-/// Parentheses are dropped by both. The ids are this crate's own: the published vocabularies were
-/// numbered in the order of a Python set, which differs from run to run.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::EnumString,
-)]
-#[serde(rename_all = "lowercase")]
-#[strum(serialize_all = "lowercase", parse_err_ty = UnknownName, parse_err_fn = unknown)]
-pub enum Tokenizer {
-    /// Operators and digits, without brackets: 14 tokens. The protocol of the published rows.
-    Legacy,
-    /// Operators with their opening brackets, digits, and closing brackets: 15 tokens.
-    #[default]
-    Brackets,
-}
+use crate::error::TokenError;
+use crate::options::Tokenizer;
 
 /// The id of `0`; those of `1` to `9` follow.
 const FIRST_DIGIT: u8 = 5;
 const CLOSE: u8 = 15;
 
 impl Tokenizer {
-    /// Both tokenisations.
-    pub const ALL: [Tokenizer; 2] = [Tokenizer::Legacy, Tokenizer::Brackets];
-
     /// The number of ids, padding (0) included: the rows that an embedding needs.
     pub const fn vocab_size(self) -> usize {
         match self {
@@ -119,30 +77,4 @@ impl Tokenizer {
             Symbol::Close => (self == Tokenizer::Brackets).then_some(CLOSE),
         }
     }
-}
-
-/// The text names no [`Tokenizer`].
-fn unknown(text: &str) -> UnknownName {
-    UnknownName::new("tokenizer", text, "brackets or legacy")
-}
-
-/// Why an expression has no tokens.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TokenError {
-    /// Something that is no symbol of ListOps.
-    #[error(
-        "unknown token {token:?} in column {column}: an expression is made of [MIN [MAX [MED [SM, \
-         the digits 0 to 9, ] and parentheses"
-    )]
-    Unknown {
-        /// What stands there, shortened.
-        token: String,
-        /// Where it stands, counted from 1.
-        column: usize,
-    },
-
-    /// No symbols at all.
-    #[error("the expression is empty: write one such as [MAX 2 9 [MIN 4 7 ] 0 ]")]
-    Empty,
 }

@@ -1,14 +1,15 @@
 //! Image: grey CIFAR-10 (Krizhevsky 2009), a pixel a token, one of ten classes.
 
+mod check;
+mod descriptor;
 mod read;
 mod records;
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use crate::UnknownName;
-
+pub use crate::options::Protocol;
+pub(crate) use descriptor::DESCRIPTOR;
+use read::find;
 pub use read::{Image, cache_key};
 pub use records::{Records, parse_binary};
 
@@ -21,35 +22,6 @@ pub const TOKENS: usize = SIDE * SIDE;
 /// The number of rows, and of columns.
 pub const SIDE: usize = 32;
 
-/// Who drew the line between training and dev. The test split is the publisher's.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::EnumString,
-)]
-#[serde(rename_all = "lowercase")]
-#[strum(serialize_all = "lowercase", parse_err_ty = UnknownName, parse_err_fn = unknown)]
-pub enum Protocol {
-    /// The Long Range Arena's, and with it Nyströmformer's: TensorFlow Datasets' order.
-    #[default]
-    Tfds,
-    /// S4's and Mega's: PyTorch's permutation with seed 42.
-    S4,
-}
-
-/// The text names no [`Protocol`].
-fn unknown(text: &str) -> UnknownName {
-    UnknownName::new("split protocol", text, "tfds or s4")
-}
-
 /// Where the batches may lie: `path` itself, a folder or an archive, or below it.
 pub fn places(path: &Path) -> Vec<PathBuf> {
     let below = ["cifar-10-batches-bin", "cifar-10-binary.tar.gz"];
@@ -59,5 +31,5 @@ pub fn places(path: &Path) -> Vec<PathBuf> {
 
 /// Whether the batches can be opened from `path`.
 pub fn is_prepared(path: &Path) -> bool {
-    read::find(path).is_some()
+    find(path).is_some()
 }

@@ -7,11 +7,9 @@ use std::sync::Arc;
 use burn_dataset::Dataset;
 
 use super::index::{Index, parse_line};
-use super::{TRUNCATION, file_name, incomplete, places, source};
+use super::{TRUNCATION, WANTED, file_name, incomplete, places, source};
 use crate::cache::{Key, Seen};
-use crate::check::Task;
 use crate::files::{Files, Source};
-use crate::pathfinder::Difficulty;
 use crate::problem::FileProblem;
 use crate::read_at::Section;
 use crate::release::Release;
@@ -30,7 +28,7 @@ pub struct Retrieval {
 
 fn locate(dir: &Path, split: Split) -> Result<Source, DatasetError> {
     let found = source(dir).ok_or_else(|| DatasetError::NotFound {
-        task: "retrieval",
+        task: WANTED.task,
         dir: dir.to_owned(),
         looked: places(dir)
             .iter()
@@ -49,7 +47,7 @@ fn locate(dir: &Path, split: Split) -> Result<Source, DatasetError> {
 /// [`DatasetError::NotFound`].
 pub fn cache_key(dir: &Path, split: Split) -> Result<Key, DatasetError> {
     Ok(Key {
-        task: "retrieval".to_owned(),
+        task: WANTED.task.to_owned(),
         split,
         options: format!("bytes {TRUNCATION}"),
         first_id: 1,
@@ -72,7 +70,7 @@ impl Retrieval {
     /// [`DatasetError::NotFound`] lists where the file was looked for,
     /// [`DatasetError::Malformed`] names file and line, [`DatasetError::NoSamples`] an empty file.
     pub fn open(dir: &Path, split: Split) -> Result<Self, DatasetError> {
-        let files = locate(dir, split)?.files(Task::Retrieval, Difficulty::default())?;
+        let files = locate(dir, split)?.files(&WANTED)?;
         Self::from_files(&files, split)
     }
 

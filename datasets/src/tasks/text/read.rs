@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use burn_dataset::Dataset;
 use rayon::prelude::*;
 
-use super::{TRUNCATION, encode, places};
+use super::{DESCRIPTOR, TRUNCATION, encode, places};
 use crate::archive::{each_file, inside};
 use crate::cache::{Key, Seen};
 use crate::files::Source;
@@ -39,7 +39,8 @@ pub struct Text {
     unusual: (Option<PathBuf>, usize),
 }
 
-pub(crate) fn find(path: &Path) -> Option<Source> {
+/// The first of the places that is an archive, or a folder with `train` or `test`.
+pub(super) fn find(path: &Path) -> Option<Source> {
     let is_there = |place: &Path| ["train", "test"].iter().any(|s| place.join(s).is_dir());
     Source::first(places(path), is_there)
 }
@@ -47,11 +48,11 @@ pub(crate) fn find(path: &Path) -> Option<Source> {
 /// The same, with an error that says where was looked.
 fn locate(path: &Path) -> Result<Source, DatasetError> {
     find(path).ok_or_else(|| DatasetError::NotFound {
-        task: "text",
+        task: DESCRIPTOR.name,
         dir: path.to_owned(),
         looked: places(path),
-        advice: "Fetch it with `ls-train fetch text`, or name the folder aclImdb or its archive \
-                 with --data",
+        advice: "Fetch it with `ls-train fetch text`, or name the folder aclImdb or its \
+                 archive with --data",
     })
 }
 
@@ -106,7 +107,7 @@ struct Review {
 /// [`DatasetError::NotFound`].
 pub fn cache_key(path: &Path, split: Split, missing: Missing) -> Result<Key, DatasetError> {
     Ok(Key {
-        task: "text".to_owned(),
+        task: DESCRIPTOR.name.to_owned(),
         split,
         options: format!("bytes {TRUNCATION}, missing reviews {missing}"),
         first_id: 1,

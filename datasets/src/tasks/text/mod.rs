@@ -1,10 +1,16 @@
 //! Text: is a film review positive? (Maas et al. 2011, byte by byte as in the Long Range Arena.)
 
+mod check;
+mod descriptor;
 mod read;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use descriptor::DESCRIPTOR;
+use read::find;
 pub use read::{Text, cache_key, trimmed};
+
+use crate::input::InputError;
 
 /// The number of classes: negative and positive.
 pub const CLASSES: usize = 2;
@@ -23,6 +29,14 @@ pub fn encode(text: &[u8]) -> Vec<u16> {
     bytes.map(|&byte| u16::from(byte) + 1).collect()
 }
 
+/// The ids of a text that a user typed.
+pub(crate) fn typed(text: &str) -> Result<Vec<u16>, InputError> {
+    match text.trim() {
+        "" => Err(InputError::Empty),
+        text => Ok(encode(text.as_bytes())),
+    }
+}
+
 /// Where the reviews may lie: `path` itself, a folder or an archive, or below it.
 pub fn places(path: &Path) -> Vec<PathBuf> {
     let below = ["aclImdb", "aclImdb_v1.tar.gz"];
@@ -32,5 +46,5 @@ pub fn places(path: &Path) -> Vec<PathBuf> {
 
 /// Whether the reviews can be opened from `path`.
 pub fn is_prepared(path: &Path) -> bool {
-    read::find(path).is_some()
+    find(path).is_some()
 }

@@ -9,13 +9,11 @@ use memchr::memchr;
 use rayon::prelude::*;
 
 use super::expression::{Symbol, Symbols, shorten};
-use super::{HEADER, Tokenizer, file_name, incomplete, places, source};
+use super::{HEADER, Tokenizer, WANTED, file_name, incomplete, places, source};
 use crate::cache::{Key, Seen};
-use crate::check::Task;
 use crate::files::{Files, Source};
 use crate::flat::Flat;
 use crate::lines::{line_end, unmarked, without_end};
-use crate::pathfinder::Difficulty;
 use crate::release::Release;
 use crate::{DatasetError, Documents, LineProblem, Sample, Samples, Split};
 
@@ -33,7 +31,7 @@ pub struct ListOps {
 
 fn locate(dir: &Path, split: Split) -> Result<Source, DatasetError> {
     let found = source(dir).ok_or_else(|| DatasetError::NotPrepared {
-        task: "listops",
+        task: WANTED.task,
         file: file_name(split),
         dir: dir.to_owned(),
         looked: places(dir),
@@ -47,7 +45,7 @@ fn locate(dir: &Path, split: Split) -> Result<Source, DatasetError> {
 /// [`DatasetError::NotPrepared`], [`DatasetError::Incomplete`].
 pub fn cache_key(dir: &Path, split: Split, tokenizer: Tokenizer) -> Result<Key, DatasetError> {
     Ok(Key {
-        task: "listops".to_owned(),
+        task: WANTED.task.to_owned(),
         split,
         options: format!("{tokenizer} {}", tokenizer.truncation()),
         first_id: 1,
@@ -68,7 +66,7 @@ impl ListOps {
     /// [`DatasetError::Incomplete`] which of the files are there, [`DatasetError::Malformed`] names
     /// file and line, [`DatasetError::NoSamples`] an empty file.
     pub fn open(dir: &Path, split: Split, tokenizer: Tokenizer) -> Result<Self, DatasetError> {
-        let files = locate(dir, split)?.files(Task::ListOps, Difficulty::default())?;
+        let files = locate(dir, split)?.files(&WANTED)?;
         Self::from_files(&files, split, tokenizer)
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use burn_dataset::Dataset;
 
 use super::records::Records;
-use super::{Protocol, TOKENS, parse_binary, places};
+use super::{DESCRIPTOR, Protocol, TOKENS, parse_binary, places};
 use crate::archive::{each_file, inside};
 use crate::cache::{Key, Seen};
 use crate::files::Source;
@@ -43,7 +43,8 @@ pub struct Image {
     side_files: usize,
 }
 
-pub(crate) fn find(path: &Path) -> Option<Source> {
+/// The first of the places that is an archive, or a folder with any of the batches.
+pub(super) fn find(path: &Path) -> Option<Source> {
     let holds_any = |place: &Path| BATCHES.iter().any(|name| place.join(name).is_file());
     Source::first(places(path), holds_any)
 }
@@ -53,7 +54,7 @@ fn locate(path: &Path) -> Result<Source, DatasetError> {
     find(path).ok_or_else(|| match other_version(path) {
         Some((place, found)) => DatasetError::bad_file(&place)(FileProblem::NotBinary { found }),
         None => DatasetError::NotFound {
-            task: "image",
+            task: DESCRIPTOR.name,
             dir: path.to_owned(),
             looked: places(path),
             advice: "Fetch it with `ls-train fetch image`, or name a folder with the binary \
@@ -168,7 +169,7 @@ fn other_version(path: &Path) -> Option<(PathBuf, &'static str)> {
 /// [`DatasetError::NotFound`].
 pub fn cache_key(path: &Path, split: Split, protocol: Protocol) -> Result<Key, DatasetError> {
     Ok(Key {
-        task: "image".to_owned(),
+        task: DESCRIPTOR.name.to_owned(),
         split,
         options: format!("grey, {protocol}"),
         first_id: 0,

@@ -10,6 +10,8 @@
 //! * [`Tokenizer`] says which tokens the model sees;
 //! * [`evaluate`] works an expression out.
 
+mod check;
+mod descriptor;
 mod evaluate;
 mod expression;
 pub mod generate;
@@ -19,14 +21,17 @@ mod tree;
 
 use std::path::{Path, PathBuf};
 
+pub use crate::error::TokenError;
+pub use crate::options::Tokenizer;
+pub(crate) use descriptor::DESCRIPTOR;
 pub use evaluate::{ExpressionError, evaluate};
 pub use expression::Operator;
 pub(crate) use expression::shorten;
 pub use read::{ListOps, cache_key};
-pub use tokens::{TokenError, Tokenizer};
 pub use tree::Tree;
 
 use crate::files::{self, Source};
+use crate::release::{Member, Wanted};
 use crate::{DatasetError, Split, State};
 
 /// The number of classes: the values 0 to 9.
@@ -43,6 +48,12 @@ pub const fn file_name(split: Split) -> &'static str {
         Split::Test => "basic_test.tsv",
     }
 }
+
+/// The files in an archive.
+const WANTED: Wanted = Wanted {
+    task: "listops",
+    member: &|path| Member::of_splits(path, file_name),
+};
 
 /// Whether all three splits can be opened from `dir`: it holds the files itself, or an unpacked
 /// `lra_release` that does; or it is the published archive, or holds that.
@@ -67,7 +78,7 @@ fn places(dir: &Path) -> Vec<PathBuf> {
 ///
 /// All splits are read from the first place that holds any, lest train and test come from two
 /// copies of the data.
-pub(crate) fn source(dir: &Path) -> Option<Source> {
+fn source(dir: &Path) -> Option<Source> {
     Source::of_splits(dir, places(dir), file_name)
 }
 
