@@ -260,13 +260,6 @@ impl Source {
         }
     }
 
-    /// The folder or archive.
-    pub fn path(&self) -> &Path {
-        match self {
-            Source::Folder(path) | Source::Archive(path) => path,
-        }
-    }
-
     /// The files; those of an archive that are `wanted` are copied to a temporary file beside it,
     /// with nobody watching.
     pub fn files(self, wanted: &Wanted) -> Result<Files, DatasetError> {
