@@ -96,7 +96,9 @@ fn strong_protocols_have_the_published_rates_and_sizes() {
         let protocol = tasks::find(task).expect(task);
         let preset = presets::find(&format!("{task}-strong")).expect(task);
         let model = preset.model.encoder;
-        let AttentionConfig::LongShort(attention) = model.block.attention;
+        let AttentionConfig::LongShort(attention) = model.block.attention else {
+            panic!("{task}: {model:?}");
+        };
         assert_eq!(
             [
                 model.layers,

@@ -2,13 +2,17 @@
 
 use crate::common::config;
 use transformer_ls_burn::Pooling;
-use transformer_ls_burn::attention::{AttentionConfig, LongShortAttentionConfig};
+use transformer_ls_burn::attention::{
+    AttentionConfig, DenseAttentionConfig, LongShortAttentionConfig,
+};
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_infer::run::{Packing, RunConfig, ScheduleKind};
 
 fn long_short(config: &RunConfig) -> &LongShortAttentionConfig {
-    let AttentionConfig::LongShort(attention) = &config.model.encoder.block.attention;
-    attention
+    match &config.model.encoder.block.attention {
+        AttentionConfig::LongShort(attention) => attention,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn message(key: &str, value: &str) -> String {
@@ -101,7 +105,7 @@ fn fields_are_set_by_path_or_by_bare_name() {
     );
 }
 
-/// As version 0.1 wrote them: there was one kind of attention.
+/// As older versions wrote them: there was one kind of attention.
 #[test]
 fn files_that_name_no_attention_mean_long_short() {
     let config = config();
@@ -109,6 +113,37 @@ fn files_that_name_no_attention_mean_long_short() {
     let model = tree["model"].as_object_mut().unwrap();
     assert_eq!(model.remove("attention"), Some("long_short".into()));
     assert_eq!(RunConfig::from_json(&tree.to_string()).unwrap(), config);
+}
+
+#[test]
+fn another_attention_keeps_what_both_have() {
+    let mut config = config();
+    config
+        .set_all(["rotary=true", "attention_dropout=0.25", "attention=dense"])
+        .unwrap();
+    let dense = DenseAttentionConfig::new(16, 2)
+        .with_rotary(true)
+        .with_attention_dropout(0.25);
+    assert_eq!(config.model.encoder.block.attention, dense.into());
+    config.validate().unwrap();
+    assert_eq!(RunConfig::from_json(&config.to_json()).unwrap(), config);
+    let error = config.set("window", "8").unwrap_err().to_string();
+    assert!(error.starts_with("there is no field `window`"), "{error}");
+    // A field of another kind of attention is a mistake in a file.
+    let text = config.to_json();
+    let mixed = text.replace("\"heads\": 2,", "\"heads\": 2, \"window\": 8,");
+    assert_ne!(text, mixed);
+    let error = RunConfig::from_json(&mixed).unwrap_err().to_string();
+    assert!(
+        error.contains("`model.window`: unknown field `window`"),
+        "{error}"
+    );
+    // And back: what dense attention lacks has the defaults.
+    config.set("attention", "long_short").unwrap();
+    let back = LongShortAttentionConfig::new(16, 2)
+        .with_rotary(true)
+        .with_attention_dropout(0.25);
+    assert_eq!(*long_short(&config), back);
 }
 
 #[test]
@@ -204,6 +239,11 @@ fn a_wrong_type_says_what_was_expected() {
         ("schedule", "linear", "`one_cycle`, `constant`, `cosine`"),
         ("ema", "yes", "expected a number"),
         ("tokenizer", "bytes", "brackets"),
+        (
+            "attention",
+            "sparse",
+            "expected one of `long_short`, `dense`",
+        ),
     ] {
         let error = message(key, value);
         assert!(

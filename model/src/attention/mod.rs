@@ -4,6 +4,7 @@
 //! [`Block`](crate::Block) has `W_o`, the residuals and the feed-forward layers, an
 //! [`AttentionLayer`] has `W_o` alone.
 
+mod dense;
 mod heads;
 mod layer;
 mod long_short;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ConfigError;
 use crate::fields::{FieldError, Fields};
 
+pub use dense::{DenseAttention, DenseAttentionConfig};
 pub use heads::{AttentionInput, Contexts};
 pub use layer::{AttentionLayer, AttentionLayerConfig, AttentionOutput};
 pub use long_short::{LongShortAttention, LongShortAttentionConfig};
@@ -26,6 +28,8 @@ pub use long_short::{LongShortAttention, LongShortAttentionConfig};
 pub enum AttentionConfig {
     /// A sliding window joined with a dynamic projection.
     LongShort(LongShortAttentionConfig),
+    /// Every token sees every token of its document.
+    Dense(DenseAttentionConfig),
 }
 
 /// An attention of any kind.
@@ -33,6 +37,8 @@ pub enum AttentionConfig {
 pub enum Attention {
     /// A sliding window joined with a dynamic projection.
     LongShort(LongShortAttention),
+    /// Every token sees every token of its document.
+    Dense(DenseAttention),
 }
 
 /// What there is to know of a kind besides its variants.
@@ -44,17 +50,25 @@ struct Kind {
     read: fn(&Fields) -> Result<AttentionConfig, FieldError>,
 }
 
-static KINDS: [Kind; 1] = [Kind {
-    name: "long_short",
-    default: |d_model, heads| LongShortAttentionConfig::new(d_model, heads).into(),
-    read: |fields| fields.part().map(AttentionConfig::LongShort),
-}];
+static KINDS: [Kind; 2] = [
+    Kind {
+        name: "long_short",
+        default: |d_model, heads| LongShortAttentionConfig::new(d_model, heads).into(),
+        read: |fields| fields.part().map(AttentionConfig::LongShort),
+    },
+    Kind {
+        name: "dense",
+        default: |d_model, heads| DenseAttentionConfig::new(d_model, heads).into(),
+        read: |fields| fields.part().map(AttentionConfig::Dense),
+    },
+];
 
 /// The same of every variant.
 macro_rules! each {
     ($self:ident, $part:ident => $value:expr) => {
         match $self {
             Self::LongShort($part) => $value,
+            Self::Dense($part) => $value,
         }
     };
 }
@@ -74,6 +88,7 @@ impl AttentionConfig {
     pub fn window(&self) -> Option<usize> {
         match self {
             Self::LongShort(config) => Some(config.window),
+            Self::Dense(_) => None,
         }
     }
 
@@ -111,7 +126,7 @@ impl AttentionConfig {
         Self::read(&default.overlaid(&Fields::of(self)).with(KIND, name))
     }
 
-    /// The attention of a model's fields. Files of version 0.1 name no kind, for there was one.
+    /// The attention of a model's fields. Older files name no kind, for there was one.
     pub(crate) fn read(fields: &Fields) -> Result<Self, FieldError> {
         let name = fields.get_or(KIND, KINDS[0].name.to_owned())?;
         (kind(&name)?.read)(fields)
@@ -170,5 +185,17 @@ impl From<LongShortAttentionConfig> for AttentionConfig {
 impl From<LongShortAttention> for Attention {
     fn from(module: LongShortAttention) -> Self {
         Self::LongShort(module)
+    }
+}
+
+impl From<DenseAttentionConfig> for AttentionConfig {
+    fn from(config: DenseAttentionConfig) -> Self {
+        Self::Dense(config)
+    }
+}
+
+impl From<DenseAttention> for Attention {
+    fn from(module: DenseAttention) -> Self {
+        Self::Dense(module)
     }
 }
