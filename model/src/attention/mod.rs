@@ -34,6 +34,10 @@ pub enum AttentionConfig {
 
 /// An attention of any kind.
 #[derive(Module, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a module has few; boxes would be in everyone's way"
+)]
 pub enum Attention {
     /// A sliding window joined with a dynamic projection.
     LongShort(LongShortAttention),
