@@ -95,7 +95,7 @@ fn strong_protocols_have_the_published_rates_and_sizes() {
     for &(task, mask, [classify, fill_in], sizes) in STRONG {
         let protocol = tasks::find(task).expect(task);
         let preset = presets::find(&format!("{task}-strong")).expect(task);
-        let model = preset.model.encoder;
+        let model = preset.model.encoder.clone();
         let AttentionConfig::LongShort(attention) = model.block.attention else {
             panic!("{task}: {model:?}");
         };
