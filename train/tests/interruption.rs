@@ -27,7 +27,7 @@ fn a_killed_run_resumes_to_the_same_weights_and_lines() {
     let status = child.wait().expect("ended");
     assert!(!status.success(), "the run ended before it could be killed");
     assert!(place.folder("killed").read_summary().unwrap().is_none());
-    // A second kill, past another checkpoint of the second sitting.
+    // A second kill, past another checkpoint of the second session.
     let mut child = place
         .command(&["listops", "--out", "killed", "--resume"])
         .stdout(std::process::Stdio::null())

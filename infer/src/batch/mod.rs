@@ -139,13 +139,16 @@ impl Batcher {
     ///
     /// Panics if there is no sample, or if samples of one document are mixed with samples of two.
     pub fn batch(&self, samples: &[Sample], device: &Device, dropout_seed: Option<u64>) -> Batch {
-        let laid: Vec<Laid> = self.lay(samples).collect();
+        let collated: Vec<Collated> = self.collate(samples).collect();
         let labels: Vec<i32> = samples.iter().map(|sample| sample.label.into()).collect();
         Batch {
-            real_tokens: laid.iter().map(|laid| laid.document_tokens).sum(),
-            tokens: laid
+            real_tokens: collated
                 .iter()
-                .map(|laid| laid.tokens(device, dropout_seed))
+                .map(|collated| collated.document_tokens)
+                .sum(),
+            tokens: collated
+                .iter()
+                .map(|collated| collated.tokens(device, dropout_seed))
                 .collect(),
             labels: Tensor::from_data(TensorData::new(labels, [samples.len()]), device),
             count: samples.len(),
@@ -170,21 +173,22 @@ impl Batcher {
             masked: 0,
             real_tokens: 0,
         };
-        for (which, laid) in self.lay(samples).enumerate() {
-            let (mask, places) = laid.mask(&|document, place| hides(2 * document + which, place));
+        for (which, collated) in self.collate(samples).enumerate() {
+            let (mask, places) =
+                collated.mask(&|document, place| hides(2 * document + which, place));
             batch.masked += places.len();
-            batch.real_tokens += laid.document_tokens;
-            let mask = Tensor::from_data(TensorData::new(mask, laid.shape), device);
+            batch.real_tokens += collated.document_tokens;
+            let mask = Tensor::from_data(TensorData::new(mask, collated.shape), device);
             let count = places.len();
             let places = Tensor::from_data(TensorData::new(places, [count]), device);
-            let tokens = laid.tokens(device, dropout_seed);
+            let tokens = collated.tokens(device, dropout_seed);
             batch.tokens.push(MaskedTokens::new(tokens, mask, places));
         }
         batch
     }
 
     /// The samples' documents, or their first and their second ones, as they lie in a batch.
-    fn lay(&self, samples: &[Sample]) -> impl Iterator<Item = Laid> {
+    fn collate(&self, samples: &[Sample]) -> impl Iterator<Item = Collated> {
         assert!(!samples.is_empty(), "a batch needs at least one sample");
         let per_sample = samples[0].documents.count();
         assert!(
@@ -203,15 +207,15 @@ impl Batcher {
                 !self.pixels && documents.iter().any(|document| document.contains(&PADDING));
             let all_empty = documents.iter().all(|document| document.is_empty());
             match self.packed && !holds_padding && !all_empty {
-                true => Laid::packed(&documents),
-                false => Laid::padded(&documents, self.max_length, self.pixels),
+                true => Collated::packed(&documents),
+                false => Collated::padded(&documents, self.max_length, self.pixels),
             }
         })
     }
 }
 
 /// Documents as they lie in a batch, on the host.
-struct Laid {
+struct Collated {
     ids: Vec<i32>,
     shape: [usize; 2],
     lengths: Vec<usize>,
@@ -222,7 +226,7 @@ struct Laid {
     document_tokens: usize,
 }
 
-impl Laid {
+impl Collated {
     /// Documents a row each, `[b, max_length]`.
     fn padded(documents: &[&[u16]], max_length: usize, pixels: bool) -> Self {
         let mut ids = vec![i32::from(PADDING); documents.len() * max_length];

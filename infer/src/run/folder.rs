@@ -169,7 +169,7 @@ impl RunFolder {
     }
 
     /// Has the run go on at another learning rate after `step`: its `config.json` says so, and all
-    /// later sittings follow.
+    /// later sessions follow.
     ///
     /// # Errors
     ///

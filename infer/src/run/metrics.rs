@@ -31,7 +31,7 @@ pub struct MetricLine {
     /// Real tokens (padding left out) a second.
     #[serde(deserialize_with = "null_as_nan")]
     pub tokens_per_second: f64,
-    /// Seconds since the run was started, breaks between sittings left out.
+    /// Seconds since the run was started, breaks between sessions left out.
     #[serde(deserialize_with = "null_as_nan")]
     pub seconds: f64,
     /// Bytes that the device's memory pools hold; `null` on a CPU backend, which has none.

@@ -20,7 +20,7 @@ pub struct Summary {
     pub best_step: Option<usize>,
     /// Optimizer steps taken.
     pub steps: usize,
-    /// Seconds of all sittings together.
+    /// Seconds of all sessions together.
     pub wall_seconds: f64,
     /// On a device its reserved memory at most; on a CPU backend the process's resident memory at
     /// most; `null` where the system does not tell.

@@ -20,7 +20,7 @@ use super::{Done, settings};
 use crate::tasks::{self, Protocol};
 use crate::tensorboard::EventFiles;
 use crate::trainer::progress::{duration, say};
-use crate::trainer::{Display, Ending, Sitting, Source, Splits, check_precision, train};
+use crate::trainer::{Display, Ending, Session, Source, Splits, check_precision, train};
 
 /// What a model learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,14 +85,14 @@ pub(super) fn run(command: &TaskCommand, goal: Goal) -> anyhow::Result<Done> {
             None => return Ok(Done::Interrupted),
         },
     };
-    let sitting = Sitting {
+    let session = Session {
         stop_after: args.stop_after,
         learning_rate,
         command: command_line(),
         tensorboard: args.tensorboard,
         display,
     };
-    let (folder, ending) = train(folder, &chosen, &splits, &sitting)?;
+    let (folder, ending) = train(folder, &chosen, &splits, &session)?;
     match ending {
         Ending::Finished(summary) | Ending::Pretrained(summary) => {
             report(&folder, &summary);
@@ -127,10 +127,10 @@ fn finished(config: &RunConfig, summary: &Summary) -> bool {
     }
 }
 
-/// What a sitting begins with.
+/// What a session begins with.
 struct Start {
     folder: RunFolder,
-    /// The run's configuration, with the places that this sitting takes instead of the run's.
+    /// The run's configuration, with the places that this session takes instead of the run's.
     config: RunConfig,
     /// Another peak of the learning rate, if a resume asks for one.
     learning_rate: Option<f64>,
@@ -322,7 +322,7 @@ fn report_test(summary: &Summary, percent: impl Fn(f64) -> String + Copy) {
     say(&format!("test accuracy {test}{best}"));
 }
 
-/// The command that continues a run as this sitting did.
+/// The command that continues a run as this session did.
 fn continue_with(here: &RunConfig, folder: &RunFolder) -> String {
     let places = settings::places(folder.config(), here);
     let command = command(folder.config(), folder.path());

@@ -88,7 +88,7 @@ impl EventFiles {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(RunError::io("read", &path)(error)),
         };
-        // Of what was before this sitting it is known how far apart it was, not when.
+        // Of what was before this session it is known how far apart it was, not when.
         let (now, end) = (now(), lines.last().map_or(0.0, |line| line.seconds));
         let mut events = lines
             .iter()

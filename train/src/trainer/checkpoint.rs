@@ -62,7 +62,7 @@ pub struct State {
     pub metrics_bytes: u64,
     /// Sums since the last line of `metrics.jsonl`.
     pub sums: Sums,
-    /// Wall seconds of all sittings.
+    /// Wall seconds of all sessions.
     pub seconds: f64,
     /// The greatest memory use seen.
     pub peak_bytes: Option<u64>,

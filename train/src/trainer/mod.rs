@@ -68,9 +68,9 @@ pub struct Splits {
     pub test: Arc<dyn Samples>,
 }
 
-/// What concerns this sitting alone. Of it only `learning_rate` enters the run's configuration.
+/// What concerns this session alone. Of it only `learning_rate` enters the run's configuration.
 #[derive(Clone, Debug)]
-pub struct Sitting {
+pub struct Session {
     /// Stop after this step although the schedule goes on.
     pub stop_after: Option<usize>,
     /// Another peak of the learning rate, from the step on that the run stands at.
@@ -83,7 +83,7 @@ pub struct Sitting {
     pub display: Display,
 }
 
-/// How a sitting ended.
+/// How a session ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ending {
     /// The schedule is done, and the best model was tested.
@@ -140,7 +140,7 @@ pub fn train(
     mut folder: RunFolder,
     chosen: &ChosenDevice,
     splits: &Splits,
-    sitting: &Sitting,
+    session: &Session,
 ) -> Result<(Arc<RunFolder>, Ending), TrainError> {
     check_precision(&folder.config().training, chosen)?;
     let device = chosen.device.clone().autodiff();
@@ -159,7 +159,7 @@ pub fn train(
         Some(_) => model,
         None => model.started_from(&folder)?,
     };
-    if let Some(learning_rate) = sitting.learning_rate {
+    if let Some(learning_rate) = session.learning_rate {
         folder.change_rate(state.step, learning_rate)?;
     }
     let folder = Arc::new(folder);
@@ -167,7 +167,7 @@ pub fn train(
         &folder,
         chosen,
         splits,
-        sitting,
+        session,
         model,
         (state, resumed, mean),
     )?;
@@ -181,7 +181,7 @@ fn go_on(
     folder: &Arc<RunFolder>,
     chosen: &ChosenDevice,
     splits: &Splits,
-    sitting: &Sitting,
+    session: &Session,
     model: TrainingModel,
     (state, resumed, mean): Standing,
 ) -> Result<Ending, TrainError> {
@@ -189,7 +189,7 @@ fn go_on(
     let training = &config.training;
     let device = chosen.device.clone().autodiff();
     let metrics = folder.metrics(state.metrics_bytes)?;
-    let event_files = EventFiles::open(folder, sitting.tensorboard)?;
+    let event_files = EventFiles::open(folder, session.tensorboard)?;
     announce(folder, chosen, splits, &model, &state)?;
 
     let masking = config.pretraining.as_ref();
@@ -231,14 +231,14 @@ fn go_on(
         metrics,
         event_files,
         collector,
-        stop_after: sitting.stop_after,
-        display: sitting.display,
+        stop_after: session.stop_after,
+        display: session.display,
         title: title.clone(),
     });
 
     let interrupter = Interrupter::new();
     interrupt::register(&interrupter);
-    interrupt::dashboard(sitting.display == Display::Dashboard);
+    interrupt::dashboard(session.display == Display::Dashboard);
     // The loop evaluates dev itself: what burn-train takes for its batches is never asked.
     let mut supervised = SupervisedTraining::new(folder.path(), loader.clone(), loader)
         .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)))
@@ -247,7 +247,7 @@ fn go_on(
         .with_metric_logger(NoTextFiles)
         .with_application_logger(None)
         .with_interrupter(interrupter.clone())
-        .renderer(renderer(sitting.display, &interrupter, step, title))
+        .renderer(renderer(session.display, &interrupter, step, title))
         .num_epochs(training.steps.div_ceil(training.evaluate_every))
         .label(&config.task)
         .metric_train_numeric(Figure::loss())
@@ -273,18 +273,18 @@ fn go_on(
     match ended {
         Ended::Interrupted => Ok(Ending::Interrupted { step: state.step }),
         Ended::StopAfter => {
-            let summary = summary(folder, chosen, sitting, &state, None);
+            let summary = summary(folder, chosen, session, &state, None);
             folder.write_summary(&summary)?;
             Ok(Ending::Stopped(summary))
         }
         Ended::Complete if config.pretraining.is_some() => {
-            let summary = summary(folder, chosen, sitting, &state, None);
+            let summary = summary(folder, chosen, session, &state, None);
             folder.write_summary(&summary)?;
             Ok(Ending::Pretrained(summary))
         }
         Ended::Complete => {
             let learning_rate = |step| schedule.learning_rate(step);
-            test(folder, chosen, splits, sitting, state, &learning_rate)
+            test(folder, chosen, splits, session, state, &learning_rate)
         }
     }
 }
@@ -294,7 +294,7 @@ fn test(
     folder: &RunFolder,
     chosen: &ChosenDevice,
     splits: &Splits,
-    sitting: &Sitting,
+    session: &Session,
     mut state: State,
     learning_rate: &dyn Fn(usize) -> f64,
 ) -> Result<Ending, TrainError> {
@@ -330,7 +330,7 @@ fn test(
     state.seconds += started.elapsed().as_secs_f64();
     state.peak_bytes = memory::peak(&chosen.device, state.peak_bytes);
     let mut metrics = folder.metrics(state.metrics_bytes)?;
-    let event_files = EventFiles::open(folder, sitting.tensorboard)?;
+    let event_files = EventFiles::open(folder, session.tensorboard)?;
     let line = MetricLine {
         step: best_step,
         split: Split::Test,
@@ -346,7 +346,7 @@ fn test(
         files.append(&line)?;
     }
     metrics.durable_bytes()?;
-    let summary = summary(folder, chosen, sitting, &state, Some(test.accuracy));
+    let summary = summary(folder, chosen, session, &state, Some(test.accuracy));
     folder.write_summary(&summary)?;
     Ok(Ending::Finished(summary))
 }
@@ -354,7 +354,7 @@ fn test(
 fn summary(
     folder: &RunFolder,
     chosen: &ChosenDevice,
-    sitting: &Sitting,
+    session: &Session,
     state: &State,
     test_accuracy: Option<f64>,
 ) -> Summary {
@@ -368,7 +368,7 @@ fn summary(
         peak_bytes: state.peak_bytes,
         device: chosen.name.clone(),
         adapter: chosen.adapter.clone(),
-        command: sitting.command.clone(),
+        command: session.command.clone(),
         versions: versions(),
         seed: folder.config().seed,
     }

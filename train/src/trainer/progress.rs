@@ -50,7 +50,7 @@ pub fn say_aside(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable(line));
 }
 
-/// How fast this sitting goes, and how long it will take.
+/// How fast this session goes, and how long it will take.
 #[derive(Debug)]
 pub struct Pace {
     steps: usize,
@@ -143,7 +143,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// A sitting that starts at step `first`.
+    /// A session that starts at step `first`.
     pub fn new(first: usize) -> Self {
         Self {
             started: Instant::now(),

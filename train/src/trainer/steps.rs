@@ -1,4 +1,4 @@
-//! One sitting's loop over steps; see `strategy.rs` for how it stands to `burn-train`.
+//! One session's loop over steps; see `strategy.rs` for how it stands to `burn-train`.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use super::progress::{Display, Estimate, Pace};
 use super::strategy::{Ended, Setup};
 use crate::optim::MovingAverage;
 
-/// One sitting.
+/// One session.
 pub(super) struct Loop {
     pub(super) setup: Setup,
     pub(super) learner: Learner<TrainingModel>,
@@ -39,7 +39,7 @@ pub(super) struct Loop {
     pub(super) ledger: Ledger,
     pub(super) pace: Pace,
     pub(super) estimate: Estimate,
-    /// Seconds of the earlier sittings.
+    /// Seconds of the earlier sessions.
     pub(super) earlier: f64,
     pub(super) started: Instant,
     /// Since when steps run that are not in the sums yet.
@@ -77,7 +77,7 @@ impl Loop {
         }
     }
 
-    /// The step at which this sitting ends.
+    /// The step at which this session ends.
     pub(super) fn end(&self) -> usize {
         let steps = self.setup.folder.config().training.steps;
         self.setup
@@ -91,7 +91,7 @@ impl Loop {
         let autodiff = self.setup.device.clone().autodiff();
         self.learner.fork(&autodiff);
         let end = self.end();
-        // A sitting that was interrupted between a step and its evaluation owes it.
+        // A session that was interrupted between a step and its evaluation owes it.
         if self.due(self.state.step, end) && self.state.evaluated < self.state.step {
             self.learning_rate_of_last_step();
             if let Some(ended) = self.evaluate_and_save(end)? {

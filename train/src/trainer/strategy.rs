@@ -39,7 +39,7 @@ use super::progress::Display;
 use super::renderer::Title;
 use super::steps::Loop;
 
-/// How a sitting ended.
+/// How a session ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ended {
     /// The schedule's last step was taken and evaluated.
