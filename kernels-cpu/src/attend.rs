@@ -19,8 +19,9 @@ use transformer_ls_kernels::{Dropout, Visibility};
 
 use crate::exp::exp;
 use crate::padded_bias::PaddedBias;
+use crate::products::sums;
 use crate::real::{Lanes, Real, load, splat, store};
-use crate::sight::Sight;
+use crate::sight::{BLOCK, Sight};
 use crate::tile::{Scratch, TILE, TileRow, add, put, transpose_rows, vectors, whole_vectors};
 use crate::tile_dropout::TileDropout;
 use crate::view::{Rows, RowsMut, View, ViewMut};
@@ -267,21 +268,25 @@ fn softmax<S: Simd, T: Real>(
     for v in 0..vectors::<S, T>() {
         let at = v * lanes;
         let mut max = minus_infinity;
-        for computed in columns.computed::<S>(v) {
-            for row in &scores[computed] {
-                max = max.max(load::<S, T>(simd, &row[at..]));
-            }
-        }
+        columns.for_computed::<S>(
+            v,
+            scores,
+            #[inline(always)]
+            |row| max = max.max(load::<S, T>(simd, &row[at..])),
+        );
         // A query that sees nothing: exp(−∞ − 0) is 0, not NaN.
         let max = max.simd_eq(minus_infinity).select(zero, max);
         let mut sum = zero;
-        for computed in columns.computed::<S>(v) {
-            for row in &mut scores[computed] {
+        columns.for_computed::<S>(
+            v,
+            scores,
+            #[inline(always)]
+            |row| {
                 let weight = exp::<S, T>(simd, load::<S, T>(simd, &row[at..]) - max);
                 store::<S, T>(weight, &mut row[at..]);
                 sum += weight;
-            }
-        }
+            },
+        );
         store::<S, T>(sum, &mut sums_of[at..]);
         store::<S, T>(max, &mut maxima[at..]);
     }
@@ -308,22 +313,32 @@ fn weigh<S: Simd, T: Real>(
     values: Rows<'_, T>,
     to: &Output<'_, T>,
 ) {
-    columns.for_sums::<S>(
-        simd,
-        weights,
-        landmark_values,
-        values,
-        to.rows.len(),
-        #[inline(always)]
-        |query, offset, sum, first| {
-            // SAFETY: these tokens under this head are this call's alone, and each row's last
-            // reference is gone.
-            let row = unsafe { to.rows.row(query) };
-            let sum = sum * to.factors[query];
-            match first {
-                true => put::<S, T>(sum, row, offset),
-                false => add::<S, T>(simd, sum, row, offset),
-            }
-        },
-    );
+    for first in (0..to.rows.len()).step_by(BLOCK) {
+        let queries = first..(first + BLOCK).min(to.rows.len());
+        sums::<S, T, true, 2>(
+            simd,
+            columns.terms(first, weights, landmark_values, values),
+            queries.clone(),
+            #[inline(always)]
+            |query, offset, sum| {
+                // SAFETY: these tokens under this head are this call's alone, and each row's last
+                // reference is gone.
+                let row = unsafe { to.rows.row(query) };
+                put::<S, T>(sum * to.factors[query], row, offset);
+            },
+        );
+        for terms in columns.more_terms(first, weights, values) {
+            sums::<S, T, true, 1>(
+                simd,
+                [terms],
+                queries.clone(),
+                #[inline(always)]
+                |query, offset, sum| {
+                    // SAFETY: as above.
+                    let row = unsafe { to.rows.row(query) };
+                    add::<S, T>(simd, sum * to.factors[query], row, offset);
+                },
+            );
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::attend_tile::Columns;
 use crate::documents::Document;
 use crate::products::{Terms, sums};
 use crate::real::Real;
-use crate::sight::Sight;
+use crate::sight::{BLOCK, Sight};
 use crate::tile::{TileRow, add, put};
 use crate::view::{Rows, RowsMut};
 
@@ -78,23 +78,32 @@ pub(crate) fn query_gradients<S: Simd, T: Real>(
     keys: Rows<'_, T>,
     d_query: RowsMut<'_, T>,
 ) {
-    columns.for_sums::<S>(
-        simd,
-        d_scores,
-        landmark_keys,
-        keys,
-        d_query.len(),
-        #[inline(always)]
-        |lane, offset, sum, first| {
-            // SAFETY: these queries under this head are this call's alone, and each row's last
-            // reference is gone.
-            let row = unsafe { d_query.row(lane) };
-            match first {
-                true => put::<S, T>(sum, row, offset),
-                false => add::<S, T>(simd, sum, row, offset),
-            }
-        },
-    );
+    for first in (0..d_query.len()).step_by(BLOCK) {
+        let queries = first..(first + BLOCK).min(d_query.len());
+        sums::<S, T, true, 2>(
+            simd,
+            columns.terms(first, d_scores, landmark_keys, keys),
+            queries.clone(),
+            #[inline(always)]
+            |lane, offset, sum| {
+                // SAFETY: these queries under this head are this call's alone, and each row's last
+                // reference is gone.
+                put::<S, T>(sum, unsafe { d_query.row(lane) }, offset);
+            },
+        );
+        for terms in columns.more_terms(first, d_scores, keys) {
+            sums::<S, T, true, 1>(
+                simd,
+                [terms],
+                queries.clone(),
+                #[inline(always)]
+                |lane, offset, sum| {
+                    // SAFETY: as above.
+                    add::<S, T>(simd, sum, unsafe { d_query.row(lane) }, offset);
+                },
+            );
+        }
+    }
 }
 
 /// Adds `Σ_query weights[landmark][query] · rows[query]` for every landmark to the part's memory.

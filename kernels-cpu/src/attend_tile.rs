@@ -7,7 +7,7 @@ use fearless_simd::prelude::*;
 use crate::documents::Document;
 use crate::exp::exp;
 use crate::padded_bias::PaddedBias;
-use crate::products::{Factors, Terms, all_vectors, dots, sums};
+use crate::products::{Factors, Terms, all_vectors, dots};
 use crate::real::{Lanes, Real, load, splat, store};
 use crate::sight::{BLOCK, Run, Sight};
 use crate::tile::{TILE, TileRow, vectors};
@@ -58,74 +58,75 @@ impl<'a, T: Real> Columns<'a, T> {
         first..first + run.keys.len()
     }
 
-    /// The columns that are computed for a vector: the landmarks, then a range a run.
+    /// Calls with the rows of all columns that are computed for a vector: the landmarks', then each
+    /// run's.
     #[inline(always)]
-    pub fn computed<S: Simd>(&self, vector: usize) -> impl Iterator<Item = Range<usize>> + 'a {
-        let landmarks = self.landmarks;
-        let of_runs = self
-            .sight
-            .runs
-            .iter()
-            .map(move |run| shifted(&keys_of::<S, T>(run, vector), landmarks + run.column));
-        std::iter::once(0..landmarks).chain(of_runs)
+    pub fn for_computed<S: Simd>(
+        &self,
+        vector: usize,
+        columns: &mut [TileRow<T>],
+        mut call: impl FnMut(&mut TileRow<T>),
+    ) {
+        let (landmarks, window) = columns.split_at_mut(self.landmarks);
+        for row in landmarks {
+            call(row);
+        }
+        for run in &self.sight.runs {
+            for row in &mut window[shifted(&keys_of::<S, T>(run, vector), run.column)] {
+                call(row);
+            }
+        }
     }
 
-    /// For each of the first `count` queries the sums of landmark rows and of the runs' rows, which
-    /// begin with the first key of the sight's hull, by these weights: handed to `finish(query,
-    /// offset, sum, first)` in as many parts as there are runs, the first with the landmarks.
+    /// What the block of queries from `first` on sums up by these weights: landmark rows, and rows of
+    /// the first run. `rows` begin with the first key of the sight's hull.
     #[inline(always)]
-    pub fn for_sums<S: Simd>(
+    pub fn terms<'t>(
         &self,
-        simd: S,
-        weights: &[TileRow<T>],
-        landmark_rows: Rows<'_, T>,
-        rows: Rows<'_, T>,
-        count: usize,
-        mut finish: impl FnMut(usize, usize, Lanes<S, T>, bool),
-    ) {
+        first: usize,
+        weights: &'t [TileRow<T>],
+        landmark_rows: Rows<'t, T>,
+        rows: Rows<'t, T>,
+    ) -> [Terms<'t, T>; 2] {
         let (of_landmarks, of_runs) = weights.split_at(self.landmarks);
-        let hull = self.sight.hull();
-        for first in (0..count).step_by(BLOCK) {
-            let queries = first..(first + BLOCK).min(count);
-            let terms_of = |run: Option<&Run<T>>| match run {
-                None => Terms {
-                    weights: of_runs,
-                    rows,
-                    terms: 0..0,
-                },
-                Some(run) => Terms {
-                    weights: &of_runs[run.column..],
-                    rows: rows.from(run.keys.start - hull.start),
-                    terms: run.of_queries(first..first + BLOCK),
-                },
-            };
-            let mut runs = self.sight.runs.iter();
-            let landmarks = Terms {
+        let of_first = match self.sight.runs.first() {
+            Some(run) => run.of_queries(first..first + BLOCK),
+            None => 0..0,
+        };
+        [
+            Terms {
                 weights: of_landmarks,
                 rows: landmark_rows,
                 terms: 0..self.landmarks,
-            };
-            sums::<S, T, true, 2>(
-                simd,
-                [landmarks, terms_of(runs.next())],
-                queries.clone(),
-                #[inline(always)]
-                |query, offset, sum| finish(query, offset, sum, true),
-            );
-            for run in runs {
-                let terms = terms_of(Some(run));
-                if terms.terms.is_empty() {
-                    continue;
-                }
-                sums::<S, T, true, 1>(
-                    simd,
-                    [terms],
-                    queries.clone(),
-                    #[inline(always)]
-                    |query, offset, sum| finish(query, offset, sum, false),
-                );
-            }
-        }
+            },
+            Terms {
+                weights: of_runs,
+                rows,
+                terms: of_first,
+            },
+        ]
+    }
+
+    /// What it sums up besides: rows of the other runs that the block sees.
+    #[inline(always)]
+    pub fn more_terms<'t>(
+        &self,
+        first: usize,
+        weights: &'t [TileRow<T>],
+        rows: Rows<'t, T>,
+    ) -> impl Iterator<Item = Terms<'t, T>> + use<'t, '_, T> {
+        let start = self.sight.hull().start;
+        let of_runs = &weights[self.landmarks..];
+        self.sight
+            .runs
+            .iter()
+            .skip(1)
+            .map(move |run| Terms {
+                weights: &of_runs[run.column..],
+                rows: rows.from(run.keys.start - start),
+                terms: run.of_queries(first..first + BLOCK),
+            })
+            .filter(|terms| !terms.terms.is_empty())
     }
 
     /// Adds the bias to window scores and makes −∞ of all that a query does not see.
@@ -283,12 +284,15 @@ pub(crate) fn probabilities<S: Simd, T: Real>(
     for v in 0..vectors::<S, T>() {
         let at = v * Lanes::<S, T>::LEN;
         let log_sum = load::<S, T>(simd, &log_sums[at..]);
-        for computed in columns.computed::<S>(v) {
-            for row in &mut scores[computed] {
+        columns.for_computed::<S>(
+            v,
+            scores,
+            #[inline(always)]
+            |row| {
                 let score = load::<S, T>(simd, &row[at..]);
                 store::<S, T>(exp::<S, T>(simd, score - log_sum), &mut row[at..]);
-            }
-        }
+            },
+        );
     }
 }
 

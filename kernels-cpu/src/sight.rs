@@ -32,13 +32,13 @@ pub(crate) struct Run<T> {
     pub column: usize,
     /// The first key that each query sees and one past the last, counted from the run's first;
     /// both 0 for none.
-    first: [usize; TILE],
-    end: [usize; TILE],
+    first: [u32; TILE],
+    end: [u32; TILE],
     /// The same, for vectors.
     pub first_lanes: TileRow<T>,
     pub end_lanes: TileRow<T>,
     /// Keys that each block of queries sees; an empty range for none.
-    blocks: [[usize; 2]; TILE / BLOCK],
+    blocks: [[u32; 2]; TILE / BLOCK],
     /// Whether intervals never fall back from query to query.
     rises: bool,
 }
@@ -70,11 +70,12 @@ impl<T: Real> Sight<T> {
     ) {
         self.runs.clear();
         self.width = 0;
-        for run in visibility.runs(queries.clone(), keys) {
+        for keys_of_run in visibility.runs(queries.clone(), keys) {
             let column = self.width;
-            self.width += run.len();
-            self.runs
-                .push(Run::new(visibility, &queries, run, keys, column));
+            self.width += keys_of_run.len();
+            self.runs.push(Run::new(visibility, keys_of_run, column));
+            let run = self.runs.last_mut().expect("the run just pushed");
+            run.set(visibility, &queries, keys);
         }
         self.landmarks = match visibility.landmarks {
             LandmarksSeen::All => None,
@@ -87,15 +88,10 @@ impl<T: Real> Sight<T> {
 }
 
 impl<T: Real> Run<T> {
-    fn new(
-        visibility: &Visibility,
-        queries: &Range<usize>,
-        run: Range<usize>,
-        keys: usize,
-        column: usize,
-    ) -> Self {
-        let mut own = Self {
-            keys: run.clone(),
+    #[inline(always)]
+    fn new(visibility: &Visibility, keys: Range<usize>, column: usize) -> Self {
+        Self {
+            keys,
             column,
             first: [0; TILE],
             end: [0; TILE],
@@ -103,7 +99,11 @@ impl<T: Real> Run<T> {
             end_lanes: [T::ZERO; TILE],
             blocks: [[0; 2]; TILE / BLOCK],
             rises: visibility.window.is_line(),
-        };
+        }
+    }
+
+    fn set(&mut self, visibility: &Visibility, queries: &Range<usize>, keys: usize) {
+        let run = self.keys.clone();
         let mut lane = 0;
         while lane < TILE {
             let query = (queries.start + lane).min(queries.end - 1);
@@ -113,25 +113,30 @@ impl<T: Real> Run<T> {
                 true => visibility.alike_until(query).min(queries.end) - queries.start,
                 false => TILE,
             };
-            if !seen.is_empty() {
-                let seen = [seen.start - run.start, seen.end - run.start];
-                for lane in lane..alike.min(TILE) {
-                    [own.first[lane], own.end[lane]] = seen;
-                    [own.first_lanes[lane], own.end_lanes[lane]] =
-                        seen.map(|key| T::from_index(key as isize));
-                }
-            }
+            let lanes = lane..alike.min(TILE);
             lane = alike;
+            if seen.is_empty() {
+                continue;
+            }
+            let [first, end] = [seen.start - run.start, seen.end - run.start];
+            self.first[lanes.clone()].fill(first as u32);
+            self.end[lanes.clone()].fill(end as u32);
+            self.first_lanes[lanes.clone()].fill(T::from_index(first as isize));
+            self.end_lanes[lanes].fill(T::from_index(end as isize));
         }
-        for (block, range) in own.blocks.iter_mut().enumerate() {
+        for (block, range) in self.blocks.iter_mut().enumerate() {
             let lanes = block * BLOCK..(block + 1) * BLOCK;
-            let seeing = lanes.filter(|&lane| own.end[lane] > 0);
-            *range = seeing
-                .map(|lane| [own.first[lane], own.end[lane]])
+            let (first, end) = (&self.first[lanes.clone()], &self.end[lanes]);
+            if self.rises && end[0] > 0 && end[BLOCK - 1] > 0 {
+                *range = [first[0], end[BLOCK - 1]];
+                continue;
+            }
+            *range = std::iter::zip(first, end)
+                .filter(|(_, end)| **end > 0)
+                .map(|(&first, &end)| [first, end])
                 .reduce(|all, own| [all[0].min(own[0]), all[1].max(own[1])])
                 .unwrap_or_default();
         }
-        own
     }
 
     /// Keys that any of these queries, which are whole blocks, sees.
@@ -150,13 +155,14 @@ impl<T: Real> Run<T> {
                 end = end.max(own_end);
             }
         }
-        first..end
+        first as usize..end as usize
     }
 
     /// Queries that together hold all who see any of these keys. As keys rise from call to call,
     /// `from` can be the start of the last answer.
     #[inline(always)]
     pub fn of_keys(&self, keys: Range<usize>, from: usize) -> Range<usize> {
+        let keys = keys.start as u32..keys.end as u32;
         let sees = |lane: &usize| self.first[*lane] < keys.end && self.end[*lane] > keys.start;
         if self.rises {
             let start = (from..TILE).find(sees).unwrap_or(TILE);
@@ -211,7 +217,7 @@ mod tests {
                                 let seen = visibility
                                     .keys_of(query, &run.keys, keys)
                                     .contains(&(run.keys.start + key));
-                                let own = run.first[lane]..run.end[lane];
+                                let own = run.first[lane] as usize..run.end[lane] as usize;
                                 let block = lane / BLOCK * BLOCK;
                                 let block = run.of_queries(block..block + BLOCK);
                                 let all = run.of_queries(0..TILE);
