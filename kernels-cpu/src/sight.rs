@@ -73,9 +73,9 @@ impl<T: Real> Sight<T> {
         for keys_of_run in visibility.runs(queries.clone(), keys) {
             let column = self.width;
             self.width += keys_of_run.len();
-            self.runs.push(Run::new(visibility, keys_of_run, column));
-            let run = self.runs.last_mut().expect("the run just pushed");
+            let mut run = Run::new(visibility, keys_of_run, column);
             run.set(visibility, &queries, keys);
+            self.runs.push(run);
         }
         self.landmarks = match visibility.landmarks {
             LandmarksSeen::All => None,

@@ -67,7 +67,7 @@ impl<'a> Problem<'a> {
     ) -> Self {
         let [b, heads, tokens, width] = dims(rows);
         let (layout, count, longest) = match documents {
-            Documents::Full => (Layout::Full, b, tokens),
+            Documents::Full => (Layout::Full, b, tokens.max(keys)),
             Documents::Padded(_) => (Layout::Padded, b, tokens),
             Documents::Packed(offsets) => {
                 let lengths = offsets.windows(2).map(|pair| pair[1] - pair[0]);
@@ -78,7 +78,7 @@ impl<'a> Problem<'a> {
         let sizes = Sizes {
             documents: count,
             heads,
-            longest: longest.max(if layout == Layout::Packed { 0 } else { keys }),
+            longest,
             width,
             landmarks,
         };

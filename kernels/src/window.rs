@@ -104,7 +104,7 @@ impl Window {
     }
 
     /// A query's part of [`offset`](Self::offset).
-    pub fn offset_of_query(&self, position: usize) -> usize {
+    fn offset_of_query(&self, position: usize) -> usize {
         match self {
             Self::Off | Self::All | Self::Causal { .. } => position,
             Self::Segments { .. } => position + self.reach(),
@@ -116,7 +116,7 @@ impl Window {
     }
 
     /// A key's part of [`offset`](Self::offset).
-    pub fn offset_of_key(&self, key: usize) -> usize {
+    fn offset_of_key(&self, key: usize) -> usize {
         match self {
             Self::Grid(grid) => {
                 let [y, x] = grid.place(key);
@@ -269,7 +269,7 @@ impl Grid {
     }
 
     /// Row and column of a position.
-    pub fn place(&self, position: usize) -> [usize; 2] {
+    fn place(&self, position: usize) -> [usize; 2] {
         [position / self.columns, position % self.columns]
     }
 

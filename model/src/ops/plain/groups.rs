@@ -93,7 +93,7 @@ impl Groups {
             keys,
             count: down * across,
             size: grid.tile * grid.tile,
-            span: grid.span() * grid.span(),
+            span: visibility.window.span(),
             arrangement: Arrangement::Table {
                 queries: own_queries,
                 keys: own_keys,
@@ -200,13 +200,22 @@ impl Groups {
         }
     }
 
-    /// Where a query stands in a group, as though the group began the sequence, and where its keys
-    /// do: what is alike for all groups.
-    fn relative(&self, row: usize, column: usize) -> [usize; 2] {
-        match &self.arrangement {
+    /// A query row of a group and one of its keys as positions of a window that has the offsets of
+    /// this one: what is alike for all groups.
+    fn relative(&self, row: usize, column: usize) -> (Window, [usize; 2]) {
+        match (&self.arrangement, self.visibility.window) {
             // A position far enough from the start for every key in front of it.
-            Arrangement::Line { before, .. } => [self.size + row, self.size + column - before],
-            Arrangement::Table { .. } => unreachable!("grids count by row and column"),
+            (Arrangement::Line { before, .. }, window) => {
+                (window, [self.size + row, self.size + column - before])
+            }
+            // A grid that is one group's keys wide.
+            (_, Window::Grid(grid)) => {
+                let columns = grid.span();
+                let [y, x] = [row / grid.tile, row % grid.tile].map(|x| x + grid.halo);
+                let window = Window::Grid(Grid { columns, ..grid });
+                (window, [y * columns + x, column])
+            }
+            _ => unreachable!("only grids are arranged by a table"),
         }
     }
 
@@ -217,7 +226,7 @@ impl Groups {
             return None;
         };
         let seen = |row: usize, column: usize| {
-            let [query, key] = self.relative(row, column);
+            let (_, [query, key]) = self.relative(row, column);
             key <= query && query < key + width
         };
         Some(self.table(|row, column| f32::from(seen(row, column))))
@@ -226,23 +235,10 @@ impl Groups {
     /// Column of an [`OffsetBias`](crate::ops::OffsetBias) table for each query row of a group and
     /// each of its keys, `[size, span]`; any where the key is not seen.
     pub fn offset_columns(&self) -> Vec<i32> {
-        let window = self.visibility.window;
-        let last = window.offsets().saturating_sub(1);
+        let last = self.visibility.window.offsets().saturating_sub(1);
         self.table(|row, column| {
-            let offset = match window {
-                Window::Grid(grid) => {
-                    let (tile, span) = (grid.tile, grid.span());
-                    let side = 2 * grid.reach() + 1;
-                    let along = |q: usize, k: usize| q + grid.halo + grid.reach() - k;
-                    let down = along(row / tile, column / span);
-                    down * side + along(row % tile, column % span)
-                }
-                _ => {
-                    let [query, key] = self.relative(row, column);
-                    window.offset(query, key)
-                }
-            };
-            offset.min(last) as i32
+            let (window, [query, key]) = self.relative(row, column);
+            window.offset(query, key).min(last) as i32
         })
     }
 

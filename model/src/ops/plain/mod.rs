@@ -6,7 +6,7 @@
 //! own rules, which tests the hand-written backward passes.
 //!
 //! What they materialise: scores `[b, h, r, n]` in `project`, scores `n × (r + w + 2e)` and the
-//! windows' keys and values in `attend`; never anything of size `n × n`. A packed batch is computed
+//! windows' keys and values in `attend`; of size `n × n` only where a query sees all keys. A packed batch is computed
 //! one document after another, so that memory follows the longest document.
 
 mod attend;
