@@ -6,6 +6,9 @@ use burn::tensor::DeviceType;
 #[cfg(feature = "wgpu")]
 use burn_wgpu::WgpuDevice;
 
+#[cfg(feature = "tch")]
+use transformer_ls_burn::ops::libtorch_device;
+
 use super::{Backend, ChosenDevice, DeviceClass, DeviceError, Which};
 
 /// What there is to know of a backend before it is asked for a device.
@@ -54,7 +57,7 @@ pub fn names() -> Vec<String> {
 
 /// A backend's device; `name` is what it was asked for by.
 #[allow(unused_variables)] // in a build without GPU backends
-#[allow(deprecated)] // NdArray and LibTorch leave Burn with 0.23; they are kept until then
+#[allow(deprecated)] // NdArray leaves Burn with 0.23; it is kept until then
 pub(super) fn open(
     name: &str,
     backend: Backend,
@@ -66,7 +69,7 @@ pub(super) fn open(
         #[cfg(feature = "ndarray")]
         Backend::NdArray => Ok(processor("ndarray", Device::ndarray())),
         #[cfg(feature = "tch")]
-        Backend::LibTorch => Ok(processor("libtorch", Device::libtorch())),
+        Backend::LibTorch => Ok(processor("libtorch", libtorch_device())),
         #[cfg(feature = "wgpu")]
         Backend::Wgpu => wgpu(name, which),
         #[cfg(feature = "cuda")]

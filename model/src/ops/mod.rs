@@ -52,6 +52,8 @@ mod tensor;
 
 pub use packed::Boundaries;
 pub use path::{AttentionPath, PATH_VARIABLE, attention_path, unknown_path};
+#[cfg(feature = "tch")]
+pub use tch::libtorch_device;
 pub use tensor::{Attend, Attended, Layout, Projected, attend, exact_gelu, project};
 pub use transformer_ls_kernels::{
     Dropout as AttentionDropout, Grid, LandmarksSeen, Visibility, Window,

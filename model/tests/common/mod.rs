@@ -29,8 +29,9 @@ pub fn devices() -> Vec<(&'static str, Device)> {
         devices.push(("wgpu", device));
     }
     #[cfg(feature = "tch")]
-    #[allow(deprecated, reason = "Burn 0.23 drops LibTorch; 0.22 still has it")]
-    devices.push(("libtorch", Device::libtorch()));
+    if chosen("libtorch") {
+        devices.push(("libtorch", transformer_ls_burn::ops::libtorch_device()));
+    }
     devices.retain(|(name, _)| chosen(name));
     if let Some(only) = &only {
         let known = ["flex", "ndarray", "wgpu", "libtorch"];
