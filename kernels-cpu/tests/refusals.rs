@@ -16,6 +16,7 @@ fn run(change: impl FnOnce(&mut Attend<'_, f32>)) {
         landmark_key: none,
         landmark_value: none,
         bias: None,
+        relative_keys: None,
         documents: Documents::Rows { mask: None },
         visibility: Window::segments(2).into(),
         scale: 1.0,
@@ -64,6 +65,12 @@ fn packed_documents_in_two_rows() {
             offsets: &[0, 1, 3],
         };
     });
+}
+
+#[test]
+#[should_panic(expected = "the relative keys' length")]
+fn relative_keys_of_another_length() {
+    run(|inputs| inputs.relative_keys = Some(&[0.0; 4]));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use transformer_ls_burn::ops::layers::{
     AfterAttentionLayers, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend,
     LinearLayer, NormLayer, plain,
 };
-use transformer_ls_burn::ops::{AttentionDropout, Documents, Gradient};
+use transformer_ls_burn::ops::{AttentionDropout, Documents, OptionalTensor};
 use transformer_ls_burn::{Boundaries, ops};
 
 mod common;
@@ -215,17 +215,21 @@ fn heads_agree_with_the_plain_body() {
         let x = || inputs.tokens[0].clone().into_dispatch();
         let output = plain::heads::<Dispatch>(x(), inputs.heads_layers(), HEADS);
         let (_, _, d, d_residual) = weigh_heads(output, &device);
-        let given = |i: usize| Gradient::Some(d[i].clone().into_dispatch());
+        let given = |i: usize| OptionalTensor::Some(d[i].clone().into_dispatch());
         let d_output = |whole: bool| HeadsOutputGradients::<Dispatch> {
             query: given(0),
             key: given(1),
             value: given(2),
-            scores: if whole { given(3) } else { Gradient::None },
+            scores: if whole {
+                given(3)
+            } else {
+                OptionalTensor::None
+            },
             projected_key: given(4),
             projected_value: given(5),
             residual: match whole {
-                true => Gradient::Some(d_residual.clone().into_dispatch()),
-                false => Gradient::None,
+                true => OptionalTensor::Some(d_residual.clone().into_dispatch()),
+                false => OptionalTensor::None,
             },
         };
         let layers = || inputs.heads_layers();

@@ -5,7 +5,8 @@ use burn::tensor::{Bool, Device, Tensor, TensorData, assert_shape};
 
 use super::layers::{LayersBackend, shader_layers};
 use super::{
-    AttendArgs, AttentionDropout, Boundaries, LongShortBackend, ProjectArgs, Visibility, Window,
+    AttendArgs, AttentionDropout, Boundaries, LongShortBackend, OptionalTensor, ProjectArgs,
+    Visibility, Window,
 };
 
 /// How documents lie in a batch: [`Documents`](super::Documents) over tensors.
@@ -162,6 +163,8 @@ pub struct Attend {
     pub landmarks: Option<(Tensor<4>, Tensor<4>)>,
     /// `[h, offsets]` with [`Window::offsets`].
     pub bias: Option<Tensor<2>>,
+    /// `[h, offsets, d]` likewise: keys by offset, which queries meet besides their own.
+    pub relative_keys: Option<Tensor<3>>,
     /// How documents lie in the batch.
     pub layout: Layout,
     /// What a query sees.
@@ -177,7 +180,7 @@ pub struct Attend {
 /// # Panics
 ///
 /// Panics if the shapes do not fit each other, the layout or the visibility, if the window is off
-/// and there are no landmarks, or if there is a bias without a window that bounds offsets.
+/// and there are no landmarks, or if there is a table by offset without a window that bounds offsets.
 pub fn attend(inputs: Attend) -> Attended {
     let Attend {
         query,
@@ -185,6 +188,7 @@ pub fn attend(inputs: Attend) -> Attended {
         value,
         landmarks,
         bias,
+        relative_keys,
         layout,
         visibility,
         scale,
@@ -217,24 +221,24 @@ pub fn attend(inputs: Attend) -> Attended {
             }
         }
     };
-    let bias = match bias {
-        None => super::OffsetBias::None,
-        Some(table) => {
-            let offsets = window.offsets();
-            assert!(
-                offsets > 0,
-                "a bias by offset needs a window that bounds offsets, not {window:?}"
-            );
-            assert_shape!(table, [h, offsets]);
-            super::OffsetBias::Table(table.into_dispatch())
-        }
-    };
+    let offsets = window.offsets();
+    assert!(
+        offsets > 0 || (bias.is_none() && relative_keys.is_none()),
+        "a table by offset needs a window that bounds offsets, not {window:?}"
+    );
+    if let Some(table) = &bias {
+        assert_shape!(table, [h, offsets]);
+    }
+    if let Some(table) = &relative_keys {
+        assert_shape!(table, [h, offsets, d]);
+    }
     let (output, log_sum_exp) = <Dispatch as LongShortBackend>::attend(AttendArgs {
         query: query.into_dispatch(),
         key: key.into_dispatch(),
         value: value.into_dispatch(),
         landmarks,
-        bias,
+        bias: OptionalTensor::from_option(bias.map(Tensor::into_dispatch)),
+        relative_keys: OptionalTensor::from_option(relative_keys.map(Tensor::into_dispatch)),
         documents: layout.into_dispatch(),
         visibility,
         scale,

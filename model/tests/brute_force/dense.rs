@@ -42,9 +42,10 @@ pub struct Problem {
     pub visibility: Visibility,
     pub scale: f64,
     pub real: Vec<bool>,
-    /// query, key, value, landmark key, landmark value, bias table, in this order.
-    pub inputs: [Vec<f64>; 6],
+    /// query, key, value, landmark key, landmark value, bias table, relative keys, in this order.
+    pub inputs: [Vec<f64>; 7],
     pub with_bias: bool,
+    pub with_relative_keys: bool,
     /// What each probability is multiplied by.
     pub dropout: Option<Factor>,
 }
@@ -100,6 +101,7 @@ impl Problem {
             b * h * r * d,
             b * h * r * d,
             h * (2 * reach + 1),
+            h * (2 * reach + 1) * d,
         ];
         let mut inputs = counts.map(|count| random.many(count, 1.0));
         inputs[0].iter_mut().for_each(|x| *x *= size);
@@ -115,6 +117,7 @@ impl Problem {
             real: (0..b * n).map(|i| real(i / n, i % n)).collect(),
             inputs,
             with_bias: false,
+            with_relative_keys: false,
             dropout: None,
         }
     }
@@ -127,7 +130,9 @@ impl Problem {
         (self.m, self.visibility) = (keys, visibility);
         self.inputs[1] = random.many(count, 1.0);
         self.inputs[2] = random.many(count, 1.0);
-        self.inputs[5] = random.many(self.h * visibility.window.offsets(), 1.0);
+        let offsets = self.h * visibility.window.offsets();
+        self.inputs[5] = random.many(offsets, 1.0);
+        self.inputs[6] = random.many(offsets * self.d, 1.0);
     }
 
     fn is_real(&self, document: usize, key: usize) -> bool {
@@ -136,7 +141,7 @@ impl Problem {
 
     /// Output `[b, h, n, d]` and log-sum-exp `[b, h, n]`.
     pub fn attend(&self) -> (Vec<f64>, Vec<f64>) {
-        let [q, k, v, lk, lv, bias] = &self.inputs;
+        let [q, k, v, lk, lv, bias, relative] = &self.inputs;
         let (n, m, d, r) = (self.n, self.m, self.d, self.r);
         let offsets = bias.len() / self.h;
         let Visibility {
@@ -175,6 +180,10 @@ impl Problem {
                         };
                         let row = (bh * m + j) * d;
                         let mut score = dot(query, &k[row..][..d]) * self.scale;
+                        if self.with_relative_keys {
+                            let row = (head * offsets + offset) * d;
+                            score += dot(query, &relative[row..][..d]) * self.scale;
+                        }
                         if self.with_bias {
                             score += bias[head * offsets + offset];
                         }
@@ -201,11 +210,11 @@ impl Problem {
     }
 
     /// Gradients of `Σ output ∘ d_output` for each input, by finite differences.
-    pub fn attend_gradients(&self, d_output: &[f64]) -> [Vec<f64>; 6] {
+    pub fn attend_gradients(&self, d_output: &[f64]) -> [Vec<f64>; 7] {
         let step = 1e-5;
         let mut gradients = self.inputs.clone().map(|x| vec![0.0; x.len()]);
         for (which, gradient) in gradients.iter_mut().enumerate() {
-            if which == 5 && !self.with_bias {
+            if (which == 5 && !self.with_bias) || (which == 6 && !self.with_relative_keys) {
                 continue;
             }
             for (at, slot) in gradient.iter_mut().enumerate() {

@@ -10,7 +10,7 @@ use super::{
     HeadsGradients, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend, LinearLayer,
     NormLayer, plain,
 };
-use crate::ops::Gradient;
+use crate::ops::OptionalTensor;
 use crate::ops::cpu::{CpuBackend, HostDocuments, Output, Unwritten, takes};
 use crate::ops::plain as whole;
 use crate::ops::{AttentionDropout, Boundaries, Documents};
@@ -169,9 +169,9 @@ pub(super) fn heads_backward<B: CpuBackend>(
 ) -> HeadsGradients<B> {
     let inputs = Heads::<B>::new(x, layers);
     // Memory `[b, n, h, ·]`, as the kernels of attention write it: no copy is made.
-    let rows = |gradient: Gradient<B>, axes: [usize; 4]| match gradient {
-        Gradient::None => None,
-        Gradient::Some(d) => Some(B::contiguous(B::float_permute(d, &axes))),
+    let rows = |gradient: OptionalTensor<B>, axes: [usize; 4]| match gradient {
+        OptionalTensor::None => None,
+        OptionalTensor::Some(d) => Some(B::contiguous(B::float_permute(d, &axes))),
     };
     let tokens = [0, 2, 1, 3];
     let given = [
@@ -182,8 +182,8 @@ pub(super) fn heads_backward<B: CpuBackend>(
         rows(d_output.projected_value, tokens),
         rows(d_output.scores, [0, 3, 1, 2]),
         match d_output.residual {
-            Gradient::None => None,
-            Gradient::Some(d) => Some(B::contiguous(d)),
+            OptionalTensor::None => None,
+            OptionalTensor::Some(d) => Some(B::contiguous(d)),
         },
     ];
     let list = |which: std::ops::Range<usize>| {

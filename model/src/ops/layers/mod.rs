@@ -37,7 +37,7 @@ pub(crate) use tensor::{layer_norm, shader_layers};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};
 
-use super::{AttentionDropout, Boundaries, Documents, Gradient};
+use super::{AttentionDropout, Boundaries, Documents, OptionalTensor};
 
 /// ε of every LayerNorm of the model.
 pub(crate) const EPSILON: f64 = 1e-5;
@@ -114,25 +114,25 @@ pub struct HeadsOutput<B: Backend> {
 pub struct HeadsOutputGradients<B: Backend> {
     /// `[b, h, n, d]`
     #[extension_type]
-    pub query: Gradient<B>,
+    pub query: OptionalTensor<B>,
     /// `[b, h, n, d]`
     #[extension_type]
-    pub key: Gradient<B>,
+    pub key: OptionalTensor<B>,
     /// `[b, h, n, d]`
     #[extension_type]
-    pub value: Gradient<B>,
+    pub value: OptionalTensor<B>,
     /// `[b, h, r, n]`
     #[extension_type]
-    pub scores: Gradient<B>,
+    pub scores: OptionalTensor<B>,
     /// `[b, h, n, d]`
     #[extension_type]
-    pub projected_key: Gradient<B>,
+    pub projected_key: OptionalTensor<B>,
     /// `[b, h, n, d]`
     #[extension_type]
-    pub projected_value: Gradient<B>,
+    pub projected_value: OptionalTensor<B>,
     /// `[b, n, D]`
     #[extension_type]
-    pub residual: Gradient<B>,
+    pub residual: OptionalTensor<B>,
 }
 
 /// What [`LayersBackend::heads_backward`] gives.

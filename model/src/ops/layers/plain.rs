@@ -11,7 +11,7 @@ use super::{
     AfterAttentionGradients, AfterAttentionLayers, EPSILON, EmbedGradients, HeadsGradients,
     HeadsLayers, HeadsOutput, HeadsOutputGradients, LayerNormGradients, LinearLayer, NormLayer,
 };
-use crate::ops::Gradient;
+use crate::ops::OptionalTensor;
 use crate::ops::plain::{exact_gelu, exact_gelu_backward};
 use crate::ops::{AttentionDropout, Boundaries};
 
@@ -64,10 +64,10 @@ pub fn heads_backward<B: Backend>(
         let d = B::float_swap_dims(d, 1, 2);
         B::float_reshape(d, Shape::new([b * n, h * d_head]))
     };
-    let sum = |gradients: [Gradient<B>; 2], layer| {
+    let sum = |gradients: [OptionalTensor<B>; 2], layer| {
         let mut sum = None;
         for gradient in gradients {
-            if let Gradient::Some(d) = gradient {
+            if let OptionalTensor::Some(d) = gradient {
                 let d = rows(d);
                 sum = Some(match sum {
                     None => d,
@@ -78,11 +78,11 @@ pub fn heads_backward<B: Backend>(
         sum.unwrap_or_else(|| like(layer))
     };
     let d_scores = match d_output.scores {
-        Gradient::None => Gradient::None,
-        Gradient::Some(d) => Gradient::Some(B::float_swap_dims(d, 2, 3)),
+        OptionalTensor::None => OptionalTensor::None,
+        OptionalTensor::Some(d) => OptionalTensor::Some(B::float_swap_dims(d, 2, 3)),
     };
-    let d_query = sum([d_output.query, Gradient::None], &layers.query);
-    let d_scores = sum([d_scores, Gradient::None], &layers.projection);
+    let d_query = sum([d_output.query, OptionalTensor::None], &layers.query);
+    let d_scores = sum([d_scores, OptionalTensor::None], &layers.projection);
     let d_key = sum([d_output.key, d_output.projected_key], &layers.key);
     let d_value = sum([d_output.value, d_output.projected_value], &layers.value);
 
@@ -105,8 +105,8 @@ pub fn heads_backward<B: Backend>(
     let d_x = B::float_reshape(d_x, shape);
     HeadsGradients {
         x: match d_output.residual {
-            Gradient::None => d_x,
-            Gradient::Some(d) => B::float_add(d_x, d),
+            OptionalTensor::None => d_x,
+            OptionalTensor::Some(d) => B::float_add(d_x, d),
         },
         layers: HeadsLayers {
             norm,
