@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::attend_tile::{Columns, row_dots, tile_dots};
 use crate::documents::{Cut, Document, Documents, Strip};
-use transformer_ls_kernels::{Dropout, Visibility};
+use transformer_ls_kernels::{AttendShapes, Dropout, Visibility};
 
 use crate::exp::exp;
 use crate::padded_bias::PaddedBias;
@@ -79,30 +79,30 @@ pub(crate) struct Sizes {
 
 impl<T: Real> Attend<'_, T> {
     pub(crate) fn sizes(&self) -> Sizes {
-        let shape = self.query.shape();
-        let [batch, heads, tokens, width] = shape;
-        self.query.assert_like("query", shape);
-        let keys = match self.documents {
-            Documents::Rows { mask: None } => self.key.shape()[2],
-            _ => tokens,
+        let [batch, heads, tokens, width] = self.query.shape();
+        let table = |table: &[T], row: usize| table.len().div_ceil((heads * row).max(1));
+        let shapes = AttendShapes {
+            query: self.query.shape(),
+            key: self.key.shape(),
+            value: self.value.shape(),
+            landmarks: Some([self.landmark_key.shape(), self.landmark_value.shape()]),
+            bias: self.bias.map(|bias| [heads, table(bias, 1)]),
+            relative_keys: (self.relative_keys).map(|keys| [heads, table(keys, width), width]),
         };
-        let shape = [batch, heads, keys, width];
-        self.key.assert_like("key", shape);
-        self.value.assert_like("value", shape);
-        self.visibility.assert_valid();
-        let landmarks = self.landmark_key.shape()[2];
-        let shape = [self.documents.count(batch), heads, landmarks, width];
-        self.landmark_key.assert_like("landmark_key", shape);
-        self.landmark_value.assert_like("landmark_value", shape);
+        let same = !matches!(self.documents, Documents::Rows { mask: None });
+        shapes.check(&self.visibility, self.documents.count(batch), same);
         self.documents.assert_fit(batch, tokens);
-        if let Some(bias) = self.bias {
-            let offsets = self.visibility.window.offsets();
-            assert_eq!(bias.len(), heads * offsets, "the bias's length, h·offsets");
+        for (name, view) in [
+            ("query", self.query),
+            ("key", self.key),
+            ("value", self.value),
+            ("landmark_key", self.landmark_key),
+            ("landmark_value", self.landmark_value),
+        ] {
+            view.assert_like(name, view.shape());
         }
-        if let Some(keys) = self.relative_keys {
-            let length = heads * self.visibility.window.offsets() * width;
-            assert_eq!(keys.len(), length, "the relative keys' length, h·offsets·d");
-        }
+        let keys = self.key.shape()[2];
+        let landmarks = self.landmark_key.shape()[2];
         Sizes {
             batch,
             heads,

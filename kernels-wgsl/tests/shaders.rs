@@ -180,6 +180,8 @@ fn every_tile_is_valid() {
 #[test]
 fn every_variant_is_valid() {
     for limits in [Limits::PORTABLE, SOFTWARE] {
+        // Many switches change nothing in many kernels.
+        let mut checked = BTreeSet::new();
         for_kernels(&limits, 32, 5, |shader| {
             for layout in [Layout::Full, Layout::Padded, Layout::Packed] {
                 for pattern in [
@@ -201,7 +203,9 @@ fn every_variant_is_valid() {
                             relative_keys: on(4),
                             ..shader.clone()
                         };
-                        check(&variant, &limits);
+                        if checked.insert(variant.render()) {
+                            check(&variant, &limits);
+                        }
                     }
                 }
             }
