@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use transformer_ls_kernels::{LandmarksSeen, Visibility};
+use transformer_ls_kernels::{LandmarksSeen, Visibility, Window};
 
 use crate::real::Real;
 use crate::tile::{TILE, TileRow};
@@ -21,6 +21,9 @@ pub(crate) struct Sight<T> {
     pub width: usize,
     /// How many landmarks each query sees, if not all.
     pub landmarks: Option<TileRow<T>>,
+    /// The pattern whose only run this is, its first query's [phase](Window::phase) and how many
+    /// queries there are, where no key is missing on either side: the next tile often sees the same.
+    alike: Option<(Window, usize, usize)>,
 }
 
 /// A run of keys that any query of the tile sees.
@@ -49,6 +52,7 @@ impl<T: Real> Sight<T> {
             runs: Vec::new(),
             width: 0,
             landmarks: None,
+            alike: None,
         }
     }
 
@@ -68,15 +72,7 @@ impl<T: Real> Sight<T> {
         keys: usize,
         landmarks: usize,
     ) {
-        self.runs.clear();
-        self.width = 0;
-        for keys_of_run in visibility.runs(queries.clone(), keys) {
-            let column = self.width;
-            self.width += keys_of_run.len();
-            let mut run = Run::new(visibility, keys_of_run, column);
-            run.set(visibility, &queries, keys);
-            self.runs.push(run);
-        }
+        self.set_runs(visibility, &queries, keys);
         self.landmarks = match visibility.landmarks {
             LandmarksSeen::All => None,
             LandmarksSeen::Chunks { .. } => Some(std::array::from_fn(|lane| {
@@ -84,6 +80,35 @@ impl<T: Real> Sight<T> {
                 T::from_index(visibility.landmarks_of(query, landmarks) as isize)
             })),
         };
+    }
+}
+
+impl<T: Real> Sight<T> {
+    fn set_runs(&mut self, visibility: &Visibility, queries: &Range<usize>, keys: usize) {
+        let mut runs = visibility.runs(queries.clone(), keys);
+        let phase = visibility.window.phase(queries.start + visibility.memory);
+        if let Some(phase) = phase
+            && let Some(run) = runs.next()
+        {
+            let alike = (visibility.window, phase, queries.len());
+            let whole = run.start > 0 && run.end < keys;
+            if whole && self.alike == Some(alike) {
+                self.runs[0].keys = run;
+                return;
+            }
+            self.alike = whole.then_some(alike);
+        } else {
+            self.alike = None;
+        }
+        self.runs.clear();
+        self.width = 0;
+        for keys_of_run in visibility.runs(queries.clone(), keys) {
+            let column = self.width;
+            self.width += keys_of_run.len();
+            let mut run = Run::new(visibility, keys_of_run, column);
+            run.set(visibility, queries, keys);
+            self.runs.push(run);
+        }
     }
 }
 
@@ -180,7 +205,7 @@ impl<T: Real> Run<T> {
 
 #[cfg(test)]
 mod tests {
-    use transformer_ls_kernels::{Grid, Window};
+    use transformer_ls_kernels::Grid;
 
     use super::*;
 

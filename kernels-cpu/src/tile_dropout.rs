@@ -52,10 +52,17 @@ impl<T: Real> Kept<T> {
     /// The columns of a key, for each query; those of the keys after it in its run follow.
     #[inline(always)]
     pub fn columns_of(&self, key: usize) -> [u32; TILE] {
-        std::array::from_fn(|lane| {
-            let column = self.visibility.column(self.first + lane, key);
-            column.wrapping_add(self.landmarks as u32)
-        })
+        let mut columns = [0; TILE];
+        let mut lane = 0;
+        while lane < TILE {
+            let query = self.first + lane;
+            let column = self.visibility.column(query, key);
+            // Queries that see the same keys count them alike.
+            let alike = self.visibility.alike_until(query) - self.first;
+            columns[lane..alike.min(TILE)].fill(column.wrapping_add(self.landmarks as u32));
+            lane = alike;
+        }
+        columns
     }
 
     /// Factors of the entries `after` columns later than these, one a query: 0, or what keeps the

@@ -180,6 +180,16 @@ impl Window {
         start..seen.end.min(run.end).max(start)
     }
 
+    /// Of patterns that repeat along the line: where in its period a position lies. What positions at
+    /// one place see lies alike around them, but for keys beyond the sequence.
+    pub fn phase(&self, position: usize) -> Option<usize> {
+        match self {
+            Self::Segments { width } => Some(position % width),
+            Self::Causal { .. } => Some(0),
+            Self::Off | Self::All | Self::Grid(_) => None,
+        }
+    }
+
     /// Up to which position the queries from this one on see the same keys.
     pub(crate) fn alike_until(&self, position: usize) -> usize {
         match self {
