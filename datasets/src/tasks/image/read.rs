@@ -14,6 +14,7 @@ use crate::archive::{each_file, inside};
 use crate::cache::{Key, Seen};
 use crate::files::Source;
 use crate::problem::FileProblem;
+use crate::sample::ids;
 use crate::splits::{tfds_order, torch_permutation};
 use crate::{DatasetError, Documents, Sample, Samples, Split};
 
@@ -267,7 +268,7 @@ impl Dataset<Sample> for Image {
     fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
         let pixels = &self.records.pixels[index * TOKENS..][..TOKENS];
         Ok(Sample {
-            documents: Documents::One(pixels.iter().map(|&p| u16::from(p)).collect()),
+            documents: Documents::One(ids(pixels, 0)),
             label: self.records.labels[index],
         })
     }

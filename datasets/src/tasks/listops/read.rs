@@ -15,6 +15,7 @@ use crate::files::{Files, Source};
 use crate::flat::Flat;
 use crate::lines::{line_end, unmarked, without_end};
 use crate::release::Release;
+use crate::sample::ids;
 use crate::{DatasetError, Documents, LineProblem, Sample, Samples, Split};
 
 /// One split of ListOps in memory, as token ids: about 100 MB for the usual training split.
@@ -124,9 +125,8 @@ impl Dataset<Sample> for ListOps {
     /// # Panics
     /// If `index` is not below the number of samples, as Burn asks for.
     fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
-        let tokens = self.samples.document(index);
         Ok(Sample {
-            documents: Documents::One(tokens.iter().map(|&id| u16::from(id)).collect()),
+            documents: Documents::One(ids(self.samples.document(index), 0)),
             label: self.samples.labels[index],
         })
     }

@@ -13,6 +13,7 @@ use crate::cache::{Key, Seen};
 use crate::files::{Files, Source};
 use crate::problem::FileProblem;
 use crate::release::Release;
+use crate::sample::ids;
 use crate::splits::torch_permutation;
 use crate::{DatasetError, Documents, Missing, Sample, Samples, Split, png};
 
@@ -207,7 +208,7 @@ impl Pathfinder {
         let pixels = pixels(&bytes, self.size)
             .map_err(|problem| DatasetError::bad_file(&self.files.path(&entry.image))(problem))?;
         Ok(Sample {
-            documents: Documents::One(pixels.into_iter().map(u16::from).collect()),
+            documents: Documents::One(ids(&pixels, 0)),
             label: entry.label,
         })
     }

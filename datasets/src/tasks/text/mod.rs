@@ -11,6 +11,7 @@ use read::find;
 pub use read::{Text, cache_key, trimmed};
 
 use crate::input::InputError;
+use crate::sample::ids;
 
 /// The number of classes: negative and positive.
 pub const CLASSES: usize = 2;
@@ -25,8 +26,7 @@ pub const TRUNCATION: usize = 4000;
 /// assert_eq!(transformer_ls_datasets::text::encode(b"Oh"), [80, 105]);
 /// ```
 pub fn encode(text: &[u8]) -> Vec<u16> {
-    let bytes = text.iter().take(TRUNCATION);
-    bytes.map(|&byte| u16::from(byte) + 1).collect()
+    ids(&text[..text.len().min(TRUNCATION)], 1)
 }
 
 /// The ids of a text that a user typed.
