@@ -8,7 +8,7 @@
 //! * [`trainer`]: the loop counted in steps on top of `burn-train`, checkpoints,
 //!   `metrics.jsonl`, progress;
 //! * [`plot`]: learning curves of runs ([`drawing`]: as what files), and [`tensorboard`]: the same for TensorBoard;
-//! * [`bench`](mod@bench): time and memory of attention and of a training step;
+//! * `bench`: time and memory of attention and of a training step;
 //! * [`cli`]: one subcommand a file.
 //!
 //! Batches, the run folder, loading and evaluating come from `transformer-ls-infer`:
@@ -16,7 +16,7 @@
 
 #![warn(missing_docs)]
 
-pub mod bench;
+mod bench;
 pub mod cli;
 pub mod drawing;
 pub mod optim;

@@ -34,7 +34,7 @@ fn draw(root: &Area, lines: &[Line]) -> Drawn {
     let mut plots = root.clone();
     if let Some(line) = lines.first() {
         let style = (FONT, 15).into_font().color(&INK);
-        plots = root.titled(&line.heading(), style)?;
+        plots = root.titled(&line.job.heading(), style)?;
     }
     let (left, right) = plots.split_horizontally(SIZE.0 / 2);
     let milliseconds = |line: &Line| Some(line.milliseconds);
@@ -57,8 +57,8 @@ fn points(
 ) -> Vec<(f64, f64)> {
     lines
         .iter()
-        .filter(|line| line.path == path && line.pass == pass)
-        .filter_map(|line| Some((line.n as f64, value(line)?)))
+        .filter(|line| line.job.path == path && line.job.pass == pass)
+        .filter_map(|line| Some((line.job.n as f64, value(line)?)))
         .filter(|(_, value)| value.is_finite() && *value > 0.0)
         .collect()
 }
@@ -83,7 +83,7 @@ fn curves(lines: &[Line], value: &dyn Fn(&Line) -> Option<f64>) -> Vec<Curve> {
 /// that each process measured: the first one's is drawn.
 fn floors(lines: &[Line]) -> Vec<Curve> {
     let floor = |line: &Line| line.floor_milliseconds;
-    let measured = |path: &Path| lines.iter().any(|line| line.path == *path);
+    let measured = |path: &Path| lines.iter().any(|line| line.job.path == *path);
     let long_short = [Path::Fused, Path::Plain].into_iter().find(measured);
     long_short.map_or_else(Vec::new, |path| {
         PASSES
@@ -191,24 +191,25 @@ pub fn length(n: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::job::Sizes;
+    use super::super::job::{Job, Sizes, Subject};
     use super::*;
 
     fn line(path: Path, pass: Pass, n: usize) -> Line {
         Line {
-            device: "flex".into(),
-            adapter: "a processor".into(),
-            path,
-            pass,
-            preset: None,
-            b: 1,
-            n,
-            sizes: Some(Sizes {
-                h: 2,
-                d: 32,
-                r: 32,
-                w: 8,
-            }),
+            job: Job {
+                device: "flex".into(),
+                adapter: "a processor".into(),
+                path,
+                pass,
+                b: 1,
+                n,
+                subject: Subject::Attention(Sizes {
+                    h: 2,
+                    d: 32,
+                    r: 32,
+                    w: 8,
+                }),
+            },
             milliseconds: n as f64 / 700.0,
             gflops: Some(1.0),
             tokens_per_second: None,
