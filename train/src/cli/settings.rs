@@ -13,7 +13,7 @@ use transformer_ls_datasets::{Missing, Task};
 use transformer_ls_infer::run::{DataConfig, InitConfig, Packing, RunConfig};
 
 use super::args::{Choices, TrainArgs};
-use super::train::Goal;
+use super::goal::Goal;
 use crate::tasks::Protocol;
 
 /// The configuration of a new run: the preset or the file, then the options, then each `--set`.

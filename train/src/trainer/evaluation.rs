@@ -12,8 +12,8 @@ use super::checkpoint::Best;
 use super::error::TrainError;
 use super::figures::Sums;
 use super::progress::{Display, Left, count, duration, rate, say};
+use super::setup::Ended;
 use super::steps::Loop;
-use super::strategy::Ended;
 use super::{lock, memory};
 
 impl Loop {

@@ -22,6 +22,7 @@ mod model;
 pub mod order;
 pub mod progress;
 mod renderer;
+mod setup;
 mod steps;
 mod strategy;
 
@@ -56,7 +57,8 @@ use announce::announce;
 use handover::{EveryCall, Records, handovers};
 use progress::{say, say_aside};
 use renderer::{NoTextFiles, Title, renderer};
-use strategy::{Ended, Setup, StepStrategy};
+use setup::{Ended, Setup};
+use strategy::StepStrategy;
 
 /// The samples of a run.
 pub struct Splits {

@@ -24,7 +24,7 @@ use super::memory;
 use super::model::{Batch, TrainingModel, take_step};
 use super::order::{Purpose, derive};
 use super::progress::{Display, Estimate, Pace};
-use super::strategy::{Ended, Setup};
+use super::setup::{Ended, Setup};
 use crate::optim::MovingAverage;
 
 /// One session.
