@@ -15,10 +15,9 @@ use std::time::UNIX_EPOCH;
 
 use burn_dataset::Dataset;
 use memmap2::Mmap;
-use sha2::{Digest, Sha256};
 
 pub use crate::error::PackError;
-use crate::printable::hex;
+use crate::printable::sha256;
 use crate::side::is_side;
 use crate::walk::files_below;
 use crate::{DatasetError, Sample, Samples, Split};
@@ -113,8 +112,8 @@ impl Key {
 
     /// The file in a cache folder.
     pub fn path(&self, folder: &Path) -> PathBuf {
-        let hex = hex(&Sha256::digest(self.identity())[..8]);
-        folder.join(format!("{}-{}-{hex}.samples", self.task, self.split))
+        let hash = &sha256(self.identity().as_bytes())[..16];
+        folder.join(format!("{}-{}-{hash}.samples", self.task, self.split))
     }
 }
 
@@ -139,8 +138,7 @@ fn digest(folder: &Path) -> Result<String, DatasetError> {
         (!is_side(&name.to_string_lossy())).then(|| parts.concat())
     };
     let files = files_below(folder, &of)?.into_iter().flatten();
-    let digest = files.fold(Sha256::new(), |digest, file| digest.chain_update(file));
-    Ok(hex(&digest.finalize()))
+    Ok(sha256(&files.collect::<Vec<_>>().concat()))
 }
 
 /// Samples in a packed file.

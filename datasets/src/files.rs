@@ -265,11 +265,7 @@ impl Source {
     pub fn files(self, wanted: &Wanted) -> Result<Files, DatasetError> {
         Ok(match self {
             Source::Folder(folder) => Files::Folder(folder),
-            Source::Archive(path) => {
-                let near = path.parent().unwrap_or(Path::new("."));
-                let release = Release::read(&path, wanted, near, &|_, _| {}, &|| false)?;
-                Files::Release(Arc::new(release))
-            }
+            Source::Archive(path) => Files::Release(Release::read_all(&path, wanted)?),
         })
     }
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::archive::{COPY, each_entry, inside, is_archive};
+use crate::atomic::folder_of;
 use crate::printable::shown;
 use crate::problem::FileProblem;
 use crate::{DatasetError, Split};
@@ -113,6 +114,12 @@ impl Release {
             file: Arc::new(file),
             side_files,
         })
+    }
+
+    /// The same with nobody watching, copied to a temporary file beside the archive.
+    pub(crate) fn read_all(archive: &Path, wanted: &Wanted) -> Result<Arc<Self>, DatasetError> {
+        let near = folder_of(archive);
+        Self::read(archive, wanted, near, &|_, _| {}, &|| false).map(Arc::new)
     }
 
     /// Samples that are packed from here are named after the archive as it is then.

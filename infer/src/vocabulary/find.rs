@@ -1,7 +1,6 @@
 //! Finding the order from labelled samples: the one in which the model is least surprised by them.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 use burn::tensor::Device;
 use burn_dataset::{Dataset, InMemDataset};
@@ -92,19 +91,13 @@ pub enum FindError {
         /// The loss of an answer that knows how frequent the classes are, and nothing else.
         entropy: f64,
     },
-    /// The caller asked to stop.
-    #[error("the search for the vocabulary was stopped after {tried} orders")]
-    Stopped {
-        /// Orders that were tried.
-        tried: usize,
-    },
     /// The model cannot be evaluated.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
 }
 
 /// How far a search has come.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Search {
     /// The round, counted from 1.
     pub round: usize,
@@ -118,8 +111,6 @@ pub struct Search {
     pub tried: usize,
     /// The loss of this order, on the samples of this round.
     pub loss: f64,
-    /// Seconds so far.
-    pub seconds: f64,
 }
 
 /// The exchange of two words that would cost least.
@@ -164,13 +155,13 @@ pub struct Found {
 /// # Errors
 ///
 /// Another task, too few samples, an order that is not clearly better than chance
-/// ([`FindError::Chance`]), a search that was stopped, and as [`evaluate`].
+/// ([`FindError::Chance`]), and as [`evaluate`].
 pub fn find(
     config: &RunConfig,
     model: &Classifier,
     dataset: &dyn Dataset<Sample>,
     device: &Device,
-    progress: &mut dyn FnMut(&Search) -> ControlFlow<()>,
+    progress: &mut dyn FnMut(&Search),
 ) -> Result<Found, FindError> {
     let tokenizer = config.tokenizer().ok_or_else(|| FindError::Task {
         task: config.task.clone(),
@@ -188,15 +179,9 @@ pub fn find(
         batcher: config.batcher(device),
         device,
         progress,
-        begin: Instant::now(),
         state: Search {
-            round: 0,
             rounds: ROUNDS.len(),
-            order: 0,
-            orders: 0,
-            tried: 0,
-            loss: f64::INFINITY,
-            seconds: 0.0,
+            ..Search::default()
         },
     };
     let own = Vocabulary::own(tokenizer);
@@ -227,8 +212,7 @@ struct Finder<'a> {
     model: &'a Classifier,
     batcher: Batcher,
     device: &'a Device,
-    progress: &'a mut dyn FnMut(&Search) -> ControlFlow<()>,
-    begin: Instant,
+    progress: &'a mut dyn FnMut(&Search),
     state: Search,
 }
 
@@ -285,6 +269,7 @@ impl Finder<'_> {
         // Not the same word time and again.
         shuffle(&mut pairs, &mut PcgDraws::new(SEED, 0));
         let mut loss = self.loss(&order, samples)?;
+        self.state.loss = loss;
         let mut least_rise = (pairs[0], f64::INFINITY);
         let mut left = pairs.len();
         for &pair in pairs.iter().cycle() {
@@ -293,10 +278,10 @@ impl Finder<'_> {
             }
             left -= 1;
             order.exchange(pair);
-            self.state.loss = loss;
             let other = self.loss(&order, samples)?;
             if other < loss {
                 loss = other;
+                self.state.loss = loss;
                 least_rise.1 = f64::INFINITY;
                 // This pair is at its better now.
                 left = pairs.len() - 1;
@@ -326,18 +311,8 @@ impl Finder<'_> {
             sum += score(batch.logits(self.model), &labels)?;
         }
         self.state.tried += 1;
-        self.report()?;
+        (self.progress)(&self.state);
         Ok(sum.loss_sum / samples.len().max(1) as f64)
-    }
-
-    fn report(&mut self) -> Result<(), FindError> {
-        self.state.seconds = self.begin.elapsed().as_secs_f64();
-        match (self.progress)(&self.state) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(FindError::Stopped {
-                tried: self.state.tried,
-            }),
-        }
     }
 
     /// How well the model does in an order, on whole samples.

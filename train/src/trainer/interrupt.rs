@@ -3,12 +3,14 @@
 //! Ctrl-C, `kill`, a scheduler's time limit and a terminal that is closed are all the same wish. Ctrl-C
 //! once more, or another `kill` a second later, leaves at once.
 
-use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use burn::train::Interrupter;
+use crossterm::cursor::Show;
+use crossterm::event::DisableMouseCapture;
+use crossterm::terminal::{LeaveAlternateScreen, disable_raw_mode};
 
 use super::lock;
 use super::progress::say_aside;
@@ -121,27 +123,23 @@ pub fn dashboard(active: bool) {
 /// itself (only `q`), so they are turned on again.
 pub fn allow_signal_keys() {
     #[cfg(unix)]
-    stty(&["isig"]);
-}
-
-/// Leaves the dashboard's screen and raw mode, for an exit that runs no destructor.
-fn restore_terminal() {
-    // Mouse reports off, main screen, cursor on.
-    let _ = std::io::stdout()
-        .write_all(b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1049l\x1b[?25h");
-    let _ = std::io::stdout().flush();
-    #[cfg(unix)]
-    stty(&["sane"]);
-}
-
-#[cfg(unix)]
-fn stty(arguments: &[&str]) {
     let _ = std::process::Command::new("stty")
-        .args(arguments)
+        .arg("isig")
         .stdin(std::process::Stdio::inherit())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .status();
+}
+
+/// Leaves the dashboard's screen and raw mode, for an exit that runs no destructor.
+fn restore_terminal() {
+    let _ = crossterm::execute!(
+        std::io::stdout(),
+        DisableMouseCapture,
+        LeaveAlternateScreen,
+        Show
+    );
+    let _ = disable_raw_mode();
 }
 
 #[cfg(unix)]

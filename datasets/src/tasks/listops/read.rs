@@ -204,11 +204,6 @@ fn read_part(part: &[u8], end: u8, tokenizer: Tokenizer) -> Result<Flat, PartErr
 fn read(mut file: impl Read, path: &Path, tokenizer: Tokenizer) -> Result<Flat, DatasetError> {
     const CHUNK: u64 = 32 << 20;
     const PARTS: usize = 32;
-    let malformed = |line, problem| DatasetError::Malformed {
-        path: path.to_owned(),
-        line,
-        problem,
-    };
     let mut samples = Flat::default();
     let mut text = Vec::new();
     // The number of the line at the start of `text`, and how lines end.
@@ -229,7 +224,7 @@ fn read(mut file: impl Read, path: &Path, tokenizer: Tokenizer) -> Result<Flat, 
         };
         let mut lines = &text[..complete];
         if line == 1 && !lines.is_empty() {
-            lines = skip_header(unmarked(lines), end).map_err(|problem| malformed(1, problem))?;
+            lines = skip_header(unmarked(lines), end).map_err(DatasetError::malformed(path, 1))?;
             line += 1;
         }
         let parts = cut(lines, PARTS, end);
@@ -238,7 +233,9 @@ fn read(mut file: impl Read, path: &Path, tokenizer: Tokenizer) -> Result<Flat, 
             .map(|part| read_part(part, end, tokenizer))
             .collect();
         for part in read {
-            let part = part.map_err(|(number, problem)| malformed(line + number, problem))?;
+            let part = part.map_err(|(number, problem)| {
+                DatasetError::malformed(path, line + number)(problem)
+            })?;
             line += part.labels.len();
             samples.append(&part);
         }
@@ -284,7 +281,5 @@ fn cut(mut text: &[u8], count: usize, end: u8) -> Vec<&[u8]> {
 
 /// The problem of a line that is not UTF-8.
 fn not_utf8(line: &[u8]) -> Option<LineProblem> {
-    let error = std::str::from_utf8(line).err()?;
-    let byte = error.valid_up_to() + 1;
-    Some(LineProblem::NotUtf8 { byte })
+    std::str::from_utf8(line).err().map(LineProblem::from)
 }
