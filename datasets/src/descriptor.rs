@@ -162,7 +162,7 @@ impl Descriptor {
         self.data.open(dir, release, split, options)
     }
 
-    /// A sample from text that a user typed. Its label is 0, for nobody knows it.
+    /// A sample from text that a user typed. Its label is unknown, and set to 0.
     ///
     /// For ListOps that is an expression, for Text a text, for Retrieval two texts with a tab between
     /// them, and for Image and Pathfinder the path of a grey PNG of the task's size.

@@ -1,4 +1,4 @@
-//! The seam through which generators take their randomness.
+//! The interface through which generators draw random numbers.
 //!
 //! A generator draws from [`Draws`] and from nothing else. So it can be run on seeds
 //! ([`PcgDraws`]), or on recorded draws, to be compared with another implementation bit for bit.

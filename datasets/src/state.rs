@@ -10,7 +10,7 @@ use crate::side::is_side;
 /// What is at a data path, for whoever would generate data there where there is none.
 #[derive(Debug)]
 pub enum State {
-    /// All of the task's files, or an archive, of which nobody knows before it is read.
+    /// All of the task's files, or an archive, whose files are not known before it is read.
     Complete,
     /// Some of the task's files, but not all: the error says which, and what to do.
     Partial(DatasetError),
@@ -37,7 +37,7 @@ impl State {
     }
 }
 
-/// Whether nothing is in a folder that anybody could miss.
+/// Whether a folder holds nothing of value.
 pub(crate) fn is_bare(folder: &Path, passed_over: &[&str]) -> Result<bool, DatasetError> {
     for entry in fs::read_dir(folder).map_err(DatasetError::io("read", folder))? {
         let entry = entry.map_err(DatasetError::io("read", folder))?;

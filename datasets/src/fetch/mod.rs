@@ -35,7 +35,7 @@ pub struct Fetched {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// The server knows no such file, or doesn't give it to everybody.
+    /// The server knows no such file, or refuses it.
     #[error(
         "the server answers {status} for {url}: {}. Look for the file by hand at {page}, put it \
          at {}, and run the same command again; or name another copy with --data",

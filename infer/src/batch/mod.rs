@@ -42,7 +42,7 @@ impl Batch {
     }
 }
 
-/// Whether a token is hidden from the model: of document so-and-so of the batch (a sample's two
+/// Whether a token is hidden from the model, given the number of its document in the batch (a sample's two
 /// count apart, one after the other), at this place in it.
 pub type Hides<'a> = &'a dyn Fn(usize, usize) -> bool;
 

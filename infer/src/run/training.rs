@@ -33,7 +33,7 @@ pub enum Precision {
 pub struct RateChange {
     /// The steps taken before.
     pub step: usize,
-    /// The peak that the schedule has had from the start, as it were.
+    /// The peak of the schedule from this step on.
     pub learning_rate: f64,
 }
 

@@ -3,7 +3,7 @@
 //! The Long Range Arena's reader, and NVIDIA's release with it, numbers the words in the order of a
 //! Python set, which differs from run to run, and a checkpoint does not say which it was. In another
 //! order than its own a model answers worse than chance. A [`Vocabulary`] puts the rows of the
-//! embedding into this crate's order; where nobody has written the order down, [`find`] finds it
+//! embedding into this crate's order; where the order was not written down, [`find`] finds it
 //! from labelled samples.
 
 mod find;

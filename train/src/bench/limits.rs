@@ -1,4 +1,4 @@
-//! What does not fit into memory, said before anybody waits for it.
+//! Which measurements do not fit into memory, told before they start.
 
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 use transformer_ls_burn::ClassifierConfig;

@@ -73,7 +73,7 @@ fn reason(stderr: &[u8], status: ExitStatus) -> String {
 /// The child's side: measures what it is asked for, in JSON.
 pub fn answer(job: &str) -> anyhow::Result<String> {
     let (job, budget): (Job, Budget) = serde_json::from_str(job)?;
-    // Where main memory runs out all the same, this process is the one to end, nobody else's.
+    // If main memory runs out, the system is to end this process and no other.
     if cfg!(target_os = "linux") {
         let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     }

@@ -38,7 +38,7 @@ pub struct Timing {
 }
 
 /// Times `run`, whose result is kept until the device has been told everything: an operation
-/// whose output nobody holds any more might be left out. The first result goes to `check`, since a
+/// whose output is not held any more might be left out. The first result goes to `check`, since a
 /// device may say nothing of work that it could not do until its result is read.
 ///
 /// # Errors

@@ -234,7 +234,7 @@ fn open(config: &RunConfig) -> anyhow::Result<Option<Splits>> {
             data.open(split, watch)
         };
         match opened {
-            // Of what is not packed, or packed already, nobody asks in between.
+            // Samples that are not packed, or are packed already, are opened without asking in between.
             Ok(_) if Counted::cancelled() => {
                 say("stopped while the samples were opened. Run the same command again to go on");
                 Ok(None)

@@ -115,8 +115,3 @@ pub fn of(task: Task) -> Protocol {
 pub fn all() -> Vec<Protocol> {
     Task::ALL.map(of).into()
 }
-
-/// The protocol of the task with this name.
-pub fn find(task: &str) -> Option<Protocol> {
-    task.parse().ok().map(of)
-}

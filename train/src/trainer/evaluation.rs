@@ -30,7 +30,7 @@ impl Loop {
             self.event(|events| events.process_train(LearnerEvent::EndSplit(epoch)))?;
         }
         let Some(dev) = self.evaluate(epoch)? else {
-            // The evaluation is owed, and made first thing after a resume.
+            // The evaluation is missing, and is made first after a resume.
             self.save()?;
             return Ok(Some(Ended::Interrupted));
         };

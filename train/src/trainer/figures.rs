@@ -1,4 +1,4 @@
-//! The figures of a step: tensors until somebody asks, then numbers, then what
+//! The figures of a step: tensors until they are read, then numbers, then what
 //! `burn-train`'s dashboard draws.
 //!
 //! `burn-train`'s own loss and accuracy metrics read a tensor back at every update, which

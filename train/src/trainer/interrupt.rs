@@ -32,7 +32,7 @@ static INTERRUPTER: Mutex<Option<Interrupter>> = Mutex::new(None);
 /// Listens for SIGINT (Ctrl-C), SIGTERM and SIGHUP from now on, once a process; for SIGINT also where it
 /// was started with the signal ignored (a script's `&`), for SIGHUP not (`nohup`).
 ///
-/// Without a [`register`]ed loop, or somebody who has [`asked`], a signal ends the process at once, with
+/// Without a [`register`]ed loop, and unless code has announced with [`asked`] that it checks, a signal ends the process at once, with
 /// status 128 and the signal's number.
 pub fn listen() {
     let mut received: Option<(i32, Instant)> = None;
@@ -101,7 +101,7 @@ pub fn register(interrupter: &Interrupter) {
     *lock(&INTERRUPTER) = Some(interrupter.clone());
 }
 
-/// Tells whether somebody asks [`requested`] regularly, so that the first signal need not end
+/// Tells whether code calls [`requested`] regularly, so that the first signal need not end
 /// the process.
 pub fn asked(regularly: bool) {
     ASKED.store(regularly, Ordering::SeqCst);

@@ -63,15 +63,14 @@ pub fn is_prepared(dir: &Path) -> bool {
 
 /// The folders in which the files may lie, the likelier first.
 ///
-/// The published archive has one `lra_release` inside another; everybody uses the inner one.
+/// The published archive has one `lra_release` inside another; the inner one is the one in use.
 fn places(dir: &Path) -> Vec<PathBuf> {
     let below = [
         "lra_release/lra_release/listops-1000",
         "lra_release/listops-1000",
         "listops-1000",
     ];
-    let below = below.iter().map(|place| dir.join(place));
-    std::iter::once(dir.to_owned()).chain(below).collect()
+    files::places(dir, &below)
 }
 
 /// Where the files are.

@@ -24,7 +24,7 @@ pub struct Entry {
 const LAYOUT: &str = "folder, file, number, label, continuity, contour length, distractor length, \
                       paddle length, thickness, margin, contrasts";
 /// What the original writes in all its versions. Fewer are a line that was cut off, more are several
-/// lines in one: images would be lost and nobody hear of it.
+/// lines in one: images would be lost without a message.
 const COLUMNS: usize = 11;
 
 /// Reads metadata: plain text, as the published `.npy` files are, or a real NumPy file of text, as

@@ -228,7 +228,7 @@ pub(super) fn pixels(bytes: &[u8], size: Size) -> Result<Vec<u8>, FileProblem> {
     Ok(image.pixels)
 }
 
-/// The published data has one empty image: in no split of anybody's.
+/// The published data has one empty image: which is in no published split.
 pub(super) fn is_known_empty(entry: &Entry, size: Size) -> bool {
     let is_easy = entry.difficulty == Some(Difficulty::Easy);
     size == Size::N32 && is_easy && entry.image == "imgs/0/sample_172.png"

@@ -77,7 +77,7 @@ pub(super) struct Index {
     pub labels: Vec<u8>,
     /// Lines one of whose documents is empty.
     pub skipped: usize,
-    /// Whether the last line has no end: what its last document lacks, nobody can tell.
+    /// Whether the last line has no end: what its last document lacks is unknown.
     pub has_open_end: bool,
 }
 

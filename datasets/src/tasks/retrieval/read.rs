@@ -62,7 +62,7 @@ impl Retrieval {
     /// once, and every line checked.
     ///
     /// Lines end in LF, CRLF or CR. A file may be gzipped (`new_aan_pairs.train.tsv.gz`): it is
-    /// unpacked to a temporary file that is gone when nobody uses it any more.
+    /// unpacked to a temporary file that is removed when it is not used any more.
     ///
     /// Pairs with an empty document are left out: there is nothing to compare.
     ///

@@ -10,6 +10,7 @@ pub(crate) use descriptor::DESCRIPTOR;
 use read::find;
 pub use read::{Text, cache_key, trimmed};
 
+use crate::files;
 use crate::input::InputError;
 use crate::sample::ids;
 
@@ -39,9 +40,7 @@ pub(crate) fn typed(text: &str) -> Result<Vec<u16>, InputError> {
 
 /// Where the reviews may lie: `path` itself, a folder or an archive, or below it.
 pub fn places(path: &Path) -> Vec<PathBuf> {
-    let below = ["aclImdb", "aclImdb_v1.tar.gz"];
-    let below = below.iter().map(|name| path.join(name));
-    std::iter::once(path.to_owned()).chain(below).collect()
+    files::places(path, &["aclImdb", "aclImdb_v1.tar.gz"])
 }
 
 /// Whether the reviews can be opened from `path`.

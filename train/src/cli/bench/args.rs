@@ -155,7 +155,7 @@ where
     PossibleValuesParser::new(names).try_map(|name| T::from_str(&name, false))
 }
 
-/// A number of tokens or the like: `0`, `4096`, `4K`, `1M`.
+/// A size, such as a number of tokens: `0`, `4096`, `4K`, `1M`.
 fn size(text: &str) -> Result<usize, String> {
     let (digits, factor) = match text.char_indices().last() {
         Some((end, 'k' | 'K')) => (&text[..end], 1 << 10),
@@ -187,7 +187,7 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// That a picture can be written where it is to go, before anybody waits for it.
+/// Checks before the measurements that the picture can be written.
 pub(super) fn check_out(out: &FilePath) -> anyhow::Result<()> {
     Format::of(out)?;
     if out.is_dir() {
