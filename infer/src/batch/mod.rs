@@ -124,11 +124,6 @@ impl Batcher {
         }
     }
 
-    /// Whether documents are put end to end.
-    pub fn is_packed(&self) -> bool {
-        self.packed
-    }
-
     /// The batch of these samples.
     ///
     /// A document longer than the model's positions is cut there, as the protocols do. A batch

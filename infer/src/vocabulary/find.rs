@@ -24,35 +24,14 @@ const DEVIATIONS: f64 = 4.0;
 /// Tokens in a batch: enough for the device to be busy.
 const BATCH_TOKENS: usize = 1 << 14;
 
-/// A round of the search: the best orders so far are improved on more and longer samples.
-struct Round {
-    orders: usize,
-    samples: usize,
-    /// Documents are cut here. Much of an expression's value is decided at its beginning.
-    tokens: usize,
-}
-
-const ROUNDS: [Round; 4] = [
-    Round {
-        orders: STARTS,
-        samples: 64,
-        tokens: 32,
-    },
-    Round {
-        orders: 4,
-        samples: 256,
-        tokens: 32,
-    },
-    Round {
-        orders: 2,
-        samples: 1024,
-        tokens: 64,
-    },
-    Round {
-        orders: 1,
-        samples: 512,
-        tokens: usize::MAX,
-    },
+/// The rounds of the search, in each of which the best orders so far are improved on more and longer
+/// samples: orders, samples, and the tokens after which documents are cut. Much of an expression's
+/// value is decided at its beginning.
+const ROUNDS: [(usize, usize, usize); 4] = [
+    (STARTS, 64, 32),
+    (4, 256, 32),
+    (2, 1024, 64),
+    (1, 512, usize::MAX),
 ];
 
 /// Why no order was found.
@@ -188,7 +167,7 @@ pub fn find(
     let (vocabulary, margin) = finder.search(&own, &searched)?;
     let before = finder.evaluate(&own, &held_out)?;
     let after = finder.evaluate(&vocabulary, &held_out)?;
-    let Classes { majority, entropy } = Classes::of(&held_out);
+    let (majority, entropy) = majority_and_entropy(&held_out);
     let deviation = (majority * (1.0 - majority) / held_out.len() as f64).sqrt();
     if after.accuracy <= majority + DEVIATIONS * deviation || after.loss >= entropy {
         return Err(FindError::Chance {
@@ -233,14 +212,14 @@ impl Finder<'_> {
         let shuffled = (1..STARTS as u64).map(|stream| shuffled(own, stream));
         let mut orders: Vec<Vocabulary> = std::iter::once(own.clone()).chain(shuffled).collect();
         let mut margin = None;
-        for (index, round) in ROUNDS.iter().enumerate() {
-            orders.truncate(round.orders);
+        for (index, (best, count, tokens)) in ROUNDS.into_iter().enumerate() {
+            orders.truncate(best);
             self.state.round = index + 1;
             self.state.orders = orders.len();
             let samples: Vec<Sample> = samples
                 .iter()
-                .take(round.samples)
-                .map(|sample| cut(sample, round.tokens))
+                .take(count)
+                .map(|sample| cut(sample, tokens))
                 .collect();
             let mut climbed = Vec::with_capacity(orders.len());
             for (index, order) in orders.into_iter().enumerate() {
@@ -277,7 +256,7 @@ impl Finder<'_> {
                 break;
             }
             left -= 1;
-            order.exchange(pair);
+            order.theirs.swap(pair.0, pair.1);
             let other = self.loss(&order, samples)?;
             if other < loss {
                 loss = other;
@@ -287,7 +266,7 @@ impl Finder<'_> {
                 left = pairs.len() - 1;
                 continue;
             }
-            order.exchange(pair);
+            order.theirs.swap(pair.0, pair.1);
             if other - loss < least_rise.1 {
                 least_rise = (pair, other - loss);
             }
@@ -360,25 +339,17 @@ fn cut(sample: &Sample, tokens: usize) -> Sample {
     sample
 }
 
-/// How frequent the classes are.
-struct Classes {
-    /// The share of the most frequent one.
-    majority: f64,
-    /// The entropy of their shares, in nats.
-    entropy: f64,
-}
-
-impl Classes {
-    fn of(samples: &[Sample]) -> Self {
-        let mut counts = [0usize; 256];
-        for sample in samples {
-            counts[usize::from(sample.label)] += 1;
-        }
-        let shares = counts.map(|count| count as f64 / samples.len().max(1) as f64);
-        let shares = shares.iter().filter(|share| **share > 0.0);
-        Self {
-            majority: shares.clone().copied().fold(0.0, f64::max),
-            entropy: -shares.map(|share| share * share.ln()).sum::<f64>(),
-        }
+/// The share of the most frequent class, and the entropy of all shares in nats.
+fn majority_and_entropy(samples: &[Sample]) -> (f64, f64) {
+    let mut counts = [0usize; 256];
+    for sample in samples {
+        counts[usize::from(sample.label)] += 1;
     }
+    let shares = counts.map(|count| count as f64 / samples.len().max(1) as f64);
+    let shares = shares.iter().filter(|share| **share > 0.0);
+    let majority = shares.clone().copied().fold(0.0, f64::max);
+    (
+        majority,
+        -shares.map(|share| share * share.ln()).sum::<f64>(),
+    )
 }

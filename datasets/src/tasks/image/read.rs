@@ -38,8 +38,6 @@ fn batches(split: Split) -> &'static [&'static str] {
 #[derive(Clone)]
 pub struct Image {
     source: Source,
-    split: Split,
-    protocol: Protocol,
     records: Records,
     side_files: usize,
 }
@@ -217,8 +215,6 @@ impl Image {
         }
         Ok(Self {
             source,
-            split,
-            protocol,
             records,
             side_files,
         })
@@ -227,16 +223,6 @@ impl Image {
     /// The folder or archive that was read.
     pub fn path(&self) -> &Path {
         self.source.path()
-    }
-
-    /// The split that was read.
-    pub fn split(&self) -> Split {
-        self.split
-    }
-
-    /// Who drew the line between training and dev.
-    pub fn protocol(&self) -> Protocol {
-        self.protocol
     }
 
     /// Side files in an archive, which were passed over.
@@ -284,8 +270,6 @@ impl std::fmt::Debug for Image {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Image")
             .field("source", &self.source)
-            .field("split", &self.split)
-            .field("protocol", &self.protocol)
             .field("samples", &self.len())
             .finish()
     }

@@ -24,8 +24,6 @@ use crate::{DatasetError, Documents, LineProblem, Sample, Samples, Split};
 #[derive(Clone, Debug)]
 pub struct ListOps {
     path: PathBuf,
-    split: Split,
-    tokenizer: Tokenizer,
     /// Ids fit a byte in both tokenisations.
     samples: Flat,
 }
@@ -87,27 +85,12 @@ impl ListOps {
     fn from_files(files: &Files, split: Split, tokenizer: Tokenizer) -> Result<Self, DatasetError> {
         let (path, file) = files.section(file_name(split))?;
         let samples = read(file, &path, tokenizer)?;
-        Ok(Self {
-            path,
-            split,
-            tokenizer,
-            samples,
-        })
+        Ok(Self { path, samples })
     }
 
     /// The file that was read.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The split that was read.
-    pub fn split(&self) -> Split {
-        self.split
-    }
-
-    /// How expressions became tokens.
-    pub fn tokenizer(&self) -> Tokenizer {
-        self.tokenizer
     }
 
     /// The number of tokens of each sample, to batch those of similar length.

@@ -30,7 +30,6 @@ pub struct Pathfinder {
     place: PathBuf,
     files: Files,
     size: Size,
-    split: Split,
     entries: Vec<Entry>,
     left_out: usize,
 }
@@ -173,7 +172,6 @@ impl Pathfinder {
             place: files.place(),
             files,
             size,
-            split,
             entries,
             left_out,
         };
@@ -185,16 +183,6 @@ impl Pathfinder {
     /// The folder that holds `imgs` and `metadata`.
     pub fn path(&self) -> &Path {
         &self.place
-    }
-
-    /// The size of the images.
-    pub fn size(&self) -> Size {
-        self.size
-    }
-
-    /// The split that was opened.
-    pub fn split(&self) -> Split {
-        self.split
     }
 
     /// The class of each image.
