@@ -125,7 +125,7 @@ pub enum FetchError {
     Files(#[from] DatasetError),
 }
 
-/// Downloads a file into a folder, or goes on with an earlier download.
+/// Downloads a file into a folder, or continues an earlier download.
 ///
 /// The file grows as `<name>.part` and takes its name when it is complete: when it has the
 /// published size and SHA-256 where they are known, and is a whole gzip archive otherwise. A file

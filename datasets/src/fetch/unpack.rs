@@ -1,4 +1,4 @@
-//! Unpacking a folder of an archive, for whoever wants its files.
+//! Unpacking a folder of an archive.
 
 use std::cell::Cell;
 use std::collections::HashSet;

@@ -45,7 +45,7 @@ impl UnfinishedFolder {
 
 impl Drop for UnfinishedFolder {
     fn drop(&mut self) {
-        // What stays is only litter.
+        // A rest that stays does no harm.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

@@ -27,7 +27,7 @@ pub enum Precision {
     F16,
 }
 
-/// Another learning rate from some step on, for a run that was resumed with one.
+/// A change of the learning rate by a resume.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateChange {

@@ -26,7 +26,7 @@ pub fn measure(job: Job, sizes: &Sizes, budget: &Budget) -> anyhow::Result<Line>
     let run = || inputs.run(job.path, job.pass);
     let timing = time(&device, budget, run, |result| inputs.check(result))?;
     drop(inputs);
-    // Last, for it takes memory.
+    // Last, since it takes memory.
     let bytes_per_second = bytes_per_second(&device, budget)?;
     let cost = cost(&job, sizes);
     Ok(Line {

@@ -2,7 +2,7 @@
 //!
 //! A second measurement in the same process would be charged for the memory that the first one
 //! reserved, since that hardly ever shrinks; `LS_ATTENTION` is read once a process; and a measurement
-//! that dies for want of memory takes nothing else with it.
+//! that runs out of memory ends no other.
 
 use std::io;
 use std::process::{Command, ExitStatus, Stdio};

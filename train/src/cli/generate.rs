@@ -69,8 +69,8 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
     generate(&protocol, &dir, &what)
 }
 
-/// Makes a task's data for a run where that is meant: in the default place, in a folder that is empty,
-/// or where it was begun. A name that was mistyped gets no data.
+/// Makes a task's data for a run in the default folder, in an empty folder, or where its generation was
+/// interrupted. A mistyped name gets no data.
 pub(super) fn generate_for(
     protocol: &Protocol,
     data: &DataConfig,

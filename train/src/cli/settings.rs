@@ -186,8 +186,8 @@ pub(super) fn fields_help(protocol: &Protocol, goal: Goal) -> String {
 }
 
 /// The configuration of a run that is resumed: its own, with the device and the folders that are
-/// given, for data may have been moved and a device may be gone. Another learning rate is what a run
-/// that has diverged needs: it follows. Other changes are refused.
+/// given, since data may have been moved and a device may be gone. Another learning rate is returned
+/// beside it, for a run that has diverged. Other changes are refused.
 ///
 /// An option that repeats what `config.json` says is harmless.
 pub(super) fn resumed(

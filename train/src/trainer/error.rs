@@ -84,7 +84,7 @@ pub enum TrainError {
         what: String,
         /// The step.
         step: usize,
-        /// How to go on.
+        /// How to continue.
         way_back: WayBack,
     },
     /// No checkpoint of the run can be used.
@@ -125,7 +125,7 @@ pub enum TrainError {
     Internal(String),
 }
 
-/// How a run that has diverged goes on.
+/// How a run that has diverged can continue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WayBack {
     /// The step of the last checkpoint: what was not a number was never saved.

@@ -1,7 +1,7 @@
 //! Signals that end a run: the first one finishes the step and saves.
 //!
-//! Ctrl-C, `kill`, a scheduler's time limit and a terminal that is closed are all the same wish. Ctrl-C
-//! once more, or another `kill` a second later, leaves at once.
+//! Ctrl-C, `kill`, a scheduler's time limit and a closed terminal all mean the same. A second Ctrl-C, or
+//! another `kill` a second later, ends the process at once.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -20,7 +20,7 @@ const SIGNALLED: i32 = 128;
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
-/// `timeout` sends its signal twice, and so do others who want to be sure.
+/// `timeout` and other programs send their signal twice.
 const SAME: Duration = Duration::from_secs(1);
 
 /// The first signal; 0 before.

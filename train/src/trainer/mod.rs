@@ -261,8 +261,8 @@ fn go_on(
     if is_resumed {
         supervised = supervised.checkpoint(intervals);
     }
-    // burn-train (and a device that runs out of memory) can panic; the run can go on from its
-    // checkpoint all the same, and the user should hear so.
+    // burn-train (and a device that runs out of memory) can panic. The run can still
+    // continue from its checkpoint, and the error says so.
     let launched = catch_unwind(AssertUnwindSafe(|| drop(supervised.launch(learner))));
     interrupt::dashboard(false);
     if let Err(panic) = launched {

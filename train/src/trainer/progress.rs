@@ -1,5 +1,5 @@
-//! What a user sees of a run: off a terminal a line an evaluation, and early on how long
-//! it will take; on a terminal `burn-train`'s dashboard, into which nothing here prints.
+//! What a user sees of a run. On a terminal it is `burn-train`'s dashboard. Elsewhere each evaluation
+//! prints a line, and an early line says how long the run will take.
 
 use std::io::{IsTerminal, Write};
 use std::time::Instant;

@@ -199,7 +199,7 @@ impl Loop {
     }
 
     /// Makes sure that the model's answers to a batch of dev are numbers: a checkpoint whose aren't would
-    /// be no place to go on from.
+    /// not be of use.
     fn check_answers(&self) -> Result<(), TrainError> {
         let (setup, training) = (&self.setup, &self.setup.folder.config().training);
         let samples = training.eval_batch_size.min(setup.dev.len());

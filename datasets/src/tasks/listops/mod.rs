@@ -75,8 +75,8 @@ fn places(dir: &Path) -> Vec<PathBuf> {
 
 /// Where the files are.
 ///
-/// All splits are read from the first place that holds any, lest train and test come from two
-/// copies of the data.
+/// All splits are read from the first place that holds any, so that train and test never come from
+/// two copies of the data.
 fn source(dir: &Path) -> Option<Source> {
     Source::of_splits(dir, places(dir), file_name)
 }
@@ -88,8 +88,7 @@ fn incomplete(folder: &Path) -> Option<DatasetError> {
     files::incomplete(folder, file_name, advice)
 }
 
-/// What is at a path, for whoever would generate data there. A generation that was killed left
-/// nothing that counts.
+/// What is at a path where data could be generated. A generation that was killed left nothing.
 ///
 /// # Errors
 /// [`DatasetError::Io`].

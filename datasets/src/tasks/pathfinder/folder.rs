@@ -123,7 +123,7 @@ pub(crate) fn incomplete(place: &Path) -> Result<Option<DatasetError>, DatasetEr
     }))
 }
 
-/// What is at a path, for whoever would generate images there.
+/// What is at a path where images could be generated.
 ///
 /// # Errors
 /// [`DatasetError::Io`].
@@ -138,7 +138,7 @@ pub fn state(dir: &Path, size: Size, difficulty: Difficulty) -> Result<State, Da
     }
     for place in places(dir, size, difficulty) {
         if place.join(UNFINISHED).is_file() {
-            // Not where the same command would go on.
+            // The same command would not continue there.
             let problem = FileProblem::Unfinished;
             let error = DatasetError::bad_file(&place.join(UNFINISHED))(problem);
             return Ok(State::Partial(error));
