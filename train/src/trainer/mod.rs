@@ -41,10 +41,10 @@ use transformer_ls_infer::run::{
 };
 
 pub use checkpoint::{Best, State};
-pub use error::TrainError;
+pub use error::{SourceError, TrainError};
 pub use figures::{Figure, Pending, Sums};
+pub use initial::Source;
 pub(crate) use initial::initial_weights;
-pub use initial::{Source, SourceError};
 pub use loader::StepLoader;
 pub use masking::{Mask, Masking};
 pub(crate) use model::take_step;
