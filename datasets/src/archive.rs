@@ -231,7 +231,7 @@ fn has_end(path: &Path) -> Result<bool, DatasetError> {
     Ok(block == [0; BLOCK])
 }
 
-/// A file, and somebody who is told how much of it was read.
+/// A file that reports how much of it was read.
 struct Watched<'a> {
     file: File,
     read: u64,

@@ -112,7 +112,7 @@ pub fn lock(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
-        // Some network file systems have no locks: there, nobody can tell.
+        // Some network file systems have no locks: there, no process can tell.
         Err(TryLockError::Error(cause)) if cause.kind() == io::ErrorKind::Unsupported => Ok(true),
         Err(TryLockError::Error(cause)) => Err(cause),
     }

@@ -15,17 +15,16 @@ use std::time::UNIX_EPOCH;
 
 use burn_dataset::Dataset;
 use memmap2::Mmap;
-use sha2::{Digest, Sha256};
 
 pub use crate::error::PackError;
-use crate::printable::hex;
+use crate::printable::sha256;
 use crate::side::is_side;
 use crate::walk::files_below;
 use crate::{DatasetError, Sample, Samples, Split};
 use format::Layout;
 
 /// What made a packed file: everything that decides what is in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Key {
     /// The task.
     pub task: String,
@@ -46,15 +45,6 @@ pub struct Key {
 /// What the sources of a [`Key`] looked like: unknown at first. A key's clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Seen(Arc<OnceLock<String>>);
-
-impl PartialEq for Seen {
-    /// Keys are the same whether or not their sources have been looked at.
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Seen {}
 
 impl Key {
     /// What is the same when the sources have changed: the file's name is made of it.
@@ -113,8 +103,8 @@ impl Key {
 
     /// The file in a cache folder.
     pub fn path(&self, folder: &Path) -> PathBuf {
-        let hex = hex(&Sha256::digest(self.identity())[..8]);
-        folder.join(format!("{}-{}-{hex}.samples", self.task, self.split))
+        let hash = &sha256(self.identity().as_bytes())[..16];
+        folder.join(format!("{}-{}-{hash}.samples", self.task, self.split))
     }
 }
 
@@ -139,28 +129,13 @@ fn digest(folder: &Path) -> Result<String, DatasetError> {
         (!is_side(&name.to_string_lossy())).then(|| parts.concat())
     };
     let files = files_below(folder, &of)?.into_iter().flatten();
-    let digest = files.fold(Sha256::new(), |digest, file| digest.chain_update(file));
-    Ok(hex(&digest.finalize()))
+    Ok(sha256(&files.collect::<Vec<_>>().concat()))
 }
 
 /// Samples in a packed file.
 pub struct Packed {
-    bytes: Bytes,
+    bytes: Box<dyn AsRef<[u8]> + Send + Sync>,
     layout: Layout,
-}
-
-enum Bytes {
-    Mapped(Mmap),
-    Owned(Vec<u8>),
-}
-
-impl Bytes {
-    fn get(&self) -> &[u8] {
-        match self {
-            Bytes::Mapped(map) => map,
-            Bytes::Owned(bytes) => bytes,
-        }
-    }
 }
 
 impl Packed {
@@ -171,15 +146,15 @@ impl Packed {
     pub fn open(path: &Path) -> Result<Self, DatasetError> {
         let file = File::open(path).map_err(DatasetError::io("open", path))?;
         // SAFETY: packed files are never written to under their final names, only replaced by a
-        // rename, which leaves a mapped one as it is. Were somebody else to cut one short, a
-        // read beyond its end would end the process; no way of mapping a file is without that.
+        // rename, which leaves a mapped one as it is. If another program cut one short, a read
+        // beyond its end would end the process; every way of mapping a file has that risk.
         let map = unsafe { Mmap::map(&file) }.map_err(DatasetError::io("map", path))?;
         let layout = Layout::parse(&map).map_err(|problem| DatasetError::Packed {
             path: path.to_owned(),
             problem,
         })?;
         Ok(Self {
-            bytes: Bytes::Mapped(map),
+            bytes: Box::new(map),
             layout,
         })
     }
@@ -191,7 +166,7 @@ impl Packed {
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, PackError> {
         let layout = Layout::parse(&bytes)?;
         Ok(Self {
-            bytes: Bytes::Owned(bytes),
+            bytes: Box::new(bytes),
             layout,
         })
     }
@@ -199,18 +174,18 @@ impl Packed {
     /// What made the file.
     pub fn key(&self) -> &str {
         let key = self.layout.key.clone();
-        std::str::from_utf8(&self.bytes.get()[key]).unwrap_or_default()
+        std::str::from_utf8(&(*self.bytes).as_ref()[key]).unwrap_or_default()
     }
 
     /// The class of each sample.
     pub fn labels(&self) -> &[u8] {
-        &self.bytes.get()[self.layout.labels.clone()]
+        &(*self.bytes).as_ref()[self.layout.labels.clone()]
     }
 
     /// The number of tokens of each sample, of both documents where there are two.
     pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
         (0..self.layout.samples).map(|index| {
-            let tokens = self.layout.tokens(self.bytes.get(), index);
+            let tokens = self.layout.tokens((*self.bytes).as_ref(), index);
             tokens.iter().map(|range| range.len()).sum()
         })
     }
@@ -221,7 +196,7 @@ impl Dataset<Sample> for Packed {
     /// If `index` is not below the number of samples, as Burn asks for.
     fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
         assert!(index < self.layout.samples, "there is no sample {index}");
-        Ok(self.layout.sample(self.bytes.get(), index))
+        Ok(self.layout.sample((*self.bytes).as_ref(), index))
     }
 
     fn len(&self) -> usize {
@@ -236,7 +211,7 @@ impl Samples for Packed {
 
     fn longer_than(&self, tokens: usize) -> Result<usize, burn_dataset::DatasetError> {
         let is_longer = |&index: &usize| {
-            let documents = self.layout.tokens(self.bytes.get(), index);
+            let documents = self.layout.tokens((*self.bytes).as_ref(), index);
             documents.iter().any(|document| document.len() > tokens)
         };
         Ok((0..self.layout.samples).filter(is_longer).count())

@@ -13,8 +13,7 @@ use crate::{DatasetError, Documents, Options, Sample, Samples, Split};
 
 /// What a task is made of, as far as its data goes. A [`Task`](crate::Task) is a name for one.
 ///
-/// Everybody who handles all tasks asks it. What a task's data needs of a model follows from it,
-/// too.
+/// Code that handles all tasks reads it. It also determines what a task's data needs of a model.
 pub struct Descriptor {
     /// The name: on the command line, in configurations, and of the folder in `data/`.
     pub name: &'static str,
@@ -162,7 +161,7 @@ impl Descriptor {
         self.data.open(dir, release, split, options)
     }
 
-    /// A sample from text that a user typed. Its label is 0, for nobody knows it.
+    /// A sample from text that a user typed. Its label is unknown, and set to 0.
     ///
     /// For ListOps that is an expression, for Text a text, for Retrieval two texts with a tab between
     /// them, and for Image and Pathfinder the path of a grey PNG of the task's size.

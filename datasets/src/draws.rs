@@ -1,4 +1,4 @@
-//! The seam through which generators take their randomness.
+//! The interface through which generators draw random numbers.
 //!
 //! A generator draws from [`Draws`] and from nothing else. So it can be run on seeds
 //! ([`PcgDraws`]), or on recorded draws, to be compared with another implementation bit for bit.
@@ -11,7 +11,7 @@ pub trait Draws {
     /// Draws an integer uniformly from `0..bound`.
     ///
     /// # Panics
-    /// May panic where `bound` is 0, for there is nothing to draw from.
+    /// May panic if `bound` is 0.
     fn below(&mut self, bound: u32) -> u32;
 
     /// Draws a real number uniformly from `[0, 1)`.

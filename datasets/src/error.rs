@@ -194,6 +194,15 @@ impl DatasetError {
         }
     }
 
+    /// A [`DatasetError::Malformed`] for use with `map_err`.
+    pub(crate) fn malformed(path: &Path, line: usize) -> impl FnOnce(LineProblem) -> Self {
+        move |problem| DatasetError::Malformed {
+            path: path.to_owned(),
+            line,
+            problem,
+        }
+    }
+
     /// Whether a place can't be written to, as opposed to being full, say.
     pub fn is_read_only(&self) -> bool {
         let DatasetError::Io { cause, .. } = self else {
@@ -336,6 +345,13 @@ pub enum LineProblem {
         /// The number of `]`.
         closed: usize,
     },
+}
+
+impl From<std::str::Utf8Error> for LineProblem {
+    fn from(error: std::str::Utf8Error) -> Self {
+        let byte = error.valid_up_to() + 1;
+        LineProblem::NotUtf8 { byte }
+    }
 }
 
 fn damaged() -> &'static str {

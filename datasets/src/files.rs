@@ -124,6 +124,12 @@ impl Files {
     }
 }
 
+/// A path itself, and places below it where a task's files may lie, the likelier first.
+pub(crate) fn places(dir: &Path, below: &[&str]) -> Vec<PathBuf> {
+    let below = below.iter().map(|name| dir.join(name));
+    std::iter::once(dir.to_owned()).chain(below).collect()
+}
+
 /// Where a file of a folder is: under its name, or gzipped.
 fn lying(folder: &Path, name: &str) -> Option<PathBuf> {
     let paths = [folder.join(name), folder.join(format!("{name}.gz"))];
@@ -208,7 +214,7 @@ impl Source {
         )
     }
 
-    /// Whether there is a file of a name. What is in an archive, nobody knows before it is read.
+    /// Whether there is a file of a name. What is in an archive is not known before it is read.
     pub fn holds(&self, name: &str) -> bool {
         match self {
             Source::Folder(folder) => lying(folder, name).is_some(),
@@ -261,15 +267,11 @@ impl Source {
     }
 
     /// The files; those of an archive that are `wanted` are copied to a temporary file beside it,
-    /// with nobody watching.
+    /// without reports of progress.
     pub fn files(self, wanted: &Wanted) -> Result<Files, DatasetError> {
         Ok(match self {
             Source::Folder(folder) => Files::Folder(folder),
-            Source::Archive(path) => {
-                let near = path.parent().unwrap_or(Path::new("."));
-                let release = Release::read(&path, wanted, near, &|_, _| {}, &|| false)?;
-                Files::Release(Arc::new(release))
-            }
+            Source::Archive(path) => Files::Release(Release::read_all(&path, wanted)?),
         })
     }
 }

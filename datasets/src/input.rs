@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::problem::FileProblem;
+use crate::sample::ids;
 use crate::{foreign, png};
 
 /// Why a text is no input of a task.
@@ -69,5 +70,5 @@ pub(crate) fn picture(path: &Path, side: usize) -> Result<Vec<u16>, InputError> 
             what: format!("{width} × {height} pixels, and the model takes {side} × {side}"),
         });
     }
-    Ok(image.pixels.into_iter().map(u16::from).collect())
+    Ok(ids(&image.pixels, 0))
 }

@@ -1,10 +1,8 @@
-//! Names of files that lie beside others for a while.
+//! Names of files: those that lie beside others for a while, and paths that stay in their folder.
 
 use std::ffi::{OsStr, OsString};
 
-use sha2::{Digest, Sha256};
-
-use crate::printable::hex;
+use crate::printable::sha256;
 
 /// The name with something before and after it, no longer than a file system allows: a long one is
 /// cut and told from others by a hash.
@@ -19,11 +17,21 @@ pub(crate) fn affixed(before: &str, name: &OsStr, after: &str) -> OsString {
     } else {
         let text = name.to_string_lossy();
         let kept = text.floor_char_boundary(room.saturating_sub(DIGEST + 1));
-        let digest = Sha256::digest(name.as_encoded_bytes());
-        affixed.push(format!("{}~{}", &text[..kept], hex(&digest[..DIGEST / 2])));
+        let digest = sha256(name.as_encoded_bytes());
+        affixed.push(format!("{}~{}", &text[..kept], &digest[..DIGEST]));
     }
     affixed.push(after);
     affixed
+}
+
+/// A path with `/` between its parts, without `.`; `None` if it leads out of the folder that it is in.
+pub(crate) fn within(path: &str) -> Option<String> {
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !matches!(*part, "" | "."))
+        .collect();
+    let leads_out = path.starts_with('/') || path.contains(':') || parts.contains(&"..");
+    (!leads_out && !parts.is_empty()).then(|| parts.join("/"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Grey PNG images, to bytes and back.
 //!
 //! Reading is `zune-png`'s. The `png` crate would switch on features of crates that Burn is built
-//! on, and with them a second build of Burn; what Pathfinder needs of writing fits on a page.
+//! on, and so cause a second build of Burn. Writing is short enough to be here.
 
 use std::io::Write;
 

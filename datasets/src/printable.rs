@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
 /// The text with control characters, and those that turn the direction of writing, as `\u{1b}`;
 /// line ends stay.
 ///
@@ -42,6 +44,11 @@ pub(crate) fn shown(path: &Path) -> String {
 /// Bytes in hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The SHA-256 of bytes, in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// Marks, embeddings, overrides and isolates of writing direction; line and paragraph separators.

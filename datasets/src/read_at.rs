@@ -1,4 +1,4 @@
-//! Reading from a place in a file, whoever else reads from the same one.
+//! Reading from a place in a file that several threads read.
 
 use std::fs::File;
 use std::io::{self, Read};

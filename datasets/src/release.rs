@@ -1,7 +1,7 @@
 //! The Long Range Arena's archive, `lra_release.gz`, read where it lies.
 //!
 //! An archive is read from its start to its end, and training wants samples in any order. So the
-//! files of one task are copied out of it, into a temporary file that is gone when nobody uses it
+//! files of one task are copied out of it, into a temporary file that is gone when it is not used
 //! any more, however the process ends. [`cached`](crate::cache::cached) packs the samples from
 //! there; later starts take those, as long as the archive is there and the same.
 
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::archive::{COPY, each_entry, inside, is_archive};
+use crate::atomic::folder_of;
 use crate::printable::shown;
 use crate::problem::FileProblem;
 use crate::{DatasetError, Split};
@@ -113,6 +114,12 @@ impl Release {
             file: Arc::new(file),
             side_files,
         })
+    }
+
+    /// The same without reports of progress, with the temporary file beside the archive.
+    pub(crate) fn read_all(archive: &Path, wanted: &Wanted) -> Result<Arc<Self>, DatasetError> {
+        let near = folder_of(archive);
+        Self::read(archive, wanted, near, &|_, _| {}, &|| false).map(Arc::new)
     }
 
     /// Samples that are packed from here are named after the archive as it is then.

@@ -1,7 +1,7 @@
 //! What a check of a task's data found, and what the checks of all tasks have in common.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::Split;
@@ -147,11 +147,10 @@ impl Report {
         let Some(Source::Archive(archive)) = source else {
             return Some(None);
         };
-        let near = archive.parent().unwrap_or(Path::new("."));
-        match Release::read(archive, wanted, near, &|_, _| {}, &|| false) {
+        match Release::read_all(archive, wanted) {
             Ok(release) => {
                 self.side_files = release.side_files();
-                Some(Some(Arc::new(release)))
+                Some(Some(release))
             }
             Err(error) => {
                 self.error(error);

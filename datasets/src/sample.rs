@@ -78,7 +78,8 @@ pub enum Missing {
     LeaveOut,
 }
 
-/// The token ids of a sample. Ids of text start at 1, for 0 is the padding that a batch adds. Ids
+/// The token ids of a sample, 16 bits each until they go to a device: readers and packed files store
+/// a byte a token, and the largest vocabulary has 257 ids. Ids of text start at 1, for 0 is the padding that a batch adds. Ids
 /// of pixels are their brightness from 0 on: the published token protocol takes black for padding,
 /// and protocols that take numbers do not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +111,11 @@ impl Documents {
     pub fn token_count(&self) -> usize {
         self.iter().map(<[u16]>::len).sum()
     }
+}
+
+/// The ids of tokens that are stored as a byte each, counted from the first id of their vocabulary.
+pub(crate) fn ids(bytes: &[u8], first: u16) -> Vec<u16> {
+    bytes.iter().map(|&byte| u16::from(byte) + first).collect()
 }
 
 /// Which part of a data set: to learn from, to choose by, or to be judged on once.

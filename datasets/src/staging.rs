@@ -161,7 +161,7 @@ fn missing(folder: &Path) -> Vec<PathBuf> {
 
 fn remove_empty(folders: &[PathBuf]) {
     for folder in folders {
-        // A folder that somebody else has put something into stays.
+        // A folder in which another process has put something stays.
         let _ = fs::remove_dir(folder);
     }
 }

@@ -7,14 +7,14 @@ use std::path::Path;
 use crate::DatasetError;
 use crate::side::is_side;
 
-/// What is at a data path, for whoever would generate data there where there is none.
+/// What is at a path where data could be generated.
 #[derive(Debug)]
 pub enum State {
-    /// All of the task's files, or an archive, of which nobody knows before it is read.
+    /// All of the task's files, or an archive, whose files are not known before it is read.
     Complete,
     /// Some of the task's files, but not all: the error says which, and what to do.
     Partial(DatasetError),
-    /// Data whose generation was interrupted: the same command goes on with it.
+    /// Data whose generation was interrupted: the same command continues it.
     Unfinished,
     /// A folder with nothing in it but hidden and side files, what a killed generator left among
     /// them, packed samples, and folders of the same kind.
@@ -37,7 +37,7 @@ impl State {
     }
 }
 
-/// Whether nothing is in a folder that anybody could miss.
+/// Whether a folder holds nothing of value.
 pub(crate) fn is_bare(folder: &Path, passed_over: &[&str]) -> Result<bool, DatasetError> {
     for entry in fs::read_dir(folder).map_err(DatasetError::io("read", folder))? {
         let entry = entry.map_err(DatasetError::io("read", folder))?;

@@ -326,15 +326,8 @@ fn it_is_a_burn_dataset() {
     let root = TempDir::new().unwrap();
     write_all(root.path(), 8);
     let data = ListOps::open(root.path(), Split::Train, Tokenizer::Brackets).unwrap();
-    assert_eq!(
-        (data.split(), data.tokenizer()),
-        (Split::Train, Tokenizer::Brackets)
-    );
     let debug = format!("{data:?}");
-    assert!(
-        debug.ends_with("split: Train, tokenizer: Brackets, samples: 1 }"),
-        "{debug}"
-    );
+    assert!(debug.ends_with("samples: 1 }"), "{debug}");
     check(data);
 }
 

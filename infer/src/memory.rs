@@ -12,7 +12,7 @@ unsafe extern "C" {
     fn mi_option_set(option: c_int, value: c_long);
 }
 
-/// Has mimalloc keep free memory, for a program that it is the allocator of.
+/// Has mimalloc keep freed memory. For programs whose allocator it is.
 ///
 /// Every step of a training makes the same large tensors. mimalloc gives memory back to the system
 /// that has been free for 10 ms, and the system clears each page anew when the next step wants it:

@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use sha2::{Digest, Sha256};
 use transformer_ls_burn::weights::{self, StateDict, WeightsError};
 use transformer_ls_burn::{Classifier, ClassifierConfig, ConfigError as ModelConfigError};
 use transformer_ls_datasets::foreign;
-use transformer_ls_datasets::printable::hex;
+pub use transformer_ls_datasets::printable::sha256;
 
 use crate::run::{RunConfig, RunError, write_atomically};
 
@@ -289,11 +288,6 @@ pub fn read_metadata(
     }
     check_length(path, bytes)?;
     StateDict::metadata(bytes).map_err(WeightsFileError::of(path))
-}
-
-/// The SHA-256 of bytes, in hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
 }
 
 /// Compares a safetensors file's length with what its header says. Anything else that is wrong is

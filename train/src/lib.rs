@@ -1,22 +1,21 @@
 //! Training Long-Short Transformers: Long Range Arena protocols and the `ls-train` command.
 //!
-//! The crate goes from a parsed command line to a finished run folder:
+//! The crate leads from a command line to a finished run folder:
 //!
 //! * [`tasks`]: what a task is made of, one [`Protocol`](tasks::Protocol) a file;
 //! * [`optim`]: AdamW with a cycled β₁, the linear one-cycle schedule, and what else a run may
 //!   ask for;
 //! * [`trainer`]: the loop counted in steps on top of `burn-train`, checkpoints,
 //!   `metrics.jsonl`, progress;
-//! * [`plot`]: learning curves of runs ([`drawing`]: as what files), and [`tensorboard`]: the same for TensorBoard;
-//! * [`bench`](mod@bench): time and memory of attention and of a training step;
+//! * [`plot`]: learning curves of runs; [`drawing`]: SVG and PNG files; [`tensorboard`]: event files;
+//! * `bench`: time and memory of attention and of a training step;
 //! * [`cli`]: one subcommand a file.
 //!
-//! Batches, the run folder, loading and evaluating come from `transformer-ls-infer`:
-//! evaluating is inferring.
+//! Batches, the run folder, loading and evaluating come from `transformer-ls-infer`.
 
 #![warn(missing_docs)]
 
-pub mod bench;
+mod bench;
 pub mod cli;
 pub mod drawing;
 pub mod optim;

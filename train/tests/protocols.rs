@@ -24,7 +24,7 @@ const PUBLISHED: &[Row] = &[
 #[test]
 fn protocols_are_the_published_ones() {
     for &(task, batch, steps, warmup, decay, every, seed) in PUBLISHED {
-        let protocol = tasks::find(task).expect(task);
+        let protocol = tasks::of(task.parse().expect(task));
         let training = &protocol.training;
         assert_eq!(training.batch_size, batch, "{task}");
         assert_eq!(training.steps, steps, "{task}");
@@ -93,7 +93,7 @@ const STRONG: &[Strong] = &[
 #[test]
 fn strong_protocols_have_the_published_rates_and_sizes() {
     for &(task, mask, [classify, fill_in], sizes) in STRONG {
-        let protocol = tasks::find(task).expect(task);
+        let protocol = tasks::of(task.parse().expect(task));
         let preset = presets::find(&format!("{task}-strong")).expect(task);
         let model = preset.model.encoder.clone();
         let AttentionConfig::LongShort(attention) = model.block.attention else {

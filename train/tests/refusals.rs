@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Workplace, refused, stderr, stdout};
+use transformer_ls_datasets::Task;
 use transformer_ls_datasets::listops::Tokenizer;
 
 #[test]
@@ -303,7 +304,7 @@ fn help_and_version_are_there() {
     let place = Workplace::empty();
     let help = place.run(&["listops", "--help"]);
     assert!(help.status.success());
-    let protocol = transformer_ls_train::tasks::find("listops").unwrap();
+    let protocol = transformer_ls_train::tasks::of(Task::ListOps);
     let tokenizer = Tokenizer::default();
     // (option, what its help says): the defaults are the protocol's.
     for (option, words) in [

@@ -19,6 +19,7 @@
 use std::ops::Range;
 
 use crate::error::PackError;
+use crate::sample::ids;
 use crate::{Documents, Sample};
 
 /// The last byte is the version.
@@ -96,12 +97,7 @@ impl Layout {
     }
 
     pub fn sample(&self, bytes: &[u8], index: usize) -> Sample {
-        let ids = |range: &Range<usize>| -> Vec<u16> {
-            let stored = bytes[range.clone()].iter();
-            stored
-                .map(|&byte| u16::from(byte) + self.first_id)
-                .collect()
-        };
+        let ids = |range: &Range<usize>| ids(&bytes[range.clone()], self.first_id);
         let tokens = self.tokens(bytes, index);
         Sample {
             documents: match tokens.as_slice() {

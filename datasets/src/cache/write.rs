@@ -50,7 +50,7 @@ pub(super) fn write<D: Samples>(
     let finished =
         written.and_then(|()| hidden.finish(path).map_err(DatasetError::io("write", path)));
     if finished.is_err() && is_new {
-        // Unless somebody else has put something into it.
+        // Unless another process has put something into it.
         let _ = fs::remove_dir(folder);
     }
     finished

@@ -35,7 +35,7 @@ pub struct Fetched {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// The server knows no such file, or doesn't give it to everybody.
+    /// The server knows no such file, or refuses it.
     #[error(
         "the server answers {status} for {url}: {}. Look for the file by hand at {page}, put it \
          at {}, and run the same command again; or name another copy with --data",
@@ -125,7 +125,7 @@ pub enum FetchError {
     Files(#[from] DatasetError),
 }
 
-/// Downloads a file into a folder, or goes on with an earlier download.
+/// Downloads a file into a folder, or continues an earlier download.
 ///
 /// The file grows as `<name>.part` and takes its name when it is complete: when it has the
 /// published size and SHA-256 where they are known, and is a whole gzip archive otherwise. A file

@@ -1,15 +1,16 @@
-//! Unpacking a folder of an archive, for whoever wants its files.
+//! Unpacking a folder of an archive.
 
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use crate::DatasetError;
 use crate::archive::each_entry;
 use crate::atomic::{Unfinished, folder_of, remove_abandoned};
+use crate::names::within;
 use crate::problem::FileProblem;
 
 /// Unpacks the files of an archive whose path has a folder of the given name, such as `tsv_data` in
@@ -40,7 +41,7 @@ pub fn unpack(
     };
     let wanted = |name: &str| name.rsplit('/').skip(1).any(|part| part == folder);
     let visited = each_entry(archive, &watch, wanted, |name, entry| {
-        let Some(path) = below(dir, Path::new(name)) else {
+        let Some(path) = within(name).map(|name| dir.join(name)) else {
             let cause = format!("{name} leads out of the folder");
             return Err(DatasetError::bad_file(archive)(FileProblem::Archive {
                 cause,
@@ -74,17 +75,4 @@ pub fn unpack(
         }));
     }
     Ok(files.get())
-}
-
-/// A path below a folder, unless it leads out of it.
-fn below(dir: &Path, name: &Path) -> Option<PathBuf> {
-    let mut path = dir.to_owned();
-    for part in name.components() {
-        match part {
-            Component::Normal(part) => path.push(part),
-            Component::CurDir => {}
-            _ => return None,
-        }
-    }
-    Some(path)
 }

@@ -1,7 +1,7 @@
 //! Whether a file is the published one.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -25,15 +25,14 @@ pub(super) fn verify(path: &Path, source: &Download) -> Result<Option<String>, D
     }
     if let Some(wanted) = &source.sha256 {
         let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 1 << 20];
         loop {
-            match file
-                .read(&mut buffer)
-                .map_err(DatasetError::io("read", path))?
-            {
-                0 => break,
-                read => hasher.update(&buffer[..read]),
+            let bytes = file.fill_buf().map_err(DatasetError::io("read", path))?;
+            if bytes.is_empty() {
+                break;
             }
+            hasher.update(bytes);
+            let read = bytes.len();
+            file.consume(read);
         }
         let found = hex(&hasher.finalize());
         return Ok((found != wanted.to_lowercase())

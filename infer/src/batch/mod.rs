@@ -42,7 +42,7 @@ impl Batch {
     }
 }
 
-/// Whether a token is hidden from the model: of document so-and-so of the batch (a sample's two
+/// Whether a token is hidden from the model, given the number of its document in the batch (a sample's two
 /// count apart, one after the other), at this place in it.
 pub type Hides<'a> = &'a dyn Fn(usize, usize) -> bool;
 
@@ -124,11 +124,6 @@ impl Batcher {
         }
     }
 
-    /// Whether documents are put end to end.
-    pub fn is_packed(&self) -> bool {
-        self.packed
-    }
-
     /// The batch of these samples.
     ///
     /// A document longer than the model's positions is cut there, as the protocols do. A batch
@@ -140,14 +135,14 @@ impl Batcher {
     /// Panics if there is no sample, or if samples of one document are mixed with samples of two.
     pub fn batch(&self, samples: &[Sample], device: &Device, dropout_seed: Option<u64>) -> Batch {
         let collated: Vec<Collated> = self.collate(samples).collect();
-        let labels: Vec<i32> = samples.iter().map(|sample| sample.label.into()).collect();
+        let labels: Vec<u8> = samples.iter().map(|sample| sample.label).collect();
         Batch {
             real_tokens: collated
                 .iter()
                 .map(|collated| collated.document_tokens)
                 .sum(),
             tokens: collated
-                .iter()
+                .into_iter()
                 .map(|collated| collated.tokens(device, dropout_seed))
                 .collect(),
             labels: Tensor::from_data(TensorData::new(labels, [samples.len()]), device),
@@ -216,7 +211,8 @@ impl Batcher {
 
 /// Documents as they lie in a batch, on the host.
 struct Collated {
-    ids: Vec<i32>,
+    /// 16 bits each, as in the samples: the device makes them integers of its own.
+    ids: Vec<u16>,
     shape: [usize; 2],
     lengths: Vec<usize>,
     /// Which ids are tokens, where not all are; none where documents lie end to end.
@@ -229,14 +225,14 @@ struct Collated {
 impl Collated {
     /// Documents a row each, `[b, max_length]`.
     fn padded(documents: &[&[u16]], max_length: usize, pixels: bool) -> Self {
-        let mut ids = vec![i32::from(PADDING); documents.len() * max_length];
+        let mut ids = vec![PADDING; documents.len() * max_length];
         let mut real = vec![false; ids.len()];
         let rows = ids
             .chunks_exact_mut(max_length)
             .zip(real.chunks_exact_mut(max_length));
         for ((row, real), document) in rows.zip(documents) {
             for ((place, real), &id) in row.iter_mut().zip(real).zip(*document) {
-                *place = id.into();
+                *place = id;
                 *real = pixels || id != PADDING;
             }
         }
@@ -256,7 +252,7 @@ impl Collated {
     /// Documents end to end, `[1, Σn]`.
     fn packed(documents: &[&[u16]]) -> Self {
         let lengths: Vec<usize> = documents.iter().map(|document| document.len()).collect();
-        let ids: Vec<i32> = documents.concat().into_iter().map(i32::from).collect();
+        let ids = documents.concat();
         Self {
             shape: [1, ids.len()],
             document_tokens: ids.len(),
@@ -267,12 +263,12 @@ impl Collated {
         }
     }
 
-    fn tokens(&self, device: &Device, dropout_seed: Option<u64>) -> Tokens {
-        let ids = TensorData::new(self.ids.clone(), self.shape);
+    fn tokens(self, device: &Device, dropout_seed: Option<u64>) -> Tokens {
+        let ids = TensorData::new(self.ids, self.shape);
         let tokens = Tokens::new(Tensor::<2, Int>::from_data(ids, device));
-        let tokens = match &self.real {
+        let tokens = match self.real {
             Some(real) => {
-                let real = TensorData::new(real.clone(), self.shape);
+                let real = TensorData::new(real, self.shape);
                 tokens.layout(Layout::Padded(Tensor::<2, Bool>::from_data(real, device)))
             }
             None if self.packed => {

@@ -1,7 +1,6 @@
 //! `ls-infer import`
 
 use std::io::{self, Write};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -152,7 +151,6 @@ impl Import {
         let live = LiveLine::new();
         let found = vocabulary::find(config, &model, samples.as_ref(), device, &mut |search| {
             live.searching(search);
-            ControlFlow::Continue(())
         });
         drop(live);
         let found = found?;

@@ -99,7 +99,7 @@ fn note(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{}", printable(&text.to_string()));
 }
 
-/// Whoever read our output has seen enough (`| head`): no error.
+/// Whether the reader of the output has closed it (`| head`), which is no error.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<io::Error>()

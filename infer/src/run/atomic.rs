@@ -45,7 +45,7 @@ impl UnfinishedFolder {
 
 impl Drop for UnfinishedFolder {
     fn drop(&mut self) {
-        // What stays is only litter.
+        // A rest that stays does no harm.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
@@ -74,7 +74,7 @@ pub(super) fn sync_tree(folder: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Removes what a killed process has left unfinished in a folder where nobody else writes.
+/// Removes what a killed process has left unfinished in a folder where no other process writes.
 pub(super) fn remove_unfinished(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {

@@ -72,7 +72,7 @@ impl CheckpointWriter {
         let before = others.iter().rev().find(|other| other.step < step);
         for older in &others {
             if Some(older) != before {
-                // What stays is only litter.
+                // A rest that stays does no harm.
                 let _ = remove_whole(&older.path);
             }
         }

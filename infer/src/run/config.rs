@@ -10,7 +10,7 @@ use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::pathfinder::Difficulty;
 use transformer_ls_datasets::{Missing, Options, Task};
 
-use super::{TrainingConfig, needs, set};
+use super::{TrainingConfig, needs};
 use crate::batch::Batcher;
 use crate::device::is_cubecl;
 
@@ -239,49 +239,6 @@ impl RunConfig {
             serde_json::to_string_pretty(&copy)
         });
         text.unwrap_or_default() + "\n"
-    }
-
-    /// Sets one field from text, as `--set key=value` does. `key` is a field's dotted path
-    /// (`training.batch_size`), or its bare name where only one field has it.
-    ///
-    /// `task` and `preset` are names alone: setting them changes no other field.
-    ///
-    /// # Errors
-    ///
-    /// An unknown name (the sentence lists the right ones), one that several fields have, or a
-    /// value of another type (the sentence says which is expected).
-    pub fn set(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
-        *self = set::set(self, key.trim(), value.trim())?;
-        Ok(())
-    }
-
-    /// Sets several fields, each given as `key=value`.
-    ///
-    /// # Errors
-    ///
-    /// As [`set`](Self::set), and text without `=`.
-    pub fn set_all<S: AsRef<str>>(
-        &mut self,
-        assignments: impl IntoIterator<Item = S>,
-    ) -> Result<(), ConfigError> {
-        for assignment in assignments {
-            let assignment = assignment.as_ref();
-            let (key, value) = assignment
-                .split_once('=')
-                .ok_or_else(|| ConfigError::NoAssignment(assignment.to_string()))?;
-            self.set(key, value)?;
-        }
-        Ok(())
-    }
-
-    /// The dotted path of every field.
-    pub fn keys(&self) -> Vec<String> {
-        set::keys(self)
-    }
-
-    /// The dotted path of every field, and what it holds.
-    pub fn fields(&self) -> Vec<(String, serde_json::Value)> {
-        set::fields(self)
     }
 
     /// Checks that the values make sense together.

@@ -168,8 +168,8 @@ impl RunFolder {
         &self.config
     }
 
-    /// Has the run go on at another learning rate after `step`: its `config.json` says so, and all
-    /// later sessions follow.
+    /// Sets another learning rate for the steps after `step`. It is written to `config.json`, and later
+    /// sessions keep it.
     ///
     /// # Errors
     ///

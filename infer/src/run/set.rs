@@ -5,21 +5,56 @@ use serde_json::Value;
 use super::config::field_of_model;
 use super::{ConfigError, RunConfig};
 
-/// The dotted paths of all fields, in order, and what they hold.
-pub(super) fn fields(config: &RunConfig) -> Vec<(String, Value)> {
-    let mut fields = Vec::new();
-    collect(tree(config), "", &mut fields);
-    fields
-}
+impl RunConfig {
+    /// Sets one field from text, as `--set key=value` does. `key` is a field's dotted path
+    /// (`training.batch_size`), or its bare name where only one field has it.
+    ///
+    /// `task` and `preset` are names alone: setting them changes no other field.
+    ///
+    /// # Errors
+    ///
+    /// An unknown name (the sentence lists the right ones), one that several fields have, or a
+    /// value of another type (the sentence says which is expected).
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
+        *self = set(self, key.trim(), value.trim())?;
+        Ok(())
+    }
 
-/// The dotted paths of all fields, in order.
-pub(super) fn keys(config: &RunConfig) -> Vec<String> {
-    fields(config).into_iter().map(|(path, _)| path).collect()
+    /// Sets several fields, each given as `key=value`.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set), and text without `=`.
+    pub fn set_all<S: AsRef<str>>(
+        &mut self,
+        assignments: impl IntoIterator<Item = S>,
+    ) -> Result<(), ConfigError> {
+        for assignment in assignments {
+            let assignment = assignment.as_ref();
+            let (key, value) = assignment
+                .split_once('=')
+                .ok_or_else(|| ConfigError::NoAssignment(assignment.to_string()))?;
+            self.set(key, value)?;
+        }
+        Ok(())
+    }
+
+    /// The dotted path of every field.
+    pub fn keys(&self) -> Vec<String> {
+        self.fields().into_iter().map(|(path, _)| path).collect()
+    }
+
+    /// The dotted path of every field, and what it holds.
+    pub fn fields(&self) -> Vec<(String, Value)> {
+        let mut fields = Vec::new();
+        collect(tree(self), "", &mut fields);
+        fields
+    }
 }
 
 /// The configuration with one field changed.
-pub(super) fn set(config: &RunConfig, key: &str, value: &str) -> Result<RunConfig, ConfigError> {
-    let path = find(&keys(config), key)?;
+fn set(config: &RunConfig, key: &str, value: &str) -> Result<RunConfig, ConfigError> {
+    let path = find(&config.keys(), key)?;
     if path == ATTENTION {
         return with_attention(config, path, value);
     }

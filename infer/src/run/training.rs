@@ -27,13 +27,13 @@ pub enum Precision {
     F16,
 }
 
-/// Another learning rate from some step on, for a run that was resumed with one.
+/// A change of the learning rate by a resume.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateChange {
     /// The steps taken before.
     pub step: usize,
-    /// The peak that the schedule has had from the start, as it were.
+    /// The peak of the schedule from this step on.
     pub learning_rate: f64,
 }
 

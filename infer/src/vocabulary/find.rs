@@ -1,7 +1,6 @@
 //! Finding the order from labelled samples: the one in which the model is least surprised by them.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 use burn::tensor::Device;
 use burn_dataset::{Dataset, InMemDataset};
@@ -25,35 +24,14 @@ const DEVIATIONS: f64 = 4.0;
 /// Tokens in a batch: enough for the device to be busy.
 const BATCH_TOKENS: usize = 1 << 14;
 
-/// A round of the search: the best orders so far are improved on more and longer samples.
-struct Round {
-    orders: usize,
-    samples: usize,
-    /// Documents are cut here. Much of an expression's value is decided at its beginning.
-    tokens: usize,
-}
-
-const ROUNDS: [Round; 4] = [
-    Round {
-        orders: STARTS,
-        samples: 64,
-        tokens: 32,
-    },
-    Round {
-        orders: 4,
-        samples: 256,
-        tokens: 32,
-    },
-    Round {
-        orders: 2,
-        samples: 1024,
-        tokens: 64,
-    },
-    Round {
-        orders: 1,
-        samples: 512,
-        tokens: usize::MAX,
-    },
+/// The rounds of the search, in each of which the best orders so far are improved on more and longer
+/// samples: orders, samples, and the tokens after which documents are cut. Much of an expression's
+/// value is decided at its beginning.
+const ROUNDS: [(usize, usize, usize); 4] = [
+    (STARTS, 64, 32),
+    (4, 256, 32),
+    (2, 1024, 64),
+    (1, 512, usize::MAX),
 ];
 
 /// Why no order was found.
@@ -92,19 +70,13 @@ pub enum FindError {
         /// The loss of an answer that knows how frequent the classes are, and nothing else.
         entropy: f64,
     },
-    /// The caller asked to stop.
-    #[error("the search for the vocabulary was stopped after {tried} orders")]
-    Stopped {
-        /// Orders that were tried.
-        tried: usize,
-    },
     /// The model cannot be evaluated.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
 }
 
 /// How far a search has come.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Search {
     /// The round, counted from 1.
     pub round: usize,
@@ -118,8 +90,6 @@ pub struct Search {
     pub tried: usize,
     /// The loss of this order, on the samples of this round.
     pub loss: f64,
-    /// Seconds so far.
-    pub seconds: f64,
 }
 
 /// The exchange of two words that would cost least.
@@ -164,13 +134,13 @@ pub struct Found {
 /// # Errors
 ///
 /// Another task, too few samples, an order that is not clearly better than chance
-/// ([`FindError::Chance`]), a search that was stopped, and as [`evaluate`].
+/// ([`FindError::Chance`]), and as [`evaluate`].
 pub fn find(
     config: &RunConfig,
     model: &Classifier,
     dataset: &dyn Dataset<Sample>,
     device: &Device,
-    progress: &mut dyn FnMut(&Search) -> ControlFlow<()>,
+    progress: &mut dyn FnMut(&Search),
 ) -> Result<Found, FindError> {
     let tokenizer = config.tokenizer().ok_or_else(|| FindError::Task {
         task: config.task.clone(),
@@ -188,22 +158,16 @@ pub fn find(
         batcher: config.batcher(device),
         device,
         progress,
-        begin: Instant::now(),
         state: Search {
-            round: 0,
             rounds: ROUNDS.len(),
-            order: 0,
-            orders: 0,
-            tried: 0,
-            loss: f64::INFINITY,
-            seconds: 0.0,
+            ..Search::default()
         },
     };
     let own = Vocabulary::own(tokenizer);
     let (vocabulary, margin) = finder.search(&own, &searched)?;
     let before = finder.evaluate(&own, &held_out)?;
     let after = finder.evaluate(&vocabulary, &held_out)?;
-    let Classes { majority, entropy } = Classes::of(&held_out);
+    let (majority, entropy) = majority_and_entropy(&held_out);
     let deviation = (majority * (1.0 - majority) / held_out.len() as f64).sqrt();
     if after.accuracy <= majority + DEVIATIONS * deviation || after.loss >= entropy {
         return Err(FindError::Chance {
@@ -227,8 +191,7 @@ struct Finder<'a> {
     model: &'a Classifier,
     batcher: Batcher,
     device: &'a Device,
-    progress: &'a mut dyn FnMut(&Search) -> ControlFlow<()>,
-    begin: Instant,
+    progress: &'a mut dyn FnMut(&Search),
     state: Search,
 }
 
@@ -249,14 +212,14 @@ impl Finder<'_> {
         let shuffled = (1..STARTS as u64).map(|stream| shuffled(own, stream));
         let mut orders: Vec<Vocabulary> = std::iter::once(own.clone()).chain(shuffled).collect();
         let mut margin = None;
-        for (index, round) in ROUNDS.iter().enumerate() {
-            orders.truncate(round.orders);
+        for (index, (best, count, tokens)) in ROUNDS.into_iter().enumerate() {
+            orders.truncate(best);
             self.state.round = index + 1;
             self.state.orders = orders.len();
             let samples: Vec<Sample> = samples
                 .iter()
-                .take(round.samples)
-                .map(|sample| cut(sample, round.tokens))
+                .take(count)
+                .map(|sample| cut(sample, tokens))
                 .collect();
             let mut climbed = Vec::with_capacity(orders.len());
             for (index, order) in orders.into_iter().enumerate() {
@@ -285,6 +248,7 @@ impl Finder<'_> {
         // Not the same word time and again.
         shuffle(&mut pairs, &mut PcgDraws::new(SEED, 0));
         let mut loss = self.loss(&order, samples)?;
+        self.state.loss = loss;
         let mut least_rise = (pairs[0], f64::INFINITY);
         let mut left = pairs.len();
         for &pair in pairs.iter().cycle() {
@@ -292,17 +256,17 @@ impl Finder<'_> {
                 break;
             }
             left -= 1;
-            order.exchange(pair);
-            self.state.loss = loss;
+            order.theirs.swap(pair.0, pair.1);
             let other = self.loss(&order, samples)?;
             if other < loss {
                 loss = other;
+                self.state.loss = loss;
                 least_rise.1 = f64::INFINITY;
                 // This pair is at its better now.
                 left = pairs.len() - 1;
                 continue;
             }
-            order.exchange(pair);
+            order.theirs.swap(pair.0, pair.1);
             if other - loss < least_rise.1 {
                 least_rise = (pair, other - loss);
             }
@@ -326,18 +290,8 @@ impl Finder<'_> {
             sum += score(batch.logits(self.model), &labels)?;
         }
         self.state.tried += 1;
-        self.report()?;
+        (self.progress)(&self.state);
         Ok(sum.loss_sum / samples.len().max(1) as f64)
-    }
-
-    fn report(&mut self) -> Result<(), FindError> {
-        self.state.seconds = self.begin.elapsed().as_secs_f64();
-        match (self.progress)(&self.state) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(FindError::Stopped {
-                tried: self.state.tried,
-            }),
-        }
     }
 
     /// How well the model does in an order, on whole samples.
@@ -385,25 +339,17 @@ fn cut(sample: &Sample, tokens: usize) -> Sample {
     sample
 }
 
-/// How frequent the classes are.
-struct Classes {
-    /// The share of the most frequent one.
-    majority: f64,
-    /// The entropy of their shares, in nats.
-    entropy: f64,
-}
-
-impl Classes {
-    fn of(samples: &[Sample]) -> Self {
-        let mut counts = [0usize; 256];
-        for sample in samples {
-            counts[usize::from(sample.label)] += 1;
-        }
-        let shares = counts.map(|count| count as f64 / samples.len().max(1) as f64);
-        let shares = shares.iter().filter(|share| **share > 0.0);
-        Self {
-            majority: shares.clone().copied().fold(0.0, f64::max),
-            entropy: -shares.map(|share| share * share.ln()).sum::<f64>(),
-        }
+/// The share of the most frequent class, and the entropy of all shares in nats.
+fn majority_and_entropy(samples: &[Sample]) -> (f64, f64) {
+    let mut counts = [0usize; 256];
+    for sample in samples {
+        counts[usize::from(sample.label)] += 1;
     }
+    let shares = counts.map(|count| count as f64 / samples.len().max(1) as f64);
+    let shares = shares.iter().filter(|share| **share > 0.0);
+    let majority = shares.clone().copied().fold(0.0, f64::max);
+    (
+        majority,
+        -shares.map(|share| share * share.ln()).sum::<f64>(),
+    )
 }

@@ -3,7 +3,7 @@
 //! The Long Range Arena's reader, and NVIDIA's release with it, numbers the words in the order of a
 //! Python set, which differs from run to run, and a checkpoint does not say which it was. In another
 //! order than its own a model answers worse than chance. A [`Vocabulary`] puts the rows of the
-//! embedding into this crate's order; where nobody has written the order down, [`find`] finds it
+//! embedding into this crate's order; where the order was not written down, [`find`] finds it
 //! from labelled samples.
 
 mod find;
@@ -224,25 +224,14 @@ impl Vocabulary {
     /// A sample of this crate's ids in the weights' own ids, for a model whose rows have not been
     /// moved.
     pub fn translate(&self, sample: &Sample) -> Sample {
-        let translate = |ids: &Vec<u16>| {
-            // What is no word has no other id.
-            let theirs = |id: &u16| self.theirs.get(usize::from(*id)).copied().unwrap_or(*id);
-            ids.iter().map(theirs).collect()
-        };
-        Sample {
-            documents: match &sample.documents {
-                Documents::One(ids) => Documents::One(translate(ids)),
-                Documents::Two(first, second) => {
-                    Documents::Two(translate(first), translate(second))
-                }
-            },
-            label: sample.label,
+        let mut sample = sample.clone();
+        if let Documents::One(ids) = &mut sample.documents {
+            for id in ids {
+                // What is no word has no other id.
+                *id = self.theirs.get(usize::from(*id)).copied().unwrap_or(*id);
+            }
         }
-    }
-
-    /// Exchanges the weights' ids of two of this crate's.
-    fn exchange(&mut self, (first, second): (usize, usize)) {
-        self.theirs.swap(first, second);
+        sample
     }
 }
 

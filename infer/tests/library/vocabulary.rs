@@ -121,13 +121,13 @@ fn the_order_is_found_from_labelled_samples() {
     let (ours, theirs) = numbered(THEIRS);
     let device = Device::flex();
     let samples = samples(600);
-    let go_on = &mut |_: &_| ControlFlow::Continue(());
+    let nobody = &mut |_: &_| {};
     let found = find(
         &config,
         &model(&config.model, theirs.clone()),
         &samples,
         &device,
-        go_on,
+        nobody,
     );
     let found = found.unwrap();
     // The other half is what it was judged on.
@@ -159,9 +159,9 @@ fn nothing_is_guessed_of_an_untrained_model() {
     let device = Device::flex();
     device.seed(3);
     let model = config.model.init(&device).unwrap();
-    let go_on = &mut |_: &_| ControlFlow::Continue(());
-    let error = find(&config, &model, &samples(200), &device, go_on).unwrap_err();
+    let nobody = &mut |_: &_| {};
+    let error = find(&config, &model, &samples(200), &device, nobody).unwrap_err();
     assert!(matches!(error, FindError::Chance { .. }), "{error}");
-    let error = find(&config, &model, &samples(100), &device, go_on).unwrap_err();
+    let error = find(&config, &model, &samples(100), &device, nobody).unwrap_err();
     assert!(matches!(error, FindError::TooFew { found: 100 }), "{error}");
 }

@@ -1,45 +1,41 @@
 //! Attention alone, in the process that measures it.
 
+use anyhow::Context;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Distribution, Gradients, Tensor};
 use transformer_ls_burn::Layout;
 use transformer_ls_burn::ops::{Attend, AttentionDropout, Window, attend, project};
 use transformer_ls_infer::device;
 
-use super::BenchError;
-use super::cost::Shape;
-use super::job::{Figures, Job, Pass, Path, Sizes};
+use super::cost::cost;
+use super::job::{Budget, Job, Line, Pass, Path, Sizes};
 use super::timing::{bytes_per_second, read, time};
 
 /// Any number will do: figures do not depend on the values.
 const SEED: u64 = 1;
 
 /// Measures in this process.
-///
-/// # Errors
-///
-/// An unknown device, or what it reports of work that failed.
-pub fn measure(job: &Job, sizes: &Sizes) -> Result<Figures, BenchError> {
-    let chosen = device::resolve(&job.device)?;
+pub fn measure(job: Job, sizes: &Sizes, budget: &Budget) -> anyhow::Result<Line> {
+    let device = device::resolve(&job.device)?.device;
+    device.seed(SEED);
     let device = match job.pass {
-        Pass::Forward => chosen.device.clone(),
-        Pass::ForwardBackward | Pass::TrainStep => chosen.device.clone().autodiff(),
+        Pass::Forward => device,
+        Pass::ForwardBackward | Pass::TrainStep => device.autodiff(),
     };
-    chosen.device.seed(SEED);
-    let inputs = Inputs::new(&job.shape(sizes), job.path, &device);
-    let timing = time(
-        &device,
-        &job.budget,
-        || inputs.run(job.path, job.pass),
-        |result| inputs.check(result),
-    )?;
+    let inputs = Inputs::new(&job, sizes, &device);
+    let run = || inputs.run(job.path, job.pass);
+    let timing = time(&device, budget, run, |result| inputs.check(result))?;
     drop(inputs);
-    // Last, for it takes memory.
-    let bytes_per_second = bytes_per_second(&device, &job.budget)?;
-    Ok(Figures {
-        timing,
-        bytes_per_second: Some(bytes_per_second),
-        taken: Figures::taken(&chosen),
+    // Last, since it takes memory.
+    let bytes_per_second = bytes_per_second(&device, budget)?;
+    let cost = cost(&job, sizes);
+    Ok(Line {
+        job,
+        milliseconds: timing.seconds * 1e3,
+        gflops: Some(cost.flops / timing.seconds / 1e9),
+        tokens_per_second: None,
+        peak_bytes: timing.peak_bytes,
+        floor_milliseconds: Some(cost.bytes / bytes_per_second * 1e3),
     })
 }
 
@@ -57,31 +53,22 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn new(shape: &Shape, path: Path, device: &Device) -> Self {
-        let Shape { b, n, h, d, r, w } = *shape;
+    fn new(job: &Job, sizes: &Sizes, device: &Device) -> Self {
+        let Sizes { h, d, r, w } = *sizes;
         let random = |width| {
             let normal = Distribution::Normal(0.0, 1.0);
-            let memory = Tensor::<4>::random([b, n, h, width], normal, device);
+            let memory = Tensor::<4>::random([job.b, job.n, h, width], normal, device);
             memory.swap_dims(1, 2)
         };
-        let input = |width| {
-            let view = random(width);
-            match device.is_autodiff() {
-                true => view.require_grad(),
-                false => view,
-            }
+        let input = |view: Tensor<4>| match device.is_autodiff() {
+            true => view.require_grad(),
+            false => view,
         };
         Self {
-            query: input(d),
-            key: input(d),
-            value: input(d),
-            scores: (r > 0 && path != Path::Dense).then(|| {
-                let view = random(r).swap_dims(2, 3);
-                match device.is_autodiff() {
-                    true => view.require_grad(),
-                    false => view,
-                }
-            }),
+            query: input(random(d)),
+            key: input(random(d)),
+            value: input(random(d)),
+            scores: (r > 0 && job.path != Path::Dense).then(|| input(random(r).swap_dims(2, 3))),
             weights: random(d),
             window: Window::segments(w),
             scale: (d as f64).powf(-0.5),
@@ -102,22 +89,16 @@ impl Inputs {
         (output, gradients)
     }
 
-    fn check(&self, (output, gradients): (Tensor<4>, Option<Gradients>)) -> Result<(), BenchError> {
+    fn check(&self, (output, gradients): (Tensor<4>, Option<Gradients>)) -> anyhow::Result<()> {
         read(output.without_autodiff())?;
-        let Some(gradients) = gradients else {
+        let [_, _, n, _] = self.query.dims();
+        // A softmax over one token has no gradient.
+        let Some(gradients) = gradients.filter(|_| n > 1) else {
             return Ok(());
         };
-        let [_, _, n, _] = self.query.dims();
-        if n == 1 {
-            // A softmax over one token has no gradient.
-            return Ok(());
-        }
         let inputs = [&self.query, &self.key, &self.value];
         for input in inputs.into_iter().chain(&self.scores) {
-            match input.grad(&gradients) {
-                Some(gradient) => read(gradient)?,
-                None => return Err(BenchError::Nonsense(f64::NAN)),
-            }
+            read(input.grad(&gradients).context("an input has no gradient")?)?;
         }
         Ok(())
     }
@@ -152,8 +133,9 @@ impl Inputs {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "flex"))]
 mod tests {
+    use super::super::job::Subject;
     use super::*;
 
     /// Where the window covers the document and the projection picks single tokens, long-short
@@ -161,15 +143,22 @@ mod tests {
     #[test]
     fn dense_and_long_short_attention_measure_the_same_mathematics() {
         let device = Device::flex();
-        let shape = Shape {
-            b: 2,
-            n: 12,
+        let sizes = Sizes {
             h: 3,
             d: 5,
             r: 12,
             w: 12,
         };
-        let mut inputs = Inputs::new(&shape, Path::Fused, &device);
+        let job = Job {
+            device: String::new(),
+            adapter: String::new(),
+            path: Path::Fused,
+            pass: Pass::Forward,
+            b: 2,
+            n: 12,
+            subject: Subject::Attention(sizes),
+        };
+        let mut inputs = Inputs::new(&job, &sizes, &device);
         let picks = Tensor::<2>::eye(12, &device) * 1000.0;
         inputs.scores = Some(picks.reshape([1, 1, 12, 12]).expand([2, 3, 12, 12]));
         let (long_short, _) = inputs.run(Path::Fused, Pass::Forward);

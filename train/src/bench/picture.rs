@@ -9,15 +9,37 @@ use crate::drawing::{self, Area, COLOURS, DrawingError, Drawn, FONT, GRID, INK};
 
 /// Width and height of the picture, in points.
 const SIZE: (u32, u32) = (1100, 480);
+const PATHS: [Path; 3] = [Path::Fused, Path::Plain, Path::Dense];
+/// Thin for the forward pass, thick for both.
+const PASSES: [(Pass, u32); 2] = [(Pass::Forward, 1), (Pass::ForwardBackward, 3)];
+
+/// What a panel shows of a measurement.
+type Value = fn(&Line) -> Option<f64>;
 
 /// One line in a panel.
 struct Curve {
     label: String,
     colour: RGBColor,
-    /// Thin for the forward pass, thick for both.
     width: u32,
     dashed: bool,
     points: Vec<(f64, f64)>,
+}
+
+impl Curve {
+    fn new(lines: &[Line], path: Path, (pass, width): (Pass, u32), value: Value) -> Self {
+        let points = lines
+            .iter()
+            .filter(|line| line.job.path == path && line.job.pass == pass)
+            .filter_map(|line| Some((line.job.n as f64, value(line)?)))
+            .filter(|(_, value)| value.is_finite() && *value > 0.0);
+        Self {
+            label: format!("{path} {pass}"),
+            colour: COLOURS[path as usize],
+            width,
+            dashed: false,
+            points: points.collect(),
+        }
+    }
 }
 
 /// An SVG of the time (left) and the memory (right) of every path and pass: thin lines for the
@@ -34,68 +56,28 @@ fn draw(root: &Area, lines: &[Line]) -> Drawn {
     let mut plots = root.clone();
     if let Some(line) = lines.first() {
         let style = (FONT, 15).into_font().color(&INK);
-        plots = root.titled(&line.heading(), style)?;
+        plots = root.titled(&line.job.heading(), style)?;
     }
     let (left, right) = plots.split_horizontally(SIZE.0 / 2);
-    let milliseconds = |line: &Line| Some(line.milliseconds);
-    let megabytes = |line: &Line| line.peak_bytes.map(|bytes| bytes as f64 / 1e6);
-    let mut times = curves(lines, &milliseconds);
-    times.extend(floors(lines));
-    panel(&left, &times, "Time", "milliseconds")?;
-    panel(&right, &curves(lines, &megabytes), "Memory", "peak, MB")?;
-    Ok(())
-}
-
-const PATHS: [Path; 3] = [Path::Fused, Path::Plain, Path::Dense];
-const PASSES: [(Pass, u32); 2] = [(Pass::Forward, 1), (Pass::ForwardBackward, 3)];
-
-fn points(
-    lines: &[Line],
-    path: Path,
-    pass: Pass,
-    value: &dyn Fn(&Line) -> Option<f64>,
-) -> Vec<(f64, f64)> {
-    lines
-        .iter()
-        .filter(|line| line.path == path && line.pass == pass)
-        .filter_map(|line| Some((line.n as f64, value(line)?)))
-        .filter(|(_, value)| value.is_finite() && *value > 0.0)
-        .collect()
-}
-
-fn curves(lines: &[Line], value: &dyn Fn(&Line) -> Option<f64>) -> Vec<Curve> {
-    let mut curves = Vec::new();
-    for (path, colour) in PATHS.into_iter().zip(COLOURS) {
-        for (pass, width) in PASSES {
-            curves.push(Curve {
-                label: format!("{path} {pass}"),
-                colour,
-                width,
-                dashed: false,
-                points: points(lines, path, pass, value),
-            });
-        }
+    let curves = |value: Value| -> Vec<Curve> {
+        let of_path = |path| PASSES.map(|pass| Curve::new(lines, path, pass, value));
+        PATHS.into_iter().flat_map(of_path).collect()
+    };
+    let mut times = curves(|line| Some(line.milliseconds));
+    // The floor is the same for both implementations of long-short attention, up to the bandwidth
+    // that each process measured: the first one's is drawn.
+    let measured = |path: &Path| lines.iter().any(|line| line.job.path == *path);
+    if let Some(path) = [Path::Fused, Path::Plain].into_iter().find(measured) {
+        times.extend(PASSES.map(|pass| Curve {
+            label: format!("floor {}", pass.0),
+            colour: INK,
+            dashed: true,
+            ..Curve::new(lines, path, pass, |line| line.floor_milliseconds)
+        }));
     }
-    curves
-}
-
-/// The floor is the same for both implementations of long-short attention, up to the bandwidth
-/// that each process measured: the first one's is drawn.
-fn floors(lines: &[Line]) -> Vec<Curve> {
-    let floor = |line: &Line| line.floor_milliseconds;
-    let measured = |path: &Path| lines.iter().any(|line| line.path == *path);
-    let long_short = [Path::Fused, Path::Plain].into_iter().find(measured);
-    long_short.map_or_else(Vec::new, |path| {
-        PASSES
-            .map(|(pass, width)| Curve {
-                label: format!("floor {pass}"),
-                colour: INK,
-                width,
-                dashed: true,
-                points: points(lines, path, pass, &floor),
-            })
-            .into()
-    })
+    let memory = curves(|line| line.peak_bytes.map(|bytes| bytes as f64 / 1e6));
+    panel(&left, &times, "Time", "milliseconds")?;
+    panel(&right, &memory, "Memory", "peak, MB")
 }
 
 /// The smallest and the largest value; 1 and 10 without values.
@@ -124,12 +106,6 @@ fn decades(values: impl Iterator<Item = f64>) -> Range<f64> {
     10f64.powf(bottom)..10f64.powf(top)
 }
 
-/// A power of ten as a decimal number.
-fn decade(value: f64) -> String {
-    let decimals = (-value.log10().round()).max(0.0) as usize;
-    format!("{value:.decimals$}")
-}
-
 fn panel(area: &Area, curves: &[Curve], title: &str, axis: &str) -> Drawn {
     let all = || curves.iter().flat_map(|curve| curve.points.iter().copied());
     let lengths = lengths(all().map(|(n, _)| n)).log_scale().base(2.0);
@@ -150,7 +126,10 @@ fn panel(area: &Area, curves: &[Curve], title: &str, axis: &str) -> Drawn {
         .x_desc("tokens")
         .y_desc(axis)
         .x_label_formatter(&|n| length(n.round() as usize))
-        .y_label_formatter(&|value| decade(*value))
+        .y_label_formatter(&|value| {
+            let decimals = (-value.log10().round()).max(0.0) as usize;
+            format!("{value:.decimals$}")
+        })
         .label_style((FONT, 13).into_font().color(&INK))
         .axis_desc_style((FONT, 14).into_font().color(&INK))
         .draw()?;
@@ -181,7 +160,7 @@ fn panel(area: &Area, curves: &[Curve], title: &str, axis: &str) -> Drawn {
 }
 
 /// A number of tokens as `--n` takes it: `1K` is 1024.
-pub fn length(n: usize) -> String {
+fn length(n: usize) -> String {
     match n {
         n if n >= 1 << 20 && n.is_multiple_of(1 << 20) => format!("{}M", n >> 20),
         n if n >= 1 << 10 && n.is_multiple_of(1 << 10) => format!("{}K", n >> 10),
@@ -191,24 +170,21 @@ pub fn length(n: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::job::Sizes;
+    use super::super::job::{Job, Sizes, Subject};
     use super::*;
 
     fn line(path: Path, pass: Pass, n: usize) -> Line {
+        let (h, d, r, w) = (2, 32, 32, 8);
         Line {
-            device: "flex".into(),
-            adapter: "a processor".into(),
-            path,
-            pass,
-            preset: None,
-            b: 1,
-            n,
-            sizes: Some(Sizes {
-                h: 2,
-                d: 32,
-                r: 32,
-                w: 8,
-            }),
+            job: Job {
+                device: "flex".into(),
+                adapter: "a processor".into(),
+                path,
+                pass,
+                b: 1,
+                n,
+                subject: Subject::Attention(Sizes { h, d, r, w }),
+            },
             milliseconds: n as f64 / 700.0,
             gflops: Some(1.0),
             tokens_per_second: None,
@@ -219,12 +195,11 @@ mod tests {
 
     #[test]
     fn every_curve_and_axis_is_named() {
-        let mut lines = Vec::new();
-        for path in PATHS {
-            for n in [1024, 4096, 16_384, 65_536] {
-                lines.push(line(path, Pass::ForwardBackward, n));
-            }
-        }
+        let of_path = |path| {
+            let lengths = [1024, 4096, 65_536, 1 << 20].into_iter();
+            lengths.map(move |n| line(path, Pass::ForwardBackward, n))
+        };
+        let lines: Vec<Line> = PATHS.into_iter().flat_map(of_path).collect();
         let picture = svg(&lines).unwrap();
         for text in [
             "fused forward_backward",
@@ -235,16 +210,12 @@ mod tests {
             "milliseconds",
             "peak, MB",
             ">\n4K\n<",
-            ">\n64K\n<",
+            ">\n1M\n<",
             "flex (a processor): batch 1, 2 heads of width 32, rank 32, window 8",
         ] {
             assert!(picture.contains(text), "{text}\n{picture}");
         }
         assert!(!picture.contains("fused forward\n"));
-    }
-
-    #[test]
-    fn one_point_and_none_can_be_drawn() {
         assert!(svg(&[line(Path::Dense, Pass::Forward, 100)]).is_ok());
         assert!(svg(&[]).is_ok());
     }
@@ -254,19 +225,10 @@ mod tests {
         assert_eq!(decades([35.0, 48.0].into_iter()), 10.0..100.0);
         assert_eq!(decades([0.2, 4000.0].into_iter()), 0.1..1e6);
         assert_eq!(decades([].into_iter()), 1.0..100.0);
-        assert_eq!(decade(1000.0), "1000");
-        assert_eq!(decade(0.001_000_000_1), "0.001");
         for n in [1.0, 100.0, 180.0, 65_536.0] {
             let range = lengths([n].into_iter());
             let label = 2f64.powf(range.start.log2().ceil());
             assert!(range.contains(&label), "{n}");
         }
-    }
-
-    #[test]
-    fn lengths_are_written_as_they_are_typed() {
-        assert_eq!(length(1000), "1000");
-        assert_eq!(length(65_536), "64K");
-        assert_eq!(length(1 << 20), "1M");
     }
 }

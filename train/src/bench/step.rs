@@ -1,16 +1,16 @@
 //! A model's step, in the process that measures it: the step that training takes, on documents
 //! that fill their batch.
 
+use anyhow::Context;
 use transformer_ls_burn::ClassifierConfig;
-use transformer_ls_burn::presets::{self, Preset};
+use transformer_ls_burn::presets;
 use transformer_ls_datasets::{Documents, Sample};
 use transformer_ls_infer::batch::Batcher;
 use transformer_ls_infer::device;
 use transformer_ls_infer::run::{Packing, TrainingConfig};
 
-use super::BenchError;
-use super::job::{Figures, Job, Pass};
-use super::timing::{read, time};
+use super::job::{Budget, Job, Line, Pass};
+use super::timing::{read, sensible, time};
 use crate::optim::LossScale;
 use crate::tasks;
 use crate::trainer::order::{Purpose, derive};
@@ -24,69 +24,57 @@ const SEED: u64 = 1;
 /// # Errors
 ///
 /// An unknown preset, or a length that it can't have.
-pub fn model(preset: &str, n: usize) -> Result<ClassifierConfig, BenchError> {
-    let found = presets::find(preset).ok_or_else(|| BenchError::Preset {
-        name: preset.to_string(),
-        known: names().join(", "),
+pub fn model(preset: &str, n: usize) -> anyhow::Result<ClassifierConfig> {
+    let found = presets::find(preset).with_context(|| {
+        let known: Vec<_> = presets::all().iter().map(|preset| preset.name).collect();
+        let known = known.join(", ");
+        format!("there is no preset `{preset}`: use one of {known}")
     })?;
     let mut model = found.model;
     model.encoder.embedding.max_length = n;
-    model.validate()?;
+    model
+        .validate()
+        .map_err(|error| anyhow::anyhow!("{error}: choose another length with --n"))?;
     Ok(model)
 }
 
-/// The names of all presets.
-pub fn names() -> Vec<&'static str> {
-    let name = |preset: Preset| preset.name;
-    presets::all().into_iter().map(name).collect()
-}
-
 /// Measures in this process.
-///
-/// # Errors
-///
-/// An unknown device or preset, or what the device reports of work that failed.
-pub fn measure(job: &Job, preset: &str) -> Result<Figures, BenchError> {
-    let chosen = device::resolve(&job.device)?;
+pub fn measure(job: Job, preset: &str, budget: &Budget) -> anyhow::Result<Line> {
+    let device = device::resolve(&job.device)?.device;
     let config = model(preset, job.n)?;
     let samples: Vec<Sample> = (0..job.b).map(|index| sample(&config, index)).collect();
-    let batcher = Batcher::for_model(&config, Packing::Auto.packs(&chosen.device));
+    let batcher = Batcher::for_model(&config, Packing::Auto.packs(&device));
     let timing = match job.pass {
         Pass::TrainStep | Pass::ForwardBackward => {
-            let device = chosen.device.clone().autodiff();
+            let device = device.autodiff();
             let batch = batcher.batch(&samples, &device, Some(SEED));
             let classifier = initial_weights(&config, SEED, &device)?;
             let training = training();
             let (mut learner, _) = learner(TrainingModel::new(classifier), &training)?;
             learner.fork(&device);
-            time(
-                &device,
-                &job.budget,
-                || {
-                    let parts = vec![batch.clone().into()];
-                    take_step(&mut learner, parts, &training, &mut LossScale::default())
-                },
-                |figures| match figures?.read()?.mean_loss() {
-                    loss if loss.is_finite() && loss > 0.0 => Ok(()),
-                    loss => Err(BenchError::Nonsense(loss)),
-                },
-            )?
+            let step = || {
+                let parts = vec![batch.clone().into()];
+                take_step(&mut learner, parts, &training, &mut LossScale::default())
+            };
+            time(&device, budget, step, |figures| {
+                sensible(figures?.read()?.mean_loss())
+            })?
         }
         Pass::Forward => {
-            let batch = batcher.batch(&samples, &chosen.device, None);
-            let classifier = initial_weights(&config, SEED, &chosen.device)?;
-            time(
-                &chosen.device,
-                &job.budget,
-                || batch.clone().logits(&classifier),
-                read,
-            )?
+            let batch = batcher.batch(&samples, &device, None);
+            let classifier = initial_weights(&config, SEED, &device)?;
+            let pass = || batch.clone().logits(&classifier);
+            time(&device, budget, pass, read)?
         }
     };
-    Ok(Figures {
-        timing,
-        bytes_per_second: None,
-        taken: Figures::taken(&chosen),
+    let tokens: usize = samples.iter().map(|s| s.documents.token_count()).sum();
+    Ok(Line {
+        job,
+        milliseconds: timing.seconds * 1e3,
+        gflops: None,
+        tokens_per_second: Some(tokens as f64 / timing.seconds),
+        peak_bytes: timing.peak_bytes,
+        floor_milliseconds: None,
     })
 }
 

@@ -10,11 +10,12 @@
 
 use std::time::Instant;
 
+use anyhow::ensure;
 use burn::tensor::{Device, Distribution, Tensor};
-use serde::{Deserialize, Serialize};
-use transformer_ls_infer::device::{device_bytes, is_cubecl, peak_resident_bytes};
+use transformer_ls_infer::device::is_cubecl;
 
-use super::BenchError;
+use super::job::Budget;
+use crate::trainer::memory;
 
 /// Seconds beside which waiting for a device (some 10⁻⁵ of them) does not count.
 const LONG_ENOUGH: f64 = 0.02;
@@ -26,17 +27,8 @@ const FEWEST: usize = 3;
 /// every WebGPU device binds at once.
 const COPIED_FLOATS: usize = 1 << 25;
 
-/// How long to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Budget {
-    /// Timed runs at most.
-    pub repeats: usize,
-    /// No run is begun after so many seconds (three runs are, unless one takes that long).
-    pub seconds: f64,
-}
-
 /// What was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timing {
     /// The median of a run.
     pub seconds: f64,
@@ -46,7 +38,7 @@ pub struct Timing {
 }
 
 /// Times `run`, whose result is kept until the device has been told everything: an operation
-/// whose output nobody holds any more might be left out. The first result goes to `check`, since a
+/// whose output is not held any more might be left out. The first result goes to `check`, since a
 /// device may say nothing of work that it could not do until its result is read.
 ///
 /// # Errors
@@ -56,8 +48,8 @@ pub fn time<T>(
     device: &Device,
     budget: &Budget,
     mut run: impl FnMut() -> T,
-    check: impl FnOnce(T) -> Result<(), BenchError>,
-) -> Result<Timing, BenchError> {
+    check: impl FnOnce(T) -> anyhow::Result<()>,
+) -> anyhow::Result<Timing> {
     let device = device.clone().without_autodiff();
     let first = run();
     device.sync()?;
@@ -65,7 +57,7 @@ pub fn time<T>(
     if is_cubecl(&device) {
         device.memory_cleanup();
     }
-    let mut several = |count: usize| -> Result<f64, BenchError> {
+    let mut several = |count: usize| -> anyhow::Result<f64> {
         device.sync()?;
         let started = Instant::now();
         for _ in 0..count {
@@ -80,7 +72,7 @@ pub fn time<T>(
     // that is too long for another one, it counts all the same.
     let started = Instant::now();
     let trial = several(1)?;
-    let mut peak = memory(&device);
+    let mut peak_bytes = memory::peak(&device, None);
     let mut seconds = Vec::new();
     if trial > budget.seconds {
         seconds.push(trial);
@@ -92,11 +84,13 @@ pub fn time<T>(
     };
     while wanted(seconds.len()) {
         seconds.push(several(count)?);
-        peak = peak.max(memory(&device));
+        peak_bytes = memory::peak(&device, peak_bytes);
     }
+    seconds.sort_by(f64::total_cmp);
+    let (low, high) = ((seconds.len() - 1) / 2, seconds.len() / 2);
     Ok(Timing {
-        seconds: median(&mut seconds),
-        peak_bytes: peak,
+        seconds: (seconds[low] + seconds[high]) / 2.0,
+        peak_bytes,
     })
 }
 
@@ -106,16 +100,23 @@ pub fn time<T>(
 ///
 /// What the device reports when it is asked for the number, or a number that random inputs don't
 /// give: none at all, or 0.
-pub(super) fn read<const D: usize>(result: Tensor<D>) -> Result<(), BenchError> {
+pub fn read<const D: usize>(result: Tensor<D>) -> anyhow::Result<()> {
     let sum = result.abs().sum().try_into_data()?;
-    match sum.iter::<f64>().next() {
-        Some(sum) if sum.is_finite() && sum != 0.0 => Ok(()),
-        sum => Err(BenchError::Nonsense(sum.unwrap_or(f64::NAN))),
-    }
+    sensible(sum.iter::<f64>().next().unwrap_or(f64::NAN))
 }
 
-fn memory(device: &Device) -> Option<u64> {
-    device_bytes(device).or_else(peak_resident_bytes)
+/// That a device computed something.
+///
+/// # Errors
+///
+/// If the number is none, or 0.
+pub fn sensible(sum: f64) -> anyhow::Result<()> {
+    ensure!(
+        sum.is_finite() && sum != 0.0,
+        "the device computed nonsense without reporting a failure (its magnitudes add up to {sum}), \
+         most likely because a tensor is too large for it"
+    );
+    Ok(())
 }
 
 /// Bytes read and written in a second when the device copies a large tensor.
@@ -125,95 +126,52 @@ fn memory(device: &Device) -> Option<u64> {
 /// # Errors
 ///
 /// What the device reports of work that failed.
-pub fn bytes_per_second(device: &Device, budget: &Budget) -> Result<f64, BenchError> {
+pub fn bytes_per_second(device: &Device, budget: &Budget) -> anyhow::Result<f64> {
     let device = device.clone().without_autodiff();
     let moved = (2 * size_of::<f32>() * COPIED_FLOATS) as f64;
-    let seconds = if is_cubecl(&device) {
+    let timing = if is_cubecl(&device) {
         let source = Tensor::<1>::random([COPIED_FLOATS], Distribution::Uniform(0.0, 1.0), &device);
         // The source lives on, so that the product cannot be made in its place.
-        time(&device, budget, || source.clone() * 1.5, read)?.seconds
+        time(&device, budget, || source.clone() * 1.5, read)?
     } else {
         let source = vec![1.0f32; COPIED_FLOATS];
         let mut copy = vec![0.0f32; COPIED_FLOATS];
-        let copy = || copy_with_all_threads(&source, &mut copy);
-        time(&device, budget, copy, Ok)?.seconds
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = COPIED_FLOATS.div_ceil(threads);
+        let copying = || {
+            std::thread::scope(|scope| {
+                for (source, copy) in source.chunks(share).zip(copy.chunks_mut(share)) {
+                    scope.spawn(|| copy.copy_from_slice(source));
+                }
+            });
+            std::hint::black_box(&copy);
+        };
+        time(&device, budget, copying, Ok)?
     };
-    Ok(moved / seconds)
+    Ok(moved / timing.seconds)
 }
 
-fn copy_with_all_threads(source: &[f32], copy: &mut [f32]) {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = source.len().div_ceil(threads);
-    std::thread::scope(|scope| {
-        for (source, copy) in source.chunks(share).zip(copy.chunks_mut(share)) {
-            scope.spawn(|| copy.copy_from_slice(source));
-        }
-    });
-    std::hint::black_box(copy);
-}
-
-/// The middle value; the mean of the two in the middle of an even number.
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() % 2 {
-        1 => values[middle],
-        _ => (values[middle - 1] + values[middle]) / 2.0,
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
 
     #[test]
-    fn medians() {
-        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert_eq!(median(&mut [7.0]), 7.0);
-    }
-
-    #[test]
     fn runs_are_counted_and_timed() {
-        let device = Device::flex();
-        let nap = std::time::Duration::from_millis(25);
-        let mut runs = 0;
-        let budget = Budget {
-            repeats: 4,
-            seconds: 60.0,
-        };
-        let run = || {
-            runs += 1;
-            std::thread::sleep(nap);
-        };
-        let timing = time(&device, &budget, run, Ok);
-        let timing = timing.unwrap();
-        // Two to warm up, four that count.
-        assert_eq!(runs, 6);
-        assert!(
-            timing.seconds >= 0.025 && timing.seconds < 1.0,
-            "{timing:?}"
-        );
         // A run that takes longer than the budget is not repeated.
-        let mut runs = 0;
-        let budget = Budget {
-            repeats: 4,
-            seconds: 0.001,
-        };
-        let run = || {
-            runs += 1;
-            std::thread::sleep(nap);
-        };
-        let timing = time(&device, &budget, run, Ok);
-        assert_eq!(runs, 2);
-        assert!(timing.unwrap().seconds >= 0.025);
-    }
-
-    #[test]
-    fn every_element_is_copied() {
-        let source: Vec<f32> = (0..1001).map(|i| i as f32).collect();
-        let mut copy = vec![0.0; 1001];
-        copy_with_all_threads(&source, &mut copy);
-        assert_eq!(source, copy);
+        for (seconds, counted) in [(60.0, 4), (0.001, 0)] {
+            let mut runs = 0;
+            let budget = Budget {
+                repeats: 4,
+                seconds,
+            };
+            let run = || {
+                runs += 1;
+                std::thread::sleep(std::time::Duration::from_millis(25));
+            };
+            let timing = time(&Device::flex(), &budget, run, Ok).unwrap();
+            // Two to warm up.
+            assert_eq!(runs, 2 + counted);
+            assert!((0.025..1.0).contains(&timing.seconds), "{timing:?}");
+        }
     }
 }

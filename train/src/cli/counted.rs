@@ -1,5 +1,5 @@
 //! Work before a run that takes a while: a bar on a terminal, a line now and then in a log, and a
-//! first Ctrl-C that the work is told of.
+//! first Ctrl-C that stops the work and not the process.
 
 use std::cell::Cell;
 use std::io::{IsTerminal, stderr};

@@ -2,7 +2,7 @@
 
 use clap::{Command, CommandFactory};
 
-use super::train::Goal;
+use super::goal::Goal;
 use super::{Cli, settings};
 use crate::tasks::{self, Protocol};
 

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use transformer_ls_datasets::pathfinder::Difficulty;
-use transformer_ls_datasets::{DatasetError, State};
+use transformer_ls_datasets::{DatasetError, State, Task};
 use transformer_ls_infer::run::DataConfig;
 use transformer_ls_infer::typed;
 
@@ -19,8 +19,8 @@ use crate::trainer::progress::say;
 #[derive(Debug, Args)]
 pub(super) struct GenerateArgs {
     /// The task
-    #[arg(value_parser = PossibleValuesParser::new(can_be_made()))]
-    task: String,
+    #[arg(value_parser = can_be_made())]
+    task: Task,
     /// The folder to write to [default: data/TASK]
     #[arg(long, value_name = "DIR", value_parser = typed::path())]
     data: Option<PathBuf>,
@@ -42,15 +42,15 @@ pub(super) struct GenerateArgs {
 }
 
 /// The tasks whose data can be made.
-fn can_be_made() -> impl Iterator<Item = &'static str> {
+fn can_be_made() -> impl TypedValueParser<Value = Task> {
     let protocols = tasks::all().into_iter();
     let made = protocols.filter(|protocol| protocol.generate.is_some());
-    made.map(|protocol| protocol.task.name)
+    let names = made.map(|protocol| protocol.task.name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Task>())
 }
 
 pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
-    let protocol =
-        tasks::find(&args.task).ok_or_else(|| anyhow::anyhow!("there is no task {}", args.task))?;
+    let protocol = tasks::of(args.task);
     if args.difficulty.is_some() && !protocol.task.has_difficulty {
         bail!(
             "{} comes in one difficulty: leave --difficulty out",
@@ -69,8 +69,8 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
     generate(&protocol, &dir, &what)
 }
 
-/// Makes a task's data for a run where that is meant: in the default place, in a folder that is empty,
-/// or where it was begun. A name that was mistyped gets no data.
+/// Makes a task's data for a run in the default folder, in an empty folder, or where its generation was
+/// interrupted. A mistyped name gets no data.
 pub(super) fn generate_for(
     protocol: &Protocol,
     data: &DataConfig,

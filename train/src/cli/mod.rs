@@ -9,6 +9,7 @@ mod describe;
 mod devices;
 mod fetch;
 mod generate;
+mod goal;
 mod plot;
 mod presets;
 mod settings;
@@ -23,8 +24,8 @@ use clap::{FromArgMatches, Parser, Subcommand};
 
 use crate::trainer::interrupt;
 use crate::trainer::progress::say_aside;
+use goal::Goal;
 use task::TaskCommand;
-use train::Goal;
 
 /// Makes the data of a Long Range Arena task, trains a Long-Short Transformer on it, and tests it
 ///

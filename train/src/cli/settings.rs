@@ -13,7 +13,7 @@ use transformer_ls_datasets::{Missing, Task};
 use transformer_ls_infer::run::{DataConfig, InitConfig, Packing, RunConfig};
 
 use super::args::{Choices, TrainArgs};
-use super::train::Goal;
+use super::goal::Goal;
 use crate::tasks::Protocol;
 
 /// The configuration of a new run: the preset or the file, then the options, then each `--set`.
@@ -27,16 +27,7 @@ pub(super) fn new_run(
         Some(path) => from_file(protocol, path, goal)?,
         None => from_preset(protocol, args.preset.as_deref(), goal)?,
     };
-    if let Some(seed) = args.seed {
-        config.seed = seed;
-    }
-    if let Some(device) = &args.device {
-        config.device.clone_from(device);
-    }
-    if let Some(dir) = &args.data {
-        config.data.dir.clone_from(dir);
-    }
-    choose(&mut config, choices);
+    choose(&mut config, args, choices);
     if let Some(steps) = args.steps {
         // The peak keeps its place in the schedule, unless --set warmup=… moves it below.
         let share = config.training.warmup as f64 / config.training.steps.max(1) as f64;
@@ -100,13 +91,17 @@ fn refuse_contradictions(config: &RunConfig, args: &TrainArgs) -> anyhow::Result
     Ok(())
 }
 
-fn choose(config: &mut RunConfig, choices: &Choices) {
-    if choices.tokenizer.is_some() {
-        config.data.tokenizer = choices.tokenizer;
+/// Enters the options that a new run and a resumed one take alike.
+fn choose(config: &mut RunConfig, args: &TrainArgs, choices: &Choices) {
+    config.seed = args.seed.unwrap_or(config.seed);
+    if let Some(device) = &args.device {
+        config.device.clone_from(device);
     }
-    if choices.difficulty.is_some() {
-        config.data.difficulty = choices.difficulty;
+    if let Some(dir) = &args.data {
+        config.data.dir.clone_from(dir);
     }
+    config.data.tokenizer = choices.tokenizer.or(config.data.tokenizer);
+    config.data.difficulty = choices.difficulty.or(config.data.difficulty);
 }
 
 fn from_file(protocol: &Protocol, path: &Path, goal: Goal) -> anyhow::Result<RunConfig> {
@@ -191,8 +186,8 @@ pub(super) fn fields_help(protocol: &Protocol, goal: Goal) -> String {
 }
 
 /// The configuration of a run that is resumed: its own, with the device and the folders that are
-/// given, for data may have been moved and a device may be gone. Another learning rate is what a run
-/// that has diverged needs: it follows. Other changes are refused.
+/// given, since data may have been moved and a device may be gone. Another learning rate is returned
+/// beside it, for a run that has diverged. Other changes are refused.
 ///
 /// An option that repeats what `config.json` says is harmless.
 pub(super) fn resumed(
@@ -210,15 +205,7 @@ pub(super) fn resumed(
     if let Some(every) = args.checkpoint_every {
         training.checkpoint_every = every;
     }
-    if let Some(seed) = args.seed {
-        changed.seed = seed;
-    }
-    if let Some(device) = &args.device {
-        changed.device.clone_from(device);
-    }
-    if let Some(dir) = &args.data {
-        changed.data.dir.clone_from(dir);
-    }
+    choose(&mut changed, args, choices);
     if let Some(run) = &args.init {
         let sha256 = config.init.as_ref().map(|init| init.sha256.clone());
         changed.init = Some(InitConfig {
@@ -226,7 +213,6 @@ pub(super) fn resumed(
             sha256: sha256.unwrap_or_default(),
         });
     }
-    choose(&mut changed, choices);
     if let Some(preset) = &args.preset {
         changed.preset.clone_from(preset);
     }

@@ -15,39 +15,13 @@ use transformer_ls_infer::task::{Data, TaskError, Watch};
 use super::args::{Choices, TrainArgs};
 use super::counted::{Counted, Unit};
 use super::generate::generate_for;
+use super::goal::Goal;
 use super::task::TaskCommand;
 use super::{Done, settings};
 use crate::tasks::{self, Protocol};
 use crate::tensorboard::EventFiles;
 use crate::trainer::progress::{duration, say};
 use crate::trainer::{Display, Ending, Session, Source, Splits, check_precision, train};
-
-/// What a model learns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Goal {
-    /// To classify.
-    Classify,
-    /// To fill in hidden tokens.
-    FillIn,
-}
-
-impl Goal {
-    /// What a run's model learns.
-    pub(super) fn of(config: &RunConfig) -> Self {
-        match config.pretraining {
-            None => Self::Classify,
-            Some(_) => Self::FillIn,
-        }
-    }
-
-    /// What stands before the task on the command line.
-    pub(super) fn prefix(self) -> &'static str {
-        match self {
-            Self::Classify => "",
-            Self::FillIn => "pretrain ",
-        }
-    }
-}
 
 pub(super) fn run(command: &TaskCommand, goal: Goal) -> anyhow::Result<Done> {
     let TaskCommand {
@@ -260,7 +234,7 @@ fn open(config: &RunConfig) -> anyhow::Result<Option<Splits>> {
             data.open(split, watch)
         };
         match opened {
-            // Of what is not packed, or packed already, nobody asks in between.
+            // Samples that are not packed, or are packed already, are opened without asking in between.
             Ok(_) if Counted::cancelled() => {
                 say("stopped while the samples were opened. Run the same command again to go on");
                 Ok(None)

@@ -136,13 +136,6 @@ impl<const D: usize> Moment<D> {
     }
 }
 
-impl<const D: usize> AdamWState<D> {
-    /// How many updates this parameter has had.
-    pub fn updates(&self) -> usize {
-        self.updates
-    }
-}
-
 impl Optimizer for AdamW {
     type State<const D: usize> = AdamWState<D>;
 

@@ -46,16 +46,6 @@ impl OneCycle {
         })
     }
 
-    /// The schedule's length in optimizer steps.
-    pub fn steps(&self) -> usize {
-        self.steps
-    }
-
-    /// How many steps the learning rate rises.
-    pub fn warmup(&self) -> usize {
-        self.warmup
-    }
-
     /// The learning rate at the peak.
     pub fn max_learning_rate(&self) -> f64 {
         self.max_learning_rate

@@ -63,12 +63,8 @@ impl Generator for Trees {
         cancelled: Cancelled,
     ) -> Result<String, DatasetError> {
         let mut config = generate::GenerateConfig::default();
-        if let Some(count) = what.count {
-            config.count = count;
-        }
-        if let Some(seed) = what.seed {
-            config.seed = seed;
-        }
+        config.count = what.count.unwrap_or(config.count);
+        config.seed = what.seed.unwrap_or(config.seed);
         let report = generate::generate(dir, &config, prepared, cancelled)?;
         let [train, dev, test] = report.counts.map(count);
         Ok(format!(

@@ -1,7 +1,7 @@
 //! How each task is trained, one file each.
 //!
-//! A [`Protocol`] is plain data, and a generator where a task's data can be made. What its data is
-//! says its [`Task`].
+//! A [`Protocol`] is plain data, with a generator where a task's data can be made. [`Task`] describes the
+//! data.
 
 pub mod image;
 pub mod listops;
@@ -114,9 +114,4 @@ pub fn of(task: Task) -> Protocol {
 /// Every task's protocol.
 pub fn all() -> Vec<Protocol> {
     Task::ALL.map(of).into()
-}
-
-/// The protocol of the task with this name.
-pub fn find(task: &str) -> Option<Protocol> {
-    task.parse().ok().map(of)
 }

@@ -106,15 +106,9 @@ impl Generator for Size {
         cancelled: Cancelled,
     ) -> Result<String, DatasetError> {
         let mut config = generate::GenerateConfig::new(*self);
-        if let Some(count) = what.count {
-            config.count = count;
-        }
-        if let Some(seed) = what.seed {
-            config.seed = seed;
-        }
-        if let Some(difficulty) = what.difficulty {
-            config.difficulty = difficulty;
-        }
+        config.count = what.count.unwrap_or(config.count);
+        config.seed = what.seed.unwrap_or(config.seed);
+        config.difficulty = what.difficulty.unwrap_or(config.difficulty);
         let report = generate::generate(dir, &config, prepared, cancelled)?;
         let seconds = report.elapsed.as_secs_f64();
         let drawn = report.drawn.max(1) as f64;

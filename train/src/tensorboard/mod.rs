@@ -38,7 +38,7 @@ impl EventFiles {
         if !wanted && !folder.is_dir() {
             return Ok(None);
         }
-        // At once, for it is what a resumed run knows them by.
+        // Made at once: a resumed run recognises by the folder that it has event files.
         fs::create_dir_all(&folder).map_err(RunError::io("create", &folder))?;
         let files = Self { folder };
         let lines = run.read_metrics()?;

@@ -4,7 +4,7 @@
 //! the length's masked CRC-32C, the payload, and the payload's masked CRC-32C. The payload is an
 //! `Event` (tensorflow/core/util/event.proto), of which three fields are needed here, and the
 //! scalars of a `Summary` (tensorflow/core/framework/summary.proto). That is two of protobuf's wire
-//! types and no schema, so it is written by hand; what came of it is compared with Python's
+//! types and no schema, so it is written by hand. A test below compares the bytes with those of Python's
 //! `tensorboard` below.
 
 /// Bytes of length and CRC before a payload, and of the CRC after it.

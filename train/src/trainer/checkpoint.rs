@@ -1,4 +1,4 @@
-//! Checkpoints on disk: everything a run needs to go on as if nothing had happened.
+//! Checkpoints on disk: everything that a run needs to continue.
 //!
 //! `checkpoint/<step>/` holds `model.bpk`, `optimizer.bpk`, `scheduler.bpk` (Burn's own
 //! records), `best.safetensors` (the best weights so far, so that a kill between a new
@@ -155,8 +155,8 @@ pub fn write(
 
 /// Reads the newest checkpoint that is whole and fits `model`; `None` if there is none at all.
 ///
-/// Damaged newer ones are removed, for the run will write them again. One that the system does not
-/// give may be whole, and is no reason to.
+/// Damaged newer ones are removed, since the run will write them again. One that the system cannot
+/// read may be whole, and is kept.
 ///
 /// # Errors
 ///
@@ -233,7 +233,7 @@ fn read(path: &Path, step: usize, model: &TrainingModel) -> Result<Resumed, Unus
     };
     let state = load(STATE)?;
     let unparsed = |error: serde_json::Error| damaged(STATE, &error.to_string());
-    // Alone, for what else is in it depends on it.
+    // Alone: the other fields depend on it.
     let Format { format } = serde_json::from_slice(&state).map_err(unparsed)?;
     if ![BEFORE_PARTS, FORMAT].contains(&format) {
         return Err(Unusable::Foreign(format!(

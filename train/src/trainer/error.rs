@@ -7,6 +7,39 @@ use transformer_ls_burn::ConfigError as ModelError;
 use transformer_ls_datasets::Split;
 use transformer_ls_infer::evaluate::EvaluateError;
 use transformer_ls_infer::run::RunError;
+use transformer_ls_infer::weights_file::WeightsFileError;
+
+/// Why a run can't start from another.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The other run can't be read.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Its weights can't be read.
+    #[error(transparent)]
+    Weights(#[from] WeightsFileError),
+    /// Its encoder is another one.
+    #[error(
+        "this run can't start from {}, which differs in {}: set the same here (--set), or leave \
+         --init out", .run.display(), .fields.join(", ")
+    )]
+    Differs {
+        /// The other run.
+        run: PathBuf,
+        /// `field (A there, B here)`, each.
+        fields: Vec<String>,
+    },
+    /// Its weights are not those that a configuration names.
+    #[error(
+        "{} does not hold the weights that the configuration names by their SHA-256: name the run \
+         to start from with --init", .path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+}
 
 /// Why training stopped.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +56,7 @@ pub enum TrainError {
     Optim(#[from] crate::optim::OptimError),
     /// The run can't start from another.
     #[error(transparent)]
-    Source(#[from] super::initial::SourceError),
+    Source(#[from] SourceError),
     /// An evaluation failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
@@ -84,7 +117,7 @@ pub enum TrainError {
         what: String,
         /// The step.
         step: usize,
-        /// How to go on.
+        /// How to continue.
         way_back: WayBack,
     },
     /// No checkpoint of the run can be used.
@@ -125,7 +158,7 @@ pub enum TrainError {
     Internal(String),
 }
 
-/// How a run that has diverged goes on.
+/// How a run that has diverged can continue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WayBack {
     /// The step of the last checkpoint: what was not a number was never saved.

@@ -12,8 +12,8 @@ use super::checkpoint::Best;
 use super::error::TrainError;
 use super::figures::Sums;
 use super::progress::{Display, Left, count, duration, rate, say};
+use super::setup::Ended;
 use super::steps::Loop;
-use super::strategy::Ended;
 use super::{lock, memory};
 
 impl Loop {
@@ -30,7 +30,7 @@ impl Loop {
             self.event(|events| events.process_train(LearnerEvent::EndSplit(epoch)))?;
         }
         let Some(dev) = self.evaluate(epoch)? else {
-            // The evaluation is owed, and made first thing after a resume.
+            // The evaluation is missing, and is made first after a resume.
             self.save()?;
             return Ok(Some(Ended::Interrupted));
         };

@@ -1,4 +1,4 @@
-//! The figures of a step: tensors until somebody asks, then numbers, then what
+//! The figures of a step: tensors until they are read, then numbers, then what
 //! `burn-train`'s dashboard draws.
 //!
 //! `burn-train`'s own loss and accuracy metrics read a tensor back at every update, which
@@ -79,7 +79,7 @@ pub struct Pending {
     pub samples: usize,
     /// Real tokens in the batch.
     pub tokens: usize,
-    /// Whether the weights stayed as they were, for float16 had no room for the gradient.
+    /// Whether the step was skipped because the gradient overflowed float16.
     pub skipped: bool,
 }
 
@@ -292,7 +292,7 @@ fn without_epochs(mut entry: SerializedEntry) -> SerializedEntry {
 }
 
 impl Numeric for Figure {
-    /// What the dashboard draws: the mean since the last evaluation, for a batch's own value is noise.
+    /// What the dashboard draws: the mean since the last evaluation. A batch's own value is noise.
     fn value(&self) -> Option<NumericEntry> {
         Some(self.state.running_value())
     }

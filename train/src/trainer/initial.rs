@@ -1,6 +1,6 @@
 //! Weights at the start: from the seed, and from another run's encoder.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use transformer_ls_infer::device::for_drawing_weights;
 use transformer_ls_infer::run::{InitConfig, RunConfig, RunError, RunFolder};
 use transformer_ls_infer::weights_file::{self, WeightsFileError};
 
-use super::error::TrainError;
+use super::error::{SourceError, TrainError};
 use super::model::TrainingModel;
 use super::order::{Purpose, derive};
 
@@ -81,38 +81,6 @@ fn internal(cause: WeightsError) -> TrainError {
 pub struct Source {
     folder: RunFolder,
     bytes: Vec<u8>,
-}
-
-/// Why a run can't start from another.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SourceError {
-    /// The other run can't be read.
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// Its weights can't be read.
-    #[error(transparent)]
-    Weights(#[from] WeightsFileError),
-    /// Its encoder is another one.
-    #[error(
-        "this run can't start from {}, which differs in {}: set the same here (--set), or leave \
-         --init out", .run.display(), .fields.join(", ")
-    )]
-    Differs {
-        /// The other run.
-        run: PathBuf,
-        /// `field (A there, B here)`, each.
-        fields: Vec<String>,
-    },
-    /// Its weights are not those that a configuration names.
-    #[error(
-        "{} does not hold the weights that the configuration names by their SHA-256: name the run \
-         to start from with --init", .path.display()
-    )]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
 }
 
 impl Source {

@@ -1,14 +1,16 @@
 //! Signals that end a run: the first one finishes the step and saves.
 //!
-//! Ctrl-C, `kill`, a scheduler's time limit and a terminal that is closed are all the same wish. Ctrl-C
-//! once more, or another `kill` a second later, leaves at once.
+//! Ctrl-C, `kill`, a scheduler's time limit and a closed terminal all mean the same. A second Ctrl-C, or
+//! another `kill` a second later, ends the process at once.
 
-use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use burn::train::Interrupter;
+use crossterm::cursor::Show;
+use crossterm::event::DisableMouseCapture;
+use crossterm::terminal::{LeaveAlternateScreen, disable_raw_mode};
 
 use super::lock;
 use super::progress::say_aside;
@@ -18,7 +20,7 @@ const SIGNALLED: i32 = 128;
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
-/// `timeout` sends its signal twice, and so do others who want to be sure.
+/// `timeout` and other programs send their signal twice.
 const SAME: Duration = Duration::from_secs(1);
 
 /// The first signal; 0 before.
@@ -30,7 +32,7 @@ static INTERRUPTER: Mutex<Option<Interrupter>> = Mutex::new(None);
 /// Listens for SIGINT (Ctrl-C), SIGTERM and SIGHUP from now on, once a process; for SIGINT also where it
 /// was started with the signal ignored (a script's `&`), for SIGHUP not (`nohup`).
 ///
-/// Without a [`register`]ed loop, or somebody who has [`asked`], a signal ends the process at once, with
+/// Without a [`register`]ed loop, and unless code has announced with [`asked`] that it checks, a signal ends the process at once, with
 /// status 128 and the signal's number.
 pub fn listen() {
     let mut received: Option<(i32, Instant)> = None;
@@ -99,7 +101,7 @@ pub fn register(interrupter: &Interrupter) {
     *lock(&INTERRUPTER) = Some(interrupter.clone());
 }
 
-/// Tells whether somebody asks [`requested`] regularly, so that the first signal need not end
+/// Tells whether code calls [`requested`] regularly, so that the first signal need not end
 /// the process.
 pub fn asked(regularly: bool) {
     ASKED.store(regularly, Ordering::SeqCst);
@@ -121,27 +123,23 @@ pub fn dashboard(active: bool) {
 /// itself (only `q`), so they are turned on again.
 pub fn allow_signal_keys() {
     #[cfg(unix)]
-    stty(&["isig"]);
-}
-
-/// Leaves the dashboard's screen and raw mode, for an exit that runs no destructor.
-fn restore_terminal() {
-    // Mouse reports off, main screen, cursor on.
-    let _ = std::io::stdout()
-        .write_all(b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1049l\x1b[?25h");
-    let _ = std::io::stdout().flush();
-    #[cfg(unix)]
-    stty(&["sane"]);
-}
-
-#[cfg(unix)]
-fn stty(arguments: &[&str]) {
     let _ = std::process::Command::new("stty")
-        .args(arguments)
+        .arg("isig")
         .stdin(std::process::Stdio::inherit())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .status();
+}
+
+/// Leaves the dashboard's screen and raw mode, for an exit that runs no destructor.
+fn restore_terminal() {
+    let _ = crossterm::execute!(
+        std::io::stdout(),
+        DisableMouseCapture,
+        LeaveAlternateScreen,
+        Show
+    );
+    let _ = disable_raw_mode();
 }
 
 #[cfg(unix)]

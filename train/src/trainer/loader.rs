@@ -1,8 +1,8 @@
 //! Batches for `burn-train`: a [`DataLoader`] whose order is a function of the run's
 //! seed and the step, read one batch ahead on a thread of its own.
 //!
-//! `burn-train`'s own loaders don't serve here: with several workers batches arrive in
-//! the order in which they are completed, and none can start in the middle of an epoch.
+//! `burn-train`'s own loaders are of no use here. With several workers, batches arrive in
+//! the order in which they are completed, and no loader can start in the middle of an epoch.
 //!
 //! The thread reads and tokenises the samples. Tensors are made on the thread that
 //! trains, since CubeCL keeps a queue a thread: a copy of a few hundred kilobytes costs

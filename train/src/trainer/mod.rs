@@ -22,6 +22,7 @@ mod model;
 pub mod order;
 pub mod progress;
 mod renderer;
+mod setup;
 mod steps;
 mod strategy;
 
@@ -40,10 +41,10 @@ use transformer_ls_infer::run::{
 };
 
 pub use checkpoint::{Best, State};
-pub use error::TrainError;
+pub use error::{SourceError, TrainError};
 pub use figures::{Figure, Pending, Sums};
+pub use initial::Source;
 pub(crate) use initial::initial_weights;
-pub use initial::{Source, SourceError};
 pub use loader::StepLoader;
 pub use masking::{Mask, Masking};
 pub(crate) use model::take_step;
@@ -56,7 +57,8 @@ use announce::announce;
 use handover::{EveryCall, Records, handovers};
 use progress::{say, say_aside};
 use renderer::{NoTextFiles, Title, renderer};
-use strategy::{Ended, Setup, StepStrategy};
+use setup::{Ended, Setup};
+use strategy::StepStrategy;
 
 /// The samples of a run.
 pub struct Splits {
@@ -259,8 +261,8 @@ fn go_on(
     if is_resumed {
         supervised = supervised.checkpoint(intervals);
     }
-    // burn-train (and a device that runs out of memory) can panic; the run can go on from its
-    // checkpoint all the same, and the user should hear so.
+    // burn-train (and a device that runs out of memory) can panic. The run can still
+    // continue from its checkpoint, and the error says so.
     let launched = catch_unwind(AssertUnwindSafe(|| drop(supervised.launch(learner))));
     interrupt::dashboard(false);
     if let Err(panic) = launched {

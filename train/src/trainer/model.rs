@@ -110,7 +110,7 @@ impl TrainingModel {
         }
     }
 
-    /// The weights that are worth keeping: a classifier's, or an encoder's and its decoder's.
+    /// The weights to save: a classifier's, or an encoder's and its decoder's.
     ///
     /// # Errors
     ///
@@ -248,7 +248,7 @@ fn gradient(
 }
 
 /// A step of training on a batch that comes in `parts`: forward and backward passes, schedule,
-/// optimizer. A gradient that float16 has no room for moves the `scale` in place of the weights.
+/// optimizer. If a gradient overflows float16, the `scale` changes and the weights do not.
 ///
 /// # Errors
 ///

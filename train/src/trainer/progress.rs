@@ -1,5 +1,5 @@
-//! What a user sees of a run: off a terminal a line an evaluation, and early on how long
-//! it will take; on a terminal `burn-train`'s dashboard, into which nothing here prints.
+//! What a user sees of a run. On a terminal it is `burn-train`'s dashboard. Elsewhere each evaluation
+//! prints a line, and an early line says how long the run will take.
 
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
@@ -192,6 +192,26 @@ pub fn rate(per_second: f64) -> String {
     }
 }
 
+/// A number with three figures or all before the point: `0.0123`, `1.23`, `12.3`, `1234`.
+pub fn three_figures(number: f64) -> String {
+    if number <= 0.0 || !number.is_finite() {
+        return number.to_string();
+    }
+    let decimals = (2.0 - number.log10().floor()).clamp(0.0, 6.0) as usize;
+    format!("{number:.decimals$}")
+}
+
+/// A number of bytes with three figures: `101 MB`, `2.15 GB`.
+pub fn bytes(number: f64) -> String {
+    let (unit, name) = match number {
+        n if n >= 1e12 => (1e12, "TB"),
+        n if n >= 1e9 => (1e9, "GB"),
+        n if n >= 1e6 => (1e6, "MB"),
+        _ => (1e3, "kB"),
+    };
+    format!("{} {name}", three_figures(number / unit))
+}
+
 /// A count with thin groups of three: `96 000`.
 pub fn count(number: usize) -> String {
     let digits = number.to_string();
@@ -218,6 +238,18 @@ mod tests {
         assert_eq!(rate(412.0), "412");
         assert_eq!(rate(41_234.0), "41.2k");
         assert_eq!(rate(4_123_400.0), "4.12M");
+        for (number, text) in [
+            (0.012_345, "0.0123"),
+            (0.5, "0.500"),
+            (12.34, "12.3"),
+            (1234.5, "1234"),
+            (0.0, "0"),
+        ] {
+            assert_eq!(three_figures(number), text);
+        }
+        assert_eq!(bytes(100_700_000.0), "101 MB");
+        assert_eq!(bytes(2_147_000_000.0), "2.15 GB");
+        assert_eq!(bytes(4.5036e15), "4504 TB");
         assert_eq!(count(96_000), "96 000");
         assert_eq!(count(999), "999");
         assert_eq!(count(1_234_567), "1 234 567");

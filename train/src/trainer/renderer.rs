@@ -1,6 +1,6 @@
-//! The renderer handed to `burn-train`: on a terminal its own dashboard, told of the run as a whole
-//! where it would count epochs; off a terminal a silent one, for the one that comes with it prints
-//! its progress at every step and never a metric. The lines there are the loop's (`progress.rs`).
+//! The renderer handed to `burn-train`. On a terminal it is `burn-train`'s own dashboard, which gets
+//! the progress of the whole run instead of epochs. Elsewhere it is silent: `burn-train`'s own prints
+//! its progress at every step and never a metric. The loop prints lines there (`progress.rs`).
 
 use std::error::Error;
 use std::sync::{Arc, Mutex};

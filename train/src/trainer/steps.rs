@@ -24,7 +24,7 @@ use super::memory;
 use super::model::{Batch, TrainingModel, take_step};
 use super::order::{Purpose, derive};
 use super::progress::{Display, Estimate, Pace};
-use super::strategy::{Ended, Setup};
+use super::setup::{Ended, Setup};
 use crate::optim::MovingAverage;
 
 /// One session.
@@ -91,7 +91,7 @@ impl Loop {
         let autodiff = self.setup.device.clone().autodiff();
         self.learner.fork(&autodiff);
         let end = self.end();
-        // A session that was interrupted between a step and its evaluation owes it.
+        // The session before may have been interrupted between a step and its evaluation.
         if self.due(self.state.step, end) && self.state.evaluated < self.state.step {
             self.learning_rate_of_last_step();
             if let Some(ended) = self.evaluate_and_save(end)? {
@@ -199,7 +199,7 @@ impl Loop {
     }
 
     /// Makes sure that the model's answers to a batch of dev are numbers: a checkpoint whose aren't would
-    /// be no place to go on from.
+    /// not be of use.
     fn check_answers(&self) -> Result<(), TrainError> {
         let (setup, training) = (&self.setup, &self.setup.folder.config().training);
         let samples = training.eval_batch_size.min(setup.dev.len());
@@ -243,7 +243,7 @@ impl Loop {
         step > 0 && (step.is_multiple_of(every) || step == end)
     }
 
-    /// The rate of the step before a resume, for the line that is still owed.
+    /// The rate of the step before a resume, for the line that is still missing.
     fn learning_rate_of_last_step(&mut self) {
         self.learning_rate = self.setup.schedule.learning_rate(self.state.step - 1);
     }

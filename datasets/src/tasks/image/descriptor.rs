@@ -1,4 +1,4 @@
-//! What Image is to everybody who handles all tasks.
+//! The descriptor of Image.
 
 use std::path::Path;
 use std::sync::Arc;

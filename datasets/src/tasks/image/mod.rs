@@ -7,6 +7,7 @@ mod records;
 
 use std::path::{Path, PathBuf};
 
+use crate::files;
 pub use crate::options::Protocol;
 pub(crate) use descriptor::DESCRIPTOR;
 use read::find;
@@ -24,9 +25,7 @@ pub const SIDE: usize = 32;
 
 /// Where the batches may lie: `path` itself, a folder or an archive, or below it.
 pub fn places(path: &Path) -> Vec<PathBuf> {
-    let below = ["cifar-10-batches-bin", "cifar-10-binary.tar.gz"];
-    let below = below.iter().map(|name| path.join(name));
-    std::iter::once(path.to_owned()).chain(below).collect()
+    files::places(path, &["cifar-10-batches-bin", "cifar-10-binary.tar.gz"])
 }
 
 /// Whether the batches can be opened from `path`.

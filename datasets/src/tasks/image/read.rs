@@ -14,6 +14,7 @@ use crate::archive::{each_file, inside};
 use crate::cache::{Key, Seen};
 use crate::files::Source;
 use crate::problem::FileProblem;
+use crate::sample::ids;
 use crate::splits::{tfds_order, torch_permutation};
 use crate::{DatasetError, Documents, Sample, Samples, Split};
 
@@ -37,8 +38,6 @@ fn batches(split: Split) -> &'static [&'static str] {
 #[derive(Clone)]
 pub struct Image {
     source: Source,
-    split: Split,
-    protocol: Protocol,
     records: Records,
     side_files: usize,
 }
@@ -216,8 +215,6 @@ impl Image {
         }
         Ok(Self {
             source,
-            split,
-            protocol,
             records,
             side_files,
         })
@@ -226,16 +223,6 @@ impl Image {
     /// The folder or archive that was read.
     pub fn path(&self) -> &Path {
         self.source.path()
-    }
-
-    /// The split that was read.
-    pub fn split(&self) -> Split {
-        self.split
-    }
-
-    /// Who drew the line between training and dev.
-    pub fn protocol(&self) -> Protocol {
-        self.protocol
     }
 
     /// Side files in an archive, which were passed over.
@@ -267,7 +254,7 @@ impl Dataset<Sample> for Image {
     fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
         let pixels = &self.records.pixels[index * TOKENS..][..TOKENS];
         Ok(Sample {
-            documents: Documents::One(pixels.iter().map(|&p| u16::from(p)).collect()),
+            documents: Documents::One(ids(pixels, 0)),
             label: self.records.labels[index],
         })
     }
@@ -283,8 +270,6 @@ impl std::fmt::Debug for Image {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Image")
             .field("source", &self.source)
-            .field("split", &self.split)
-            .field("protocol", &self.protocol)
             .field("samples", &self.len())
             .finish()
     }

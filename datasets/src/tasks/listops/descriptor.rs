@@ -1,4 +1,4 @@
-//! What ListOps is to everybody who handles all tasks.
+//! The descriptor of ListOps.
 
 use std::fmt::Display;
 use std::path::Path;

@@ -63,21 +63,20 @@ pub fn is_prepared(dir: &Path) -> bool {
 
 /// The folders in which the files may lie, the likelier first.
 ///
-/// The published archive has one `lra_release` inside another; everybody uses the inner one.
+/// The published archive has one `lra_release` inside another; the inner one is the one in use.
 fn places(dir: &Path) -> Vec<PathBuf> {
     let below = [
         "lra_release/lra_release/listops-1000",
         "lra_release/listops-1000",
         "listops-1000",
     ];
-    let below = below.iter().map(|place| dir.join(place));
-    std::iter::once(dir.to_owned()).chain(below).collect()
+    files::places(dir, &below)
 }
 
 /// Where the files are.
 ///
-/// All splits are read from the first place that holds any, lest train and test come from two
-/// copies of the data.
+/// All splits are read from the first place that holds any, so that train and test never come from
+/// two copies of the data.
 fn source(dir: &Path) -> Option<Source> {
     Source::of_splits(dir, places(dir), file_name)
 }
@@ -89,8 +88,7 @@ fn incomplete(folder: &Path) -> Option<DatasetError> {
     files::incomplete(folder, file_name, advice)
 }
 
-/// What is at a path, for whoever would generate data there. A generation that was killed left
-/// nothing that counts.
+/// What is at a path where data could be generated. A generation that was killed left nothing.
 ///
 /// # Errors
 /// [`DatasetError::Io`].

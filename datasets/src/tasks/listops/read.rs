@@ -15,6 +15,7 @@ use crate::files::{Files, Source};
 use crate::flat::Flat;
 use crate::lines::{line_end, unmarked, without_end};
 use crate::release::Release;
+use crate::sample::ids;
 use crate::{DatasetError, Documents, LineProblem, Sample, Samples, Split};
 
 /// One split of ListOps in memory, as token ids: about 100 MB for the usual training split.
@@ -23,8 +24,6 @@ use crate::{DatasetError, Documents, LineProblem, Sample, Samples, Split};
 #[derive(Clone, Debug)]
 pub struct ListOps {
     path: PathBuf,
-    split: Split,
-    tokenizer: Tokenizer,
     /// Ids fit a byte in both tokenisations.
     samples: Flat,
 }
@@ -86,27 +85,12 @@ impl ListOps {
     fn from_files(files: &Files, split: Split, tokenizer: Tokenizer) -> Result<Self, DatasetError> {
         let (path, file) = files.section(file_name(split))?;
         let samples = read(file, &path, tokenizer)?;
-        Ok(Self {
-            path,
-            split,
-            tokenizer,
-            samples,
-        })
+        Ok(Self { path, samples })
     }
 
     /// The file that was read.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The split that was read.
-    pub fn split(&self) -> Split {
-        self.split
-    }
-
-    /// How expressions became tokens.
-    pub fn tokenizer(&self) -> Tokenizer {
-        self.tokenizer
     }
 
     /// The number of tokens of each sample, to batch those of similar length.
@@ -124,9 +108,8 @@ impl Dataset<Sample> for ListOps {
     /// # Panics
     /// If `index` is not below the number of samples, as Burn asks for.
     fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
-        let tokens = self.samples.document(index);
         Ok(Sample {
-            documents: Documents::One(tokens.iter().map(|&id| u16::from(id)).collect()),
+            documents: Documents::One(ids(self.samples.document(index), 0)),
             label: self.samples.labels[index],
         })
     }
@@ -204,11 +187,6 @@ fn read_part(part: &[u8], end: u8, tokenizer: Tokenizer) -> Result<Flat, PartErr
 fn read(mut file: impl Read, path: &Path, tokenizer: Tokenizer) -> Result<Flat, DatasetError> {
     const CHUNK: u64 = 32 << 20;
     const PARTS: usize = 32;
-    let malformed = |line, problem| DatasetError::Malformed {
-        path: path.to_owned(),
-        line,
-        problem,
-    };
     let mut samples = Flat::default();
     let mut text = Vec::new();
     // The number of the line at the start of `text`, and how lines end.
@@ -229,7 +207,7 @@ fn read(mut file: impl Read, path: &Path, tokenizer: Tokenizer) -> Result<Flat, 
         };
         let mut lines = &text[..complete];
         if line == 1 && !lines.is_empty() {
-            lines = skip_header(unmarked(lines), end).map_err(|problem| malformed(1, problem))?;
+            lines = skip_header(unmarked(lines), end).map_err(DatasetError::malformed(path, 1))?;
             line += 1;
         }
         let parts = cut(lines, PARTS, end);
@@ -238,7 +216,9 @@ fn read(mut file: impl Read, path: &Path, tokenizer: Tokenizer) -> Result<Flat, 
             .map(|part| read_part(part, end, tokenizer))
             .collect();
         for part in read {
-            let part = part.map_err(|(number, problem)| malformed(line + number, problem))?;
+            let part = part.map_err(|(number, problem)| {
+                DatasetError::malformed(path, line + number)(problem)
+            })?;
             line += part.labels.len();
             samples.append(&part);
         }
@@ -284,7 +264,5 @@ fn cut(mut text: &[u8], count: usize, end: u8) -> Vec<&[u8]> {
 
 /// The problem of a line that is not UTF-8.
 fn not_utf8(line: &[u8]) -> Option<LineProblem> {
-    let error = std::str::from_utf8(line).err()?;
-    let byte = error.valid_up_to() + 1;
-    Some(LineProblem::NotUtf8 { byte })
+    std::str::from_utf8(line).err().map(LineProblem::from)
 }

@@ -3,6 +3,7 @@
 use super::expression::{Operator, Symbol, Symbols};
 use crate::error::TokenError;
 use crate::options::Tokenizer;
+use crate::sample::ids;
 
 /// The id of `0`; those of `1` to `9` follow.
 const FIRST_DIGIT: u8 = 5;
@@ -39,15 +40,15 @@ impl Tokenizer {
     /// assert_eq!(ids, Ok(vec![1, 10, 5, 15]));
     /// ```
     pub fn encode(self, expression: &str) -> Result<Vec<u16>, TokenError> {
-        let mut ids = Vec::new();
+        let mut tokens = Vec::new();
         for symbol in Symbols::new(expression.as_bytes()) {
-            ids.extend(self.id(symbol?).map(u16::from));
+            tokens.extend(self.id(symbol?));
         }
-        if ids.is_empty() {
+        if tokens.is_empty() {
             return Err(TokenError::Empty);
         }
-        ids.truncate(self.truncation());
-        Ok(ids)
+        tokens.truncate(self.truncation());
+        Ok(ids(&tokens, 0))
     }
 
     /// What the ids stand for, in order from 0: `<pad>`, `[MIN`, …

@@ -1,4 +1,4 @@
-//! What Pathfinder is to everybody who handles all tasks: a task a size.
+//! The descriptors of Pathfinder: each size is a task.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -20,7 +20,7 @@ pub(crate) const ORIGIN: &str = "generated.json";
 pub(crate) const UNFINISHED: &str = "generating.json";
 
 /// The folders in which the images may lie, the likelier first: `dir` itself, or an unpacked
-/// `lra_release`, of whose doubled folders everybody uses the inner one.
+/// `lra_release`, of whose doubled folders the inner one is the one in use.
 pub fn places(dir: &Path, size: Size, difficulty: Difficulty) -> Vec<PathBuf> {
     let (task, folder) = (size.folder(), difficulty.folder());
     vec![
@@ -33,8 +33,8 @@ pub fn places(dir: &Path, size: Size, difficulty: Difficulty) -> Vec<PathBuf> {
     ]
 }
 
-/// Whether the images can be opened from `dir` and are complete. What is in an archive, nobody
-/// knows before it is read.
+/// Whether the images can be opened from `dir` and are complete. What is in an archive is
+/// not known before it is read.
 pub fn is_prepared(dir: &Path, size: Size, difficulty: Difficulty) -> bool {
     match source(dir, size, difficulty) {
         Some(Source::Folder(place)) => !place.join(UNFINISHED).exists(),
@@ -123,7 +123,7 @@ pub(crate) fn incomplete(place: &Path) -> Result<Option<DatasetError>, DatasetEr
     }))
 }
 
-/// What is at a path, for whoever would generate images there.
+/// What is at a path where images could be generated.
 ///
 /// # Errors
 /// [`DatasetError::Io`].
@@ -138,7 +138,7 @@ pub fn state(dir: &Path, size: Size, difficulty: Difficulty) -> Result<State, Da
     }
     for place in places(dir, size, difficulty) {
         if place.join(UNFINISHED).is_file() {
-            // Not where the same command would go on.
+            // The same command would not continue there.
             let problem = FileProblem::Unfinished;
             let error = DatasetError::bad_file(&place.join(UNFINISHED))(problem);
             return Ok(State::Partial(error));

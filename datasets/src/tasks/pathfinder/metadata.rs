@@ -7,6 +7,7 @@ use crate::DatasetError;
 use crate::error::LineProblem;
 use crate::lines::{line_end, unmarked};
 use crate::listops::shorten;
+use crate::names::within;
 use crate::npy;
 
 /// What the metadata says of one image.
@@ -23,7 +24,7 @@ pub struct Entry {
 const LAYOUT: &str = "folder, file, number, label, continuity, contour length, distractor length, \
                       paddle length, thickness, margin, contrasts";
 /// What the original writes in all its versions. Fewer are a line that was cut off, more are several
-/// lines in one: images would be lost and nobody hear of it.
+/// lines in one: images would be lost without a message.
 const COLUMNS: usize = 11;
 
 /// Reads metadata: plain text, as the published `.npy` files are, or a real NumPy file of text, as
@@ -32,13 +33,8 @@ const COLUMNS: usize = 11;
 /// # Errors
 /// Names `path` and the line (of a NumPy file: the row) of anything malformed.
 pub fn parse_metadata(bytes: &[u8], path: &Path) -> Result<Vec<Entry>, DatasetError> {
-    let malformed = |line: usize, problem| DatasetError::Malformed {
-        path: path.to_owned(),
-        line,
-        problem,
-    };
     let numbered = |(number, entry): (usize, Result<Entry, LineProblem>)| {
-        entry.map_err(|problem| malformed(number + 1, problem))
+        entry.map_err(DatasetError::malformed(path, number + 1))
     };
     if bytes.starts_with(npy::MAGIC) {
         let rows = npy::read_strings(bytes).map_err(DatasetError::bad_file(path))?;
@@ -53,11 +49,10 @@ pub fn parse_metadata(bytes: &[u8], path: &Path) -> Result<Vec<Entry>, DatasetEr
     let lines = text.split(|&byte| byte == end).enumerate();
     let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
     let entries = lines.map(|(number, line)| {
-        let text = std::str::from_utf8(line).map_err(|error| LineProblem::NotUtf8 {
-            byte: error.valid_up_to() + 1,
-        });
-        let fields = text.map(|text| text.split_whitespace().collect::<Vec<_>>());
-        (number, fields.and_then(|fields| entry(&fields)))
+        let entry = std::str::from_utf8(line)
+            .map_err(LineProblem::from)
+            .and_then(|text| entry(&text.split_whitespace().collect::<Vec<_>>()));
+        (number, entry)
     });
     entries.map(numbered).collect()
 }
@@ -80,8 +75,9 @@ fn entry(fields: &[&str]) -> Result<Entry, LineProblem> {
             });
         }
     };
-    let image = below(folder, file).ok_or_else(|| LineProblem::Name {
-        found: shorten(format!("{folder}/{file}").as_bytes()),
+    let path = format!("{folder}/{file}");
+    let image = within(&path.replace('\\', "/")).ok_or_else(|| LineProblem::Name {
+        found: shorten(path.as_bytes()),
     })?;
     let length = length.parse::<f64>().ok();
     let difficulty = Difficulty::ALL
@@ -92,14 +88,4 @@ fn entry(fields: &[&str]) -> Result<Entry, LineProblem> {
         label,
         difficulty,
     })
-}
-
-/// The path of an image, with `/` and without `.`; `None` if it leads out of the data's folder.
-fn below(folder: &str, file: &str) -> Option<String> {
-    let path = format!("{folder}/{file}").replace('\\', "/");
-    let is_rooted = path.starts_with('/') || path.contains(':');
-    let mut parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
-    let leads_out = is_rooted || parts.clone().any(|part| part == "..");
-    let last = parts.next_back().filter(|_| !leads_out)?;
-    Some(parts.chain([last]).collect::<Vec<_>>().join("/"))
 }

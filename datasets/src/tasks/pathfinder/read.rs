@@ -13,6 +13,7 @@ use crate::cache::{Key, Seen};
 use crate::files::{Files, Source};
 use crate::problem::FileProblem;
 use crate::release::Release;
+use crate::sample::ids;
 use crate::splits::torch_permutation;
 use crate::{DatasetError, Documents, Missing, Sample, Samples, Split, png};
 
@@ -29,7 +30,6 @@ pub struct Pathfinder {
     place: PathBuf,
     files: Files,
     size: Size,
-    split: Split,
     entries: Vec<Entry>,
     left_out: usize,
 }
@@ -172,7 +172,6 @@ impl Pathfinder {
             place: files.place(),
             files,
             size,
-            split,
             entries,
             left_out,
         };
@@ -186,16 +185,6 @@ impl Pathfinder {
         &self.place
     }
 
-    /// The size of the images.
-    pub fn size(&self) -> Size {
-        self.size
-    }
-
-    /// The split that was opened.
-    pub fn split(&self) -> Split {
-        self.split
-    }
-
     /// The class of each image.
     pub fn labels(&self) -> impl ExactSizeIterator<Item = u8> {
         self.entries.iter().map(|entry| entry.label)
@@ -207,7 +196,7 @@ impl Pathfinder {
         let pixels = pixels(&bytes, self.size)
             .map_err(|problem| DatasetError::bad_file(&self.files.path(&entry.image))(problem))?;
         Ok(Sample {
-            documents: Documents::One(pixels.into_iter().map(u16::from).collect()),
+            documents: Documents::One(ids(&pixels, 0)),
             label: entry.label,
         })
     }
@@ -227,7 +216,7 @@ pub(super) fn pixels(bytes: &[u8], size: Size) -> Result<Vec<u8>, FileProblem> {
     Ok(image.pixels)
 }
 
-/// The published data has one empty image: in no split of anybody's.
+/// The published data has one empty image: which is in no published split.
 pub(super) fn is_known_empty(entry: &Entry, size: Size) -> bool {
     let is_easy = entry.difficulty == Some(Difficulty::Easy);
     size == Size::N32 && is_easy && entry.image == "imgs/0/sample_172.png"

@@ -1,4 +1,4 @@
-//! What Retrieval is to everybody who handles all tasks.
+//! The descriptor of Retrieval.
 
 use std::path::Path;
 use std::sync::Arc;

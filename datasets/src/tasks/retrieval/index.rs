@@ -36,9 +36,7 @@ pub fn parse_line(line: &[u8]) -> Result<Pair<'_>, LineProblem> {
     if line.is_empty() {
         return Err(LineProblem::Blank);
     }
-    std::str::from_utf8(line).map_err(|error| LineProblem::NotUtf8 {
-        byte: error.valid_up_to() + 1,
-    })?;
+    std::str::from_utf8(line)?;
     let found = memchr_iter(b'\t', line).count() + 1;
     let mut fields = line.split(|&byte| byte == b'\t');
     let fields = [(); 5].map(|()| fields.next().unwrap_or_default());
@@ -79,7 +77,7 @@ pub(super) struct Index {
     pub labels: Vec<u8>,
     /// Lines one of whose documents is empty.
     pub skipped: usize,
-    /// Whether the last line has no end: what its last document lacks, nobody can tell.
+    /// Whether the last line has no end: what its last document lacks is unknown.
     pub has_open_end: bool,
 }
 
@@ -117,11 +115,8 @@ impl Index {
             start += done as u64;
             searched = text.len();
             if text.len() > LONGEST {
-                return Err(malformed(
-                    path,
-                    line,
-                    LineProblem::TooLong { most: LONGEST },
-                ));
+                let problem = LineProblem::TooLong { most: LONGEST };
+                return Err(DatasetError::malformed(path, line)(problem));
             }
         }
         if index.labels.is_empty() {
@@ -146,11 +141,10 @@ impl Index {
                 matches!(problem, LineProblem::Fields { found, wanted, .. } if found < wanted);
             // Only the last line can lack its end; a cut in it may fall into a character, too.
             let is_cut = !has_end && (too_few || matches!(problem, LineProblem::NotUtf8 { .. }));
-            malformed(
-                path,
-                number,
-                if is_cut { LineProblem::CutOff } else { problem },
-            )
+            DatasetError::malformed(path, number)(match is_cut {
+                true => LineProblem::CutOff,
+                false => problem,
+            })
         })?;
         if pair.first.is_empty() || pair.second.is_empty() {
             self.skipped += 1;
@@ -160,13 +154,5 @@ impl Index {
         self.lengths.push(line.len() as u32);
         self.labels.push(pair.label);
         Ok(())
-    }
-}
-
-fn malformed(path: &Path, line: usize, problem: LineProblem) -> DatasetError {
-    DatasetError::Malformed {
-        path: path.to_owned(),
-        line,
-        problem,
     }
 }

@@ -45,8 +45,7 @@ pub fn places(dir: &Path) -> Vec<PathBuf> {
         "lra_release/tsv_data",
         "tsv_data",
     ];
-    let below = below.iter().map(|name| dir.join(name));
-    std::iter::once(dir.to_owned()).chain(below).collect()
+    files::places(dir, &below)
 }
 
 /// Whether all three splits can be opened from `dir`, a folder or the published archive.

@@ -22,7 +22,6 @@ use crate::{DatasetError, Documents, Sample, Samples, Split};
 pub struct Retrieval {
     path: PathBuf,
     file: Section,
-    split: Split,
     index: Index,
 }
 
@@ -62,7 +61,7 @@ impl Retrieval {
     /// once, and every line checked.
     ///
     /// Lines end in LF, CRLF or CR. A file may be gzipped (`new_aan_pairs.train.tsv.gz`): it is
-    /// unpacked to a temporary file that is gone when nobody uses it any more.
+    /// unpacked to a temporary file that is removed when it is not used any more.
     ///
     /// Pairs with an empty document are left out: there is nothing to compare.
     ///
@@ -86,22 +85,12 @@ impl Retrieval {
     fn from_files(files: &Files, split: Split) -> Result<Self, DatasetError> {
         let (path, file) = files.section(file_name(split))?;
         let index = Index::of(file.clone(), &path)?;
-        Ok(Self {
-            path,
-            file,
-            split,
-            index,
-        })
+        Ok(Self { path, file, index })
     }
 
     /// The file that is read.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The split that was opened.
-    pub fn split(&self) -> Split {
-        self.split
     }
 
     /// The class of each pair.
@@ -162,7 +151,6 @@ impl std::fmt::Debug for Retrieval {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Retrieval")
             .field("path", &self.path)
-            .field("split", &self.split)
             .field("samples", &self.index.labels.len())
             .finish()
     }

@@ -1,4 +1,4 @@
-//! What Text is to everybody who handles all tasks.
+//! The descriptor of Text.
 
 use std::path::Path;
 use std::sync::Arc;

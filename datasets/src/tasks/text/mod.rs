@@ -10,7 +10,9 @@ pub(crate) use descriptor::DESCRIPTOR;
 use read::find;
 pub use read::{Text, cache_key, trimmed};
 
+use crate::files;
 use crate::input::InputError;
+use crate::sample::ids;
 
 /// The number of classes: negative and positive.
 pub const CLASSES: usize = 2;
@@ -25,8 +27,7 @@ pub const TRUNCATION: usize = 4000;
 /// assert_eq!(transformer_ls_datasets::text::encode(b"Oh"), [80, 105]);
 /// ```
 pub fn encode(text: &[u8]) -> Vec<u16> {
-    let bytes = text.iter().take(TRUNCATION);
-    bytes.map(|&byte| u16::from(byte) + 1).collect()
+    ids(&text[..text.len().min(TRUNCATION)], 1)
 }
 
 /// The ids of a text that a user typed.
@@ -39,9 +40,7 @@ pub(crate) fn typed(text: &str) -> Result<Vec<u16>, InputError> {
 
 /// Where the reviews may lie: `path` itself, a folder or an archive, or below it.
 pub fn places(path: &Path) -> Vec<PathBuf> {
-    let below = ["aclImdb", "aclImdb_v1.tar.gz"];
-    let below = below.iter().map(|name| path.join(name));
-    std::iter::once(path.to_owned()).chain(below).collect()
+    files::places(path, &["aclImdb", "aclImdb_v1.tar.gz"])
 }
 
 /// Whether the reviews can be opened from `path`.

@@ -30,7 +30,6 @@ pub(crate) const CLASS_FOLDERS: [&str; 2] = ["neg", "pos"];
 #[derive(Clone, Debug)]
 pub struct Text {
     source: Source,
-    split: Split,
     reviews: Flat,
     left_out: usize,
     /// Side files in an archive, which were passed over.
@@ -144,7 +143,6 @@ impl Text {
         let mut data = Self {
             reviews: Flat::default(),
             source,
-            split,
             left_out: 0,
             side_files,
             unusual: (unusual().next().map(|r| r.path.clone()), unusual().count()),
@@ -173,11 +171,6 @@ impl Text {
     /// The folder or archive that was read.
     pub fn path(&self) -> &Path {
         self.source.path()
-    }
-
-    /// The split that was asked for.
-    pub fn split(&self) -> Split {
-        self.split
     }
 
     /// Side files in an archive, which were passed over.

@@ -1,243 +1,213 @@
 //! `ls-train bench attention` and `ls-train bench step`
 
-mod attention;
-mod progress;
-mod step;
+mod args;
 
 use std::collections::HashSet;
 
-use anyhow::bail;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Subcommand, ValueEnum};
-use transformer_ls_infer::device::ChosenDevice;
-use transformer_ls_infer::typed;
+use anyhow::{bail, ensure};
+use transformer_ls_burn::ops::attention_path;
+use transformer_ls_burn::presets;
+use transformer_ls_infer::device;
+use transformer_ls_infer::run::write_atomically;
 
+use super::table::{Side, table};
 use super::{Done, print};
-use crate::bench::BenchError;
-use crate::bench::child::{self, Outcome};
-use crate::bench::job::{Job, Line, Pass, Path, Subject};
-use crate::bench::limits::{bytes, refusal};
-use crate::bench::timing::Budget;
+use crate::bench::job::{Budget, Job, Line, Pass, Path, Sizes, Subject};
+use crate::bench::limits::refusal;
+use crate::bench::{picture, process, step};
+use crate::drawing::Format;
 use crate::trainer::interrupt;
-use progress::Progress;
+use crate::trainer::progress::{bar, bytes, rate, say_aside, three_figures};
+pub(super) use args::BenchArgs;
+use args::{AttentionArgs, CommonArgs, StepArgs, What};
 
-/// No document is longer (16 million tokens).
-const LONGEST: usize = 1 << 24;
-
-#[derive(Debug, Args)]
-pub(super) struct BenchArgs {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// Attention alone: this project's, the same in plain tensor operations, and dense softmax
-    Attention(attention::AttentionArgs),
-    /// A preset's training step, or its forward pass, on documents of full length
-    Step(step::StepArgs),
-    /// One measurement, for the two others
-    #[command(hide = true)]
-    Measure {
-        /// What to measure, as JSON
-        job: Option<String>,
-    },
-}
-
-/// What both are given.
-#[derive(Debug, Args)]
-struct CommonArgs {
-    /// A name from `ls-train devices`; auto: a GPU if any, else the CPU
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    device: String,
-    /// At most so many timed runs a measurement; the median counts
-    #[arg(long, value_name = "N", default_value = "50", value_parser = typed::positive)]
-    repeats: usize,
-    /// Begin no further run after so many seconds a measurement
-    ///
-    /// Three runs are made all the same, unless one takes that long.
-    #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
-    seconds: f64,
-    /// Print a line of JSON a measurement
-    #[arg(long)]
-    json: bool,
-}
-
-impl CommonArgs {
-    /// A measurement for each of these passes, paths and lengths, which grow.
-    fn jobs(
-        &self,
-        chosen: &ChosenDevice,
-        subject: &Subject,
-        b: usize,
-        (passes, paths, lengths): (&[Pass], &[Path], &[usize]),
-    ) -> Vec<Job> {
-        let mut lengths = each_once(lengths);
-        lengths.sort_unstable();
-        let mut jobs = Vec::new();
-        for pass in each_once(passes) {
-            for path in each_once(paths) {
-                jobs.extend(lengths.iter().map(|&n| Job {
-                    device: chosen.name.clone(),
-                    path,
-                    pass,
-                    subject: subject.clone(),
-                    b,
-                    n,
-                    budget: Budget {
-                        repeats: self.repeats,
-                        seconds: self.seconds,
-                    },
-                }));
-            }
-        }
-        jobs
-    }
-}
-
-/// Takes some of the values of an option, by their names.
-fn one_of<T>(values: &'static [T]) -> impl TypedValueParser<Value = T>
-where
-    T: ValueEnum + Send + Sync + 'static,
-{
-    let names = values.iter().filter_map(T::to_possible_value);
-    PossibleValuesParser::new(names).try_map(|name| T::from_str(&name, false))
-}
+const LEGEND: &str = "
+fused    this project's attention as the device computes it (ls-train devices)
+plain    the same in Burn's tensor operations
+dense    softmax attention of every token to every token, in Burn's tensor operations
+peak     the most memory in use: reserved on a device with memory of its own, else the process's
+floor    the time that the device needs to move the inputs and outputs, at the bandwidth of a copy
+";
 
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Done> {
     match &args.what {
-        What::Attention(args) => attention::run(args),
-        What::Step(args) => step::run(args),
-        What::Measure { job } => print(&(child::answer(job.as_deref())? + "\n")),
+        What::Attention(args) => attention(args),
+        What::Step(args) => training_step(args),
+        What::Measure { job } => print(&process::answer(job)?),
     }
 }
 
-/// A number of tokens: `4096`, `4K`, `1M`.
-fn length(text: &str) -> Result<usize, String> {
-    let (digits, factor) = match text.char_indices().last() {
-        Some((end, 'k' | 'K')) => (&text[..end], 1 << 10),
-        Some((end, 'm' | 'M')) => (&text[..end], 1 << 20),
-        _ => (text, 1),
-    };
-    match digits
-        .parse::<usize>()
-        .map(|number| number.checked_mul(factor))
-    {
-        Ok(Some(0)) => Err("has to be at least 1".to_owned()),
-        Ok(Some(length)) if length <= LONGEST => Ok(length),
-        Ok(_) => Err("has to be at most 16M".to_owned()),
-        Err(_) => Err("has to be a whole number, or one followed by K (1024)".to_owned()),
+fn attention(args: &AttentionArgs) -> anyhow::Result<Done> {
+    ensure!(
+        args.rank > 0 || args.window > 0,
+        "without landmarks (--rank 0) and without window (--window 0) attention sees nothing: give one of them"
+    );
+    args.out.as_deref().map_or(Ok(()), args::check_out)?;
+    let subject = Subject::Attention(Sizes {
+        h: args.heads,
+        d: args.head_width,
+        r: args.rank,
+        w: args.window,
+    });
+    let wanted = (&args.pass[..], &args.path[..], &args.n[..]);
+    let (done, lines) = measure(&args.common, &subject, args.b, wanted)?;
+    if !args.common.json && !lines.is_empty() {
+        let columns = [PATH, PASS, N, MS, GFLOPS, PEAK, FLOOR, TIMES_FLOOR];
+        print(&(for_people(&lines, &columns) + LEGEND))?;
     }
+    if let (Some(out), Done::Completely) = (&args.out, done) {
+        write_atomically(out, &Format::of(out)?.encode(picture::svg(&lines)?)?)?;
+        say_aside(&format!("wrote {}", out.display()));
+    }
+    Ok(done)
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
-        _ => Err("has to be a number above 0".to_owned()),
+fn training_step(args: &StepArgs) -> anyhow::Result<Done> {
+    let mut lengths = args.n.clone();
+    if lengths.is_empty() {
+        let preset = presets::find(&args.preset);
+        lengths.push(preset.map_or(1, |preset| preset.model.encoder.embedding.max_length));
     }
+    lengths.sort_unstable();
+    for &n in &lengths {
+        step::model(&args.preset, n)?;
+    }
+    let preset = args.preset.clone();
+    let wanted = (&args.pass[..], &args.path[..], &lengths[..]);
+    let (done, lines) = measure(&args.common, &Subject::Step { preset }, args.b, wanted)?;
+    if !args.common.json && !lines.is_empty() {
+        let columns = [PATH, PASS, N, MS, TOKENS, PEAK];
+        print(&for_people(&lines, &columns))?;
+    }
+    Ok(done)
 }
 
-/// Each value once, in its place; lengths are sorted besides.
-fn each_once<T: Copy + PartialEq>(values: &[T]) -> Vec<T> {
-    let mut kept = Vec::new();
-    for value in values {
-        if !kept.contains(value) {
-            kept.push(*value);
+/// Measures every combination, shorter documents first. What is too large, and what dies, is said
+/// in a sentence, and longer documents are then left out.
+fn measure(
+    common: &CommonArgs,
+    subject: &Subject,
+    b: usize,
+    (passes, paths, lengths): (&[Pass], &[Path], &[usize]),
+) -> anyhow::Result<(Done, Vec<Line>)> {
+    let chosen = device::resolve(&common.device)?;
+    let mut lengths = lengths.to_vec();
+    lengths.sort_unstable();
+    let mut jobs: Vec<Job> = Vec::new();
+    for &pass in passes {
+        for &path in paths {
+            for &n in &lengths {
+                let job = Job {
+                    device: chosen.name.clone(),
+                    adapter: chosen.adapter.clone(),
+                    path,
+                    pass,
+                    b,
+                    n,
+                    subject: subject.clone(),
+                };
+                if !jobs.contains(&job) {
+                    jobs.push(job);
+                }
+            }
         }
     }
-    kept
-}
-
-/// Measures `jobs`, whose lengths grow within a path and pass. What is too large, and what dies,
-/// is said in a sentence, and longer documents are then left out.
-fn measure(jobs: &[Job], chosen: &ChosenDevice, json: bool) -> anyhow::Result<(Done, Vec<Line>)> {
-    let progress = Progress::start(jobs.len());
-    let mut left_out: HashSet<String> = HashSet::new();
-    let mut explained: HashSet<Path> = HashSet::new();
+    let budget = Budget {
+        repeats: common.repeats,
+        seconds: common.seconds,
+    };
+    let bar = bar(jobs.len() as u64, "measuring");
+    let say = |line: &str| bar.suspend(|| say_aside(line));
+    if paths.contains(&Path::Fused) {
+        let taken = attention_path(&chosen.device);
+        let (name, reason) = (taken.name, taken.reason);
+        say(&format!("fused takes the path {name} here: {reason}"));
+    }
+    let mut left_out = HashSet::new();
     let mut lines = Vec::new();
     let mut done = Done::Completely;
     interrupt::asked(true);
-    for job in jobs {
-        let series = job.series();
-        if left_out.contains(&series) {
-            progress.skip();
-            continue;
-        }
-        progress.begin(&job.label());
-        let outcome = match refusal(job, chosen) {
-            Some(reason) => Outcome::Failed(reason),
-            None => child::run(job, &interrupt::requested)?,
+    for job in &jobs {
+        let (label, series) = (job.label(), job.series());
+        bar.set_message(format!("measuring {label}"));
+        let measured = match refusal(job, &chosen) {
+            _ if left_out.contains(&series) => {
+                bar.inc(1);
+                continue;
+            }
+            Some(reason) => Err(anyhow::anyhow!(reason)),
+            None => process::measure(job, &budget),
         };
-        match outcome {
-            Outcome::Measured(figures) => {
-                if explained.insert(job.path)
-                    && let Some(note) = explanation(job.path, &figures.taken)
-                {
-                    progress.say(&note);
-                }
-                let line = Line::new(job, chosen, &figures);
-                if json {
+        bar.inc(1);
+        match measured {
+            Ok(Some(line)) => {
+                if common.json {
                     let text = serde_json::to_string(&line)? + "\n";
-                    progress.aside(|| print(&text))?;
+                    bar.suspend(|| print(&text))?;
                 }
-                progress.finish(&job.label(), &figures.timing);
+                if bar.is_hidden() {
+                    let (place, count) = (bar.position(), jobs.len());
+                    let (ms, peak) = ((MS.2)(&line), (PEAK.2)(&line));
+                    say(&format!("{place}/{count} {label}: {ms} ms, {peak}"));
+                }
                 lines.push(line);
             }
-            Outcome::Failed(reason) => {
-                progress.skip();
-                progress.say(&format!("{series}: left out from n {} on: {reason}", job.n));
-                left_out.insert(series);
-            }
-            Outcome::Interrupted => {
+            Ok(None) => {
                 done = Done::Interrupted;
                 break;
+            }
+            Err(reason) => {
+                say(&format!("{series}: left out from n {} on: {reason}", job.n));
+                left_out.insert(series);
             }
         }
     }
     interrupt::asked(false);
-    progress.clear();
-    match (done, lines.len()) {
-        (Done::Completely, 0) => bail!(BenchError::Nothing),
-        _ => Ok((done, lines)),
+    bar.finish_and_clear();
+    if done == Done::Completely && lines.is_empty() {
+        bail!("nothing could be measured: ask for shorter documents (--n) or fewer of them (--b)");
     }
+    Ok((done, lines))
 }
 
-/// What a path turned out to be on this device, where its name does not say it.
-fn explanation(path: Path, (taken, reason): &(String, String)) -> Option<String> {
-    match (path, taken.as_str()) {
-        (Path::Fused, "plain") => Some(format!("fused takes the plain path here: {reason}")),
-        (Path::Fused, _) => Some(format!("fused takes the path {taken} here: {reason}")),
-        (Path::Plain | Path::Dense, _) => None,
-    }
+/// A column of a table: its heading, its side, and what a line has there.
+type Column = (&'static str, Side, fn(&Line) -> String);
+
+const PATH: Column = ("path", Side::Left, |line| line.job.path.to_string());
+const PASS: Column = ("pass", Side::Left, |line| line.job.pass.to_string());
+const N: Column = ("n", Side::Right, |line| line.job.n.to_string());
+const MS: Column = ("ms", Side::Right, |line| three_figures(line.milliseconds));
+const GFLOPS: Column = ("GFLOP/s", Side::Right, |line| figure(line.gflops));
+const TOKENS: Column = ("tokens/s", Side::Right, |line| {
+    line.tokens_per_second.map_or_else(String::new, rate)
+});
+const PEAK: Column = ("peak", Side::Right, |line| {
+    let peak = line.peak_bytes.map(|peak| bytes(peak as f64));
+    peak.unwrap_or_else(|| "-".to_owned())
+});
+const FLOOR: Column = ("floor ms", Side::Right, |line| {
+    figure(line.floor_milliseconds)
+});
+const TIMES_FLOOR: Column = ("ms / floor", Side::Right, |line| {
+    figure(
+        line.floor_milliseconds
+            .map(|floor| line.milliseconds / floor),
+    )
+});
+
+fn figure(number: Option<f64>) -> String {
+    number.map_or("-".to_owned(), three_figures)
 }
 
-/// The memory of a line of a table.
-fn peak(line: &Line) -> String {
-    line.peak_bytes
-        .map_or("-".to_owned(), |peak| bytes(peak as f64))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_are_parsed() {
-        for (text, tokens) in [("1", 1), ("4K", 4096), ("64k", 65_536), ("1M", 1 << 20)] {
-            assert_eq!(length(text), Ok(tokens), "{text}");
-        }
-        for wrong in [
-            "",
-            "0",
-            "0K",
-            "K",
-            "-1",
-            "1.5K",
-            "17M",
-            "99999999999999999999M",
-            "é",
-        ] {
-            assert!(length(wrong).is_err(), "{wrong}");
-        }
-    }
+fn for_people(lines: &[Line], columns: &[Column]) -> String {
+    let heading = lines
+        .first()
+        .map_or_else(String::new, |line| line.job.heading());
+    let headings: Vec<_> = columns
+        .iter()
+        .map(|(name, side, _)| (*name, *side))
+        .collect();
+    let row = |line: &Line| columns.iter().map(|(_, _, cell)| cell(line)).collect();
+    let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
+    heading + "\n\n" + &table(&headings, &rows)
 }
