@@ -8,8 +8,9 @@ use serde::Serialize;
 use crate::attention::{Attention, AttentionConfig, AttentionInput, Contexts};
 use crate::error::{ConfigError, check_dropout, refuse_too_large, refuse_zero};
 use crate::fields::{FieldError, Fields};
-use crate::ops::layers::{AfterAttentionModules, after_attention, fused_layers, layer_norm};
-use crate::ops::{Layout, exact_gelu};
+use crate::ops::Layout;
+use crate::ops::fused::{AfterAttentionModules, Fused};
+use crate::ops::layers::{exact_gelu, layer_norm};
 use crate::seed::{hash_dropout, mix};
 
 /// Configuration of a [`Block`].
@@ -181,7 +182,7 @@ impl Block {
         residual: Tensor<3>,
         dropout_seed: Option<u64>,
     ) -> Tensor<3> {
-        if fused_layers(&residual) {
+        if let Some(fused) = Fused::of(&residual) {
             let modules = AfterAttentionModules {
                 output: &self.output,
                 norm: &self.ff_norm,
@@ -191,7 +192,7 @@ impl Block {
             // Attention's own dropout has the seed itself.
             let seed = dropout_seed.map(|seed| mix(seed ^ 1));
             let dropout = hash_dropout(&self.dropout, &residual.device(), seed);
-            return after_attention(context, residual, modules, dropout);
+            return fused.after_attention(context, residual, modules, dropout);
         }
         let x = self.dropout.forward(self.output.forward(context)) + residual;
         let hidden = exact_gelu(self.ff_in.forward(layer_norm(x.clone(), &self.ff_norm)));

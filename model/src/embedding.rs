@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, refuse_too_large, refuse_zero};
 use crate::ops::Layout;
-use crate::ops::layers::{embed, fused_layers};
+use crate::ops::fused::Fused;
 use crate::tokens::Tokens;
 
 /// Standard deviation of both tables at the start (the release's `lra/model.py`).
@@ -219,9 +219,9 @@ impl TokenEmbedding {
             (Some(token), _) => {
                 let (table, ids) = with_flag_row(token.weight.val(), tokens, flag);
                 if let Some(position) = &position
-                    && fused_layers(&table)
+                    && let Some(fused) = Fused::of(&table)
                 {
-                    return embed(table, position.clone(), ids, &tokens.layout);
+                    return fused.embed(table, position.clone(), ids, &tokens.layout);
                 }
                 burn::tensor::module::embedding(table, ids)
             }

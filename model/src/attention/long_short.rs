@@ -12,7 +12,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::heads::{AttentionInput, Contexts, check_heads, merge, split};
 use super::rotary::{Rotation, check_rotary};
 use crate::error::{ConfigError, check_dropout, refuse_too_large};
-use crate::ops::layers::{self, HeadsModules, fused_layers, layer_norm};
+use crate::ops::fused::{Fused, HeadsModules};
+use crate::ops::layers::layer_norm;
 use crate::ops::{self, Attend, Layout, Projected, Window};
 use crate::seed::hash_dropout;
 
@@ -260,7 +261,7 @@ impl LongShortAttention {
     /// Queries, keys and values of the tokens, and what the projection takes.
     fn read(&self, x: Tensor<3>, norm: Option<&LayerNorm>) -> TokenHeads {
         if let (Some(norm), Some(projection)) = (norm, &self.projection)
-            && fused_layers(&x)
+            && let Some(fused) = Fused::of(&x)
         {
             let modules = HeadsModules {
                 norm,
@@ -270,7 +271,7 @@ impl LongShortAttention {
                 window_norm: &self.window_norm,
                 projection,
             };
-            let heads = layers::heads(x, modules, self.heads);
+            let heads = fused.heads(x, modules, self.heads);
             return TokenHeads {
                 query: heads.query,
                 key: heads.key,
@@ -332,9 +333,9 @@ impl LongShortAttention {
 ///
 /// The sum over tokens is a projection of rank 1, whose log-sum-exp gives `p_0`.
 fn read_outputs(row: ClassRow, context: Tensor<4>, layout: &Layout) -> Tensor<4> {
-    if fused_layers(&context) {
+    if let Some(fused) = Fused::of(&context) {
         let ClassRow { query, key, value } = row;
-        return layers::class_row(query, key, value, context, layout.clone());
+        return fused.class_row(query, key, value, context, layout.clone());
     }
     // Elementwise rather than a product with one row, for which see burn#5122.
     let query = match layout {

@@ -354,10 +354,8 @@ pub(super) fn takes<B: CpuBackend>(tensor: &FloatTensor<B>) -> bool {
 
 /// Implements the operations for a [`CpuBackend`]: its kernels for float32, the plain path else.
 macro_rules! on_cpu {
-    ($backend:ty; $($more:item)*) => {
+    ($backend:ty) => {
         impl $crate::ops::LongShortBackend for $backend {
-            $($more)*
-
             fn project(args: ProjectArgs<Self>) -> ProjectOutput<Self> {
                 match cpu::takes::<Self>(&args.key) {
                     true => cpu::project(args),

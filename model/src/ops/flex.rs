@@ -8,6 +8,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use transformer_ls_kernels_cpu::View;
 
 use super::cpu::{self, CpuBackend, on_cpu};
+use super::layers::LayersBackend;
 use super::{
     AttendArgs, AttendBackwardArgs, AttendGradients, ProjectArgs, ProjectBackwardArgs,
     ProjectGradients, ProjectOutput, plain,
@@ -82,17 +83,15 @@ impl CpuBackend for Flex {
     }
 }
 
-on_cpu! {
-    Flex;
+on_cpu!(Flex);
+
+impl LayersBackend for Flex {
     // Flex's own pair is exact, and one pass each.
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         <Self as ActivationOps<Self>>::gelu(x)
     }
 
-    fn exact_gelu_backward(
-        d_output: FloatTensor<Self>,
-        x: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
+    fn exact_gelu_backward(d_output: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
         <Self as ActivationOps<Self>>::gelu_backward(x, d_output)
     }
 }

@@ -7,6 +7,7 @@ use burn_ndarray::{NdArray, NdArrayTensor};
 use transformer_ls_kernels_cpu::View;
 
 use super::cpu::{self, CpuBackend, on_cpu};
+use super::layers::LayersBackend;
 use super::{
     AttendArgs, AttendBackwardArgs, AttendGradients, ProjectArgs, ProjectBackwardArgs,
     ProjectGradients, ProjectOutput, plain,
@@ -92,4 +93,6 @@ impl CpuBackend for NdArray {
     }
 }
 
-on_cpu! { NdArray; }
+on_cpu!(NdArray);
+
+impl LayersBackend for NdArray {}
