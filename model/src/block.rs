@@ -5,10 +5,9 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, Linea
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 
-use crate::attention::{Attention, AttentionConfig, AttentionInput, Contexts};
+use crate::attention::{Attention, AttentionConfig, AttentionInput, BatchLayout, Contexts};
 use crate::error::{ConfigError, check_dropout, refuse_too_large, refuse_zero};
 use crate::fields::{FieldError, Fields};
-use crate::ops::Layout;
 use crate::ops::fused::{AfterAttentionModules, Fused};
 use crate::ops::layers::{exact_gelu, layer_norm};
 use crate::seed::{hash_dropout, mix};
@@ -131,7 +130,7 @@ impl Block {
     /// # Panics
     ///
     /// Panics if the rows do not fit the module or the layout.
-    pub fn forward(&self, rows: Rows, layout: &Layout, dropout_seed: Option<u64>) -> Rows {
+    pub fn forward(&self, rows: Rows, layout: &BatchLayout, dropout_seed: Option<u64>) -> Rows {
         let contexts = self.contexts(&rows, layout, dropout_seed);
         let class_row = contexts.class_row.zip(rows.class_row);
         Rows {
@@ -153,7 +152,7 @@ impl Block {
     pub fn forward_class_row(
         &self,
         rows: Rows,
-        layout: &Layout,
+        layout: &BatchLayout,
         dropout_seed: Option<u64>,
     ) -> Tensor<3> {
         let contexts = self.contexts(&rows, layout, dropout_seed);
@@ -162,7 +161,7 @@ impl Block {
         self.after_attention(context, residual, dropout_seed.map(|seed| mix(!seed)))
     }
 
-    fn contexts(&self, rows: &Rows, layout: &Layout, dropout_seed: Option<u64>) -> Contexts {
+    fn contexts(&self, rows: &Rows, layout: &BatchLayout, dropout_seed: Option<u64>) -> Contexts {
         let mut input = AttentionInput::new(rows.tokens.clone())
             .norm(&self.attention_norm)
             .layout(layout.clone());

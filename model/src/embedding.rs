@@ -246,8 +246,7 @@ impl TokenEmbedding {
         let weight = pixel.weight.val();
         let [_, d_model] = weight.dims();
         let [b, n] = tokens.ids.dims();
-        let numbers = self
-            .normalised(tokens.ids.clone())
+        let numbers = normalised(tokens.ids.clone(), self.mean, self.deviation)
             .cast(weight.dtype())
             .reshape([b, n, 1]);
         let row = |x: Tensor<1>| x.reshape([1, 1, d_model]);
@@ -264,11 +263,6 @@ impl TokenEmbedding {
             Some(bias) => embedded + row(bias.val()),
             None => embedded,
         }
-    }
-
-    /// `(id / 255 − mean) / deviation`
-    fn normalised<const D: usize>(&self, ids: Tensor<D, Int>) -> Tensor<D> {
-        normalised(ids, self.mean, self.deviation)
     }
 }
 

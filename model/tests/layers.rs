@@ -219,7 +219,9 @@ fn dropout_of_blocks_follows_the_hash() {
             tokens: x.clone(),
             class_row: None,
         };
-        let y = block.forward(input, &Layout::Full, Some(SEED)).tokens;
+        let y = block
+            .forward(input, &Layout::Full.into(), Some(SEED))
+            .tokens;
         assert_near(name, &[host(y.clone())], &exact);
         assert_near(name, &gradients(&block, x, y, place), &exact_gradients);
     }

@@ -75,11 +75,14 @@ impl CpuBackend for Flex {
         }
     }
 
-    fn mask(mask: BoolTensor<Self>) -> Vec<u8> {
-        let mask = mask.to_contiguous();
+    fn mask(mask: BoolTensor<Self>) -> BoolTensor<Self> {
+        mask.to_contiguous()
+    }
+
+    fn mask_slice(mask: &BoolTensor<Self>) -> &[u8] {
         let layout = mask.layout();
         let values = &mask.bytes()[layout.start_offset()..];
-        values[..layout.shape().num_elements()].to_vec()
+        &values[..layout.shape().num_elements()]
     }
 }
 

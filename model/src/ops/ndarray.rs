@@ -23,6 +23,16 @@ macro_rules! array {
     };
 }
 
+/// The array of a mask.
+macro_rules! bools {
+    ($mask:expr) => {
+        match $mask {
+            NdArrayTensor::Bool(storage) => storage.view(),
+            other => unreachable!("a mask is bool, not {:?}", other.dtype()),
+        }
+    };
+}
+
 impl CpuBackend for NdArray {
     fn ready(tensor: FloatTensor<Self>, any_last: bool) -> FloatTensor<Self> {
         let array = array!(&tensor);
@@ -85,11 +95,19 @@ impl CpuBackend for NdArray {
         }
     }
 
-    fn mask(mask: BoolTensor<Self>) -> Vec<u8> {
-        match mask {
-            NdArrayTensor::Bool(storage) => storage.view().iter().map(|&b| b.into()).collect(),
-            other => unreachable!("a mask is bool, not {:?}", other.dtype()),
+    fn mask(mask: BoolTensor<Self>) -> BoolTensor<Self> {
+        let array = bools!(&mask);
+        match array.is_standard_layout() {
+            true => mask,
+            false => array.as_standard_layout().into_owned().into_shared().into(),
         }
+    }
+
+    fn mask_slice(mask: &BoolTensor<Self>) -> &[u8] {
+        let array = bools!(mask);
+        // SAFETY: the array is in standard layout (`mask`), `mask` keeps it alive, and a bool is a
+        // byte.
+        unsafe { std::slice::from_raw_parts(array.as_ptr().cast(), array.len()) }
     }
 }
 

@@ -37,10 +37,7 @@ impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
                 let outputs = outputs::<B>(B::heads(x, layers, heads));
                 (Gate::<B, OUTPUTS>::tensor(&outputs[0]), outputs)
             },
-            |inputs, _, _| HeadsSaved {
-                inputs,
-                gate: gate.clone(),
-            },
+            |inputs, _, _| (inputs, gate.clone()),
         );
         let [
             query,
@@ -109,14 +106,8 @@ impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
 #[derive(Debug)]
 struct HeadsRule;
 
-#[derive(Clone, Debug)]
-struct HeadsSaved<B: Backend> {
-    inputs: [NodeId; HEADS_INPUTS],
-    gate: Gate<B, OUTPUTS>,
-}
-
 impl<B: CpuBackend> Backward<B, HEADS_INPUTS> for HeadsRule {
-    type State = HeadsSaved<B>;
+    type State = ([NodeId; HEADS_INPUTS], Gate<B, OUTPUTS>);
 
     fn backward(
         self,
@@ -125,7 +116,7 @@ impl<B: CpuBackend> Backward<B, HEADS_INPUTS> for HeadsRule {
         checkpointer: &mut Checkpointer,
     ) {
         let _ = grads.consume::<B>(&ops.node);
-        let HeadsSaved { inputs, gate } = ops.state;
+        let (inputs, gate) = ops.state;
         let inputs = retrieve::<B, _>(checkpointer, inputs);
         let (x, layers) = heads_layers::<B>(inputs);
         let (x, layers) = cpu::heads_backward::<B>(gate.take(), x, layers);

@@ -369,7 +369,7 @@ pub(super) fn embed_backward<B: CpuBackend>(
 struct ClassRow<B: CpuBackend> {
     rows: [FloatTensor<B>; 3],
     context: FloatTensor<B>,
-    documents: HostDocuments,
+    documents: HostDocuments<B>,
 }
 
 impl<B: CpuBackend> ClassRow<B> {
@@ -377,7 +377,7 @@ impl<B: CpuBackend> ClassRow<B> {
         Self {
             rows: rows.map(|row| B::ready(row, false)),
             context: B::ready(context, false),
-            documents: HostDocuments::new::<B>(documents),
+            documents: HostDocuments::new(documents),
         }
     }
 
