@@ -180,6 +180,7 @@ fn measure(what: &str, lengths: &[usize], repetitions: usize, dropout: Dropout) 
         landmark_key: View::contiguous(&landmarks[0], landmarks_shape),
         landmark_value: View::contiguous(&landmarks[1], landmarks_shape),
         bias: None,
+        relative_keys: None,
         documents: layout,
         visibility: Window::segments(W).into(),
         scale: 1.0 / (D as f64).sqrt(),
@@ -232,6 +233,7 @@ fn measure(what: &str, lengths: &[usize], repetitions: usize, dropout: Dropout) 
                 landmark_key: ViewMut::contiguous(d_landmark_key, landmarks_shape),
                 landmark_value: ViewMut::contiguous(d_landmark_value, landmarks_shape),
                 bias: None,
+                relative_keys: None,
             };
             let d_output = View::new(&d_output, shape, strides);
             attend_backward(&attention, d_output, &log_sum_exp[..n * H], &mut gradients);

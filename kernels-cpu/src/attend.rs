@@ -1,7 +1,7 @@
 //! The windowed path joined with the landmarks (paper section 3.3): one softmax per query.
 //!
 //! ```text
-//! S = scale · Q [K̄ | K_window]ᵀ (+ bias on the window)    A = softmax S,   L = log Σ exp S
+//! S = scale · Q [K̄ | K_window + R]ᵀ (+ bias on the window)  A = softmax S,   L = log Σ exp S
 //! C = (A ∘ Z) [V̄ | V_window]                              Z: dropout, 0 or 1 / (1 − p)
 //! ```
 //!
@@ -13,9 +13,9 @@ use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
-use crate::attend_tile::{Columns, tile_dots};
+use crate::attend_tile::{Columns, row_dots, tile_dots};
 use crate::documents::{Cut, Document, Documents, Strip};
-use transformer_ls_kernels::{Dropout, Visibility};
+use transformer_ls_kernels::{AttendShapes, Dropout, Visibility};
 
 use crate::exp::exp;
 use crate::padded_bias::PaddedBias;
@@ -53,6 +53,9 @@ pub struct Attend<'a, T> {
     /// `[h, offsets]` in row-major order: what is added to the score of a window key for a query,
     /// at the column of their [`Visibility::offset`].
     pub bias: Option<&'a [T]>,
+    /// `[h, offsets, d]` in row-major order: keys by that column, which queries meet besides the
+    /// window's.
+    pub relative_keys: Option<&'a [T]>,
     /// How documents lie in the batch.
     pub documents: Documents<'a>,
     /// What a query sees.
@@ -76,26 +79,30 @@ pub(crate) struct Sizes {
 
 impl<T: Real> Attend<'_, T> {
     pub(crate) fn sizes(&self) -> Sizes {
-        let shape = self.query.shape();
-        let [batch, heads, tokens, width] = shape;
-        self.query.assert_like("query", shape);
-        let keys = match self.documents {
-            Documents::Rows { mask: None } => self.key.shape()[2],
-            _ => tokens,
+        let [batch, heads, tokens, width] = self.query.shape();
+        let table = |table: &[T], row: usize| table.len().div_ceil((heads * row).max(1));
+        let shapes = AttendShapes {
+            query: self.query.shape(),
+            key: self.key.shape(),
+            value: self.value.shape(),
+            landmarks: Some([self.landmark_key.shape(), self.landmark_value.shape()]),
+            bias: self.bias.map(|bias| [heads, table(bias, 1)]),
+            relative_keys: (self.relative_keys).map(|keys| [heads, table(keys, width), width]),
         };
-        let shape = [batch, heads, keys, width];
-        self.key.assert_like("key", shape);
-        self.value.assert_like("value", shape);
-        self.visibility.assert_valid();
-        let landmarks = self.landmark_key.shape()[2];
-        let shape = [self.documents.count(batch), heads, landmarks, width];
-        self.landmark_key.assert_like("landmark_key", shape);
-        self.landmark_value.assert_like("landmark_value", shape);
+        let same = !matches!(self.documents, Documents::Rows { mask: None });
+        shapes.check(&self.visibility, self.documents.count(batch), same);
         self.documents.assert_fit(batch, tokens);
-        if let Some(bias) = self.bias {
-            let offsets = self.visibility.window.offsets();
-            assert_eq!(bias.len(), heads * offsets, "the bias's length, h·offsets");
+        for (name, view) in [
+            ("query", self.query),
+            ("key", self.key),
+            ("value", self.value),
+            ("landmark_key", self.landmark_key),
+            ("landmark_value", self.landmark_value),
+        ] {
+            view.assert_like(name, view.shape());
         }
+        let keys = self.key.shape()[2];
+        let landmarks = self.landmark_key.shape()[2];
         Sizes {
             batch,
             heads,
@@ -115,6 +122,20 @@ impl<T: Real> Attend<'_, T> {
             }
         }
         documents
+    }
+
+    /// The relative keys of a head, and how many they are.
+    pub(crate) fn relative_keys(&self, head: usize) -> (Rows<'_, T>, usize) {
+        let [_, _, _, width] = self.query.shape();
+        let (data, count) = match self.relative_keys {
+            None => (&[][..], 0),
+            Some(keys) => {
+                let count = self.visibility.window.offsets();
+                (&keys[head * count * width..][..count * width], count)
+            }
+        };
+        let step = width;
+        (Rows { data, step, width }, count)
     }
 
     pub(crate) fn tile_dropout(&self, strip: &Strip<'_>) -> Option<TileDropout<T>> {
@@ -165,6 +186,7 @@ struct Memory<T> {
     landmark_values: Scratch<T>,
     values: Scratch<T>,
     bias: Scratch<T>,
+    relative: Scratch<T>,
     sight: Sight<T>,
 }
 
@@ -176,6 +198,7 @@ impl<T: Real> Memory<T> {
             landmark_values: Scratch::new(),
             values: Scratch::new(),
             bias: Scratch::new(),
+            relative: Scratch::new(),
             sight: Sight::new(),
         }
     }
@@ -199,6 +222,7 @@ fn strip<S: Simd, T: Real>(
     let landmark_values =
         whole_vectors::<S, T>(landmark_values, landmarks, &mut memory.landmark_values);
     let bias = PaddedBias::new(inputs.bias, head, visibility, &mut memory.bias);
+    let (relative_keys, offsets) = inputs.relative_keys(head);
     let dropout = inputs.tile_dropout(strip);
     let transposed = memory.query.take_rows(d);
     for start in strip.tokens.clone().step_by(TILE) {
@@ -221,7 +245,9 @@ fn strip<S: Simd, T: Real>(
             );
             let keys = |key| inputs.key.rows(batch, head, document.start + key);
             tile_dots(simd, transposed, landmark_keys, keys, &columns, scores);
-            columns.hide(simd, document, start, &bias, scores);
+            let relative = memory.relative.take_rows(offsets);
+            row_dots(simd, transposed, relative_keys, relative);
+            columns.hide(simd, document, start, &bias, relative, scores);
             softmax(simd, &columns, scores, &mut sums_of, &mut log_sums);
             if let Some(dropout) = dropout {
                 let kept = dropout.of_queries(start, landmarks, visibility);

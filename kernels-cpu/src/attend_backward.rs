@@ -3,7 +3,7 @@
 //! ```text
 //! A  = exp(S − L)                                                   recomputed
 //! dA = Z ∘ (dC [V̄ | V_window]ᵀ),   D = Σ_columns A ∘ dA,   dS = A ∘ (dA − D)
-//! dQ = scale · dS [K̄ | K_window]
+//! dQ = scale · dS [K̄ | K_window + R],   dR[offset] = scale · Σ dS · Q over pairs at that offset
 //! [dK̄ | dK_window] = scale · dSᵀ Q,   [dV̄ | dV_window] = (A ∘ Z)ᵀ dC
 //! ```
 //!
@@ -16,9 +16,12 @@ use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
 use crate::attend::{Attend, STRIP};
-use crate::attend_gradients::{Part, Target, key_gradients, landmark_gradients, query_gradients};
-use crate::attend_merge::{Partial, merge, merge_bias};
-use crate::attend_tile::{Columns, probabilities, scale_all, score_gradients, tile_dots};
+use crate::attend_gradients::{
+    Part, Target, add_to_queries, key_gradients, landmark_gradients, query_gradients,
+    relative_gradients,
+};
+use crate::attend_merge::{Partial, merge, merge_bias, merge_relative_keys};
+use crate::attend_tile::{Columns, probabilities, row_dots, scale_all, score_gradients, tile_dots};
 use crate::documents::{Cut, Strip};
 use crate::padded_bias::{PaddedBias, Places};
 use crate::real::Real;
@@ -42,6 +45,8 @@ pub struct AttendGradients<'a, T> {
     pub landmark_value: ViewMut<'a, T>,
     /// `[h, offsets]` in row-major order, wanted or not; only with a bias among the inputs.
     pub bias: Option<&'a mut [T]>,
+    /// `[h, offsets, d]` in row-major order, wanted or not; only with relative keys among the inputs.
+    pub relative_keys: Option<&'a mut [T]>,
 }
 
 /// Gradients of [`attend`](crate::attend). Its output is not needed.
@@ -84,8 +89,18 @@ pub fn attend_backward<T: Real>(
         let bias = inputs.bias.map(<[T]>::len);
         assert_eq!(bias, Some(d_bias.len()), "the bias's length and d_bias's");
     }
+    assert_eq!(
+        gradients.relative_keys.as_ref().map(|keys| keys.len()),
+        inputs.relative_keys.map(<[T]>::len),
+        "the relative keys' length and their gradients'"
+    );
     let log_sum_exp = View::contiguous(log_sum_exp, [batch, heads, 1, sizes.tokens]);
-    let layout = Partial::new(sizes, inputs.visibility, gradients.bias.is_some());
+    let layout = Partial::new(
+        sizes,
+        inputs.visibility,
+        gradients.bias.is_some(),
+        inputs.relative_keys.is_some(),
+    );
     let documents = inputs.list(sizes);
     let cut = Cut::new(heads, sizes.width * size_of::<T>(), layout.part());
     let tasks = cut.tasks(&documents);
@@ -116,6 +131,9 @@ pub fn attend_backward<T: Real>(
     if let Some(bias) = &mut gradients.bias {
         merge_bias(layout, &partials, bias);
     }
+    if let Some(keys) = &mut gradients.relative_keys {
+        merge_relative_keys(layout, &partials, keys);
+    }
 }
 
 /// What one thread works on, and with.
@@ -142,6 +160,9 @@ struct Memory<T> {
     queries: Scratch<T>,
     d_outputs: Scratch<T>,
     bias: Scratch<T>,
+    /// Products of queries with relative keys, a row an offset; then their gradients.
+    relative: Scratch<T>,
+    relative_keys: Scratch<T>,
     sight: Sight<T>,
 }
 
@@ -158,6 +179,8 @@ impl<T: Real> Memory<T> {
             queries: Scratch::new(),
             d_outputs: Scratch::new(),
             bias: Scratch::new(),
+            relative: Scratch::new(),
+            relative_keys: Scratch::new(),
             sight: Sight::new(),
         }
     }
@@ -188,6 +211,9 @@ fn strip<S: Simd, T: Real>(
         whole_vectors::<S, T>(landmark_keys, landmarks, &mut memory.landmark_keys);
     let bias = PaddedBias::new(inputs.bias, head, visibility, &mut memory.bias);
     let places = Places::new(visibility);
+    let (relative_keys, offsets) = inputs.relative_keys(head);
+    let whole_relative_keys =
+        whole_vectors::<S, T>(relative_keys, offsets, &mut memory.relative_keys);
     let dropout = inputs.tile_dropout(strip);
     let query_transposed = memory.query_transposed.take_rows(d);
     let d_output_transposed = memory.d_output_transposed.take_rows(d);
@@ -243,7 +269,9 @@ fn strip<S: Simd, T: Real>(
             &columns,
             d_weights,
         );
-        columns.hide(simd, document, start, &bias, weights);
+        let relative = memory.relative.take_rows(offsets);
+        row_dots(simd, query_transposed, relative_keys, relative);
+        columns.hide(simd, document, start, &bias, relative, weights);
 
         // A lane without a real query: exp(s − ∞) is 0, so that nothing comes of it.
         let mut log_sums = [T::INFINITY; TILE];
@@ -281,7 +309,19 @@ fn strip<S: Simd, T: Real>(
         let keys = whole_vectors::<S, T>(keys(hull.start), hull.len(), &mut memory.keys);
         let landmark_keys = whole_landmark_keys;
         query_gradients(simd, &columns, d_weights, landmark_keys, keys, d_query);
+        if offsets > 0 {
+            relative.fill([T::ZERO; TILE]);
+            for run in &sight.runs {
+                for (key, row) in run.keys.clone().zip(&d_weights[columns.of_run(run)]) {
+                    places.scatter(row, start, key, relative);
+                }
+            }
+            add_to_queries(simd, relative, whole_relative_keys, d_query);
+        }
         let query = whole_vectors::<S, T>(query, count, &mut memory.queries);
+        if offsets > 0 {
+            relative_gradients(simd, relative, query, count, layout, partial);
+        }
         let d_output = whole_vectors::<S, T>(d_output, count, &mut memory.d_outputs);
         let weights = match kept {
             None => &*weights,

@@ -106,6 +106,58 @@ pub(crate) fn query_gradients<S: Simd, T: Real>(
     }
 }
 
+/// Adds `Σ_row weights[row][query] · rows[row]` to each query's gradient.
+#[inline(always)]
+pub(crate) fn add_to_queries<S: Simd, T: Real>(
+    simd: S,
+    weights: &[TileRow<T>],
+    rows: Rows<'_, T>,
+    d_query: RowsMut<'_, T>,
+) {
+    let terms = Terms {
+        weights,
+        rows,
+        terms: 0..weights.len(),
+    };
+    sums::<S, T, true, 1>(
+        simd,
+        [terms],
+        0..d_query.len(),
+        #[inline(always)]
+        |lane, offset, sum| {
+            // SAFETY: these queries under this head are the caller's alone, and each row's last
+            // reference is gone.
+            add::<S, T>(simd, sum, unsafe { d_query.row(lane) }, offset);
+        },
+    );
+}
+
+/// Adds `Σ_query weights[offset][query] · rows[query]` for every relative key to the part's memory.
+#[inline(always)]
+pub(crate) fn relative_gradients<S: Simd, T: Real>(
+    simd: S,
+    weights: &[TileRow<T>],
+    rows: Rows<'_, T>,
+    queries: usize,
+    layout: Partial,
+    partial: &mut [T],
+) {
+    let terms = Terms {
+        weights,
+        rows,
+        terms: 0..queries,
+    };
+    sums::<S, T, false, 1>(
+        simd,
+        [terms],
+        0..weights.len(),
+        #[inline(always)]
+        |key, offset, sum| {
+            add::<S, T>(simd, sum, layout.relative_key_mut(partial, key), offset);
+        },
+    );
+}
+
 /// Adds `Σ_query weights[landmark][query] · rows[query]` for every landmark to the part's memory.
 #[inline(always)]
 pub(crate) fn landmark_gradients<S: Simd, T: Real>(

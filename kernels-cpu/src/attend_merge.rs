@@ -15,7 +15,8 @@ use crate::real::Real;
 use crate::tile::TILE;
 
 /// How one part's own memory lies. For keys, then for values: a row for each landmark, then rows
-/// for the keys before the part's own that its queries see, then those after them. Last, the bias.
+/// for the keys before the part's own that its queries see, then those after them. Last, the bias and the relative
+/// keys.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Partial {
     landmarks: usize,
@@ -24,6 +25,7 @@ pub(crate) struct Partial {
     border: usize,
     /// Length of a padded row of the bias; 0 where its gradient isn't wanted.
     bias: usize,
+    relative_keys: usize,
     part: usize,
     visibility: Visibility,
 }
@@ -33,22 +35,20 @@ impl Partial {
     /// for many threads, and the more there is to add up.
     const LEAST: usize = 1024;
 
-    pub fn new(sizes: Sizes, visibility: Visibility, with_bias: bool) -> Self {
+    pub fn new(sizes: Sizes, visibility: Visibility, bias: bool, relative_keys: bool) -> Self {
         let border = visibility.window.border();
         let part = match border {
             Some(border) => Self::LEAST.max((4 * border).next_multiple_of(TILE)),
             // Queries see keys from all over: their document is one part.
             None => sizes.tokens.max(1),
         };
-        let bias = match with_bias {
-            true => Places::new(visibility).padded_len(),
-            false => 0,
-        };
+        let if_given = |given: bool, count: usize| if given { count } else { 0 };
         Self {
             landmarks: sizes.landmarks,
             width: sizes.width,
             border: border.filter(|_| sizes.tokens > part).unwrap_or(0),
-            bias,
+            bias: if_given(bias, Places::new(visibility).padded_len()),
+            relative_keys: if_given(relative_keys, visibility.window.offsets()),
             part,
             visibility,
         }
@@ -61,7 +61,7 @@ impl Partial {
 
     /// Never 0, so that each part has memory, be there anything to put into it or not.
     pub fn len(&self) -> usize {
-        (2 * self.side() + self.bias).max(1)
+        (2 * self.side() + self.bias + self.relative_keys * self.width).max(1)
     }
 
     fn side(&self) -> usize {
@@ -112,6 +112,13 @@ impl Partial {
     #[inline(always)]
     pub fn bias_mut<'p, T>(&self, partial: &'p mut [T]) -> &'p mut [T] {
         &mut partial[2 * self.side()..][..self.bias]
+    }
+
+    /// The row of a relative key.
+    #[inline(always)]
+    pub fn relative_key_mut<'p, T>(&self, partial: &'p mut [T], key: usize) -> &'p mut [T] {
+        let first = 2 * self.side() + self.bias;
+        &mut partial[first + key * self.width..][..self.width]
     }
 }
 
@@ -168,6 +175,22 @@ pub(crate) fn merge_bias<T: Real>(layout: Partial, partials: &[OfHead<'_, '_, T>
         for partial in partials {
             let totals = &partial[2 * layout.side() + TILE..][..offsets];
             add_row(&mut to[head * offsets..][..offsets], totals);
+        }
+    }
+}
+
+/// Adds up the relative keys' gradients, `[h, offsets, d]`.
+pub(crate) fn merge_relative_keys<T: Real>(
+    layout: Partial,
+    partials: &[OfHead<'_, '_, T>],
+    to: &mut [T],
+) {
+    let length = layout.relative_keys * layout.width;
+    to.fill(T::ZERO);
+    for (_, head, partials) in partials {
+        for partial in partials {
+            let totals = &partial[2 * layout.side() + layout.bias..][..length];
+            add_row(&mut to[head * length..][..length], totals);
         }
     }
 }

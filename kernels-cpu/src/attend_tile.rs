@@ -129,7 +129,8 @@ impl<'a, T: Real> Columns<'a, T> {
             .filter(|terms| !terms.terms.is_empty())
     }
 
-    /// Adds the bias to window scores and makes −∞ of all that a query does not see.
+    /// Adds to window scores what goes by offset, the bias and the products with the relative keys
+    /// (`relative`, a row an offset, if there are any), and makes −∞ of all that a query does not see.
     #[inline(always)]
     pub fn hide<S: Simd>(
         &self,
@@ -137,6 +138,7 @@ impl<'a, T: Real> Columns<'a, T> {
         document: &Document<'_>,
         first_query: usize,
         bias: &PaddedBias<'_, T>,
+        relative: &[TileRow<T>],
         scores: &mut [TileRow<T>],
     ) {
         let lanes = Lanes::<S, T>::LEN;
@@ -166,6 +168,13 @@ impl<'a, T: Real> Columns<'a, T> {
                     let token = run.keys.start + i;
                     let score = load::<S, T>(simd, &row[at..]);
                     let score = bias.add(simd, first_query + at, token, score);
+                    let score = match relative {
+                        [] => score,
+                        _ => {
+                            let own = bias.places.gather(relative, first_query, at, token);
+                            score + load::<S, T>(simd, &own)
+                        }
+                    };
                     let seen = key.simd_ge(first) & key.simd_lt(end);
                     let score = match document.is_real(token) {
                         true => seen.select(score, hidden),
@@ -220,6 +229,27 @@ fn multiply<S: Simd, T: Real>(simd: S, row: &mut TileRow<T>, factors: &TileRow<T
     }
 }
 
+/// Products of the tile's rows with other rows, a column each.
+#[inline(always)]
+pub(crate) fn row_dots<S: Simd, T: Real>(
+    simd: S,
+    tile: &[TileRow<T>],
+    rows: Rows<'_, T>,
+    to: &mut [TileRow<T>],
+) {
+    let lanes = Lanes::<S, T>::LEN;
+    dots::<S, T, 1>(
+        simd,
+        [Factors { tile, rows }],
+        all_vectors::<S, T>(),
+        0..to.len(),
+        #[inline(always)]
+        |column, v, sum| {
+            store::<S, T>(sum, &mut to[column][v * lanes..]);
+        },
+    );
+}
+
 /// Products of the tile's rows with landmark rows and with rows of the runs, a column each; `rows`
 /// gives those that begin with a key of the document. Columns that are not
 /// [`computed`](Columns::computed) for a vector are left as they are.
@@ -233,22 +263,7 @@ pub(crate) fn tile_dots<'r, S: Simd, T: Real>(
     to: &mut [TileRow<T>],
 ) {
     let lanes = Lanes::<S, T>::LEN;
-    let (landmarks, _) = to.split_at_mut(columns.landmarks);
-    let factors = Factors {
-        tile,
-        rows: landmark_rows,
-    };
-    let all = all_vectors::<S, T>();
-    dots::<S, T, 1>(
-        simd,
-        [factors],
-        all,
-        0..columns.landmarks,
-        #[inline(always)]
-        |column, v, sum| {
-            store::<S, T>(sum, &mut landmarks[column][v * lanes..]);
-        },
-    );
+    row_dots(simd, tile, landmark_rows, &mut to[..columns.landmarks]);
     let group = group::<S, T>();
     for run in &columns.sight.runs {
         let factors = Factors {

@@ -12,8 +12,11 @@ use crate::tile::{Scratch, TILE, TileRow};
 pub(crate) struct PaddedBias<'a, T> {
     /// Empty if there is no bias.
     table: &'a [T],
-    places: Places,
+    pub places: Places,
 }
+
+/// No vector has more lanes.
+const MOST_LANES: usize = 16;
 
 /// Where pairs of queries and keys lie in a padded row.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +43,42 @@ impl Places {
     #[inline(always)]
     fn place(&self, query: usize, key: usize) -> usize {
         self.visibility.offset(query, key).wrapping_add(TILE)
+    }
+
+    /// Of a key's offset to each of the tile's queries, whose first is `query`, what `by_offset` has
+    /// for it, in a vector's lanes from `at` on; 0 if it has none.
+    #[inline(always)]
+    pub fn gather<T: Real>(
+        &self,
+        by_offset: &[TileRow<T>],
+        query: usize,
+        at: usize,
+        key: usize,
+    ) -> TileRow<T> {
+        let mut row = [T::ZERO; TILE];
+        for lane in at..TILE.min(at + MOST_LANES) {
+            let offset = self.visibility.offset(query + lane, key);
+            row[lane - at] = by_offset.get(offset).map_or(T::ZERO, |row| row[lane]);
+        }
+        row
+    }
+
+    /// Undoes [`gather`](Self::gather): adds a key's row to those by offset.
+    #[inline(always)]
+    pub fn scatter<T: Real>(
+        &self,
+        row: &TileRow<T>,
+        query: usize,
+        key: usize,
+        by_offset: &mut [TileRow<T>],
+    ) {
+        for (lane, d_score) in row.iter().enumerate() {
+            let offset = self.visibility.offset(query + lane, key);
+            // Where the key is out of sight this is some other entry, and the gradient 0.
+            if let Some(row) = by_offset.get_mut(offset) {
+                row[lane] += *d_score;
+            }
+        }
     }
 
     /// Adds what a key's scores of the tile's queries, from `query` on, had for gradients.

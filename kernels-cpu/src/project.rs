@@ -16,6 +16,8 @@ use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
 
+use transformer_ls_kernels::ProjectShapes;
+
 use crate::documents::{Cut, Document, Documents, Strip};
 use crate::exp::exp;
 use crate::products::{Terms, sums};
@@ -60,9 +62,15 @@ impl<'a, T: Real> Project<'a, T> {
     pub(crate) fn sizes(&self) -> Sizes {
         let [batch, heads, landmarks, tokens] = self.scores.shape();
         let width = self.key.shape()[3];
-        let shape = [batch, heads, tokens, width];
-        self.key.assert_like("key", shape);
-        self.value.assert_like("value", shape);
+        let shapes = ProjectShapes {
+            scores: self.scores.shape(),
+            key: self.key.shape(),
+            value: self.value.shape(),
+        };
+        shapes.check();
+        for (name, view) in [("key", self.key), ("value", self.value)] {
+            view.assert_like(name, view.shape());
+        }
         self.documents.assert_fit(batch, tokens);
         Sizes {
             batch,

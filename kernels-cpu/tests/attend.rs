@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::attend::{Sizes, case, case_of, run, with_bias};
+use common::attend::{Sizes, case, case_of, run, with_bias, with_relative_keys};
 use common::dense::{Attend, Attended};
 use common::{Batch, Layout, Numbers, Tensor, assert_close, assert_slopes, inner_product};
 use transformer_ls_kernels::{Dropout, Grid, LandmarksSeen, Visibility, Window};
@@ -106,6 +106,13 @@ fn holes_and_documents_of_padding_alone() {
     }
 }
 
+fn with_tables_if(wanted: bool, case: Attend) -> Attend {
+    match wanted {
+        true => with_relative_keys(with_bias(case)),
+        false => case,
+    }
+}
+
 fn with_bias_if(wanted: bool, case: Attend) -> Attend {
     if wanted { with_bias(case) } else { case }
 }
@@ -174,6 +181,16 @@ fn bias_by_relative_position() {
         };
         let batch = Batch::of_lengths(&[129, 70], 129);
         check(&with_bias(case(sizes, batch)), &format!("bias, w {w}"));
+    }
+}
+
+#[test]
+fn relative_keys_without_a_bias() {
+    for (w, d) in [(1, 8), (8, 33), (40, 64)] {
+        let (b, h, n, r) = (2, 2, 129, 5);
+        let sizes = Sizes { b, h, n, d, w, r };
+        let case = with_relative_keys(case(sizes, Batch::of_lengths(&[129, 70], 129)));
+        check(&case, &format!("relative keys, w {w}, d {d}"));
     }
 }
 
@@ -275,7 +292,7 @@ fn patterns() {
                         seed: 9,
                     };
                 }
-                let case = with_bias_if(window.offsets() > 0, case);
+                let case = with_tables_if(window.offsets() > 0, case);
                 check(&case, &format!("{visibility:?}, {n} queries, {m} keys"));
             }
         }
@@ -296,7 +313,7 @@ fn patterns() {
                 r: 3,
             };
             let case = case_of(sizes, batch, 130, window.into());
-            let case = with_bias_if(window.offsets() > 0, case);
+            let case = with_tables_if(window.offsets() > 0, case);
             check(&case, &format!("{window:?} of documents"));
         }
     }
@@ -319,7 +336,8 @@ fn parts_of_patterns_are_merged() {
                 memory,
                 ..window.into()
             };
-            let case = with_bias(case_of(sizes, Batch::Full, m, visibility));
+            let case = case_of(sizes, Batch::Full, m, visibility);
+            let case = with_relative_keys(with_bias(case));
             let name = format!("{visibility:?}, {n} queries, {m} keys in parts");
             check_within(&case, &name, &[Layout::GAPS], 4.0);
         }
@@ -346,7 +364,8 @@ fn finite_differences() {
             w,
             r: 2,
         };
-        let mut case = with_bias(case(sizes, Batch::of_lengths(&[13, 6], 13)));
+        let case = case(sizes, Batch::of_lengths(&[13, 6], 13));
+        let mut case = with_relative_keys(with_bias(case));
         case.dropout = dropout;
         let d_output = Tensor::random(case.query.shape, 1.0, 7);
         let gradients = run::<f64>(&case, &d_output, Layout::HEADS_SIDE_BY_SIDE);
@@ -384,6 +403,14 @@ fn finite_differences() {
             "bias",
             |case| case.bias.as_mut().unwrap(),
             d_bias,
+            loss,
+        );
+        let d_keys = gradients.d_relative_keys.as_ref().unwrap();
+        assert_slopes(
+            &mut case,
+            "relative keys",
+            |case| case.relative_keys.as_mut().unwrap(),
+            d_keys,
             loss,
         );
     }

@@ -16,6 +16,7 @@ fn run(change: impl FnOnce(&mut Attend<'_, f32>)) {
         landmark_key: none,
         landmark_value: none,
         bias: None,
+        relative_keys: None,
         documents: Documents::Rows { mask: None },
         visibility: Window::segments(2).into(),
         scale: 1.0,
@@ -34,7 +35,7 @@ fn what_fits_is_computed() {
 }
 
 #[test]
-#[should_panic(expected = "the shape of value")]
+#[should_panic(expected = "the values' shape")]
 fn values_of_another_shape() {
     run(|inputs| inputs.value = inputs.landmark_value);
 }
@@ -67,7 +68,13 @@ fn packed_documents_in_two_rows() {
 }
 
 #[test]
-#[should_panic(expected = "the bias's length")]
+#[should_panic(expected = "the relative keys' shape")]
+fn relative_keys_of_another_length() {
+    run(|inputs| inputs.relative_keys = Some(&[0.0; 4]));
+}
+
+#[test]
+#[should_panic(expected = "the bias's shape")]
 fn a_bias_of_another_length() {
     run(|inputs| inputs.bias = Some(&[0.0; 4]));
 }

@@ -28,6 +28,14 @@ fn weigh(g: u32, visible: vec4<bool>) -> vec4<f32> {
   return weight;
 }
 
+// What query `g` of this invocation adds to the score of a key by their offset.
+fn relative_score(g: u32, head: u32, query: u32, key: u32) -> f32 {
+  let row = relative_of(head, query, key);
+  var sum = 0.0;
+  for (var c = 0u; c < D4; c++) { sum += dot(queries[g][c], context_vector(row + c)); }
+  return sum;
+}
+
 fn drop(g: u32, column: u32, weight: vec4<f32>) -> vec4<f32> {
   if (!DROPOUT) { return weight; }
   return weight * vec4<f32>(
@@ -137,6 +145,12 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
           scores[g] += vec4<f32>(
             bias_of(head, query, columns.x), bias_of(head, query, columns.y),
             bias_of(head, query, columns.z), bias_of(head, query, columns.w),
+          );
+        }
+        if (RELATIVE) {
+          scores[g] += vec4<f32>(
+            relative_score(g, head, query, columns.x), relative_score(g, head, query, columns.y),
+            relative_score(g, head, query, columns.z), relative_score(g, head, query, columns.w),
           );
         }
         let visible = real & (columns >= vec4<u32>(seen[g].x)) & (columns < vec4<u32>(seen[g].y));

@@ -16,8 +16,8 @@ var<private> key_vectors: array<vec4<f32>, D4>;
 var<private> scores: array<f32, GROUP>;
 var<private> d_weights: array<f32, GROUP>;
 
-// Takes a column into the gradient of query `g`, if it is seen.
-fn take_column(g: u32, column: u32, visible: bool) {
+// Takes a column into the gradient of query `g`, if it is seen; gives the gradient of its score.
+fn take_column(g: u32, column: u32, visible: bool) -> f32 {
   var d_weight = d_weights[g];
   if (DROPOUT) { d_weight *= kept(hashes[g], column); }
   let weight = exp(min(scores[g] - own_stats[g].x, 0.0));
@@ -25,6 +25,7 @@ fn take_column(g: u32, column: u32, visible: bool) {
   for (var c = 0u; c < D4; c++) {
     d_queries[g][c] += d_score * key_vectors[c];
   }
+  return d_score;
 }
 
 @compute @workgroup_size({{ invocations }})
@@ -70,7 +71,7 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
           }
         }
         for (var g = 0u; g < GROUP; g++) {
-          take_column(g, start + j, !CHUNKS || start + j < landmarks_of(min(first + g, last)));
+          _ = take_column(g, start + j, !CHUNKS || start + j < landmarks_of(min(first + g, last)));
         }
       }
     }
@@ -107,9 +108,17 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
       for (var g = 0u; g < GROUP; g++) {
         let query = min(first + g, last);
         if (BIAS) { scores[g] += bias_of(head, query, j); }
+        var relative = 0u;
+        if (RELATIVE) {
+          relative = relative_of(head, query, j);
+          for (var c = 0u; c < D4; c++) { scores[g] += dot(queries[g][c], context_vector(relative + c)); }
+        }
         var column = 0u;
         if (DROPOUT) { column = info.seen.x + column_of(query, j); }
-        take_column(g, column, real && j >= seen[g].x && j < seen[g].y);
+        let d_score = take_column(g, column, real && j >= seen[g].x && j < seen[g].y);
+        if (RELATIVE) {
+          for (var c = 0u; c < D4; c++) { d_queries[g][c] += d_score * context_vector(relative + c); }
+        }
       }
     }
   }

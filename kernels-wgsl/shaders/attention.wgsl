@@ -16,6 +16,7 @@ const WINDOW: bool = {{ window }};
 // Whether the window is one of a grid, with a run a row.
 const ROWS: bool = {{ rows }};
 const BIAS: bool = {{ bias }};
+const RELATIVE: bool = {{ relative }};
 const DROPOUT: bool = {{ dropout }};
 
 // Where a query stands among the keys.
@@ -39,6 +40,13 @@ fn landmarks_of(query: u32) -> u32 {
 fn bias_of(head: u32, query: u32, key: u32) -> f32 {
   let offset = min(offset_of(query, key), info.keys.z - 1u);
   return bitcast<f32>(context_word(info.context.x + head * info.keys.z + offset));
+}
+
+// First vector in the context of the relative key of a pair; a key out of sight may be out of the
+// table.
+fn relative_of(head: u32, query: u32, key: u32) -> u32 {
+  let offset = min(offset_of(query, key), info.keys.z - 1u);
+  return info.tasks.z + (head * info.keys.z + offset) * D4;
 }
 
 fn mix(value: u32) -> u32 {

@@ -26,7 +26,7 @@ struct Info {
   chunks: vec4<u32>,
   // first words in the context of the bias, the mask, the table of documents, that of tasks
   context: vec4<u32>,
-  // tasks of a document; words that are copied
+  // tasks of a document; words that are copied; first vector in the context of the relative keys
   tasks: vec4<u32>,
   // seed, threshold, and as float32 the factor of kept entries and the scale of scores (of a
   // LayerNorm its ε)

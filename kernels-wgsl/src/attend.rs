@@ -4,11 +4,11 @@ use burn_backend::DType;
 use burn_cubecl::tensor::CubeTensor;
 use transformer_ls_kernels::{Dropout, Visibility};
 
-use crate::context::Context;
+use crate::context::{Contents, context};
 use crate::documents::{Division, Documents};
 use crate::kernel::Kernel;
 use crate::launch::{dims, empty, empty_rows, launch};
-use crate::problem::{Problem, Seen};
+use crate::problem::{LandmarkRow, Problem, Seen};
 
 /// What attention takes.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Attend<'a> {
     pub landmarks: Option<(&'a CubeTensor, &'a CubeTensor)>,
     /// A score by offset `[h, offsets]`, a pair at the column [`Visibility::offset`].
     pub bias: Option<&'a CubeTensor>,
+    /// Keys by offset, which queries meet besides their own, `[h, offsets, d]`.
+    pub relative_keys: Option<&'a CubeTensor>,
     /// How documents lie in the batch.
     pub documents: Documents<'a>,
     /// What a query sees.
@@ -42,15 +44,22 @@ impl Attend<'_> {
         let seen = Seen {
             visibility: self.visibility,
             bias: self.bias.is_some(),
+            relative_keys: self.relative_keys.is_some(),
             scale: self.scale as f32,
             dropout: self.dropout,
         };
         let [_, _, keys, _] = dims(self.key);
-        Problem::new(self.query, keys, landmarks, &self.documents, seen)
+        let row = LandmarkRow::KeyAndValue;
+        Problem::new(self.query, keys, landmarks, row, &self.documents, seen)
     }
 
-    pub(crate) fn context(&self, problem: &Problem) -> Context {
-        Context::of_attention(problem, self.query, self.landmarks, self.bias)
+    pub(crate) fn context(&self, problem: &Problem) -> CubeTensor {
+        let contents = Contents {
+            landmarks: self.landmarks,
+            bias: self.bias,
+            relative_keys: self.relative_keys,
+        };
+        context(problem, self.query, &contents)
     }
 }
 
@@ -74,12 +83,12 @@ pub fn attend(inputs: &Attend) -> (CubeTensor, CubeTensor) {
     launch(
         problem.shader(Kernel::Attend, problem.tiles.attend, Division::Blocks),
         count,
-        problem.info(&context, Division::Blocks).count(count),
+        problem.info(Division::Blocks).count(count),
         &[
             ("query", query),
             ("key", inputs.key),
             ("value", inputs.value),
-            ("context", &context.buffer),
+            ("context", &context),
             ("output", &output),
             ("log_sum_exp", &log_sum_exp),
         ],

@@ -4,12 +4,11 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
 use crate::attend::Attend;
-use crate::attend_dbias::attend_dbias;
 use crate::attend_delta::attend_delta;
 use crate::attend_dkv::attend_dkv;
 use crate::attend_dlandmarks::attend_dlandmarks;
 use crate::attend_dq::attend_dq;
-use crate::context::Context;
+use crate::attend_dtables::attend_dtables;
 use crate::problem::Problem;
 
 /// Gradients of [`attend`](crate::attend), each of its input's shape and type.
@@ -25,13 +24,15 @@ pub struct AttendGradients {
     pub landmarks: Option<(CubeTensor, CubeTensor)>,
     /// `[h, offsets]`
     pub bias: Option<CubeTensor>,
+    /// `[h, offsets, d]`
+    pub relative_keys: Option<CubeTensor>,
 }
 
 /// What the backward kernels share.
 pub(crate) struct Backward<'a> {
     pub inputs: &'a Attend<'a>,
     pub problem: Problem<'a>,
-    pub context: Context,
+    pub context: CubeTensor,
     /// `[b, h, n, d]`
     pub d_output: &'a CubeTensor,
     /// (log-sum-exp, D) of each query `[b, h, n, 2]`.
@@ -61,6 +62,7 @@ pub fn attend_backward(
         stats,
     };
     let (key, value) = attend_dkv(&backward);
+    let (bias, relative_keys) = attend_dtables(&backward);
     AttendGradients {
         query: attend_dq(&backward),
         key,
@@ -68,6 +70,7 @@ pub fn attend_backward(
         landmarks: inputs
             .landmarks
             .map(|(key, value)| attend_dlandmarks(&backward, key, value)),
-        bias: inputs.bias.map(|bias| attend_dbias(&backward, bias)),
+        bias,
+        relative_keys,
     }
 }

@@ -3,7 +3,6 @@
 use burn_backend::DType;
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::context::Context;
 use crate::documents::Division;
 use crate::kernel::Kernel;
 use crate::launch::{empty, launch};
@@ -12,7 +11,7 @@ use crate::problem::Problem;
 /// (log-sum-exp, Σ d_output ∘ output) of each query, `[b, h, n, 2]`.
 pub(crate) fn attend_delta(
     problem: &Problem,
-    context: &Context,
+    context: &CubeTensor,
     d_output: &CubeTensor,
     output: &CubeTensor,
     log_sum_exp: &CubeTensor,
@@ -24,12 +23,12 @@ pub(crate) fn attend_delta(
     launch(
         problem.shader(Kernel::AttendDelta, tile, Division::Blocks),
         count.div_ceil(tile.invocations),
-        problem.info(context, Division::Blocks).count(count),
+        problem.info(Division::Blocks).count(count),
         &[
             ("d_output", d_output),
             ("output", output),
             ("log_sum_exp", log_sum_exp),
-            ("context", &context.buffer),
+            ("context", context),
             ("stats", &stats),
         ],
     );

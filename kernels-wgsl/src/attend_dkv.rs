@@ -35,16 +35,13 @@ pub(crate) fn attend_dkv(backward: &Backward) -> (CubeTensor, CubeTensor) {
                 Division::Blocks,
             ),
             count,
-            problem
-                .info(context, Division::Blocks)
-                .tasks(of_one)
-                .count(count),
+            problem.info(Division::Blocks).tasks(of_one).count(count),
             tensors,
         );
     };
     let d_output = ("d_output", *d_output);
     let (query, key, value) = (("query", query), ("key", key), ("value", value));
-    let (context, stats) = (("context", &context.buffer), ("stats", stats));
+    let (context, stats) = (("context", context), ("stats", stats));
     let (to_key, to_value) = (("d_key", &d_key), ("d_value", &d_value));
     if problem.tiles.both_gradients {
         run(

@@ -35,11 +35,11 @@ pub(crate) fn attend_dlandmarks(
     launch(
         problem.shader(Kernel::AttendDlandmarks, tile, Division::Splits),
         invocations.div_ceil(tile.invocations),
-        problem.info(context, Division::Splits).count(tasks * heads),
+        problem.info(Division::Splits).count(tasks * heads),
         &[
             ("d_output", d_output),
             ("query", inputs.query),
-            ("context", &context.buffer),
+            ("context", context),
             ("stats", stats),
             ("parts", &parts),
         ],

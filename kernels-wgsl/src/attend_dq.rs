@@ -22,13 +22,13 @@ pub(crate) fn attend_dq(backward: &Backward) -> CubeTensor {
     launch(
         problem.shader(Kernel::AttendDq, problem.tiles.attend_dq, Division::Blocks),
         count,
-        problem.info(context, Division::Blocks).count(count),
+        problem.info(Division::Blocks).count(count),
         &[
             ("d_output", d_output),
             ("query", query),
             ("key", inputs.key),
             ("value", inputs.value),
-            ("context", &context.buffer),
+            ("context", context),
             ("stats", stats),
             ("d_query", &d_query),
         ],

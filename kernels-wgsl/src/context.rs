@@ -6,75 +6,39 @@ use burn_cubecl::tensor::CubeTensor;
 use crate::launch::empty;
 use crate::pack_bias::pack_bias;
 use crate::pack_landmarks::pack_landmarks;
+use crate::pack_relative_keys::pack_relative_keys;
 use crate::pack_words::{pack_mask, pack_tables};
 use crate::problem::Problem;
 
-/// The context buffer, landmarks first, and where its other parts begin, in 32-bit words.
-#[derive(Debug)]
-pub(crate) struct Context {
-    pub buffer: CubeTensor,
-    pub bias_at: usize,
-    pub mask_at: usize,
-    pub documents_at: usize,
+/// What an operation puts into its context, besides what says how documents lie.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Contents<'a> {
+    /// `[documents, h, r, d]` twice
+    pub landmarks: Option<(&'a CubeTensor, &'a CubeTensor)>,
+    /// `[h, offsets]`
+    pub bias: Option<&'a CubeTensor>,
+    /// `[h, offsets, d]`
+    pub relative_keys: Option<&'a CubeTensor>,
 }
 
-impl Context {
-    /// A context whose landmark rows, of `row_vectors` vectors each, are still to be written.
-    pub fn new(problem: &Problem, like: &CubeTensor, row_vectors: usize) -> Self {
-        Self::with_bias(problem, like, row_vectors, None)
+/// The context of a call, filled where the problem says. Landmarks that aren't given are still to
+/// be written.
+pub(crate) fn context(problem: &Problem, like: &CubeTensor, contents: &Contents) -> CubeTensor {
+    let context = empty(like, [problem.places.words], DType::U32);
+    if let Some((key, value)) = contents.landmarks {
+        pack_landmarks(problem, &context, key, value);
     }
-
-    /// A context of landmarks and bias.
-    pub fn of_attention(
-        problem: &Problem,
-        like: &CubeTensor,
-        landmarks: Option<(&CubeTensor, &CubeTensor)>,
-        bias: Option<&CubeTensor>,
-    ) -> Self {
-        let context = Self::with_bias(problem, like, 2 * problem.vectors(), bias);
-        if let Some((key, value)) = landmarks {
-            pack_landmarks(problem, &context, key, value);
-        }
-        context
+    if let Some(bias) = contents.bias {
+        pack_bias(problem, &context, bias);
     }
-
-    fn with_bias(
-        problem: &Problem,
-        like: &CubeTensor,
-        row_vectors: usize,
-        bias: Option<&CubeTensor>,
-    ) -> Self {
-        // Each part begins with a whole vector.
-        let part = |words: usize| words.next_multiple_of(4);
-        let landmarks = problem.documents * problem.heads * problem.landmarks * 4 * row_vectors;
-        let bias_at = part(landmarks);
-        let offsets = match bias {
-            Some(_) => problem.heads * problem.seen.visibility.window.offsets(),
-            None => 0,
-        };
-        let mask_at = bias_at + part(offsets);
-        let mask = match problem.mask() {
-            Some(_) => problem.rows * problem.tokens,
-            None => 0,
-        };
-        let documents_at = mask_at + part(mask);
-        let tables = problem.tables.as_ref().map_or(0, |t| t.words.len());
-        let words = (documents_at + part(tables)).max(4);
-        let context = Self {
-            buffer: empty(like, [words], DType::U32),
-            bias_at,
-            mask_at,
-            documents_at,
-        };
-        if let Some(bias) = bias {
-            pack_bias(problem, &context, bias);
-        }
-        if let Some(mask) = problem.mask() {
-            pack_mask(problem, &context, mask);
-        }
-        if let Some(tables) = &problem.tables {
-            pack_tables(problem, &context, tables);
-        }
-        context
+    if let Some(keys) = contents.relative_keys {
+        pack_relative_keys(problem, &context, keys);
     }
+    if let Some(mask) = problem.mask() {
+        pack_mask(problem, &context, mask);
+    }
+    if let Some(tables) = &problem.tables {
+        pack_tables(problem, &context, tables);
+    }
+    context
 }

@@ -7,6 +7,8 @@ pub enum Kernel {
     PackLandmarks,
     /// `pack_bias.wgsl`
     PackBias,
+    /// `pack_relative_keys.wgsl`
+    PackRelativeKeys,
     /// `pack_words.wgsl`
     PackWords,
     /// `attend.wgsl`
@@ -21,10 +23,12 @@ pub enum Kernel {
     AttendDlandmarks,
     /// `sum_parts.wgsl`
     SumParts,
-    /// `attend_dbias.wgsl`
-    AttendDbias,
+    /// `attend_dtables.wgsl`
+    AttendDtables,
     /// `sum_bias.wgsl`
     SumBias,
+    /// `sum_relative_keys.wgsl`
+    SumRelativeKeys,
     /// `project.wgsl`
     Project,
     /// `project_merge.wgsl`
@@ -118,6 +122,9 @@ impl Kernel {
                 entry!(["pack_landmarks.wgsl"]; Load key, Load value, Context context)
             }
             Self::PackBias => entry!(["pack_bias.wgsl"]; Typed bias, Context context),
+            Self::PackRelativeKeys => {
+                entry!(["pack_relative_keys.wgsl"]; Load relative_key, Context context)
+            }
             Self::PackWords => entry!(["pack_words.wgsl"]; Plain words, Context context),
             Self::Attend => entry!(
                 ["attention.wgsl", "stage.wgsl", "attend.wgsl"];
@@ -154,12 +161,15 @@ impl Kernel {
                 ["tasks_of.wgsl", "sum_parts.wgsl"];
                 Plain parts, Context context, Store d_key, Store d_value
             ),
-            Self::AttendDbias => entry!(
-                ["attention.wgsl", "attend_dbias.wgsl"];
+            Self::AttendDtables => entry!(
+                ["attention.wgsl", "attend_dtables.wgsl"];
                 Load d_output, Load query, Load key, Load value, Context context, Plain stats,
                 Plain parts
             ),
             Self::SumBias => entry!(["sum_bias.wgsl"]; Plain parts, Typed d_bias),
+            Self::SumRelativeKeys => {
+                entry!(["sum_relative_keys.wgsl"]; Plain parts, Store d_relative_key)
+            }
             Self::Project => entry!(
                 ["project.wgsl"];
                 Typed scores, Load key, Load value, Context context, Plain parts
@@ -216,7 +226,7 @@ impl Kernel {
                 | Self::AttendDq
                 | Self::AttendDkv(_)
                 | Self::AttendDlandmarks
-                | Self::AttendDbias
+                | Self::AttendDtables
         )
     }
 

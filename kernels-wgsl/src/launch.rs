@@ -100,6 +100,17 @@ pub(crate) fn empty_rows(like: &CubeTensor, [b, h, n, d]: [usize; 4], dtype: DTy
     swap(empty(like, [b, n, h, d], dtype), 1, 2)
 }
 
+/// `[h, offsets, d]` as the rows `[1, h, offsets, d]`.
+pub(crate) fn as_rows(table: &CubeTensor) -> CubeTensor {
+    let [heads, offsets, width] = dims(table);
+    let mut strides = vec![0];
+    strides.extend(table.meta.strides().iter().copied());
+    let mut rows = table.clone();
+    rows.meta.shape = [1, heads, offsets, width].into();
+    rows.meta.strides = strides.into();
+    rows
+}
+
 /// Exchanges two dimensions, in the metadata alone.
 pub(crate) fn swap(mut tensor: CubeTensor, a: usize, b: usize) -> CubeTensor {
     tensor.meta.swap(a, b);

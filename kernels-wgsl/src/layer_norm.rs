@@ -59,6 +59,7 @@ impl FlatRows {
             chunks: false,
             pattern: Pattern::Off,
             bias: false,
+            relative_keys: false,
             dropout: false,
             rows: Vec::new(),
             element: Element::F32,

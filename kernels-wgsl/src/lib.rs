@@ -27,11 +27,11 @@
 
 mod attend;
 mod attend_backward;
-mod attend_dbias;
 mod attend_delta;
 mod attend_dkv;
 mod attend_dlandmarks;
 mod attend_dq;
+mod attend_dtables;
 mod context;
 mod device;
 mod documents;
@@ -43,6 +43,7 @@ mod layer_norm;
 mod layer_norm_backward;
 mod pack_bias;
 mod pack_landmarks;
+mod pack_relative_keys;
 mod pack_words;
 mod problem;
 mod project;
@@ -52,6 +53,7 @@ mod project_merge;
 pub mod shader;
 mod sum_bias;
 mod sum_parts;
+mod sum_relative_keys;
 pub mod testing;
 pub mod tiles;
 

@@ -2,7 +2,6 @@
 
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::context::Context;
 use crate::documents::Division;
 use crate::kernel::Kernel;
 use crate::launch::launch;
@@ -11,7 +10,7 @@ use crate::problem::Problem;
 /// Landmark keys and values, both `[documents, h, r, d]`.
 pub(crate) fn pack_landmarks(
     problem: &Problem,
-    context: &Context,
+    context: &CubeTensor,
     key: &CubeTensor,
     value: &CubeTensor,
 ) {
@@ -20,7 +19,7 @@ pub(crate) fn pack_landmarks(
     launch(
         problem.shader(Kernel::PackLandmarks, tile, Division::Blocks),
         count.div_ceil(tile.invocations),
-        problem.info(context, Division::Blocks).count(count),
-        &[("key", key), ("value", value), ("context", &context.buffer)],
+        problem.info(Division::Blocks).count(count),
+        &[("key", key), ("value", value), ("context", context)],
     );
 }

@@ -3,7 +3,6 @@
 use burn_cubecl::tensor::CubeTensor;
 use transformer_ls_kernels::{Dropout, LandmarksSeen, Visibility, Window, dropout};
 
-use crate::context::Context;
 use crate::documents::{Division, Documents, Tables};
 use crate::info::Info;
 use crate::kernel::Kernel;
@@ -16,6 +15,7 @@ use crate::tiles::{Limits, Sizes, Tile, Tiles};
 pub(crate) struct Seen {
     pub visibility: Visibility,
     pub bias: bool,
+    pub relative_keys: bool,
     pub scale: f32,
     pub dropout: Dropout,
 }
@@ -29,9 +29,42 @@ impl Seen {
             landmarks: LandmarksSeen::All,
         },
         bias: false,
+        relative_keys: false,
         scale: 1.0,
         dropout: Dropout::OFF,
     };
+}
+
+/// What the context holds of each landmark.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LandmarkRow {
+    /// The operation makes them.
+    Nothing,
+    /// Its key and value.
+    KeyAndValue,
+    /// Their gradients, and a vector of what goes with them.
+    Gradients,
+}
+
+impl LandmarkRow {
+    fn vectors(self, of_channels: usize) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::KeyAndValue => 2 * of_channels,
+            Self::Gradients => 2 * of_channels + 1,
+        }
+    }
+}
+
+/// Where the parts of the context begin, after the landmarks, in 32-bit words; and how many words
+/// it has. Each part begins with a whole vector.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    pub bias: usize,
+    pub relative_keys: usize,
+    pub mask: usize,
+    pub documents: usize,
+    pub words: usize,
 }
 
 /// One call of an operation.
@@ -51,17 +84,21 @@ pub(crate) struct Problem<'a> {
     pub seen: Seen,
     pub layout: Layout,
     pub tiles: Tiles,
+    /// Of the context.
+    pub places: Places,
     /// Of packed documents.
     pub tables: Option<Tables>,
     given: &'a Documents<'a>,
 }
 
 impl<'a> Problem<'a> {
-    /// `rows`: a tensor `[b, h, n, d]`, of the queries where there are any; `keys`: keys of a row.
+    /// `rows`: a tensor `[b, h, n, d]`, of the queries where there are any; `keys`: keys of a row;
+    /// `row`: what the context will hold of each landmark.
     pub fn new(
         rows: &CubeTensor,
         keys: usize,
         landmarks: usize,
+        row: LandmarkRow,
         documents: &'a Documents<'a>,
         seen: Seen,
     ) -> Self {
@@ -87,6 +124,29 @@ impl<'a> Problem<'a> {
             Documents::Packed(offsets) => Some(Tables::new(offsets, &tiles)),
             _ => None,
         };
+        let vectors = width.div_ceil(4);
+        let table = heads * seen.visibility.window.offsets();
+        let mut words = 0;
+        let mut part = |length: usize| {
+            words += length.next_multiple_of(4);
+            words - length.next_multiple_of(4)
+        };
+        part(count * heads * landmarks * 4 * row.vectors(vectors));
+        let places = Places {
+            bias: part(if seen.bias { table } else { 0 }),
+            relative_keys: part(if seen.relative_keys {
+                table * 4 * vectors
+            } else {
+                0
+            }),
+            mask: part(if layout == Layout::Padded {
+                b * tokens
+            } else {
+                0
+            }),
+            documents: part(tables.as_ref().map_or(0, |tables| tables.words.len())),
+            words: words.max(4),
+        };
         Self {
             rows: b,
             heads,
@@ -98,6 +158,7 @@ impl<'a> Problem<'a> {
             seen,
             layout,
             tiles,
+            places,
             tables,
             given: documents,
         }
@@ -145,13 +206,14 @@ impl<'a> Problem<'a> {
             chunks: self.seen.visibility.landmarks != LandmarksSeen::All,
             pattern: Pattern::of(self.seen.visibility.window),
             bias: self.seen.bias,
+            relative_keys: self.seen.relative_keys,
             dropout: !self.seen.dropout.is_off(),
             rows: Vec::new(),
             element: Element::F32,
         }
     }
 
-    pub fn info(&self, context: &Context, division: Division) -> Info {
+    pub fn info(&self, division: Division) -> Info {
         let Visibility {
             window,
             memory,
@@ -169,8 +231,8 @@ impl<'a> Problem<'a> {
         let words = |[a, b, c]: [usize; 3]| [a as u32, b as u32, c as u32, 0];
         let Dropout { probability, seed } = self.seen.dropout;
         let tasks_at = match (&self.tables, division) {
-            (Some(tables), Division::Blocks) => context.documents_at + tables.blocks_at,
-            (Some(tables), Division::Splits) => context.documents_at + tables.splits_at,
+            (Some(tables), Division::Blocks) => self.places.documents + tables.blocks_at,
+            (Some(tables), Division::Splits) => self.places.documents + tables.splits_at,
             (None, _) => 0,
         };
         let tasks_of_document = self.tokens.div_ceil(division.task(&self.tiles));
@@ -180,13 +242,13 @@ impl<'a> Problem<'a> {
             keys: words([self.keys, memory, window.offsets()]),
             chunks: words(chunks),
             context: [
-                context.bias_at,
-                context.mask_at,
-                context.documents_at,
+                self.places.bias,
+                self.places.mask,
+                self.places.documents,
                 tasks_at,
             ]
             .map(|word| word as u32),
-            tasks: [tasks_of_document as u32, 0, 0, 0],
+            tasks: words([tasks_of_document, 0, self.places.relative_keys / 4]),
             dropout: [
                 seed,
                 dropout::threshold(probability),

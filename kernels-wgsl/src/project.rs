@@ -3,11 +3,11 @@
 use burn_backend::DType;
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::context::Context;
+use crate::context::{Contents, context};
 use crate::documents::{Division, Documents};
 use crate::kernel::Kernel;
 use crate::launch::{dims, empty, launch};
-use crate::problem::{Problem, Seen};
+use crate::problem::{LandmarkRow, Problem, Seen};
 use crate::project_merge::project_merge;
 
 /// What the projection takes.
@@ -24,9 +24,10 @@ pub struct Project<'a> {
 }
 
 impl Project<'_> {
-    pub(crate) fn problem(&self) -> Problem<'_> {
+    pub(crate) fn problem(&self, row: LandmarkRow) -> Problem<'_> {
         let ([_, _, landmarks, _], [_, _, tokens, _]) = (dims(self.scores), dims(self.key));
-        Problem::new(self.key, tokens, landmarks, &self.documents, Seen::NOTHING)
+        let seen = Seen::NOTHING;
+        Problem::new(self.key, tokens, landmarks, row, &self.documents, seen)
     }
 }
 
@@ -38,10 +39,9 @@ impl Project<'_> {
 /// - output: `[documents, h, r, 2·d + 1]` of the keys' type
 pub fn project(inputs: &Project) -> CubeTensor {
     let (scores, key, value) = (inputs.scores, inputs.key, inputs.value);
-    let problem = inputs.problem();
+    let problem = inputs.problem(LandmarkRow::Nothing);
     let landmarks = problem.landmarks;
-    // Landmarks are what this makes: the context holds none.
-    let context = Context::new(&problem, key, 0);
+    let context = context(&problem, key, &Contents::default());
     let heads = problem.heads;
     let tasks = problem.tasks(Division::Splits);
     let row = 2 * problem.vectors() + 1;
@@ -55,14 +55,12 @@ pub fn project(inputs: &Project) -> CubeTensor {
     launch(
         problem.shader(Kernel::Project, tile, Division::Splits),
         invocations.div_ceil(tile.invocations),
-        problem
-            .info(&context, Division::Splits)
-            .count(tasks * heads),
+        problem.info(Division::Splits).count(tasks * heads),
         &[
             ("scores", scores),
             ("key", key),
             ("value", value),
-            ("context", &context.buffer),
+            ("context", &context),
             ("parts", &parts),
         ],
     );

@@ -3,10 +3,11 @@
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::context::Context;
+use crate::context::{Contents, context};
 use crate::documents::Division;
 use crate::kernel::Kernel;
 use crate::launch::{dims, empty_rows, launch, swap};
+use crate::problem::LandmarkRow;
 use crate::project::Project;
 use crate::project_delta::project_delta;
 
@@ -36,8 +37,8 @@ pub fn project_backward(
 ) -> ProjectGradients {
     let (key, value) = (inputs.key, inputs.value);
     let [rows, heads, landmarks, tokens] = dims(inputs.scores);
-    let problem = inputs.problem();
-    let context = Context::new(&problem, key, 2 * problem.vectors() + 1);
+    let problem = inputs.problem(LandmarkRow::Gradients);
+    let context = context(&problem, key, &Contents::default());
     project_delta(&problem, &context, d_output, output);
 
     // A token's scores are a row: `[b, h, n, r]`, in memory `[b, n, h, r]`, as the layer that makes
@@ -60,12 +61,12 @@ pub fn project_backward(
             Division::Blocks,
         ),
         count,
-        problem.info(&context, Division::Blocks).count(count),
+        problem.info(Division::Blocks).count(count),
         &[
             ("scores", scores),
             ("key", key),
             ("value", value),
-            ("context", &context.buffer),
+            ("context", &context),
             ("d_scores", &d_scores),
             ("d_key", &d_key),
             ("d_value", &d_value),

@@ -3,7 +3,6 @@
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::context::Context;
 use crate::documents::Division;
 use crate::kernel::Kernel;
 use crate::launch::launch;
@@ -12,7 +11,7 @@ use crate::problem::Problem;
 /// Writes the landmarks' gradients, and what goes with them, into the context.
 pub(crate) fn project_delta(
     problem: &Problem,
-    context: &Context,
+    context: &CubeTensor,
     d_output: &CubeTensor,
     output: &CubeTensor,
 ) {
@@ -25,11 +24,11 @@ pub(crate) fn project_delta(
     launch(
         problem.shader(Kernel::ProjectDelta, tile, Division::Blocks),
         count.div_ceil(tile.invocations),
-        problem.info(context, Division::Blocks).count(count),
+        problem.info(Division::Blocks).count(count),
         &[
             ("d_output", &d_output),
             ("output", &output),
-            ("context", &context.buffer),
+            ("context", context),
         ],
     );
 }

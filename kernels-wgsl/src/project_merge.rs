@@ -3,7 +3,6 @@
 use burn_backend::DType;
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::context::Context;
 use crate::documents::Division;
 use crate::kernel::Kernel;
 use crate::launch::{empty, launch};
@@ -12,7 +11,7 @@ use crate::problem::Problem;
 /// Landmarks `[documents, h, r, 2·d + 1]` from the parts that `project` left.
 pub(crate) fn project_merge(
     problem: &Problem,
-    context: &Context,
+    context: &CubeTensor,
     parts: &CubeTensor,
     dtype: DType,
 ) -> CubeTensor {
@@ -24,12 +23,8 @@ pub(crate) fn project_merge(
     launch(
         problem.shader(Kernel::ProjectMerge, tile, Division::Splits),
         count.div_ceil(tile.invocations),
-        problem.info(context, Division::Splits).count(count),
-        &[
-            ("parts", parts),
-            ("context", &context.buffer),
-            ("output", &output),
-        ],
+        problem.info(Division::Splits).count(count),
+        &[("parts", parts), ("context", context), ("output", &output)],
     );
     output
 }

@@ -104,6 +104,8 @@ pub struct Shader {
     pub pattern: Pattern,
     /// Whether window scores have a bias by offset.
     pub bias: bool,
+    /// Whether queries meet keys by offset besides those of the window.
+    pub relative_keys: bool,
     /// Whether probabilities are dropped.
     pub dropout: bool,
     /// The tensors with rows, in the order in which the kernel lists them.
@@ -170,6 +172,7 @@ impl Shader {
             ("window", (self.pattern != Pattern::Off).to_string()),
             ("rows", (self.pattern == Pattern::Grid).to_string()),
             ("bias", self.bias.to_string()),
+            ("relative", self.relative_keys.to_string()),
             ("dropout", self.dropout.to_string()),
             ("element", self.element.wgsl().to_string()),
         ];

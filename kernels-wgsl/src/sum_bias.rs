@@ -2,19 +2,13 @@
 
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::context::Context;
 use crate::documents::Division;
 use crate::kernel::Kernel;
 use crate::launch::{dims, empty, launch};
 use crate::problem::Problem;
 
-/// The gradient like `bias` `[h, offsets]`, from the parts that `attend_dbias` left.
-pub(crate) fn sum_bias(
-    problem: &Problem,
-    context: &Context,
-    parts: &CubeTensor,
-    bias: &CubeTensor,
-) -> CubeTensor {
+/// The gradient like `bias` `[h, offsets]`, from the parts that `attend_dtables` left.
+pub(crate) fn sum_bias(problem: &Problem, parts: &CubeTensor, bias: &CubeTensor) -> CubeTensor {
     let tile = problem.tiles.entries;
     let [heads, offsets] = dims(bias);
     let d_bias = empty(bias, [heads, offsets], bias.dtype);
@@ -22,7 +16,7 @@ pub(crate) fn sum_bias(
         problem.shader(Kernel::SumBias, tile, Division::Splits),
         (heads * offsets).div_ceil(tile.invocations),
         problem
-            .info(context, Division::Splits)
+            .info(Division::Splits)
             .count(problem.tasks(Division::Splits)),
         &[("parts", parts), ("d_bias", &d_bias)],
     );

@@ -2,7 +2,6 @@
 
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::context::Context;
 use crate::documents::Division;
 use crate::kernel::Kernel;
 use crate::launch::{dims, empty_rows, launch};
@@ -12,7 +11,7 @@ use crate::problem::Problem;
 /// `attend_dlandmarks` left.
 pub(crate) fn sum_parts(
     problem: &Problem,
-    context: &Context,
+    context: &CubeTensor,
     parts: &CubeTensor,
     key: &CubeTensor,
     value: &CubeTensor,
@@ -24,10 +23,10 @@ pub(crate) fn sum_parts(
     launch(
         problem.shader(Kernel::SumParts, tile, Division::Splits),
         count.div_ceil(tile.invocations),
-        problem.info(context, Division::Splits).count(count),
+        problem.info(Division::Splits).count(count),
         &[
             ("parts", parts),
-            ("context", &context.buffer),
+            ("context", context),
             ("d_key", &d_key),
             ("d_value", &d_value),
         ],

@@ -2,16 +2,19 @@
 //! agrees on, without a tensor in sight:
 //!
 //! * [`Visibility`]: which keys and landmarks a query sees, by the pattern of its [`Window`];
-//! * [`Dropout`] and [`dropout`]: which attention probabilities dropout keeps.
+//! * [`Dropout`] and [`dropout`]: which attention probabilities dropout keeps;
+//! * [`AttendShapes`] and [`ProjectShapes`]: which arguments fit each other.
 //!
 //! Each is defined here once. A kernel for a CPU calls these functions; a shader computes the same
 //! closed formulas in its own language, and the tests compare the two.
 #![warn(missing_docs)]
 
 pub mod dropout;
+mod shapes;
 mod visibility;
 mod window;
 
 pub use dropout::Dropout;
+pub use shapes::{AttendShapes, ProjectShapes};
 pub use visibility::{LandmarksSeen, Visibility};
 pub use window::{Grid, Window};

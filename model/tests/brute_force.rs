@@ -56,6 +56,7 @@ fn tracked<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 struct Ours {
     inputs: [Tensor<4>; 5],
     bias: Option<Tensor<2>>,
+    relative_keys: Option<Tensor<3>>,
     layout: Layout,
     visibility: Visibility,
     scale: f64,
@@ -90,11 +91,17 @@ impl Ours {
                 device,
             )),
         };
-        let [q, k, v, lk, lv, bias] = &problem.inputs;
-        let bias = problem.with_bias.then(|| {
-            let table: Vec<f32> = bias.iter().map(|&x| x as f32).collect();
-            let shape = [h, table.len() / h];
-            tracked(Tensor::from_data(TensorData::new(table, shape), device))
+        let [q, k, v, lk, lv, bias, relative_keys] = &problem.inputs;
+        let offsets = bias.len() / h;
+        let table = |table: &[f64], shape: &[usize]| {
+            let table: Vec<f32> = table.iter().map(|&x| x as f32).collect();
+            TensorData::new(table, shape)
+        };
+        let bias = (problem.with_bias)
+            .then(|| tracked(Tensor::from_data(table(bias, &[h, offsets]), device)));
+        let relative_keys = problem.with_relative_keys.then(|| {
+            let data = table(relative_keys, &[h, offsets, d]);
+            tracked(Tensor::from_data(data, device))
         });
         Self {
             inputs: [
@@ -105,6 +112,7 @@ impl Ours {
                 leaf(lv, landmarks, device),
             ],
             bias,
+            relative_keys,
             layout,
             visibility,
             scale: problem.scale,
@@ -138,6 +146,7 @@ impl Ours {
             value: self.lay(v),
             landmarks,
             bias: self.bias.clone(),
+            relative_keys: self.relative_keys.clone(),
             layout: self.layout.clone(),
             visibility: self.visibility,
             scale: self.scale,
@@ -213,6 +222,14 @@ fn check_gradients(problem: &Problem) {
                 let worst = error(&values(gradient), &dense[5]);
                 assert!(worst < 2e-5, "{name} packed {packed}: bias {worst:.1e}");
             }
+            if let Some(keys) = &ours.relative_keys {
+                let gradient = keys.grad(&gradients).expect("the keys have a gradient");
+                let worst = error(&values(gradient), &dense[6]);
+                assert!(
+                    worst < 2e-5,
+                    "{name} packed {packed}: relative keys {worst:.1e}"
+                );
+            }
         }
     }
 }
@@ -278,6 +295,17 @@ fn gradients_are_those_of_the_dense_computation() {
     }
 }
 
+#[test]
+fn queries_meet_relative_keys_besides_their_own() {
+    for with_bias in [false, true] {
+        let mut problem = Problem::new([2, 2, 21, 4], [4, 3], 1.0, 12, |row, t| row == 0 || t < 9);
+        problem.with_bias = with_bias;
+        problem.with_relative_keys = true;
+        check_values(&problem, 1e-5);
+        check_gradients(&problem);
+    }
+}
+
 /// Every pattern in every body, by a table of who sees whom: queries and keys of one number in all
 /// layouts, and of two with keys in front, landmarks of finished chunks among them.
 #[test]
@@ -306,6 +334,7 @@ fn every_pattern_is_its_definition() {
         let mut problem = Problem::new([2, 2, 13, 4], [0, 3], 1.0, 21, |row, t| row == 0 || t < 7);
         problem.see(window.into(), 13);
         problem.with_bias = bias;
+        problem.with_relative_keys = bias;
         check_values(&problem, 1e-5);
         check_gradients(&problem);
         for (keys, memory, landmarks) in [(17, 5, chunks), (8, 0, LandmarksSeen::All)] {
@@ -317,6 +346,7 @@ fn every_pattern_is_its_definition() {
             };
             problem.see(visibility, keys);
             problem.with_bias = bias;
+            problem.with_relative_keys = bias;
             check_values(&problem, 1e-5);
             check_gradients(&problem);
         }

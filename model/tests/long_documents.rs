@@ -6,7 +6,7 @@ mod common;
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use transformer_ls_burn::ops::{
-    self, Attend, AttendArgs, AttentionDropout, Documents, Landmarks, OffsetBias, ProjectArgs,
+    self, Attend, AttendArgs, AttentionDropout, Documents, Landmarks, OptionalTensor, ProjectArgs,
     Window, plain,
 };
 use transformer_ls_burn::{Boundaries, Layout};
@@ -92,6 +92,7 @@ fn attend_and_its_gradients() {
                     value: v,
                     landmarks: Some((lk, lv)),
                     bias: None,
+                    relative_keys: None,
                     layout: Layout::Packed(boundaries.clone()),
                     visibility: WINDOW.into(),
                     scale: SCALE,
@@ -108,7 +109,8 @@ fn attend_and_its_gradients() {
                         key: lk.into_dispatch(),
                         value: lv.into_dispatch(),
                     },
-                    bias: OffsetBias::None,
+                    bias: OptionalTensor::None,
+                    relative_keys: OptionalTensor::None,
                     documents: Documents::Packed(boundaries.clone()),
                     visibility: WINDOW.into(),
                     scale: SCALE,

@@ -27,6 +27,7 @@ pub fn case(sizes: Sizes, batch: Batch) -> Attend {
         landmark_key: Tensor::random([documents, h, r, d], 1.0, seed + 3),
         landmark_value: Tensor::random([documents, h, r, d], 1.0, seed + 4),
         bias: None,
+        relative_keys: None,
         batch,
         visibility: Window::segments(w).into(),
         scale: 1.5,
@@ -50,16 +51,24 @@ pub fn with_bias(mut case: Attend) -> Attend {
     case
 }
 
+pub fn with_relative_keys(mut case: Attend) -> Attend {
+    let [_, h, _, d] = case.query.shape;
+    let shape = [1, h, case.visibility.window.offsets(), d];
+    case.relative_keys = Some(Tensor::random(shape, 1.0, 78));
+    case
+}
+
 /// The kernels' results, with tensors lying in memory as said.
 pub fn run<T: Real>(case: &Attend, d_output: &Tensor, layout: Layout) -> Attended {
     let [query, key] = [&case.query, &case.key].map(|x| Memory::<T>::of(x, layout));
     let value = Memory::<T>::of(&case.value, Layout::ROW_MAJOR);
     let landmark_key = Memory::<T>::of(&case.landmark_key, layout);
     let landmark_value = Memory::<T>::of(&case.landmark_value, Layout::HEADS_SIDE_BY_SIDE);
-    let bias: Option<Vec<T>> = case
-        .bias
-        .as_ref()
-        .map(|bias| bias.data.iter().map(|&x| T::from_f64(x)).collect());
+    let table = |table: &Option<Tensor>| -> Option<Vec<T>> {
+        let data = table.as_ref().map(|table| table.data.iter());
+        data.map(|data| data.map(|&x| T::from_f64(x)).collect())
+    };
+    let (bias, relative_keys) = (table(&case.bias), table(&case.relative_keys));
     let inputs = kernels::Attend {
         query: query.view(),
         key: key.view(),
@@ -67,6 +76,7 @@ pub fn run<T: Real>(case: &Attend, d_output: &Tensor, layout: Layout) -> Attende
         landmark_key: landmark_key.view(),
         landmark_value: landmark_value.view(),
         bias: bias.as_deref(),
+        relative_keys: relative_keys.as_deref(),
         documents: case.batch.documents(),
         visibility: case.visibility,
         scale: case.scale,
@@ -83,7 +93,8 @@ pub fn run<T: Real>(case: &Attend, d_output: &Tensor, layout: Layout) -> Attende
     let mut d_value = Memory::<T>::unwritten(case.key.shape, Layout::ROW_MAJOR);
     let mut d_landmark_key = Memory::<T>::unwritten(case.landmark_key.shape, layout);
     let mut d_landmark_value = Memory::<T>::unwritten(case.landmark_key.shape, layout);
-    let mut d_bias = bias.as_ref().map(|bias| vec![nan; bias.len()]);
+    let unwritten = |table: &Option<Vec<T>>| table.as_ref().map(|table| vec![nan; table.len()]);
+    let (mut d_bias, mut d_relative_keys) = (unwritten(&bias), unwritten(&relative_keys));
     let mut gradients = AttendGradients {
         query: d_query.view_mut(),
         key: d_key.view_mut(),
@@ -91,6 +102,7 @@ pub fn run<T: Real>(case: &Attend, d_output: &Tensor, layout: Layout) -> Attende
         landmark_key: d_landmark_key.view_mut(),
         landmark_value: d_landmark_value.view_mut(),
         bias: d_bias.as_deref_mut(),
+        relative_keys: d_relative_keys.as_deref_mut(),
     };
     kernels::attend_backward(&inputs, d_output.view(), &log_sum_exp, &mut gradients);
     let tensor = |data: &[T], shape| Tensor {
@@ -106,5 +118,7 @@ pub fn run<T: Real>(case: &Attend, d_output: &Tensor, layout: Layout) -> Attende
         d_landmark_key: d_landmark_key.tensor(),
         d_landmark_value: d_landmark_value.tensor(),
         d_bias: d_bias.map(|data| tensor(&data, case.bias.as_ref().unwrap().shape)),
+        d_relative_keys: d_relative_keys
+            .map(|data| tensor(&data, case.relative_keys.as_ref().unwrap().shape)),
     }
 }

@@ -136,6 +136,8 @@ pub struct Attend {
     pub landmark_value: Tensor,
     /// `[1, 1, h, offsets]`
     pub bias: Option<Tensor>,
+    /// `[1, h, offsets, d]`
+    pub relative_keys: Option<Tensor>,
     pub batch: Batch,
     pub visibility: Visibility,
     pub scale: f64,
@@ -152,6 +154,7 @@ pub struct Attended {
     pub d_landmark_key: Tensor,
     pub d_landmark_value: Tensor,
     pub d_bias: Option<Tensor>,
+    pub d_relative_keys: Option<Tensor>,
 }
 
 impl Attended {
@@ -167,6 +170,8 @@ impl Attended {
             ("d_landmark_value", &self.d_landmark_value),
         ];
         parts.extend(self.d_bias.as_ref().map(|bias| ("d_bias", bias)));
+        let keys = self.d_relative_keys.as_ref();
+        parts.extend(keys.map(|keys| ("d_relative_keys", keys)));
         parts
     }
 }
@@ -259,6 +264,7 @@ impl Attend {
             d_landmark_key: landmark_zeros(),
             d_landmark_value: landmark_zeros(),
             d_bias: self.bias.as_ref().map(|bias| Tensor::zeros(bias.shape)),
+            d_relative_keys: (self.relative_keys.as_ref()).map(|keys| Tensor::zeros(keys.shape)),
         };
         let keys = self.batch.list(b, m);
         for (document, (row, tokens)) in self.batch.list(b, n).into_iter().enumerate() {
@@ -296,7 +302,12 @@ impl Attend {
             None => self.value.row([row, head, seen.token]),
         };
         let score = |seen: &Seen| {
-            let score = round::<T>(dot::<T>(query, key(seen)) * self.scale);
+            let mut product = dot::<T>(query, key(seen));
+            if let (Some(keys), None) = (&self.relative_keys, seen.landmark) {
+                let own = dot::<T>(query, keys.row([0, head, seen.offset]));
+                product = round::<T>(product + own);
+            }
+            let score = round::<T>(product * self.scale);
             match (&self.bias, seen.landmark) {
                 (Some(bias), None) => round::<T>(score + bias.at([0, 0, head, seen.offset])),
                 _ => score,
@@ -331,6 +342,12 @@ impl Attend {
             let scaled = round::<T>(d_score * self.scale);
             let kept = round::<T>(p * z);
             add_row::<T>(&mut result.d_query, at, scaled, key(seen));
+            if let (Some(keys), None) = (&self.relative_keys, seen.landmark) {
+                let of_offset = [0, head, seen.offset];
+                add_row::<T>(&mut result.d_query, at, scaled, keys.row(of_offset));
+                let d_keys = result.d_relative_keys.as_mut().expect("as given");
+                add_row::<T>(d_keys, of_offset, scaled, query);
+            }
             match seen.landmark {
                 Some(t) => {
                     let at = [document, head, t];

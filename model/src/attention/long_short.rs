@@ -241,6 +241,7 @@ impl LongShortAttention {
             value: tokens.value,
             landmarks,
             bias: self.offset_bias.as_ref().map(|table| table.val()),
+            relative_keys: None,
             layout: layout.layout().clone(),
             visibility: Window::segments(self.window).into(),
             scale,

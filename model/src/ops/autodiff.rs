@@ -14,8 +14,8 @@ use burn::backend::{AutodiffBackend, Backend};
 use super::gate::Gate;
 use super::record::record_with;
 use super::{
-    AttendArgs, AttendBackwardArgs, AttentionDropout, Documents, Gradient, Landmarks,
-    LongShortBackend, OffsetBias, ProjectArgs, ProjectBackwardArgs, ProjectOutput, Visibility,
+    AttendArgs, AttendBackwardArgs, AttentionDropout, Documents, Landmarks, LongShortBackend,
+    OptionalTensor, ProjectArgs, ProjectBackwardArgs, ProjectOutput, Visibility,
 };
 
 impl<B: LongShortBackend, C: CheckpointStrategy> LongShortBackend for Autodiff<B, C> {
@@ -128,10 +128,10 @@ impl<B: LongShortBackend> Backward<B, 3> for ProjectRule {
         let [d_landmarks, d_key, d_value] = saved.gate.take();
         let [scores_node, key_node, value_node] =
             ops.parents.map(|parent| parent.map(|node| node.id));
-        let Gradient::Some(d_landmarks) = d_landmarks else {
+        let Some(d_landmarks) = d_landmarks.into_option() else {
             // Keys and values were handed on, the landmarks not read.
             for (node, gradient) in [(key_node, d_key), (value_node, d_value)] {
-                if let (Some(node), Gradient::Some(gradient)) = (node, gradient) {
+                if let (Some(node), Some(gradient)) = (node, gradient.into_option()) {
                     grads.register::<B>(node, gradient);
                 }
             }
@@ -156,15 +156,16 @@ impl<B: LongShortBackend> Backward<B, 3> for ProjectRule {
 }
 
 /// Tensors of attention's arguments that gradients may be wanted for: query, key, value, landmark
-/// key and value, bias. In the place of one that isn't given stands the query, so that there is one
+/// key and value, bias, relative keys. In the place of one that isn't given stands the query, so that there is one
 /// rule for all.
-const ATTEND_INPUTS: usize = 6;
+const ATTEND_INPUTS: usize = 7;
 
 /// Attention's arguments besides these tensors.
 #[derive(Clone, Debug)]
 struct Setting<B: Backend> {
     landmarks: bool,
     bias: bool,
+    relative_keys: bool,
     documents: Documents<B>,
     visibility: Visibility,
     scale: f64,
@@ -175,36 +176,46 @@ impl<B: Backend> Setting<B> {
     fn of<C: CheckpointStrategy>(
         args: AttendArgs<Autodiff<B, C>>,
     ) -> ([FloatTensor<Autodiff<B, C>>; ATTEND_INPUTS], Self) {
-        let absent = || args.query.clone();
+        let query = args.query;
+        let absent = || query.clone();
         let (has_landmarks, [landmark_key, landmark_value]) = match args.landmarks {
             Landmarks::None => (false, [absent(), absent()]),
             Landmarks::Rows { key, value } => (true, [key, value]),
         };
-        let (has_bias, bias) = match args.bias {
-            OffsetBias::None => (false, absent()),
-            OffsetBias::Table(table) => (true, table),
-        };
+        let [bias, relative_keys] =
+            [args.bias, args.relative_keys].map(OptionalTensor::into_option);
         let setting = Self {
             landmarks: has_landmarks,
-            bias: has_bias,
+            bias: bias.is_some(),
+            relative_keys: relative_keys.is_some(),
             documents: inner_documents::<B, C>(args.documents),
             visibility: args.visibility,
             scale: args.scale,
             dropout: args.dropout,
         };
+        let [bias, relative_keys] = [bias, relative_keys].map(|table| table.unwrap_or_else(absent));
         let tensors = [
-            args.query,
+            query,
             args.key,
             args.value,
             landmark_key,
             landmark_value,
             bias,
+            relative_keys,
         ];
         (tensors, setting)
     }
 
     fn args(self, tensors: [FloatTensor<B>; ATTEND_INPUTS]) -> AttendArgs<B> {
-        let [query, key, value, landmark_key, landmark_value, bias] = tensors;
+        let [
+            query,
+            key,
+            value,
+            landmark_key,
+            landmark_value,
+            bias,
+            relative_keys,
+        ] = tensors;
         AttendArgs {
             query,
             key,
@@ -216,10 +227,8 @@ impl<B: Backend> Setting<B> {
                 },
                 false => Landmarks::None,
             },
-            bias: match self.bias {
-                true => OffsetBias::Table(bias),
-                false => OffsetBias::None,
-            },
+            bias: OptionalTensor::from_option(self.bias.then_some(bias)),
+            relative_keys: OptionalTensor::from_option(self.relative_keys.then_some(relative_keys)),
             documents: self.documents,
             visibility: self.visibility,
             scale: self.scale,
@@ -257,8 +266,15 @@ impl<B: LongShortBackend> Backward<B, ATTEND_INPUTS> for AttendRule {
             log_sum_exp: saved.log_sum_exp,
             d_output,
         });
-        let [query, key, value, landmark_key, landmark_value, bias] =
-            ops.parents.map(|parent| parent.map(|node| node.id));
+        let [
+            query,
+            key,
+            value,
+            landmark_key,
+            landmark_value,
+            bias,
+            relative_keys,
+        ] = ops.parents.map(|parent| parent.map(|node| node.id));
         register::<B, _>(
             grads,
             [query, key, value],
@@ -267,8 +283,11 @@ impl<B: LongShortBackend> Backward<B, ATTEND_INPUTS> for AttendRule {
         if let Landmarks::Rows { key, value } = gradients.landmarks {
             register::<B, _>(grads, [landmark_key, landmark_value], [key, value]);
         }
-        if let OffsetBias::Table(table) = gradients.bias {
-            register::<B, _>(grads, [bias], [table]);
+        for (parent, gradient) in [
+            (bias, gradients.bias),
+            (relative_keys, gradients.relative_keys),
+        ] {
+            register::<B, _>(grads, [parent], gradient.into_option());
         }
     }
 }

@@ -12,7 +12,7 @@ use transformer_ls_kernels_cpu::{View, ViewMut};
 
 use super::{
     AttendArgs, AttendBackwardArgs, AttendGradients, AttentionDropout, Boundaries, Documents,
-    Landmarks, OffsetBias, ProjectArgs, ProjectBackwardArgs, ProjectGradients, ProjectOutput,
+    Landmarks, OptionalTensor, ProjectArgs, ProjectBackwardArgs, ProjectGradients, ProjectOutput,
     Visibility, path,
 };
 
@@ -243,6 +243,7 @@ struct AttendInputs<B: CpuBackend> {
     value: FloatTensor<B>,
     landmarks: Option<(FloatTensor<B>, FloatTensor<B>)>,
     bias: Option<Vec<f32>>,
+    relative_keys: Option<FloatTensor<B>>,
     documents: HostDocuments<B>,
     visibility: Visibility,
     scale: f64,
@@ -261,10 +262,8 @@ impl<B: CpuBackend> AttendInputs<B> {
                     Some((B::ready(key, false), B::ready(value, false)))
                 }
             },
-            bias: match args.bias {
-                OffsetBias::None => None,
-                OffsetBias::Table(table) => Some(B::values(table)),
-            },
+            bias: args.bias.into_option().map(B::values),
+            relative_keys: args.relative_keys.into_option().map(B::contiguous),
             documents: HostDocuments::new(args.documents),
             visibility: args.visibility,
             scale: args.scale,
@@ -287,6 +286,7 @@ impl<B: CpuBackend> AttendInputs<B> {
             landmark_key,
             landmark_value,
             bias: self.bias.as_deref(),
+            relative_keys: self.relative_keys.as_ref().map(B::slice),
             documents: self.documents.as_kernel(),
             visibility: self.visibility,
             scale: self.scale,
@@ -310,7 +310,8 @@ pub(super) fn attend_backward<B: CpuBackend>(args: AttendBackwardArgs<B>) -> Att
     let log_sum_exp = B::contiguous(args.log_sum_exp);
     let inputs = AttendInputs::<B>::new(args.inputs);
     let kernel = inputs.as_kernel();
-    let [_, h, _, _] = kernel.query.shape();
+    let [_, h, _, d] = kernel.query.shape();
+    let offsets = inputs.visibility.window.offsets();
     let landmark_rows = kernel.landmark_key.shape();
     let mut d_query = Output::tokens(kernel.query.shape());
     let mut d_key = Output::tokens(kernel.key.shape());
@@ -318,6 +319,7 @@ pub(super) fn attend_backward<B: CpuBackend>(args: AttendBackwardArgs<B>) -> Att
     let mut d_landmark_key = Output::contiguous(landmark_rows);
     let mut d_landmark_value = Output::contiguous(landmark_rows);
     let mut d_bias = inputs.bias.as_ref().map(|table| vec![0.0; table.len()]);
+    let mut d_relative_keys = kernel.relative_keys.map(|table| vec![0.0; table.len()]);
     let mut gradients = kernels::AttendGradients {
         query: d_query.view(),
         key: d_key.view(),
@@ -325,6 +327,7 @@ pub(super) fn attend_backward<B: CpuBackend>(args: AttendBackwardArgs<B>) -> Att
         landmark_key: d_landmark_key.view(),
         landmark_value: d_landmark_value.view(),
         bias: d_bias.as_deref_mut(),
+        relative_keys: d_relative_keys.as_deref_mut(),
     };
     kernels::attend_backward(
         &kernel,
@@ -343,13 +346,10 @@ pub(super) fn attend_backward<B: CpuBackend>(args: AttendBackwardArgs<B>) -> Att
                 value: d_landmark_value.finish::<B>(),
             },
         },
-        bias: match d_bias {
-            None => OffsetBias::None,
-            Some(table) => {
-                let offsets = table.len() / h;
-                OffsetBias::Table(B::own(table, &[h, offsets]))
-            }
-        },
+        bias: OptionalTensor::from_option(d_bias.map(|table| B::own(table, &[h, offsets]))),
+        relative_keys: OptionalTensor::from_option(
+            d_relative_keys.map(|table| B::own(table, &[h, offsets, d])),
+        ),
     }
 }
 

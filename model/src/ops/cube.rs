@@ -12,9 +12,8 @@ use burn_cubecl::tensor::CubeTensor;
 use transformer_ls_kernels_wgsl as wgsl;
 
 use super::{
-    AttendArgs, AttendBackwardArgs, AttendGradients, Documents, Gradient, Landmarks,
-    LongShortBackend, OffsetBias, ProjectArgs, ProjectBackwardArgs, ProjectGradients,
-    ProjectOutput, path, plain,
+    AttendArgs, AttendBackwardArgs, AttendGradients, Documents, Landmarks, LongShortBackend,
+    OptionalTensor, ProjectArgs, ProjectBackwardArgs, ProjectGradients, ProjectOutput, path, plain,
 };
 
 impl LongShortBackend for CubeBackend {
@@ -37,9 +36,11 @@ impl LongShortBackend for CubeBackend {
         }
         // The kernel adds to both or to none.
         let (added, d_key, d_value) = match (args.d_key, args.d_value) {
-            (Gradient::Some(key), Gradient::Some(value)) => {
-                (Some((key, value)), Gradient::None, Gradient::None)
-            }
+            (OptionalTensor::Some(key), OptionalTensor::Some(value)) => (
+                Some((key, value)),
+                OptionalTensor::None,
+                OptionalTensor::None,
+            ),
             others => (None, others.0, others.1),
         };
         let gradients = wgsl::project_backward(
@@ -83,10 +84,8 @@ impl LongShortBackend for CubeBackend {
                 Some((key, value)) => Landmarks::Rows { key, value },
                 None => Landmarks::None,
             },
-            bias: match gradients.bias {
-                Some(table) => OffsetBias::Table(table),
-                None => OffsetBias::None,
-            },
+            bias: OptionalTensor::from_option(gradients.bias),
+            relative_keys: OptionalTensor::from_option(gradients.relative_keys),
         }
     }
 }
@@ -132,9 +131,8 @@ fn attend_tensors(args: &AttendArgs<CubeBackend>) -> Vec<&CubeTensor> {
     if let Landmarks::Rows { key, value } = &args.landmarks {
         all.extend([key, value]);
     }
-    if let OffsetBias::Table(table) = &args.bias {
-        all.push(table);
-    }
+    all.extend(args.bias.as_option());
+    all.extend(args.relative_keys.as_option());
     all
 }
 
@@ -164,10 +162,8 @@ fn attend_inputs(args: &AttendArgs<CubeBackend>) -> wgsl::Attend<'_> {
             Landmarks::Rows { key, value } => Some((key, value)),
             Landmarks::None => None,
         },
-        bias: match &args.bias {
-            OffsetBias::Table(table) => Some(table),
-            OffsetBias::None => None,
-        },
+        bias: args.bias.as_option(),
+        relative_keys: args.relative_keys.as_option(),
         documents: borrow(&args.documents),
         visibility: args.visibility,
         scale: args.scale,

@@ -17,7 +17,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::Shape;
 
-use super::Gradient;
+use super::OptionalTensor;
 
 /// The gradients of an operation's outputs, as far as they have been visited.
 #[derive(Clone, Debug)]
@@ -59,10 +59,10 @@ impl<B: Backend, const N: usize> Gate<B, N> {
     }
 
     /// The outputs' gradients, for the gate's rule.
-    pub(super) fn take(&self) -> [Gradient<B>; N] {
+    pub(super) fn take(&self) -> [OptionalTensor<B>; N] {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *given, std::array::from_fn(|_| None))
-            .map(|gradient| gradient.map_or(Gradient::None, Gradient::Some))
+            .map(|gradient| gradient.map_or(OptionalTensor::None, OptionalTensor::Some))
     }
 }
 

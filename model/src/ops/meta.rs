@@ -50,5 +50,6 @@ pub(super) fn attend_backward(args: &AttendBackwardArgsMetadata) -> AttendGradie
         value: args.inputs.value.clone(),
         landmarks: args.inputs.landmarks.clone(),
         bias: args.inputs.bias.clone(),
+        relative_keys: args.inputs.relative_keys.clone(),
     }
 }

@@ -91,25 +91,37 @@ pub enum Landmarks<B: Backend> {
     },
 }
 
-/// An additive score of window keys by their relative position.
+/// A tensor, if there is one. (`Option` is no type that an extension's arguments can have.)
 #[derive(ExtensionType, Clone, Debug)]
 #[cfg_attr(feature = "fusion", extension_type(fusion))]
-pub enum OffsetBias<B: Backend> {
-    /// None.
+pub enum OptionalTensor<B: Backend> {
+    /// None is given, or wanted.
     None,
-    /// A table `[h, offsets]`, see [`Window::offsets`], with a pair of a query and a key at the
-    /// column [`Visibility::offset`].
-    Table(FloatTensor<B>),
+    /// Here it is.
+    Some(FloatTensor<B>),
 }
 
-/// A gradient, if there is one.
-#[derive(ExtensionType, Clone, Debug)]
-#[cfg_attr(feature = "fusion", extension_type(fusion))]
-pub enum Gradient<B: Backend> {
-    /// Nobody read the output.
-    None,
-    /// Of the output's shape.
-    Some(FloatTensor<B>),
+impl<B: Backend> OptionalTensor<B> {
+    /// The same as an option.
+    pub fn into_option(self) -> Option<FloatTensor<B>> {
+        match self {
+            Self::None => None,
+            Self::Some(tensor) => Some(tensor),
+        }
+    }
+
+    /// A look at it.
+    pub fn as_option(&self) -> Option<&FloatTensor<B>> {
+        match self {
+            Self::None => None,
+            Self::Some(tensor) => Some(tensor),
+        }
+    }
+
+    /// From an option.
+    pub fn from_option(tensor: Option<FloatTensor<B>>) -> Self {
+        tensor.map_or(Self::None, Self::Some)
+    }
 }
 
 /// What [`LongShortBackend::project`] takes.
@@ -144,18 +156,28 @@ pub struct ProjectBackwardArgs<B: Backend> {
     pub d_landmarks: FloatTensor<B>,
     /// `[b, h, n, d]`; what reads keys next made it.
     #[extension_type]
-    pub d_key: Gradient<B>,
+    pub d_key: OptionalTensor<B>,
     /// `[b, h, n, d]`; what reads values next made it.
     #[extension_type]
-    pub d_value: Gradient<B>,
+    pub d_value: OptionalTensor<B>,
 }
 
 /// What [`LongShortBackend::attend`] takes.
 ///
+/// The score of a window key `j` for a query `i` is a sum of terms:
+///
+/// ```text
+/// scale · (query[i] · key[j] + query[i] · relative_keys[o]) + bias[o],    o = offset of i and j
+/// ```
+///
+/// Relative positions as Transformer-XL has them (Dai et al. 2019) are of this form: with its `u`
+/// added to the queries, the table is `R` and the bias `scale · (v − u) · R[o]`.
+///
 /// # Shapes
 ///
 /// As in [`ProjectArgs`]; where every row is one document without a mask, there may be another
-/// number of keys, `m`, than of queries.
+/// number of keys, `m`, than of queries. Tables by offset have [`Window::offsets`] entries a head,
+/// with a pair of a query and a key at [`Visibility::offset`].
 #[derive(ExtensionType, Clone, Debug)]
 #[cfg_attr(feature = "fusion", extension_type(fusion))]
 pub struct AttendArgs<B: Backend> {
@@ -170,7 +192,10 @@ pub struct AttendArgs<B: Backend> {
     pub landmarks: Landmarks<B>,
     /// `[h, offsets]`
     #[extension_type]
-    pub bias: OffsetBias<B>,
+    pub bias: OptionalTensor<B>,
+    /// `[h, offsets, d]`
+    #[extension_type]
+    pub relative_keys: OptionalTensor<B>,
     /// How documents lie in the batch.
     #[extension_type]
     pub documents: Documents<B>,
@@ -223,10 +248,10 @@ pub struct ProjectGradients<B: Backend> {
 
 impl<B: Backend> ProjectGradients<B> {
     /// Adds what others made of the keys' and the values' gradients.
-    pub(crate) fn plus(self, key: Gradient<B>, value: Gradient<B>) -> Self {
-        let sum = |own, given| match given {
-            Gradient::None => own,
-            Gradient::Some(given) => B::float_add(given, own),
+    pub(crate) fn plus(self, key: OptionalTensor<B>, value: OptionalTensor<B>) -> Self {
+        let sum = |own, given: OptionalTensor<B>| match given {
+            OptionalTensor::None => own,
+            OptionalTensor::Some(given) => B::float_add(given, own),
         };
         Self {
             scores: self.scores,
@@ -249,9 +274,12 @@ pub struct AttendGradients<B: Backend> {
     /// As the landmarks given.
     #[extension_type]
     pub landmarks: Landmarks<B>,
-    /// As the bias given.
+    /// `[h, offsets]`, with a bias among the inputs.
     #[extension_type]
-    pub bias: OffsetBias<B>,
+    pub bias: OptionalTensor<B>,
+    /// `[h, offsets, d]`, with relative keys among the inputs.
+    #[extension_type]
+    pub relative_keys: OptionalTensor<B>,
 }
 
 /// The two operations of long-short attention and their backward passes.

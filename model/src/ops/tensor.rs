@@ -3,8 +3,13 @@
 use burn::backend::Dispatch;
 use burn::tensor::{Bool, Device, Tensor, TensorData, assert_shape};
 
+use transformer_ls_kernels::{AttendShapes, ProjectShapes};
+
+#[cfg(doc)]
+use super::Window;
 use super::{
-    AttendArgs, AttentionDropout, Boundaries, LongShortBackend, ProjectArgs, Visibility, Window,
+    AttendArgs, AttentionDropout, Boundaries, LongShortBackend, OptionalTensor, ProjectArgs,
+    Visibility,
 };
 
 /// How documents lie in a batch: [`Documents`](super::Documents) over tensors.
@@ -114,10 +119,14 @@ pub struct Projected {
 ///
 /// Panics if the shapes do not fit each other or the layout.
 pub fn project(scores: Tensor<4>, key: Tensor<4>, value: Tensor<4>, layout: Layout) -> Projected {
-    let [b, h, n, d] = key.dims();
-    assert_shape!(scores, [b, h, _, n]);
-    assert_shape!(value, [b, h, n, d]);
+    let [b, _, n, d] = key.dims();
     layout.check(b, n);
+    let shapes = ProjectShapes {
+        scores: scores.dims(),
+        key: key.dims(),
+        value: value.dims(),
+    };
+    shapes.check();
     let output = <Dispatch as LongShortBackend>::project(ProjectArgs {
         scores: scores.into_dispatch(),
         key: key.into_dispatch(),
@@ -161,6 +170,8 @@ pub struct Attend {
     pub landmarks: Option<(Tensor<4>, Tensor<4>)>,
     /// `[h, offsets]` with [`Window::offsets`].
     pub bias: Option<Tensor<2>>,
+    /// `[h, offsets, d]` likewise: keys by offset, which queries meet besides their own.
+    pub relative_keys: Option<Tensor<3>>,
     /// How documents lie in the batch.
     pub layout: Layout,
     /// What a query sees.
@@ -176,7 +187,7 @@ pub struct Attend {
 /// # Panics
 ///
 /// Panics if the shapes do not fit each other, the layout or the visibility, if the window is off
-/// and there are no landmarks, or if there is a bias without a window that bounds offsets.
+/// and there are no landmarks, or if there is a table by offset without a window that bounds offsets.
 pub fn attend(inputs: Attend) -> Attended {
     let Attend {
         query,
@@ -184,56 +195,38 @@ pub fn attend(inputs: Attend) -> Attended {
         value,
         landmarks,
         bias,
+        relative_keys,
         layout,
         visibility,
         scale,
         dropout,
     } = inputs;
-    let [b, h, n, d] = query.dims();
-    let m = match layout {
-        Layout::Full => key.dims()[2],
-        _ => n,
-    };
-    assert_shape!(key, [b, h, m, d]);
-    assert_shape!(value, [b, h, m, d]);
+    let [b, _, n, _] = query.dims();
     layout.check(b, n);
-    visibility.assert_valid();
-    let window = visibility.window;
-    assert!(
-        landmarks.is_some() || window != Window::Off,
-        "attention without window and without landmarks sees nothing"
-    );
+    let shapes = AttendShapes {
+        query: query.dims(),
+        key: key.dims(),
+        value: value.dims(),
+        landmarks: (landmarks.as_ref()).map(|(key, value)| [key.dims(), value.dims()]),
+        bias: bias.as_ref().map(Tensor::dims),
+        relative_keys: relative_keys.as_ref().map(Tensor::dims),
+    };
+    let same = !matches!(layout, Layout::Full);
+    shapes.check(&visibility, layout.documents(b), same);
     let landmarks = match landmarks {
         None => super::Landmarks::None,
-        Some((key, value)) => {
-            let documents = layout.documents(b);
-            let [_, _, r, _] = key.dims();
-            assert_shape!(key, [documents, h, r, d]);
-            assert_shape!(value, [documents, h, r, d]);
-            super::Landmarks::Rows {
-                key: key.into_dispatch(),
-                value: value.into_dispatch(),
-            }
-        }
-    };
-    let bias = match bias {
-        None => super::OffsetBias::None,
-        Some(table) => {
-            let offsets = window.offsets();
-            assert!(
-                offsets > 0,
-                "a bias by offset needs a window that bounds offsets, not {window:?}"
-            );
-            assert_shape!(table, [h, offsets]);
-            super::OffsetBias::Table(table.into_dispatch())
-        }
+        Some((key, value)) => super::Landmarks::Rows {
+            key: key.into_dispatch(),
+            value: value.into_dispatch(),
+        },
     };
     let (output, log_sum_exp) = <Dispatch as LongShortBackend>::attend(AttendArgs {
         query: query.into_dispatch(),
         key: key.into_dispatch(),
         value: value.into_dispatch(),
         landmarks,
-        bias,
+        bias: OptionalTensor::from_option(bias.map(Tensor::into_dispatch)),
+        relative_keys: OptionalTensor::from_option(relative_keys.map(Tensor::into_dispatch)),
         documents: layout.into_dispatch(),
         visibility,
         scale,

@@ -44,9 +44,10 @@ pub struct Problem {
     pub visibility: Visibility,
     pub scale: f64,
     pub real: Vec<bool>,
-    /// query, key, value, landmark key, landmark value, bias table, in this order.
-    pub inputs: [Vec<f64>; 6],
+    /// query, key, value, landmark key, landmark value, bias table, relative keys, in this order.
+    pub inputs: [Vec<f64>; 7],
     pub with_bias: bool,
+    pub with_relative_keys: bool,
     pub dropout: AttentionDropout,
 }
 
@@ -68,6 +69,7 @@ impl Problem {
             b * h * r * d,
             b * h * r * d,
             h * (2 * reach + 1),
+            h * (2 * reach + 1) * d,
         ];
         let mut inputs = counts.map(|count| random.many(count, 1.0));
         inputs[0].iter_mut().for_each(|x| *x *= size);
@@ -83,6 +85,7 @@ impl Problem {
             real: (0..b * n).map(|i| real(i / n, i % n)).collect(),
             inputs,
             with_bias: false,
+            with_relative_keys: false,
             dropout: AttentionDropout::OFF,
         }
     }
@@ -95,7 +98,9 @@ impl Problem {
         (self.m, self.visibility) = (keys, visibility);
         self.inputs[1] = random.many(count, 1.0);
         self.inputs[2] = random.many(count, 1.0);
-        self.inputs[5] = random.many(self.h * visibility.window.offsets(), 1.0);
+        let offsets = self.h * visibility.window.offsets();
+        self.inputs[5] = random.many(offsets, 1.0);
+        self.inputs[6] = random.many(offsets * self.d, 1.0);
     }
 
     /// Output `[b, h, n, d]` and log-sum-exp `[b, h, n]`.
@@ -105,7 +110,7 @@ impl Problem {
     }
 
     /// Gradients of `Σ output ∘ d_output` for each input.
-    pub fn attend_gradients(&self, d_output: &[f64]) -> [Vec<f64>; 6] {
+    pub fn attend_gradients(&self, d_output: &[f64]) -> [Vec<f64>; 7] {
         let attended = self.defined().run::<f64>(&tensor(d_output, self.tokens()));
         [
             attended.d_query.data,
@@ -114,6 +119,9 @@ impl Problem {
             attended.d_landmark_key.data,
             attended.d_landmark_value.data,
             attended.d_bias.map_or(Vec::new(), |bias| bias.data),
+            attended
+                .d_relative_keys
+                .map_or(Vec::new(), |keys| keys.data),
         ]
     }
 
@@ -122,7 +130,16 @@ impl Problem {
     }
 
     fn defined(&self) -> Attend {
-        let [query, key, value, landmark_key, landmark_value, bias] = &self.inputs;
+        let [
+            query,
+            key,
+            value,
+            landmark_key,
+            landmark_value,
+            bias,
+            relative_keys,
+        ] = &self.inputs;
+        let offsets = bias.len() / self.h;
         let keys = [self.b, self.h, self.m, self.d];
         let landmarks = [self.b, self.h, self.r, self.d];
         Attend {
@@ -131,9 +148,9 @@ impl Problem {
             value: tensor(value, keys),
             landmark_key: tensor(landmark_key, landmarks),
             landmark_value: tensor(landmark_value, landmarks),
-            bias: self
-                .with_bias
-                .then(|| tensor(bias, [1, 1, self.h, bias.len() / self.h])),
+            bias: (self.with_bias).then(|| tensor(bias, [1, 1, self.h, offsets])),
+            relative_keys: (self.with_relative_keys)
+                .then(|| tensor(relative_keys, [1, self.h, offsets, self.d])),
             batch: batch(&self.real),
             visibility: self.visibility,
             scale: self.scale,

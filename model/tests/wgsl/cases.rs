@@ -4,9 +4,9 @@ use burn::backend::Dispatch;
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 use transformer_ls_burn::Boundaries;
 use transformer_ls_burn::ops::{
-    AttendArgs, AttendBackwardArgs, AttendGradients, AttentionDropout, Documents, Gradient, Grid,
-    Landmarks, LandmarksSeen, LongShortBackend, OffsetBias, ProjectArgs, ProjectBackwardArgs,
-    Visibility, Window, plain,
+    AttendArgs, AttendBackwardArgs, AttendGradients, AttentionDropout, Documents, Grid, Landmarks,
+    LandmarksSeen, LongShortBackend, OptionalTensor, ProjectArgs, ProjectBackwardArgs, Visibility,
+    Window, plain,
 };
 
 use super::compare::{Body, Results, compare, float};
@@ -37,6 +37,7 @@ pub struct Case {
     /// Keys, where they are not as many as queries.
     pub keys: Option<usize>,
     pub bias: bool,
+    pub relative_keys: bool,
     pub dropout: f64,
     /// Size of queries, keys and scores.
     pub size: f64,
@@ -46,7 +47,8 @@ pub struct Case {
 /// Numbers of a case, on the host.
 struct Inputs {
     /// query, key, value, d_output `[b, n, h, d]` (of `m` keys, where they differ); scores `[b, n, h, r]`; landmark key, landmark
-    /// value `[documents, h, r, d]`; bias `[h, offsets]`; d_projected `[documents, h, r, 2d + 1]`.
+    /// value `[documents, h, r, d]`; bias `[h, offsets]`; d_projected `[documents, h, r, 2d + 1]`;
+    /// relative keys `[h, offsets, d]`.
     tensors: Vec<(Vec<usize>, Vec<f32>)>,
     mask: Option<Vec<bool>>,
 }
@@ -83,6 +85,7 @@ impl Case {
             (vec![documents, h, r, d], 1.0),
             (vec![h, offsets], 1.0),
             (vec![documents, h, r, 2 * d + 1], 1.0),
+            (vec![h, offsets, d], 1.0),
         ];
         let mut state = self.seed.wrapping_mul(2).wrapping_add(1);
         let mut next = move || {
@@ -164,13 +167,13 @@ impl Case {
                     d_value,
                 })
             };
-            let alone = gradients(Gradient::None, Gradient::None);
+            let alone = gradients(OptionalTensor::None, OptionalTensor::None);
             results.push(("d scores", float::<4>(alone.scores)));
             results.push(("d key of project", float::<4>(alone.key)));
             results.push(("d value of project", float::<4>(alone.value)));
             // Added to memory that may be overwritten, and to some that may not.
-            let d_key = Gradient::Some(rows(3).into_dispatch());
-            let added = gradients(d_key, Gradient::Some(q.clone()));
+            let d_key = OptionalTensor::Some(rows(3).into_dispatch());
+            let added = gradients(d_key, OptionalTensor::Some(q.clone()));
             results.push(("d key, added to", float::<4>(added.key)));
             results.push(("d value, added to", float::<4>(added.value)));
         }
@@ -184,13 +187,13 @@ impl Case {
                 value: tensor(6).into_dispatch(),
             },
         };
-        let bias = || match self.bias {
-            false => OffsetBias::None,
-            true => {
-                let (shape, values) = &inputs.tensors[7];
-                let data = TensorData::new(values.clone(), shape.clone()).convert_dtype(dtype);
-                OffsetBias::Table(Tensor::<2>::from_data(data, (device, dtype)).into_dispatch())
-            }
+        let table = |given: bool, i: usize| {
+            let (shape, values) = &inputs.tensors[i];
+            let data = TensorData::new(values.clone(), shape.clone()).convert_dtype(dtype);
+            OptionalTensor::from_option(given.then(|| match shape[..] {
+                [_, _] => Tensor::<2>::from_data(data, (device, dtype)).into_dispatch(),
+                _ => Tensor::<3>::from_data(data, (device, dtype)).into_dispatch(),
+            }))
         };
         let dropout = AttentionDropout {
             probability: self.dropout,
@@ -205,7 +208,8 @@ impl Case {
             key: k.clone(),
             value: v.clone(),
             landmarks: landmarks(),
-            bias: bias(),
+            bias: table(self.bias, 7),
+            relative_keys: table(self.relative_keys, 9),
             documents: documents(),
             visibility: self.visibility,
             scale: (self.width as f64).powf(-0.5),
@@ -231,8 +235,11 @@ impl Case {
             results.push(("d landmark key", float::<4>(key)));
             results.push(("d landmark value", float::<4>(value)));
         }
-        if let OffsetBias::Table(table) = gradients.bias {
+        if let Some(table) = gradients.bias.into_option() {
             results.push(("d bias", float::<2>(table)));
+        }
+        if let Some(table) = gradients.relative_keys.into_option() {
+            results.push(("d relative keys", float::<3>(table)));
         }
         results
     }
@@ -255,6 +262,7 @@ pub const PLAIN: Case = Case {
     visibility: segments(8),
     keys: None,
     bias: false,
+    relative_keys: false,
     dropout: 0.0,
     size: 1.0,
     seed: 1,
@@ -329,11 +337,13 @@ pub fn cases() -> Vec<Case> {
             kind: padded(2, 129),
             dropout: 0.3,
             width: 4,
+            relative_keys: true,
             ..PLAIN
         },
         Case {
             kind: packed(&[1, 0, 150, 7, 64, 0]),
             bias: true,
+            relative_keys: true,
             dropout: 0.2,
             ..PLAIN
         },
@@ -350,6 +360,7 @@ pub fn cases() -> Vec<Case> {
             landmarks: 20,
             visibility: segments(50),
             heads: 1,
+            relative_keys: true,
             ..PLAIN
         },
         // Scores around ±80.
@@ -405,6 +416,7 @@ pub fn patterns() -> Vec<Case> {
                 width: 12,
                 landmarks: 17,
                 bias: bounded,
+                relative_keys: bounded,
                 dropout: if memory > 0 { 0.3 } else { 0.0 },
                 ..PLAIN
             });
@@ -416,6 +428,7 @@ pub fn patterns() -> Vec<Case> {
                 width: 6,
                 landmarks: 0,
                 bias: bounded,
+                relative_keys: bounded,
                 ..PLAIN
             });
         }

@@ -89,6 +89,7 @@ fn the_same_launch_gives_the_same_bits() {
         let case = Case {
             kind,
             bias: true,
+            relative_keys: true,
             dropout: 0.1,
             ..PLAIN
         };
@@ -150,6 +151,7 @@ proptest! {
         landmarks in 0..40_usize,
         window in 1..20_usize,
         bias: bool,
+        relative_keys: bool,
         dropout in prop::sample::select(vec![0.0, 0.25]),
         seed: u64,
     ) {
@@ -164,7 +166,8 @@ proptest! {
         };
         let visibility = segments(window);
         let case = Case {
-            kind, heads, width, landmarks, visibility, keys: None, bias, dropout, size: 1.0, seed,
+            kind, heads, width, landmarks, visibility, keys: None, bias, relative_keys, dropout,
+            size: 1.0, seed,
         };
         case.check(&device, DType::F32);
     }

@@ -136,6 +136,7 @@ impl Inputs {
             value,
             landmarks,
             bias: None,
+            relative_keys: None,
             layout: Layout::Full,
             visibility: self.window.into(),
             scale: self.scale,

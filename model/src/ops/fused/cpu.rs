@@ -9,7 +9,7 @@ use transformer_ls_kernels_cpu as kernels;
 use super::{AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput, LinearLayer};
 use crate::ops::cpu::{CpuBackend, HostDocuments, Output, Unwritten};
 use crate::ops::layers::{EPSILON, NormLayer};
-use crate::ops::{AttentionDropout, Boundaries, Documents, Gradient};
+use crate::ops::{AttentionDropout, Boundaries, Documents, OptionalTensor};
 
 /// Contiguous tensors of a linear layer.
 struct Linear<B: CpuBackend>(FloatTensor<B>, FloatTensor<B>);
@@ -128,15 +128,15 @@ impl<B: CpuBackend> Heads<B> {
 /// Gradients of [`FusedBackend::heads`]'s input and layers, given those of its outputs in the order
 /// of [`HeadsOutput`].
 pub(super) fn heads_backward<B: CpuBackend>(
-    d_output: [Gradient<B>; 7],
+    d_output: [OptionalTensor<B>; 7],
     x: FloatTensor<B>,
     layers: HeadsLayers<B>,
 ) -> (FloatTensor<B>, HeadsLayers<B>) {
     let inputs = Heads::<B>::new(x, layers);
     // Memory `[b, n, h, ·]`, as the kernels of attention write it: no copy is made.
-    let rows = |gradient: Gradient<B>, axes: [usize; 4]| match gradient {
-        Gradient::None => None,
-        Gradient::Some(d) => Some(B::contiguous(B::float_permute(d, &axes))),
+    let rows = |gradient: OptionalTensor<B>, axes: [usize; 4]| match gradient {
+        OptionalTensor::None => None,
+        OptionalTensor::Some(d) => Some(B::contiguous(B::float_permute(d, &axes))),
     };
     let tokens = [0, 2, 1, 3];
     let [
@@ -156,8 +156,8 @@ pub(super) fn heads_backward<B: CpuBackend>(
         rows(projected_value, tokens),
         rows(scores, [0, 3, 1, 2]),
         match residual {
-            Gradient::None => None,
-            Gradient::Some(d) => Some(B::contiguous(d)),
+            OptionalTensor::None => None,
+            OptionalTensor::Some(d) => Some(B::contiguous(d)),
         },
     ];
     let list = |which: std::ops::Range<usize>| {

@@ -1,7 +1,7 @@
 //! The windowed path joined with the landmarks (paper section 3.3): one softmax per query.
 //!
 //! ```text
-//! S  = scale · Q [K̄ | K_window]ᵀ (+ bias)      A = softmax S,   L = log Σ exp S
+//! S  = scale · Q [K̄ | K_window + R]ᵀ (+ bias)  A = softmax S,   L = log Σ exp S
 //! C  = A [V̄ | V_window]                        (dropout: A ∘ Z, Z = 0 or 1/(1 − p))
 //! dS = A ∘ (Z ∘ dC [V̄ | V_window]ᵀ − D),       D = Σ_d dC ∘ C
 //! ```
@@ -17,7 +17,7 @@ use super::groups::{Groups, indices};
 use super::wide::Wide;
 use crate::ops::{
     AttendArgs, AttendBackwardArgs, AttendGradients, AttentionDropout, Boundaries, Documents,
-    Landmarks, OffsetBias, Visibility,
+    Landmarks, OptionalTensor, Visibility,
 };
 
 /// See [`LongShortBackend::attend`](crate::ops::LongShortBackend::attend).
@@ -92,10 +92,10 @@ pub fn attend_backward<B: Backend>(args: AttendBackwardArgs<B>) -> AttendGradien
             },
             None => Landmarks::None,
         },
-        bias: match gradients.bias {
-            Some(table) => OffsetBias::Table(table.narrow_to(dtype)),
-            None => OffsetBias::None,
-        },
+        bias: OptionalTensor::from_option(gradients.bias.map(|table| table.narrow_to(dtype))),
+        relative_keys: OptionalTensor::from_option(
+            gradients.relative_keys.map(|table| table.narrow_to(dtype)),
+        ),
     }
 }
 
@@ -106,6 +106,7 @@ struct Rows<B: Backend> {
     value: Wide<B>,
     landmarks: Option<(Wide<B>, Wide<B>)>,
     bias: Option<Wide<B>>,
+    relative_keys: Option<Wide<B>>,
     visibility: Visibility,
     groups: Option<Groups>,
     scale: f64,
@@ -120,6 +121,7 @@ struct Gradients<B: Backend> {
     value: Wide<B>,
     landmarks: Option<(Wide<B>, Wide<B>)>,
     bias: Option<Wide<B>>,
+    relative_keys: Option<Wide<B>>,
 }
 
 /// Scores of both kinds and what their products need again.
@@ -150,10 +152,8 @@ impl<B: Backend> Rows<B> {
             key,
             value: Wide::widen(args.value),
             landmarks,
-            bias: match args.bias {
-                OffsetBias::None => None,
-                OffsetBias::Table(table) => Some(Wide::widen(table)),
-            },
+            bias: args.bias.into_option().map(Wide::widen),
+            relative_keys: args.relative_keys.into_option().map(Wide::widen),
             visibility: args.visibility,
             groups,
             scale: args.scale,
@@ -181,6 +181,7 @@ impl<B: Backend> Rows<B> {
                         .as_ref()
                         .map(|(key, value)| (own(key), own(value))),
                     bias: self.bias.clone(),
+                    relative_keys: self.relative_keys.clone(),
                     visibility: self.visibility,
                     groups: Groups::new(self.visibility, range.len(), range.len()),
                     scale: self.scale,
@@ -202,9 +203,17 @@ impl<B: Backend> Rows<B> {
         });
         let window = self.groups.as_ref().map(|groups| {
             let keys = groups.windows(self.key.clone());
-            let mut scores = groups.split(query.clone()).matmul(keys.clone().transpose());
+            let queries = groups.split(query.clone());
+            let mut scores = queries.clone().matmul(keys.clone().transpose());
             if let Some(table) = &self.bias {
-                scores = scores.add(spread_bias(table.clone(), groups));
+                let [h, _] = table.dims();
+                let biases = spread(table.clone(), groups);
+                scores = scores.add(biases.reshape([1, h, 1, groups.size, groups.span]));
+            }
+            if let Some(table) = &self.relative_keys {
+                let own = spread_keys(table.clone(), groups).transpose();
+                let own = queries.swap(2, 3).matmul(own).swap(2, 3);
+                scores = scores.add(own);
             }
             if let Some(seen) = groups.seen() {
                 let seen = self
@@ -319,6 +328,7 @@ impl<B: Backend> Rows<B> {
             value: self.value.zeros_like_with(self.value.dims::<4>()),
             landmarks: None,
             bias: None,
+            relative_keys: None,
         };
         if let (Some(landmarks), Some((key, value))) = (scores.landmarks, &self.landmarks) {
             let p = landmarks.sub(log_sum_exp.clone()).exp();
@@ -347,16 +357,23 @@ impl<B: Backend> Rows<B> {
             gradients.value = groups.fold(d_values);
             let d_p = self.drop_window(d_output.matmul(values.transpose()), groups);
             let d_scores = p.mul(d_p.sub(groups.split(delta)));
-            let d_query = groups.merge(d_scores.clone().matmul(keys));
-            gradients.query = gradients.query.add(d_query);
-            let d_keys = d_scores
-                .clone()
-                .transpose()
-                .matmul(groups.split(scores.query));
+            let mut d_query = d_scores.clone().matmul(keys);
+            let queries = groups.split(scores.query);
+            let d_keys = d_scores.clone().transpose().matmul(queries.clone());
             gradients.key = groups.fold(d_keys);
             if let Some(table) = &self.bias {
-                gradients.bias = Some(collect_bias(d_scores, table, groups));
+                let own = d_scores.clone().sum_dim(2).sum_dim(0);
+                gradients.bias = Some(collect(own, table, groups));
             }
+            if let Some(table) = &self.relative_keys {
+                // Group by group every query row has relative keys of its own.
+                let d_scores = d_scores.swap(2, 3);
+                let own = spread_keys(table.clone(), groups);
+                d_query = d_query.add(d_scores.clone().matmul(own).swap(2, 3));
+                let own = d_scores.transpose().matmul(queries.swap(2, 3)).sum_dim(0);
+                gradients.relative_keys = Some(collect(own, table, groups));
+            }
+            gradients.query = gradients.query.add(groups.merge(d_query));
         }
         gradients.query = gradients.query.scale(self.scale);
         gradients
@@ -424,7 +441,11 @@ impl<B: Backend> Gradients<B> {
     fn join(rows: &Rows<B>, parts: Vec<Self>, boundaries: &Boundaries) -> Self {
         let (mut query, mut key, mut value) = (vec![], vec![], vec![]);
         let (mut landmark_keys, mut landmark_values) = (vec![], vec![]);
-        let mut bias = None::<Wide<B>>;
+        let (mut bias, mut relative_keys) = (None::<Wide<B>>, None::<Wide<B>>);
+        let sum = |sum: Option<Wide<B>>, own: Option<Wide<B>>| match (sum, own) {
+            (Some(sum), Some(own)) => Some(sum.add(own)),
+            (sum, own) => sum.or(own),
+        };
         let mut parts = parts.into_iter();
         for range in boundaries.ranges() {
             let part = match range.is_empty() {
@@ -445,10 +466,8 @@ impl<B: Backend> Gradients<B> {
             query.push(part.query);
             key.push(part.key);
             value.push(part.value);
-            bias = match (bias, part.bias) {
-                (Some(sum), Some(own)) => Some(sum.add(own)),
-                (sum, own) => sum.or(own),
-            };
+            bias = sum(bias, part.bias);
+            relative_keys = sum(relative_keys, part.relative_keys);
         }
         Self {
             query: Wide::cat(query, 2),
@@ -457,29 +476,34 @@ impl<B: Backend> Gradients<B> {
             landmarks: (!landmark_keys.is_empty())
                 .then(|| (Wide::cat(landmark_keys, 0), Wide::cat(landmark_values, 0))),
             bias,
+            relative_keys,
         }
     }
 }
 
-/// `[h, offsets]` → `[1, h, 1, size, span]`
-fn spread_bias<B: Backend>(table: Wide<B>, groups: &Groups) -> Wide<B> {
-    let [h, _] = table.dims();
+/// A table's entries for the pairs of a group's queries and keys: `[h, offsets, …]` →
+/// `[h, size·span, …]`.
+fn spread<B: Backend>(table: Wide<B>, groups: &Groups) -> Wide<B> {
     let columns = indices(groups.offset_columns(), &table);
-    let spread = B::float_select(table.into_inner(), 1, columns);
-    Wide::widen(spread).reshape([1, h, 1, groups.size, groups.span])
+    Wide::widen(B::float_select(table.into_inner(), 1, columns))
 }
 
-/// The adjoint of [`spread_bias`], over all rows and groups.
-fn collect_bias<B: Backend>(d_scores: Wide<B>, table: &Wide<B>, groups: &Groups) -> Wide<B> {
-    let [_, h, _, size, span] = d_scores.dims();
-    let columns = indices(groups.offset_columns(), table);
-    let summed = d_scores.sum_dim(2).sum_dim(0).reshape([h, size * span]);
-    let zeros = table.zeros_like_with(table.dims::<2>());
+/// Relative keys of each of a group's query rows: `[h, offsets, d]` → `[1, h, size, span, d]`.
+fn spread_keys<B: Backend>(table: Wide<B>, groups: &Groups) -> Wide<B> {
+    let [h, _, d] = table.dims();
+    spread(table, groups).reshape([1, h, groups.size, groups.span, d])
+}
+
+/// The adjoint of [`spread`], for as many numbers as `[h, size·span, …]` has.
+fn collect<B: Backend>(spread: Wide<B>, table: &Wide<B>, groups: &Groups) -> Wide<B> {
+    let mut shape = table.clone().into_inner().shape();
+    let zeros = table.zeros_like_with(shape.clone());
+    shape[1] = groups.size * groups.span;
     Wide::widen(B::float_select_assign(
         zeros.into_inner(),
         1,
-        columns,
-        summed.into_inner(),
+        indices(groups.offset_columns(), table),
+        spread.reshape(shape).into_inner(),
         IndexingUpdateOp::Add,
     ))
 }

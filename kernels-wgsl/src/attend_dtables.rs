@@ -1,0 +1,53 @@
+//! Launcher of `attend_dtables.wgsl`.
+
+use burn_backend::DType;
+use burn_cubecl::tensor::CubeTensor;
+
+use crate::attend_backward::Backward;
+use crate::documents::Division;
+use crate::kernel::Kernel;
+use crate::launch::{empty, launch};
+use crate::sum_bias::sum_bias;
+use crate::sum_relative_keys::sum_relative_keys;
+
+/// Gradients for the tables by offset: the bias `[h, offsets]` and the relative keys
+/// `[h, offsets, d]`, as far as they are given.
+pub(crate) fn attend_dtables(backward: &Backward) -> (Option<CubeTensor>, Option<CubeTensor>) {
+    let Backward {
+        inputs,
+        problem,
+        context,
+        d_output,
+        stats,
+    } = backward;
+    let (bias, relative_keys) = (inputs.bias, inputs.relative_keys);
+    if bias.is_none() && relative_keys.is_none() {
+        return (None, None);
+    }
+    let tile = problem.tiles.entries;
+    let tasks = problem.tasks(Division::Splits);
+    let entries = tasks * problem.heads * problem.seen.visibility.window.offsets();
+    let numbers = match relative_keys {
+        Some(_) => 4 * problem.vectors() + 1,
+        None => 1,
+    };
+    let parts = empty(inputs.query, [(entries * numbers).max(1)], DType::F32);
+    launch(
+        problem.shader(Kernel::AttendDtables, tile, Division::Splits),
+        entries.div_ceil(tile.invocations),
+        problem.info(Division::Splits).count(tasks * problem.heads),
+        &[
+            ("d_output", d_output),
+            ("query", inputs.query),
+            ("key", inputs.key),
+            ("value", inputs.value),
+            ("context", context),
+            ("stats", stats),
+            ("parts", &parts),
+        ],
+    );
+    (
+        bias.map(|bias| sum_bias(problem, &parts, bias)),
+        relative_keys.map(|keys| sum_relative_keys(problem, &parts, keys)),
+    )
+}
