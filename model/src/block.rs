@@ -5,11 +5,11 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, Linea
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 
-use crate::attention::{Attention, AttentionConfig, AttentionInput, Contexts};
+use crate::attention::{Attention, AttentionConfig, AttentionInput, BatchLayout, Contexts};
 use crate::error::{ConfigError, check_dropout, refuse_too_large, refuse_zero};
 use crate::fields::{FieldError, Fields};
-use crate::ops::layers::{AfterAttentionModules, after_attention, fused_layers, layer_norm};
-use crate::ops::{Layout, exact_gelu};
+use crate::ops::fused::{AfterAttentionModules, Fused};
+use crate::ops::layers::{exact_gelu, layer_norm};
 use crate::seed::{hash_dropout, mix};
 
 /// Configuration of a [`Block`].
@@ -130,7 +130,7 @@ impl Block {
     /// # Panics
     ///
     /// Panics if the rows do not fit the module or the layout.
-    pub fn forward(&self, rows: Rows, layout: &Layout, dropout_seed: Option<u64>) -> Rows {
+    pub fn forward(&self, rows: Rows, layout: &BatchLayout, dropout_seed: Option<u64>) -> Rows {
         let contexts = self.contexts(&rows, layout, dropout_seed);
         let class_row = contexts.class_row.zip(rows.class_row);
         Rows {
@@ -152,7 +152,7 @@ impl Block {
     pub fn forward_class_row(
         &self,
         rows: Rows,
-        layout: &Layout,
+        layout: &BatchLayout,
         dropout_seed: Option<u64>,
     ) -> Tensor<3> {
         let contexts = self.contexts(&rows, layout, dropout_seed);
@@ -161,7 +161,7 @@ impl Block {
         self.after_attention(context, residual, dropout_seed.map(|seed| mix(!seed)))
     }
 
-    fn contexts(&self, rows: &Rows, layout: &Layout, dropout_seed: Option<u64>) -> Contexts {
+    fn contexts(&self, rows: &Rows, layout: &BatchLayout, dropout_seed: Option<u64>) -> Contexts {
         let mut input = AttentionInput::new(rows.tokens.clone())
             .norm(&self.attention_norm)
             .layout(layout.clone());
@@ -181,7 +181,7 @@ impl Block {
         residual: Tensor<3>,
         dropout_seed: Option<u64>,
     ) -> Tensor<3> {
-        if fused_layers(&residual) {
+        if let Some(fused) = Fused::of(&residual) {
             let modules = AfterAttentionModules {
                 output: &self.output,
                 norm: &self.ff_norm,
@@ -191,7 +191,7 @@ impl Block {
             // Attention's own dropout has the seed itself.
             let seed = dropout_seed.map(|seed| mix(seed ^ 1));
             let dropout = hash_dropout(&self.dropout, &residual.device(), seed);
-            return after_attention(context, residual, modules, dropout);
+            return fused.after_attention(context, residual, modules, dropout);
         }
         let x = self.dropout.forward(self.output.forward(context)) + residual;
         let hidden = exact_gelu(self.ff_in.forward(layer_norm(x.clone(), &self.ff_norm)));

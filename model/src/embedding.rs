@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, refuse_too_large, refuse_zero};
 use crate::ops::Layout;
-use crate::ops::layers::{embed, fused_layers};
+use crate::ops::fused::Fused;
 use crate::tokens::Tokens;
 
 /// Standard deviation of both tables at the start (the release's `lra/model.py`).
@@ -219,9 +219,9 @@ impl TokenEmbedding {
             (Some(token), _) => {
                 let (table, ids) = with_flag_row(token.weight.val(), tokens, flag);
                 if let Some(position) = &position
-                    && fused_layers(&table)
+                    && let Some(fused) = Fused::of(&table)
                 {
-                    return embed(table, position.clone(), ids, &tokens.layout);
+                    return fused.embed(table, position.clone(), ids, &tokens.layout);
                 }
                 burn::tensor::module::embedding(table, ids)
             }
@@ -246,8 +246,7 @@ impl TokenEmbedding {
         let weight = pixel.weight.val();
         let [_, d_model] = weight.dims();
         let [b, n] = tokens.ids.dims();
-        let numbers = self
-            .normalised(tokens.ids.clone())
+        let numbers = normalised(tokens.ids.clone(), self.mean, self.deviation)
             .cast(weight.dtype())
             .reshape([b, n, 1]);
         let row = |x: Tensor<1>| x.reshape([1, 1, d_model]);
@@ -264,11 +263,6 @@ impl TokenEmbedding {
             Some(bias) => embedded + row(bias.val()),
             None => embedded,
         }
-    }
-
-    /// `(id / 255 − mean) / deviation`
-    fn normalised<const D: usize>(&self, ids: Tensor<D, Int>) -> Tensor<D> {
-        normalised(ids, self.mean, self.deviation)
     }
 }
 

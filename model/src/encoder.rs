@@ -5,6 +5,7 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::attention::BatchLayout;
 use crate::block::{Block, BlockConfig, Rows};
 use crate::embedding::{EmbeddingConfig, TokenEmbedding};
 use crate::error::{ConfigError, refuse_too_large, refuse_zero};
@@ -179,26 +180,28 @@ impl Encoder {
     /// Panics if a document is longer than the model's positions, or if ids and layout do not fit.
     pub fn forward(&self, tokens: Tokens) -> Tensor<2> {
         let documents = tokens.documents();
-        let (rows, seed) = self.before_last_block(&tokens, None);
-        let layout = tokens.layout;
+        let batch = BatchLayout::from(tokens.layout.clone());
+        let (rows, seed) = self.before_last_block(&tokens, &batch, None);
+        let layout = &tokens.layout;
         if rows.class_row.is_some() {
             let [_, _, d_model] = rows.tokens.dims();
-            let class_row = self.last_block().forward_class_row(rows, &layout, seed);
+            let class_row = self.last_block().forward_class_row(rows, &batch, seed);
             return layer_norm(class_row, &self.norm).reshape([documents, d_model]);
         }
-        let rows = self.last_block().forward(rows, &layout, seed);
+        let rows = self.last_block().forward(rows, &batch, seed);
         let rows = layer_norm(rows.tokens, &self.norm);
         match self.pooling {
-            Pooling::MaxReal => max_real(rows, &layout),
-            _ => self.mean(rows, &layout),
+            Pooling::MaxReal => max_real(rows, layout),
+            _ => self.mean(rows, layout),
         }
     }
 
     /// A vector for each token, `[b, n, D]`, with `flag` `[D]` in the place of masked ones. Class
     /// rows take part as they do when documents are classified.
     pub(crate) fn forward_tokens(&self, tokens: Tokens, flag: Option<Tensor<1>>) -> Tensor<3> {
-        let (rows, seed) = self.before_last_block(&tokens, flag);
-        let rows = self.last_block().forward(rows, &tokens.layout, seed);
+        let batch = BatchLayout::from(tokens.layout.clone());
+        let (rows, seed) = self.before_last_block(&tokens, &batch, flag);
+        let rows = self.last_block().forward(rows, &batch, seed);
         layer_norm(rows.tokens, &self.norm)
     }
 
@@ -207,7 +210,12 @@ impl Encoder {
     }
 
     /// The rows that the last block takes, and its dropout's seed.
-    fn before_last_block(&self, tokens: &Tokens, flag: Option<Tensor<1>>) -> (Rows, Option<u64>) {
+    fn before_last_block(
+        &self,
+        tokens: &Tokens,
+        layout: &BatchLayout,
+        flag: Option<Tensor<1>>,
+    ) -> (Rows, Option<u64>) {
         let seed = |layer: usize| {
             tokens
                 .dropout_seed
@@ -228,7 +236,7 @@ impl Encoder {
         }
         for layer in 0..self.layers - 1 {
             let block = &self.blocks[layer % self.blocks.len()];
-            rows = block.forward(rows, &tokens.layout, seed(layer));
+            rows = block.forward(rows, layout, seed(layer));
         }
         if rows.class_row.is_none() {
             rows.class_row = class_row();

@@ -3,13 +3,13 @@
 
 mod common;
 #[path = "brute_force/dense.rs"]
-#[allow(dead_code, reason = "the random numbers and the product are used")]
+#[allow(dead_code, reason = "the random numbers are used")]
 mod dense;
 
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
-use dense::{Random, dot};
+use dense::Random;
 use transformer_ls_burn::Boundaries;
 use transformer_ls_burn::attention::{
     Attention, AttentionInput, AttentionLayer, AttentionLayerConfig, DenseAttentionConfig,
@@ -206,6 +206,10 @@ fn tensor(values: &[f64], shape: [usize; 3], device: &Device) -> Tensor<3> {
         true => tensor.require_grad(),
         false => tensor,
     }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 fn host<const D: usize>(x: Tensor<D>) -> Vec<f32> {

@@ -8,7 +8,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, DType, Device, Tensor};
 
 use super::heads::{AttentionInput, Contexts, check_heads, merge, split};
-use super::rotary::{Rotation, check_rotary};
+use super::rotary::check_rotary;
 use crate::error::{ConfigError, check_dropout, refuse_too_large};
 use crate::ops::Layout;
 use crate::ops::layers::layer_norm;
@@ -146,18 +146,18 @@ impl DenseAttention {
         };
         let mut tokens = self.heads(tokens);
         if self.rotary {
-            let positions = layout.positions(n);
-            let rotation = Rotation::new(&positions, d_model / self.heads, &residual.device());
+            let rotation = layout.rotation(n, d_model / self.heads, &residual.device());
             tokens.query = rotation.turn(tokens.query);
             tokens.key = rotation.turn(tokens.key);
         }
         let class_row = input.class_row.map(|row| self.heads(row));
         let first_token = usize::from(class_row.is_some());
-        let (tokens, class_row) = match &layout {
-            Layout::Full => apart(self.attend(tokens.behind(class_row), None), first_token),
-            Layout::Padded(mask) => {
-                let rows = tokens.behind(class_row);
-                apart(self.attend(rows, Some((mask, first_token))), first_token)
+        let (tokens, class_row) = match layout.layout() {
+            Layout::Full | Layout::Padded(_) => {
+                let real = layout
+                    .real_rows(first_token)
+                    .zip(layout.real_shares(first_token));
+                apart(self.attend(tokens.behind(class_row), real), first_token)
             }
             Layout::Packed(boundaries) => {
                 let (mut contexts, mut class_rows) = (Vec::new(), Vec::new());
@@ -195,22 +195,17 @@ impl DenseAttention {
         }
     }
 
-    /// `softmax(Q Kᵀ) V`, `[b, h, m, d]`, over rows of which the first `own` have no part in the
-    /// mask `[b, m − own]`; 0 where a query is padding or its document has no real token.
-    fn attend(&self, rows: Heads, mask: Option<(&Tensor<2, Bool>, usize)>) -> Tensor<4> {
+    /// `softmax(Q Kᵀ) V`, `[b, h, m, d]`; 0 where a query is padding or its document has no real
+    /// token. `real` says which rows are tokens, `[b, m]`, and once more as 1 and 0,
+    /// `[b, 1, m, 1]`.
+    fn attend(&self, rows: Heads, real: Option<(Tensor<2, Bool>, Tensor<4>)>) -> Tensor<4> {
         let [b, h, m, _] = rows.query.dims();
-        let real = mask.map(|(mask, own)| {
-            // A class row is as real as its document.
-            let any = mask.clone().int().max_dim(1).equal_elem(1);
-            let parts = std::iter::repeat_n(any, own).chain([mask.clone()]);
-            Tensor::cat(parts.collect(), 1)
-        });
         // One row sees itself, and Burn's products with one row can be wrong (burn#5122).
         let context = match m {
             1 => rows.value,
             _ => {
                 let mut scores = rows.query.matmul(rows.key.swap_dims(2, 3));
-                if let Some(real) = &real {
+                if let Some((real, _)) = &real {
                     let padding = real.clone().bool_not().reshape([b, 1, 1, m]);
                     // Finite, for a row of nothing else has to have a softmax.
                     let lowest = match scores.dtype() {
@@ -224,9 +219,9 @@ impl DenseAttention {
         };
         match real {
             None => context,
-            Some(real) => {
-                let real = real.float().cast(context.dtype());
-                context * real.reshape([b, 1, m, 1])
+            Some((_, shares)) => {
+                let shares = shares.cast(context.dtype());
+                context * shares
             }
         }
     }

@@ -3,6 +3,7 @@
 use burn::nn::LayerNorm;
 use burn::tensor::{Bool, Tensor, assert_shape};
 
+use super::batch::BatchLayout;
 use crate::error::ConfigError;
 use crate::ops::{Boundaries, Layout};
 
@@ -10,7 +11,7 @@ use crate::ops::{Boundaries, Layout};
 #[derive(Clone, Debug)]
 pub struct AttentionInput {
     pub(super) tokens: Tensor<3>,
-    pub(super) layout: Layout,
+    pub(super) layout: BatchLayout,
     pub(super) class_row: Option<Tensor<3>>,
     pub(super) dropout_seed: Option<u64>,
     /// Applied to the tokens first.
@@ -22,7 +23,7 @@ impl AttentionInput {
     pub fn new(tokens: Tensor<3>) -> Self {
         Self {
             tokens,
-            layout: Layout::Full,
+            layout: Layout::Full.into(),
             class_row: None,
             dropout_seed: None,
             norm: None,
@@ -47,8 +48,8 @@ impl AttentionInput {
     }
 
     /// How documents lie in the batch.
-    pub fn layout(mut self, layout: Layout) -> Self {
-        self.layout = layout;
+    pub fn layout(mut self, layout: impl Into<BatchLayout>) -> Self {
+        self.layout = layout.into();
         self
     }
 
@@ -70,9 +71,10 @@ impl AttentionInput {
     pub(super) fn check(&self, d_model: usize) {
         let [b, n, _] = self.tokens.dims();
         assert_shape!(self.tokens, [b, n, d_model]);
-        self.layout.check(b, n);
+        let layout = self.layout.layout();
+        layout.check(b, n);
         if let Some(row) = &self.class_row {
-            let documents = self.layout.documents(b);
+            let documents = layout.documents(b);
             assert_shape!(row, [documents, 1, d_model]);
         }
     }

@@ -7,13 +7,15 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, Linea
 use burn::tensor::activation::sigmoid;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
+use super::batch::BatchLayout;
 use super::heads::{AttentionInput, Contexts, check_heads, merge, split};
-use super::rotary::{Rotation, check_rotary};
+use super::rotary::check_rotary;
 use crate::error::{ConfigError, check_dropout, refuse_too_large};
-use crate::ops::layers::{self, HeadsModules, fused_layers, layer_norm};
-use crate::ops::{self, Attend, Layout, Projected, Window};
+use crate::ops::fused::{Fused, HeadsModules};
+use crate::ops::layers::layer_norm;
+use crate::ops::{self, Attend, Projected, Window};
 use crate::seed::hash_dropout;
 
 /// Configuration of [`LongShortAttention`].
@@ -208,7 +210,7 @@ impl LongShortAttention {
         let device = x.device();
         let mut tokens = self.read(x, norm.as_ref());
         if self.rotary {
-            let rotation = Rotation::new(&layout.positions(n), d, &device);
+            let rotation = layout.rotation(n, d, &device);
             tokens.query = rotation.turn(tokens.query);
             tokens.key = rotation.turn(tokens.key);
             if let Some(projection) = &mut tokens.projection {
@@ -223,10 +225,10 @@ impl LongShortAttention {
         });
         let projected = tokens.projection.take().map(|Projection { scores, own }| {
             if let Some((key, value)) = own {
-                return ops::project(scores, key, value, layout.clone());
+                return ops::project(scores, key, value, layout.layout().clone());
             }
             let (key, value) = (tokens.key.clone(), tokens.value.clone());
-            let projected = ops::project(scores, key, value, layout.clone());
+            let projected = ops::project(scores, key, value, layout.layout().clone());
             tokens.key = projected.tokens_key.clone();
             tokens.value = projected.tokens_value.clone();
             projected
@@ -240,7 +242,7 @@ impl LongShortAttention {
             landmarks,
             bias: self.offset_bias.as_ref().map(|table| table.val()),
             relative_keys: None,
-            layout: layout.clone(),
+            layout: layout.layout().clone(),
             visibility: Window::segments(self.window).into(),
             scale,
             dropout: hash_dropout(&self.dropout, &device, dropout_seed),
@@ -261,7 +263,7 @@ impl LongShortAttention {
     /// Queries, keys and values of the tokens, and what the projection takes.
     fn read(&self, x: Tensor<3>, norm: Option<&LayerNorm>) -> TokenHeads {
         if let (Some(norm), Some(projection)) = (norm, &self.projection)
-            && fused_layers(&x)
+            && let Some(fused) = Fused::of(&x)
         {
             let modules = HeadsModules {
                 norm,
@@ -271,7 +273,7 @@ impl LongShortAttention {
                 window_norm: &self.window_norm,
                 projection,
             };
-            let heads = layers::heads(x, modules, self.heads);
+            let heads = fused.heads(x, modules, self.heads);
             return TokenHeads {
                 query: heads.query,
                 key: heads.key,
@@ -332,34 +334,27 @@ impl LongShortAttention {
 /// of its document, `p_0 v + Σ p_i C_i`. `[documents, h, 1, d]`
 ///
 /// The sum over tokens is a projection of rank 1, whose log-sum-exp gives `p_0`.
-fn read_outputs(row: ClassRow, context: Tensor<4>, layout: &Layout) -> Tensor<4> {
-    if fused_layers(&context) {
+fn read_outputs(row: ClassRow, context: Tensor<4>, layout: &BatchLayout) -> Tensor<4> {
+    if let Some(fused) = Fused::of(&context) {
         let ClassRow { query, key, value } = row;
-        return layers::class_row(query, key, value, context, layout.clone());
+        return fused.class_row(query, key, value, context, layout.layout().clone());
     }
     // Elementwise rather than a product with one row, for which see burn#5122.
-    let query = match layout {
-        Layout::Full | Layout::Padded(_) => row.query.clone(),
-        Layout::Packed(boundaries) => {
-            let own = boundaries.document_of_each_token();
-            let own = Tensor::<1, Int>::from_data(
-                TensorData::new(own, [boundaries.total()]),
-                &context.device(),
-            );
-            // [documents, h, 1, d] → [1, h, Σn, d]
-            row.query.clone().select(0, own).permute([2, 1, 0, 3])
-        }
+    let query = match layout.owners(&context.device()) {
+        None => row.query.clone(),
+        // [documents, h, 1, d] → [1, h, Σn, d]
+        Some(owners) => row.query.clone().select(0, owners).permute([2, 1, 0, 3]),
     };
     let scores = (query * context.clone()).sum_dim(3).swap_dims(2, 3);
-    let read = ops::project(scores, context.clone(), context, layout.clone());
+    let read = ops::project(scores, context.clone(), context, layout.layout().clone());
     let own_score = (row.query * row.key).sum_dim(3);
     let own_share = sigmoid(own_score - read.log_sum_exp);
     let tokens_share = own_share.clone().neg() + 1.0;
     let read = own_share * row.value + tokens_share * read.key;
-    match layout.document_is_real(&read.device()) {
+    match layout.real_documents(&read.device()) {
         Some(real) => {
             let real = real.cast(read.dtype());
-            read * real.reshape([-1, 1, 1, 1])
+            read * real
         }
         None => read,
     }
@@ -367,34 +362,25 @@ fn read_outputs(row: ClassRow, context: Tensor<4>, layout: &Layout) -> Tensor<4>
 
 /// A depthwise cross-correlation of each document's values with one kernel a head, zeros outside
 /// the document and at padded tokens. `[b, h, n, d]`
-fn convolve(value: Tensor<4>, kernel: Tensor<4>, layout: &Layout) -> Tensor<4> {
+fn convolve(value: Tensor<4>, kernel: Tensor<4>, layout: &BatchLayout) -> Tensor<4> {
     let [h, _, length, _] = kernel.dims();
     let reach = length / 2;
     let along_tokens = |x| {
         let options = ConvOptions::new([1, 1], [reach, 0], [1, 1], h);
         conv2d(x, kernel, None, options)
     };
-    match layout {
-        Layout::Full => along_tokens(value),
-        Layout::Padded(mask) => {
-            let [b, n] = mask.dims();
-            let real = mask.clone().float().cast(value.dtype());
-            along_tokens(value * real.reshape([b, 1, n, 1]))
-        }
-        Layout::Packed(boundaries) => {
-            // Documents apart by `reach` zero rows, so that no kernel reaches over a boundary.
-            let [b, h, n, d] = value.dims();
-            let device = value.device();
-            let index = |rows: Vec<i32>| {
-                let length = rows.len();
-                Tensor::<1, Int>::from_data(TensorData::new(rows, [length]), &device)
-            };
-            let (spread, places) = boundaries.spread(reach);
-            let zero = Tensor::zeros([b, h, 1, d], (&device, value.dtype()));
-            let rows = Tensor::cat(vec![value, zero], 2).select(2, index(spread));
-            let convolved = along_tokens(rows).select(2, index(places));
-            debug_assert_eq!(convolved.dims(), [b, h, n, d]);
-            convolved
-        }
+    if let Some(real) = layout.real_shares(0) {
+        let real = real.cast(value.dtype());
+        return along_tokens(value * real);
     }
+    let Some([spread, places]) = layout.spread(reach, &value.device()) else {
+        return along_tokens(value);
+    };
+    // Documents apart by `reach` zero rows, so that no kernel reaches over a boundary.
+    let [b, h, n, d] = value.dims();
+    let zero = Tensor::zeros([b, h, 1, d], (&value.device(), value.dtype()));
+    let rows = Tensor::cat(vec![value, zero], 2).select(2, spread);
+    let convolved = along_tokens(rows).select(2, places);
+    debug_assert_eq!(convolved.dims(), [b, h, n, d]);
+    convolved
 }

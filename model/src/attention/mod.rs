@@ -4,6 +4,7 @@
 //! [`Block`](crate::Block) has `W_o`, the residuals and the feed-forward layers, an
 //! [`AttentionLayer`] has `W_o` alone.
 
+mod batch;
 mod dense;
 mod heads;
 mod layer;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ConfigError;
 use crate::fields::{FieldError, Fields};
 
+pub use batch::BatchLayout;
 pub use dense::{DenseAttention, DenseAttentionConfig};
 pub use heads::{AttentionInput, Contexts};
 pub use layer::{AttentionLayer, AttentionLayerConfig, AttentionOutput};

@@ -21,6 +21,7 @@ pub(super) fn check_rotary(head_width: usize) -> Result<(), ConfigError> {
 }
 
 /// The angles of a batch's tokens, for queries and keys alike.
+#[derive(Clone, Debug)]
 pub(super) struct Rotation {
     /// `[1, 1, n, d/2]`
     cosine: Tensor<4>,

@@ -12,7 +12,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{AutodiffBackend, Backend};
 
 use super::gate::Gate;
-use super::record::{record, record_with};
+use super::record::record_with;
 use super::{
     AttendArgs, AttendBackwardArgs, AttentionDropout, Documents, Landmarks, LongShortBackend,
     OptionalTensor, ProjectArgs, ProjectBackwardArgs, ProjectOutput, Visibility,
@@ -66,11 +66,6 @@ impl<B: LongShortBackend, C: CheckpointStrategy> LongShortBackend for Autodiff<B
         (output, Self::from_inner(log_sum_exp))
     }
 
-    fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        let run = |[x]: [FloatTensor<B>; 1]| B::exact_gelu(x);
-        record::<B, C, _, _>(GeluRule, [x], run, |[x]| x)
-    }
-
     // The backward operations of `Autodiff<B>` are the default bodies: plain operations, which are
     // differentiable themselves.
 }
@@ -103,27 +98,6 @@ pub(super) fn register<B: Backend, const N: usize>(
     for (parent, gradient) in parents.into_iter().zip(gradients) {
         if let Some(node) = parent {
             grads.register::<B>(node, gradient);
-        }
-    }
-}
-
-#[derive(Debug)]
-struct GeluRule;
-
-impl<B: LongShortBackend> Backward<B, 1> for GeluRule {
-    type State = NodeId;
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 1>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let d_output = grads.consume::<B>(&ops.node);
-        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(ops.state);
-        let [parent] = ops.parents;
-        if let Some(node) = parent {
-            grads.register::<B>(node.id, B::exact_gelu_backward(d_output, x));
         }
     }
 }

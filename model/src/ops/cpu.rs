@@ -41,19 +41,23 @@ pub(super) trait CpuBackend: Backend {
     /// Token ids, in logical order.
     fn ids(ids: IntTensor<Self>) -> Vec<u32>;
 
-    /// Not 0 = true, in logical order.
-    fn mask(mask: BoolTensor<Self>) -> Vec<u8>;
+    /// The tensor itself if its values lie in logical order without gaps, else a copy of which that
+    /// is true.
+    fn mask(mask: BoolTensor<Self>) -> BoolTensor<Self>;
+
+    /// Memory of a [`mask`](Self::mask), 1 = true.
+    fn mask_slice(mask: &BoolTensor<Self>) -> &[u8];
 }
 
-/// [`Documents`] with their data on the host.
-pub(super) enum HostDocuments {
+/// [`Documents`], ready for the kernels: they read the mask where it lies.
+pub(super) enum HostDocuments<B: CpuBackend> {
     Full,
-    Padded(Vec<u8>),
+    Padded(BoolTensor<B>),
     Packed(Boundaries),
 }
 
-impl HostDocuments {
-    pub(super) fn new<B: CpuBackend>(documents: Documents<B>) -> Self {
+impl<B: CpuBackend> HostDocuments<B> {
+    pub(super) fn new(documents: Documents<B>) -> Self {
         match documents {
             Documents::Full => Self::Full,
             Documents::Padded(mask) => Self::Padded(B::mask(mask)),
@@ -64,7 +68,9 @@ impl HostDocuments {
     pub(super) fn as_kernel(&self) -> kernels::Documents<'_> {
         match self {
             Self::Full => kernels::Documents::Rows { mask: None },
-            Self::Padded(mask) => kernels::Documents::Rows { mask: Some(mask) },
+            Self::Padded(mask) => kernels::Documents::Rows {
+                mask: Some(B::mask_slice(mask)),
+            },
             Self::Packed(boundaries) => kernels::Documents::Packed {
                 offsets: boundaries.offsets(),
             },
@@ -165,7 +171,7 @@ struct ProjectInputs<B: CpuBackend> {
     scores: FloatTensor<B>,
     key: FloatTensor<B>,
     value: FloatTensor<B>,
-    documents: HostDocuments,
+    documents: HostDocuments<B>,
 }
 
 impl<B: CpuBackend> ProjectInputs<B> {
@@ -174,7 +180,7 @@ impl<B: CpuBackend> ProjectInputs<B> {
             scores: B::ready(args.scores, true),
             key: B::ready(args.key, false),
             value: B::ready(args.value, false),
-            documents: HostDocuments::new::<B>(args.documents),
+            documents: HostDocuments::new(args.documents),
         }
     }
 
@@ -238,7 +244,7 @@ struct AttendInputs<B: CpuBackend> {
     landmarks: Option<(FloatTensor<B>, FloatTensor<B>)>,
     bias: Option<Vec<f32>>,
     relative_keys: Option<FloatTensor<B>>,
-    documents: HostDocuments,
+    documents: HostDocuments<B>,
     visibility: Visibility,
     scale: f64,
     dropout: AttentionDropout,
@@ -258,7 +264,7 @@ impl<B: CpuBackend> AttendInputs<B> {
             },
             bias: args.bias.into_option().map(B::values),
             relative_keys: args.relative_keys.into_option().map(B::contiguous),
-            documents: HostDocuments::new::<B>(args.documents),
+            documents: HostDocuments::new(args.documents),
             visibility: args.visibility,
             scale: args.scale,
             dropout: args.dropout,
@@ -354,10 +360,8 @@ pub(super) fn takes<B: CpuBackend>(tensor: &FloatTensor<B>) -> bool {
 
 /// Implements the operations for a [`CpuBackend`]: its kernels for float32, the plain path else.
 macro_rules! on_cpu {
-    ($backend:ty; $($more:item)*) => {
+    ($backend:ty) => {
         impl $crate::ops::LongShortBackend for $backend {
-            $($more)*
-
             fn project(args: ProjectArgs<Self>) -> ProjectOutput<Self> {
                 match cpu::takes::<Self>(&args.key) {
                     true => cpu::project(args),

@@ -8,6 +8,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use transformer_ls_kernels_cpu::View;
 
 use super::cpu::{self, CpuBackend, on_cpu};
+use super::layers::LayersBackend;
 use super::{
     AttendArgs, AttendBackwardArgs, AttendGradients, ProjectArgs, ProjectBackwardArgs,
     ProjectGradients, ProjectOutput, plain,
@@ -74,25 +75,26 @@ impl CpuBackend for Flex {
         }
     }
 
-    fn mask(mask: BoolTensor<Self>) -> Vec<u8> {
-        let mask = mask.to_contiguous();
+    fn mask(mask: BoolTensor<Self>) -> BoolTensor<Self> {
+        mask.to_contiguous()
+    }
+
+    fn mask_slice(mask: &BoolTensor<Self>) -> &[u8] {
         let layout = mask.layout();
         let values = &mask.bytes()[layout.start_offset()..];
-        values[..layout.shape().num_elements()].to_vec()
+        &values[..layout.shape().num_elements()]
     }
 }
 
-on_cpu! {
-    Flex;
+on_cpu!(Flex);
+
+impl LayersBackend for Flex {
     // Flex's own pair is exact, and one pass each.
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         <Self as ActivationOps<Self>>::gelu(x)
     }
 
-    fn exact_gelu_backward(
-        d_output: FloatTensor<Self>,
-        x: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
+    fn exact_gelu_backward(d_output: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
         <Self as ActivationOps<Self>>::gelu_backward(x, d_output)
     }
 }

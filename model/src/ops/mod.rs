@@ -36,6 +36,7 @@ mod cpu;
 mod cube;
 #[cfg(feature = "flex")]
 mod flex;
+pub(crate) mod fused;
 mod gate;
 pub mod layers;
 #[cfg(feature = "fusion")]
@@ -54,7 +55,7 @@ pub use packed::Boundaries;
 pub use path::{AttentionPath, PATH_VARIABLE, attention_path, unknown_path};
 #[cfg(feature = "tch")]
 pub use tch::libtorch_device;
-pub use tensor::{Attend, Attended, Layout, Projected, attend, exact_gelu, project};
+pub use tensor::{Attend, Attended, Layout, Projected, attend, project};
 pub use transformer_ls_kernels::{
     Dropout as AttentionDropout, Grid, LandmarksSeen, Visibility, Window,
 };
@@ -326,26 +327,5 @@ pub trait LongShortBackend: Backend {
     #[fusion(meta = meta::attend_backward)]
     fn attend_backward(#[extension_type] args: AttendBackwardArgs<Self>) -> AttendGradients<Self> {
         plain::attend_backward::<Self>(args)
-    }
-
-    /// The exact GELU, whose gradient Burn approximates on some backends; see
-    /// [`plain::exact_gelu`].
-    ///
-    /// # Shapes
-    ///
-    /// Any; the output has the input's.
-    #[fusion(default)]
-    fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        plain::exact_gelu::<Self>(x)
-    }
-
-    /// Gradient of [`exact_gelu`](Self::exact_gelu).
-    ///
-    /// # Shapes
-    ///
-    /// All alike.
-    #[fusion(default)]
-    fn exact_gelu_backward(d_output: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
-        plain::exact_gelu_backward::<Self>(d_output, x)
     }
 }

@@ -7,6 +7,7 @@ use burn_ndarray::{NdArray, NdArrayTensor};
 use transformer_ls_kernels_cpu::View;
 
 use super::cpu::{self, CpuBackend, on_cpu};
+use super::layers::LayersBackend;
 use super::{
     AttendArgs, AttendBackwardArgs, AttendGradients, ProjectArgs, ProjectBackwardArgs,
     ProjectGradients, ProjectOutput, plain,
@@ -18,6 +19,16 @@ macro_rules! array {
         match $tensor {
             NdArrayTensor::F32(storage) => storage.view(),
             other => unreachable!("the plain path takes {:?}", other.dtype()),
+        }
+    };
+}
+
+/// The array of a mask.
+macro_rules! bools {
+    ($mask:expr) => {
+        match $mask {
+            NdArrayTensor::Bool(storage) => storage.view(),
+            other => unreachable!("a mask is bool, not {:?}", other.dtype()),
         }
     };
 }
@@ -84,12 +95,22 @@ impl CpuBackend for NdArray {
         }
     }
 
-    fn mask(mask: BoolTensor<Self>) -> Vec<u8> {
-        match mask {
-            NdArrayTensor::Bool(storage) => storage.view().iter().map(|&b| b.into()).collect(),
-            other => unreachable!("a mask is bool, not {:?}", other.dtype()),
+    fn mask(mask: BoolTensor<Self>) -> BoolTensor<Self> {
+        let array = bools!(&mask);
+        match array.is_standard_layout() {
+            true => mask,
+            false => array.as_standard_layout().into_owned().into_shared().into(),
         }
+    }
+
+    fn mask_slice(mask: &BoolTensor<Self>) -> &[u8] {
+        let array = bools!(mask);
+        // SAFETY: the array is in standard layout (`mask`), `mask` keeps it alive, and a bool is a
+        // byte.
+        unsafe { std::slice::from_raw_parts(array.as_ptr().cast(), array.len()) }
     }
 }
 
-on_cpu! { NdArray; }
+on_cpu!(NdArray);
+
+impl LayersBackend for NdArray {}

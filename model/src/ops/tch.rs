@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor};
 use burn_tch::LibTorch;
 
 use super::LongShortBackend;
+use super::layers::LayersBackend;
 
 /// Opens LibTorch and calls its elementwise functions once, from one thread.
 ///
@@ -27,7 +28,9 @@ pub fn libtorch_device() -> Device {
     device
 }
 
-impl LongShortBackend for LibTorch {
+impl LongShortBackend for LibTorch {}
+
+impl LayersBackend for LibTorch {
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         <Self as ActivationOps<Self>>::gelu(x)
     }

@@ -7,7 +7,6 @@ use transformer_ls_kernels::{AttendShapes, ProjectShapes};
 
 #[cfg(doc)]
 use super::Window;
-use super::layers::{LayersBackend, shader_layers};
 use super::{
     AttendArgs, AttentionDropout, Boundaries, LongShortBackend, OptionalTensor, ProjectArgs,
     Visibility,
@@ -237,19 +236,4 @@ pub fn attend(inputs: Attend) -> Attended {
         output: Tensor::from_dispatch(output),
         log_sum_exp: Tensor::from_dispatch(log_sum_exp),
     }
-}
-
-/// The exact GELU with its exact gradient: [`LongShortBackend::exact_gelu`], or one pass of its own
-/// where a shader computes it.
-///
-/// # Shapes
-///
-/// Any; the output has the input's.
-pub fn exact_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if shader_layers(&x) {
-        return Tensor::from_dispatch(<Dispatch as LayersBackend>::activate(x.into_dispatch()));
-    }
-    Tensor::from_dispatch(<Dispatch as LongShortBackend>::exact_gelu(
-        x.into_dispatch(),
-    ))
 }

@@ -2,8 +2,7 @@
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use transformer_ls_burn::ops::layers::{LayersBackend, NormLayer, plain as layers};
-use transformer_ls_burn::ops::plain;
+use transformer_ls_burn::ops::layers::{LayersBackend, NormLayer, plain};
 
 use super::compare::{Body, Results, compare, float};
 
@@ -30,16 +29,16 @@ pub fn check_layers(device: &Device) {
             };
             let (y, gradients, activated, d_activated) = match body {
                 Body::Plain => (
-                    layers::norm(matrix(1), layer()),
-                    layers::norm_backward(matrix(2), matrix(1), layer()),
+                    plain::norm(matrix(1), layer()),
+                    plain::norm_backward(matrix(2), matrix(1), layer()),
                     plain::exact_gelu::<Dispatch>(matrix(1)),
                     plain::exact_gelu_backward::<Dispatch>(matrix(2), matrix(1)),
                 ),
                 Body::Kernels => (
                     Dispatch::norm(matrix(1), layer()),
                     Dispatch::norm_backward(matrix(2), matrix(1), layer()),
-                    Dispatch::activate(matrix(1)),
-                    Dispatch::activate_backward(matrix(2), matrix(1)),
+                    Dispatch::gelu_pass(matrix(1)),
+                    Dispatch::gelu_pass_backward(matrix(2), matrix(1)),
                 ),
             };
             vec![

@@ -9,7 +9,6 @@ use transformer_ls_kernels_wgsl as wgsl;
 
 use super::{EPSILON, LayerNormGradients, LayersBackend, NormLayer, plain};
 use crate::ops::path;
-use crate::ops::plain::{exact_gelu, exact_gelu_backward};
 
 impl LayersBackend for CubeBackend {
     fn norm(x: FloatTensor<Self>, layer: NormLayer<Self>) -> FloatTensor<Self> {
@@ -35,17 +34,17 @@ impl LayersBackend for CubeBackend {
         }
     }
 
-    fn activate(x: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn gelu_pass(x: FloatTensor<Self>) -> FloatTensor<Self> {
         match takes(&[&x]) {
             true => wgsl::gelu(&x),
-            false => exact_gelu::<Self>(x),
+            false => Self::exact_gelu(x),
         }
     }
 
-    fn activate_backward(d_output: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn gelu_pass_backward(d_output: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
         match takes(&[&x, &d_output]) {
             true => wgsl::gelu_backward(&d_output, &x),
-            false => exact_gelu_backward::<Self>(d_output, x),
+            false => Self::exact_gelu_backward(d_output, x),
         }
     }
 }

@@ -1,21 +1,15 @@
-//! The layers over [`Tensor`] and Burn's modules.
+//! LayerNorm and GELU over [`Tensor`] and Burn's modules.
 
 use burn::backend::Dispatch;
 use burn::module::Param;
-use burn::nn::{LayerNorm, Linear};
-use burn::tensor::{DType, Int, Tensor, assert_shape};
+use burn::nn::LayerNorm;
+use burn::tensor::{DType, Tensor};
 
-use super::{AfterAttentionLayers, HeadsLayers, LayersBackend, LinearLayer, NormLayer};
-use crate::ops::{AttentionDropout, Layout, attention_path};
-
-/// Whether modules on this tensor's device should take these operations rather than compose the
-/// layers: where a kernel computes them.
-pub fn fused_layers<const D: usize>(x: &Tensor<D>) -> bool {
-    x.dtype() == DType::F32 && attention_path(&x.device()).name == "cpu"
-}
+use super::{LayersBackend, NormLayer};
+use crate::ops::attention_path;
 
 /// Whether LayerNorm and GELU are shaders' on this tensor's device.
-pub(crate) fn shader_layers<const D: usize>(x: &Tensor<D>) -> bool {
+fn shader_layers<const D: usize>(x: &Tensor<D>) -> bool {
     matches!(x.dtype(), DType::F32 | DType::F16) && attention_path(&x.device()).name == "wgsl"
 }
 
@@ -46,208 +40,26 @@ pub(crate) fn layer_norm<const D: usize>(x: Tensor<D>, module: &LayerNorm) -> Te
     );
     Tensor::from_dispatch(<Dispatch as LayersBackend>::norm(
         x.into_dispatch(),
-        norm(module),
+        norm_layer(module),
     ))
 }
 
-/// The modules that [`heads`] computes.
-#[derive(Clone, Copy, Debug)]
-pub struct HeadsModules<'a> {
-    /// In front of all others.
-    pub norm: &'a LayerNorm,
-    /// `W_q`
-    pub query: &'a Linear,
-    /// `W_k`
-    pub key: &'a Linear,
-    /// `W_v`
-    pub value: &'a Linear,
-    /// `LN_win`
-    pub window_norm: &'a LayerNorm,
-    /// `W_p`
-    pub projection: &'a Linear,
-}
-
-/// What [`heads`] gives; see [`HeadsOutput`](super::HeadsOutput).
-#[derive(Clone, Debug)]
-pub struct Heads {
-    /// `[b, h, n, d]`
-    pub query: Tensor<4>,
-    /// `[b, h, n, d]`, for `attend`
-    pub key: Tensor<4>,
-    /// `[b, h, n, d]`, for `attend`
-    pub value: Tensor<4>,
-    /// `[b, h, r, n]`
-    pub scores: Tensor<4>,
-    /// `[b, h, n, d]`, for `project`
-    pub projected_key: Tensor<4>,
-    /// `[b, h, n, d]`, for `project`
-    pub projected_value: Tensor<4>,
-    /// The input `[b, n, D]`, for the residual.
-    pub residual: Tensor<3>,
-}
-
-/// Queries, keys, values and landmark scores of every token: [`LayersBackend::heads`].
+/// The exact GELU with its exact gradient, in the way that suits the device: one shader, or
+/// operations that Fusion joins with their neighbours.
 ///
 /// # Shapes
 ///
-/// - x: `[b, n, D]`
-/// - output: as in [`Heads`]
-///
-/// # Panics
-///
-/// Panics if the shapes do not fit each other.
-pub fn heads(x: Tensor<3>, modules: HeadsModules<'_>, heads: usize) -> Heads {
-    let [b, n, width] = x.dims();
-    let square = [width, width];
-    for module in [modules.query, modules.key, modules.value] {
-        assert_eq!(
-            module.weight.dims(),
-            square,
-            "a linear layer of width {width}"
-        );
-    }
-    let output = <Dispatch as LayersBackend>::heads(
-        x.into_dispatch(),
-        HeadsLayers {
-            norm: norm(modules.norm),
-            query: linear(modules.query),
-            key: linear(modules.key),
-            value: linear(modules.value),
-            window_norm: norm(modules.window_norm),
-            projection: linear(modules.projection),
-        },
-        heads,
-    );
-    let query = Tensor::from_dispatch(output.query);
-    assert_shape!(query, [b, heads, n, _]);
-    Heads {
-        query,
-        key: Tensor::from_dispatch(output.key),
-        value: Tensor::from_dispatch(output.value),
-        scores: Tensor::from_dispatch(output.scores),
-        projected_key: Tensor::from_dispatch(output.projected_key),
-        projected_value: Tensor::from_dispatch(output.projected_value),
-        residual: Tensor::from_dispatch(output.residual),
-    }
-}
-
-/// The modules that [`after_attention`] computes.
-#[derive(Clone, Copy, Debug)]
-pub struct AfterAttentionModules<'a> {
-    /// `W_o`
-    pub output: &'a Linear,
-    /// In front of the feed-forward layers.
-    pub norm: &'a LayerNorm,
-    /// `D` → `d_ff`
-    pub ff_in: &'a Linear,
-    /// `d_ff` → `D`
-    pub ff_out: &'a Linear,
-}
-
-/// What follows attention in a block: [`LayersBackend::after_attention`].
-///
-/// # Shapes
-///
-/// - context, residual, output: `[b, n, D]`
-///
-/// # Panics
-///
-/// Panics if the shapes do not fit each other.
-pub fn after_attention(
-    context: Tensor<3>,
-    residual: Tensor<3>,
-    modules: AfterAttentionModules<'_>,
-    dropout: AttentionDropout,
-) -> Tensor<3> {
-    let [b, n, width] = residual.dims();
-    assert_shape!(context, [b, n, width]);
-    Tensor::from_dispatch(<Dispatch as LayersBackend>::after_attention(
-        context.into_dispatch(),
-        residual.into_dispatch(),
-        AfterAttentionLayers {
-            output: linear(modules.output),
-            norm: norm(modules.norm),
-            ff_in: linear(modules.ff_in),
-            ff_out: linear(modules.ff_out),
-        },
-        dropout,
-    ))
-}
-
-/// Embeddings of tokens and their positions: [`LayersBackend::embed`].
-///
-/// # Shapes
-///
-/// - token: `[vocabulary, D]`; position: `[positions, D]`; ids: `[b, n]`
-/// - output: `[b, n, D]`
-///
-/// # Panics
-///
-/// Panics if the shapes do not fit each other or the layout, or if an id or a position has no row.
-pub fn embed(
-    token: Tensor<2>,
-    position: Tensor<2>,
-    ids: Tensor<2, Int>,
-    layout: &Layout,
-) -> Tensor<3> {
-    let [_, width] = token.dims();
-    assert_shape!(position, [_, width]);
-    let [b, n] = ids.dims();
-    layout.check(b, n);
-    let packed = match layout {
-        Layout::Full | Layout::Padded(_) => None,
-        Layout::Packed(boundaries) => Some(boundaries.clone()),
+/// Any; the output has the input's.
+pub fn exact_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let gelu = match shader_layers(&x) {
+        true => <Dispatch as LayersBackend>::gelu_pass,
+        false => <Dispatch as LayersBackend>::exact_gelu,
     };
-    Tensor::from_dispatch(<Dispatch as LayersBackend>::embed(
-        token.into_dispatch(),
-        position.into_dispatch(),
-        ids.into_dispatch(),
-        packed,
-    ))
+    Tensor::from_dispatch(gelu(x.into_dispatch()))
 }
 
-/// Class rows read the outputs of their documents: [`LayersBackend::class_row`].
-///
-/// # Shapes
-///
-/// - query, key, value, output: `[documents, h, 1, d]`; context: `[b, h, n, d]`
-///
-/// # Panics
-///
-/// Panics if the shapes do not fit each other or the layout.
-pub fn class_row(
-    query: Tensor<4>,
-    key: Tensor<4>,
-    value: Tensor<4>,
-    context: Tensor<4>,
-    layout: Layout,
-) -> Tensor<4> {
-    let [b, h, n, d] = context.dims();
-    layout.check(b, n);
-    let documents = layout.documents(b);
-    for row in [&query, &key, &value] {
-        assert_shape!(row, [documents, h, 1, d]);
-    }
-    Tensor::from_dispatch(<Dispatch as LayersBackend>::class_row(
-        query.into_dispatch(),
-        key.into_dispatch(),
-        value.into_dispatch(),
-        context.into_dispatch(),
-        layout.into_dispatch(),
-    ))
-}
-
-fn linear(module: &Linear) -> LinearLayer<Dispatch> {
-    let bias = module.bias.as_ref().map(Param::val);
-    let weight = module.weight.val();
-    let bias = bias.unwrap_or_else(|| Tensor::zeros([weight.dims()[1]], &weight.device()));
-    LinearLayer {
-        weight: weight.into_dispatch(),
-        bias: bias.into_dispatch(),
-    }
-}
-
-fn norm(module: &LayerNorm) -> NormLayer<Dispatch> {
+/// The module's parameters.
+pub(in crate::ops) fn norm_layer(module: &LayerNorm) -> NormLayer<Dispatch> {
     let gain = module.gamma.val();
     let offset = module.beta.as_ref().map(Param::val);
     let offset = offset.unwrap_or_else(|| Tensor::zeros(gain.dims(), &gain.device()));

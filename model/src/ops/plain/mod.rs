@@ -10,13 +10,9 @@
 //! one document after another, so that memory follows the longest document.
 
 mod attend;
-mod class_row;
-mod gelu;
 mod groups;
 mod project;
 mod wide;
 
 pub use attend::{attend, attend_backward};
-pub use class_row::{class_row, class_row_backward};
-pub use gelu::{exact_gelu, exact_gelu_backward};
 pub use project::{project, project_backward};

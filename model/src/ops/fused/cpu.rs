@@ -1,19 +1,15 @@
-//! The CPU kernels of the layers over the tensors of Flex and NdArray. Types other than float32
-//! take the plain bodies.
+//! The CPU kernels of the layers over the float32 tensors of Flex and NdArray.
+
+use std::sync::Arc;
 
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use transformer_ls_kernels_cpu as kernels;
 
-use super::{
-    AfterAttentionGradients, AfterAttentionLayers, ClassRowGradients, EPSILON, EmbedGradients,
-    HeadsGradients, HeadsLayers, HeadsOutput, HeadsOutputGradients, LayersBackend, LinearLayer,
-    NormLayer, plain,
-};
-use crate::ops::OptionalTensor;
-use crate::ops::cpu::{CpuBackend, HostDocuments, Output, Unwritten, takes};
-use crate::ops::plain as whole;
-use crate::ops::{AttentionDropout, Boundaries, Documents};
+use super::{AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput, LinearLayer};
+use crate::ops::cpu::{CpuBackend, HostDocuments, Output, Unwritten};
+use crate::ops::layers::{EPSILON, NormLayer};
+use crate::ops::{AttentionDropout, Boundaries, Documents, OptionalTensor};
 
 /// Contiguous tensors of a linear layer.
 struct Linear<B: CpuBackend>(FloatTensor<B>, FloatTensor<B>);
@@ -129,44 +125,13 @@ impl<B: CpuBackend> Heads<B> {
     }
 }
 
-pub(super) fn heads<B: CpuBackend>(
-    x: FloatTensor<B>,
-    layers: HeadsLayers<B>,
-    heads: usize,
-) -> HeadsOutput<B> {
-    let inputs = Heads::<B>::new(x, layers);
-    let [b, n, width] = inputs.x.shape().dims();
-    let [scores] = inputs.projection.1.shape().dims();
-    let tokens = || Unwritten::new(&[b, n, heads, width / heads]);
-    let (mut query, mut key, mut value) = (tokens(), tokens(), tokens());
-    let mut scores = Unwritten::new(&[b, n, heads, scores / heads]);
-    kernels::heads(
-        &inputs.as_kernel(),
-        &mut kernels::HeadsOutput {
-            query: query.slice(),
-            key: key.slice(),
-            value: value.slice(),
-            scores: scores.slice(),
-        },
-    );
-    let split = |rows: Unwritten| B::float_swap_dims(rows.finish::<B>(), 1, 2);
-    let (key, value) = (split(key), split(value));
-    HeadsOutput {
-        query: split(query),
-        scores: B::float_permute(scores.finish::<B>(), &[0, 2, 3, 1]),
-        projected_key: key.clone(),
-        projected_value: value.clone(),
-        key,
-        value,
-        residual: inputs.x,
-    }
-}
-
+/// Gradients of [`FusedBackend::heads`]'s input and layers, given those of its outputs in the order
+/// of [`HeadsOutput`].
 pub(super) fn heads_backward<B: CpuBackend>(
-    d_output: HeadsOutputGradients<B>,
+    d_output: [OptionalTensor<B>; 7],
     x: FloatTensor<B>,
     layers: HeadsLayers<B>,
-) -> HeadsGradients<B> {
+) -> (FloatTensor<B>, HeadsLayers<B>) {
     let inputs = Heads::<B>::new(x, layers);
     // Memory `[b, n, h, ·]`, as the kernels of attention write it: no copy is made.
     let rows = |gradient: OptionalTensor<B>, axes: [usize; 4]| match gradient {
@@ -174,14 +139,23 @@ pub(super) fn heads_backward<B: CpuBackend>(
         OptionalTensor::Some(d) => Some(B::contiguous(B::float_permute(d, &axes))),
     };
     let tokens = [0, 2, 1, 3];
+    let [
+        query,
+        key,
+        value,
+        scores,
+        projected_key,
+        projected_value,
+        residual,
+    ] = d_output;
     let given = [
-        rows(d_output.query, tokens),
-        rows(d_output.key, tokens),
-        rows(d_output.projected_key, tokens),
-        rows(d_output.value, tokens),
-        rows(d_output.projected_value, tokens),
-        rows(d_output.scores, [0, 3, 1, 2]),
-        match d_output.residual {
+        rows(query, tokens),
+        rows(key, tokens),
+        rows(projected_key, tokens),
+        rows(value, tokens),
+        rows(projected_value, tokens),
+        rows(scores, [0, 3, 1, 2]),
+        match residual {
             OptionalTensor::None => None,
             OptionalTensor::Some(d) => Some(B::contiguous(d)),
         },
@@ -217,17 +191,15 @@ pub(super) fn heads_backward<B: CpuBackend>(
             window_norm: norm_gradients(&mut window_norm),
         },
     );
-    HeadsGradients {
-        x: d_x.finish::<B>(),
-        layers: HeadsLayers {
-            norm: finish_norm::<B>(norm),
-            query: finish_linear::<B>(query),
-            key: finish_linear::<B>(key),
-            value: finish_linear::<B>(value),
-            window_norm: finish_norm::<B>(window_norm),
-            projection: finish_linear::<B>(projection),
-        },
-    }
+    let layers = HeadsLayers {
+        norm: finish_norm::<B>(norm),
+        query: finish_linear::<B>(query),
+        key: finish_linear::<B>(key),
+        value: finish_linear::<B>(value),
+        window_norm: finish_norm::<B>(window_norm),
+        projection: finish_linear::<B>(projection),
+    };
+    (d_x.finish::<B>(), layers)
 }
 
 /// The inputs of `after_attention`, ready for the kernels.
@@ -272,25 +244,14 @@ impl<B: CpuBackend> AfterAttention<B> {
     }
 }
 
-pub(super) fn after_attention<B: CpuBackend>(
-    context: FloatTensor<B>,
-    residual: FloatTensor<B>,
-    layers: AfterAttentionLayers<B>,
-    dropout: AttentionDropout,
-) -> FloatTensor<B> {
-    let inputs = AfterAttention::<B>::new(context, residual, layers, dropout);
-    let mut output = Unwritten::new(inputs.residual.shape().as_slice());
-    kernels::after_attention(&inputs.as_kernel(), output.slice());
-    output.finish::<B>()
-}
-
+/// Gradients of [`FusedBackend::after_attention`]'s context, residual and layers.
 pub(super) fn after_attention_backward<B: CpuBackend>(
     d_output: FloatTensor<B>,
     context: FloatTensor<B>,
     residual: FloatTensor<B>,
     layers: AfterAttentionLayers<B>,
     dropout: AttentionDropout,
-) -> AfterAttentionGradients<B> {
+) -> (FloatTensor<B>, FloatTensor<B>, AfterAttentionLayers<B>) {
     let inputs = AfterAttention::<B>::new(context, residual, layers, dropout);
     let d_output = B::contiguous(d_output);
     let rows = || Unwritten::new(inputs.residual.shape().as_slice());
@@ -311,85 +272,89 @@ pub(super) fn after_attention_backward<B: CpuBackend>(
             ff_out: linear_gradients(&mut ff_out),
         },
     );
-    AfterAttentionGradients {
-        context: d_context.finish::<B>(),
-        residual: d_residual.finish::<B>(),
-        layers: AfterAttentionLayers {
-            output: finish_linear::<B>(output),
-            norm: finish_norm::<B>(norm),
-            ff_in: finish_linear::<B>(ff_in),
-            ff_out: finish_linear::<B>(ff_out),
-        },
-    }
+    let layers = AfterAttentionLayers {
+        output: finish_linear::<B>(output),
+        norm: finish_norm::<B>(norm),
+        ff_in: finish_linear::<B>(ff_in),
+        ff_out: finish_linear::<B>(ff_out),
+    };
+    (d_context.finish::<B>(), d_residual.finish::<B>(), layers)
 }
 
 /// The inputs of `embed`, ready for the kernels.
 struct Embed<B: CpuBackend> {
     token: FloatTensor<B>,
     position: FloatTensor<B>,
-    ids: Vec<u32>,
-    /// `[b, n, D]`
-    shape: [usize; 3],
+    ids: Ids,
+}
+
+/// Token ids on the host, and the documents of a packed batch.
+#[derive(Clone, Debug)]
+pub(super) struct Ids {
+    ids: Arc<[u32]>,
+    /// `[b, n]`
+    shape: [usize; 2],
     packed: Option<Boundaries>,
 }
 
-impl<B: CpuBackend> Embed<B> {
-    fn new(
-        token: FloatTensor<B>,
-        position: FloatTensor<B>,
-        ids: IntTensor<B>,
-        packed: Option<Boundaries>,
-    ) -> Self {
-        let [b, n] = ids.shape().dims();
-        let [_, width] = token.shape().dims();
+impl Ids {
+    pub(super) fn new<B: CpuBackend>(ids: IntTensor<B>, packed: Option<Boundaries>) -> Self {
         Self {
-            token: B::contiguous(token),
-            position: B::contiguous(position),
-            ids: B::ids(ids),
-            shape: [b, n, width],
+            shape: ids.shape().dims(),
+            ids: B::ids(ids).into(),
             packed,
         }
     }
+}
+
+impl<B: CpuBackend> Embed<B> {
+    fn new([token, position]: [FloatTensor<B>; 2], ids: Ids) -> Self {
+        Self {
+            token: B::contiguous(token),
+            position: B::contiguous(position),
+            ids,
+        }
+    }
+
+    fn width(&self) -> usize {
+        let [_, width] = self.token.shape().dims();
+        width
+    }
 
     fn as_kernel(&self) -> kernels::Embed<'_, f32> {
-        let [batch, _, width] = self.shape;
         kernels::Embed {
             token: B::slice(&self.token),
             position: B::slice(&self.position),
-            width,
-            ids: &self.ids,
-            documents: match &self.packed {
+            width: self.width(),
+            ids: &self.ids.ids,
+            documents: match &self.ids.packed {
                 Some(boundaries) => kernels::Documents::Packed {
                     offsets: boundaries.offsets(),
                 },
                 None => kernels::Documents::Rows { mask: None },
             },
-            batch,
+            batch: self.ids.shape[0],
         }
     }
 }
 
-pub(super) fn embed<B: CpuBackend>(
-    token: FloatTensor<B>,
-    position: FloatTensor<B>,
-    ids: IntTensor<B>,
-    packed: Option<Boundaries>,
-) -> FloatTensor<B> {
-    let inputs = Embed::<B>::new(token, position, ids, packed);
-    let mut output = Unwritten::new(&inputs.shape);
+/// [`FusedBackend::embed`] of the tables of tokens and of positions.
+pub(super) fn embed<B: CpuBackend>(tables: [FloatTensor<B>; 2], ids: Ids) -> FloatTensor<B> {
+    let inputs = Embed::<B>::new(tables, ids);
+    let [b, n] = inputs.ids.shape;
+    let mut output = Unwritten::new(&[b, n, inputs.width()]);
     kernels::embed(&inputs.as_kernel(), output.slice());
     output.finish::<B>()
 }
 
+/// Gradients of both tables.
 pub(super) fn embed_backward<B: CpuBackend>(
     d_output: FloatTensor<B>,
-    token: FloatTensor<B>,
-    position: FloatTensor<B>,
-    ids: IntTensor<B>,
-    packed: Option<Boundaries>,
-) -> EmbedGradients<B> {
+    tables: [FloatTensor<B>; 2],
+    ids: Ids,
+) -> [FloatTensor<B>; 2] {
     let d_output = B::contiguous(d_output);
-    let inputs = Embed::<B>::new(token, position, ids, packed);
+    let inputs = Embed::<B>::new(tables, ids);
     let mut d_token = Unwritten::new(inputs.token.shape().as_slice());
     let mut d_position = Unwritten::new(inputs.position.shape().as_slice());
     kernels::embed_backward(
@@ -397,17 +362,14 @@ pub(super) fn embed_backward<B: CpuBackend>(
         B::slice(&d_output),
         [d_token.slice(), d_position.slice()],
     );
-    EmbedGradients {
-        token: d_token.finish::<B>(),
-        position: d_position.finish::<B>(),
-    }
+    [d_token.finish::<B>(), d_position.finish::<B>()]
 }
 
 /// The inputs of `class_row`, ready for the kernels.
 struct ClassRow<B: CpuBackend> {
     rows: [FloatTensor<B>; 3],
     context: FloatTensor<B>,
-    documents: HostDocuments,
+    documents: HostDocuments<B>,
 }
 
 impl<B: CpuBackend> ClassRow<B> {
@@ -415,7 +377,7 @@ impl<B: CpuBackend> ClassRow<B> {
         Self {
             rows: rows.map(|row| B::ready(row, false)),
             context: B::ready(context, false),
-            documents: HostDocuments::new::<B>(documents),
+            documents: HostDocuments::new(documents),
         }
     }
 
@@ -431,28 +393,12 @@ impl<B: CpuBackend> ClassRow<B> {
     }
 }
 
-pub(super) fn class_row<B: CpuBackend>(
-    query: FloatTensor<B>,
-    key: FloatTensor<B>,
-    value: FloatTensor<B>,
-    context: FloatTensor<B>,
-    documents: Documents<B>,
-) -> FloatTensor<B> {
-    let inputs = ClassRow::<B>::new([query, key, value], context, documents);
-    let inputs = inputs.as_kernel();
-    let mut output = Output::contiguous(inputs.query.shape());
-    kernels::class_row(&inputs, &mut output.view());
-    output.finish::<B>()
-}
-
+/// Gradients of [`FusedBackend::class_row`]'s query, key, value and context.
 pub(super) fn class_row_backward<B: CpuBackend>(
     d_output: FloatTensor<B>,
-    query: FloatTensor<B>,
-    key: FloatTensor<B>,
-    value: FloatTensor<B>,
-    context: FloatTensor<B>,
+    [query, key, value, context]: [FloatTensor<B>; 4],
     documents: Documents<B>,
-) -> ClassRowGradients<B> {
+) -> [FloatTensor<B>; 4] {
     let d_output = B::ready(d_output, false);
     let inputs = ClassRow::<B>::new([query, key, value], context, documents);
     let inputs = inputs.as_kernel();
@@ -469,125 +415,71 @@ pub(super) fn class_row_backward<B: CpuBackend>(
             context: context.view(),
         },
     );
-    ClassRowGradients {
-        query: query.finish::<B>(),
-        key: key.finish::<B>(),
-        value: value.finish::<B>(),
-        context: context.finish::<B>(),
+    [query, key, value, context].map(Output::finish::<B>)
+}
+
+impl<B: CpuBackend> FusedBackend for B {
+    fn heads(x: FloatTensor<Self>, layers: HeadsLayers<Self>, heads: usize) -> HeadsOutput<Self> {
+        let inputs = Heads::<Self>::new(x, layers);
+        let [b, n, width] = inputs.x.shape().dims();
+        let [scores] = inputs.projection.1.shape().dims();
+        let tokens = || Unwritten::new(&[b, n, heads, width / heads]);
+        let (mut query, mut key, mut value) = (tokens(), tokens(), tokens());
+        let mut scores = Unwritten::new(&[b, n, heads, scores / heads]);
+        kernels::heads(
+            &inputs.as_kernel(),
+            &mut kernels::HeadsOutput {
+                query: query.slice(),
+                key: key.slice(),
+                value: value.slice(),
+                scores: scores.slice(),
+            },
+        );
+        let split = |rows: Unwritten| Self::float_swap_dims(rows.finish::<Self>(), 1, 2);
+        let (key, value) = (split(key), split(value));
+        HeadsOutput {
+            query: split(query),
+            scores: Self::float_permute(scores.finish::<Self>(), &[0, 2, 3, 1]),
+            projected_key: key.clone(),
+            projected_value: value.clone(),
+            key,
+            value,
+            residual: inputs.x,
+        }
+    }
+
+    fn after_attention(
+        context: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        layers: AfterAttentionLayers<Self>,
+        dropout: AttentionDropout,
+    ) -> FloatTensor<Self> {
+        let inputs = AfterAttention::<Self>::new(context, residual, layers, dropout);
+        let mut output = Unwritten::new(inputs.residual.shape().as_slice());
+        kernels::after_attention(&inputs.as_kernel(), output.slice());
+        output.finish::<Self>()
+    }
+
+    fn embed(
+        token: FloatTensor<Self>,
+        position: FloatTensor<Self>,
+        ids: IntTensor<Self>,
+        packed: Option<Boundaries>,
+    ) -> FloatTensor<Self> {
+        embed::<Self>([token, position], Ids::new::<Self>(ids, packed))
+    }
+
+    fn class_row(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        context: FloatTensor<Self>,
+        documents: Documents<Self>,
+    ) -> FloatTensor<Self> {
+        let inputs = ClassRow::<Self>::new([query, key, value], context, documents);
+        let inputs = inputs.as_kernel();
+        let mut output = Output::contiguous(inputs.query.shape());
+        kernels::class_row(&inputs, &mut output.view());
+        output.finish::<Self>()
     }
 }
-
-/// Implements the operations for a [`CpuBackend`]: its kernels for float32, the plain bodies else.
-macro_rules! layers_on_cpu {
-    ($backend:ty) => {
-        impl LayersBackend for $backend {
-            fn heads(
-                x: FloatTensor<Self>,
-                layers: HeadsLayers<Self>,
-                count: usize,
-            ) -> HeadsOutput<Self> {
-                match takes::<Self>(&x) {
-                    true => heads(x, layers, count),
-                    false => plain::heads(x, layers, count),
-                }
-            }
-
-            fn heads_backward(
-                d_output: HeadsOutputGradients<Self>,
-                x: FloatTensor<Self>,
-                layers: HeadsLayers<Self>,
-            ) -> HeadsGradients<Self> {
-                match takes::<Self>(&x) {
-                    true => heads_backward(d_output, x, layers),
-                    false => plain::heads_backward(d_output, x, layers),
-                }
-            }
-
-            fn after_attention(
-                context: FloatTensor<Self>,
-                residual: FloatTensor<Self>,
-                layers: AfterAttentionLayers<Self>,
-                dropout: AttentionDropout,
-            ) -> FloatTensor<Self> {
-                let body = match takes::<Self>(&residual) {
-                    true => after_attention,
-                    false => plain::after_attention,
-                };
-                body(context, residual, layers, dropout)
-            }
-
-            fn after_attention_backward(
-                d_output: FloatTensor<Self>,
-                context: FloatTensor<Self>,
-                residual: FloatTensor<Self>,
-                layers: AfterAttentionLayers<Self>,
-                dropout: AttentionDropout,
-            ) -> AfterAttentionGradients<Self> {
-                let body = match takes::<Self>(&residual) {
-                    true => after_attention_backward,
-                    false => plain::after_attention_backward,
-                };
-                body(d_output, context, residual, layers, dropout)
-            }
-
-            fn embed(
-                token: FloatTensor<Self>,
-                position: FloatTensor<Self>,
-                ids: IntTensor<Self>,
-                packed: Option<Boundaries>,
-            ) -> FloatTensor<Self> {
-                match takes::<Self>(&token) {
-                    true => embed::<Self>(token, position, ids, packed),
-                    false => plain::embed::<Self>(token, position, ids, packed),
-                }
-            }
-
-            fn embed_backward(
-                d_output: FloatTensor<Self>,
-                token: FloatTensor<Self>,
-                position: FloatTensor<Self>,
-                ids: IntTensor<Self>,
-                packed: Option<Boundaries>,
-            ) -> EmbedGradients<Self> {
-                match takes::<Self>(&token) {
-                    true => embed_backward::<Self>(d_output, token, position, ids, packed),
-                    false => plain::embed_backward::<Self>(d_output, token, position, ids, packed),
-                }
-            }
-
-            fn class_row(
-                query: FloatTensor<Self>,
-                key: FloatTensor<Self>,
-                value: FloatTensor<Self>,
-                context: FloatTensor<Self>,
-                documents: Documents<Self>,
-            ) -> FloatTensor<Self> {
-                let body = match takes::<Self>(&context) {
-                    true => class_row,
-                    false => whole::class_row,
-                };
-                body(query, key, value, context, documents)
-            }
-
-            fn class_row_backward(
-                d_output: FloatTensor<Self>,
-                query: FloatTensor<Self>,
-                key: FloatTensor<Self>,
-                value: FloatTensor<Self>,
-                context: FloatTensor<Self>,
-                documents: Documents<Self>,
-            ) -> ClassRowGradients<Self> {
-                let body = match takes::<Self>(&context) {
-                    true => class_row_backward,
-                    false => whole::class_row_backward,
-                };
-                body(d_output, query, key, value, context, documents)
-            }
-        }
-    };
-}
-
-#[cfg(feature = "flex")]
-layers_on_cpu!(burn::backend::Flex);
-#[cfg(feature = "ndarray")]
-layers_on_cpu!(burn_ndarray::NdArray);

@@ -1,0 +1,278 @@
+//! The rules that tie the layers to Burn's autodiff. `heads` has seven outputs, so it is a gate.
+
+use burn::backend::Backend;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops};
+use burn::backend::autodiff::{Autodiff, NodeId};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+
+use super::cpu::{self, Ids};
+use super::{AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput, LinearLayer};
+use crate::ops::autodiff::{inner_documents, register, retrieve};
+use crate::ops::cpu::CpuBackend;
+use crate::ops::gate::Gate;
+use crate::ops::layers::NormLayer;
+use crate::ops::record::{record, record_with};
+use crate::ops::{AttentionDropout, Boundaries, Documents};
+
+/// Outputs of `heads`.
+const OUTPUTS: usize = 7;
+
+/// Inputs of `heads`: x and the parameters, in the order of [`heads_tensors`].
+const HEADS_INPUTS: usize = 13;
+
+/// Inputs of `after_attention`, in the order of [`after_attention_tensors`].
+const AFTER_ATTENTION_INPUTS: usize = 10;
+
+impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
+    fn heads(x: FloatTensor<Self>, layers: HeadsLayers<Self>, heads: usize) -> HeadsOutput<Self> {
+        let gate = Gate::<B, OUTPUTS>::new();
+        let (node, outputs) = record_with::<B, C, _, _, _>(
+            HeadsRule,
+            heads_tensors::<Self>(x, layers),
+            |inputs| {
+                let (x, layers) = heads_layers::<B>(inputs);
+                let outputs = outputs::<B>(B::heads(x, layers, heads));
+                (Gate::<B, OUTPUTS>::tensor(&outputs[0]), outputs)
+            },
+            |inputs, _, _| (inputs, gate.clone()),
+        );
+        let [
+            query,
+            key,
+            value,
+            scores,
+            projected_key,
+            projected_value,
+            residual,
+        ] = gate.outputs::<C>(&node, outputs);
+        HeadsOutput {
+            query,
+            key,
+            value,
+            scores,
+            projected_key,
+            projected_value,
+            residual,
+        }
+    }
+
+    fn after_attention(
+        context: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        layers: AfterAttentionLayers<Self>,
+        dropout: AttentionDropout,
+    ) -> FloatTensor<Self> {
+        let run = |inputs: [FloatTensor<B>; AFTER_ATTENTION_INPUTS]| {
+            let (context, residual, layers) = after_attention_layers::<B>(inputs);
+            B::after_attention(context, residual, layers, dropout)
+        };
+        let inputs = after_attention_tensors::<Self>(context, residual, layers);
+        record::<B, C, _, _>(AfterAttentionRule, inputs, run, |nodes| (nodes, dropout))
+    }
+
+    fn embed(
+        token: FloatTensor<Self>,
+        position: FloatTensor<Self>,
+        ids: IntTensor<Self>,
+        packed: Option<Boundaries>,
+    ) -> FloatTensor<Self> {
+        let ids = Ids::new::<B>(ids, packed);
+        let run = |tables: [FloatTensor<B>; 2]| cpu::embed::<B>(tables, ids.clone());
+        let inputs = [token, position];
+        record::<B, C, _, _>(EmbedRule, inputs, run, |tables| (tables, ids.clone()))
+    }
+
+    fn class_row(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        context: FloatTensor<Self>,
+        documents: Documents<Self>,
+    ) -> FloatTensor<Self> {
+        let documents = inner_documents::<B, C>(documents);
+        let inputs = [query, key, value, context];
+        let run = |[query, key, value, context]: [FloatTensor<B>; 4]| {
+            B::class_row(query, key, value, context, documents.clone())
+        };
+        record::<B, C, _, _>(ClassRowRule, inputs, run, |inputs| {
+            (inputs, documents.clone())
+        })
+    }
+}
+
+#[derive(Debug)]
+struct HeadsRule;
+
+impl<B: CpuBackend> Backward<B, HEADS_INPUTS> for HeadsRule {
+    type State = ([NodeId; HEADS_INPUTS], Gate<B, OUTPUTS>);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, HEADS_INPUTS>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let _ = grads.consume::<B>(&ops.node);
+        let (inputs, gate) = ops.state;
+        let inputs = retrieve::<B, _>(checkpointer, inputs);
+        let (x, layers) = heads_layers::<B>(inputs);
+        let (x, layers) = cpu::heads_backward::<B>(gate.take(), x, layers);
+        let gradients = heads_tensors::<B>(x, layers);
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        register::<B, _>(grads, parents, gradients);
+    }
+}
+
+#[derive(Debug)]
+struct AfterAttentionRule;
+
+impl<B: CpuBackend> Backward<B, AFTER_ATTENTION_INPUTS> for AfterAttentionRule {
+    type State = ([NodeId; AFTER_ATTENTION_INPUTS], AttentionDropout);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, AFTER_ATTENTION_INPUTS>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let d_output = grads.consume::<B>(&ops.node);
+        let (inputs, dropout) = ops.state;
+        let inputs = retrieve::<B, _>(checkpointer, inputs);
+        let (context, residual, layers) = after_attention_layers::<B>(inputs);
+        let (context, residual, layers) =
+            cpu::after_attention_backward::<B>(d_output, context, residual, layers, dropout);
+        let gradients = after_attention_tensors::<B>(context, residual, layers);
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        register::<B, _>(grads, parents, gradients);
+    }
+}
+
+#[derive(Debug)]
+struct EmbedRule;
+
+impl<B: CpuBackend> Backward<B, 2> for EmbedRule {
+    type State = ([NodeId; 2], Ids);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let d_output = grads.consume::<B>(&ops.node);
+        let (tables, ids) = ops.state;
+        let tables = retrieve::<B, _>(checkpointer, tables);
+        let gradients = cpu::embed_backward::<B>(d_output, tables, ids);
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        register::<B, _>(grads, parents, gradients);
+    }
+}
+
+#[derive(Debug)]
+struct ClassRowRule;
+
+impl<B: CpuBackend> Backward<B, 4> for ClassRowRule {
+    type State = ([NodeId; 4], Documents<B>);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 4>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let d_output = grads.consume::<B>(&ops.node);
+        let (inputs, documents) = ops.state;
+        let inputs = retrieve::<B, _>(checkpointer, inputs);
+        let gradients = cpu::class_row_backward::<B>(d_output, inputs, documents);
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        register::<B, _>(grads, parents, gradients);
+    }
+}
+
+fn outputs<B: Backend>(output: HeadsOutput<B>) -> [FloatTensor<B>; OUTPUTS] {
+    [
+        output.query,
+        output.key,
+        output.value,
+        output.scores,
+        output.projected_key,
+        output.projected_value,
+        output.residual,
+    ]
+}
+
+fn heads_tensors<B: Backend>(
+    x: FloatTensor<B>,
+    layers: HeadsLayers<B>,
+) -> [FloatTensor<B>; HEADS_INPUTS] {
+    [
+        x,
+        layers.norm.gain,
+        layers.norm.offset,
+        layers.query.weight,
+        layers.query.bias,
+        layers.key.weight,
+        layers.key.bias,
+        layers.value.weight,
+        layers.value.bias,
+        layers.window_norm.gain,
+        layers.window_norm.offset,
+        layers.projection.weight,
+        layers.projection.bias,
+    ]
+}
+
+/// The inverse of [`heads_tensors`].
+fn heads_layers<B: Backend>(
+    tensors: [FloatTensor<B>; HEADS_INPUTS],
+) -> (FloatTensor<B>, HeadsLayers<B>) {
+    let [x, a, b, c, d, e, f, g, h, i, j, k, l] = tensors;
+    let norm = |gain, offset| NormLayer { gain, offset };
+    let linear = |weight, bias| LinearLayer { weight, bias };
+    let layers = HeadsLayers {
+        norm: norm(a, b),
+        query: linear(c, d),
+        key: linear(e, f),
+        value: linear(g, h),
+        window_norm: norm(i, j),
+        projection: linear(k, l),
+    };
+    (x, layers)
+}
+
+fn after_attention_tensors<B: Backend>(
+    context: FloatTensor<B>,
+    residual: FloatTensor<B>,
+    layers: AfterAttentionLayers<B>,
+) -> [FloatTensor<B>; AFTER_ATTENTION_INPUTS] {
+    [
+        context,
+        residual,
+        layers.output.weight,
+        layers.output.bias,
+        layers.norm.gain,
+        layers.norm.offset,
+        layers.ff_in.weight,
+        layers.ff_in.bias,
+        layers.ff_out.weight,
+        layers.ff_out.bias,
+    ]
+}
+
+/// The inverse of [`after_attention_tensors`].
+fn after_attention_layers<B: Backend>(
+    tensors: [FloatTensor<B>; AFTER_ATTENTION_INPUTS],
+) -> (FloatTensor<B>, FloatTensor<B>, AfterAttentionLayers<B>) {
+    let [context, residual, a, b, c, d, e, f, g, h] = tensors;
+    let linear = |weight, bias| LinearLayer { weight, bias };
+    let layers = AfterAttentionLayers {
+        output: linear(a, b),
+        norm: NormLayer { gain: c, offset: d },
+        ff_in: linear(e, f),
+        ff_out: linear(g, h),
+    };
+    (context, residual, layers)
+}

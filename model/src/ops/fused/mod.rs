@@ -1,0 +1,175 @@
+//! The layers around attention as operations of CPUs: embeddings (`embed`), what is read of a token
+//! before attention (`heads`), what follows it in a block (`after_attention`), and the class row's
+//! reading of the outputs (`class_row`).
+//!
+//! Composed of a backend's own operations, these layers cost a CPU more than its arithmetic: each
+//! operation makes and reads whole tensors. The CPU kernels compute them tile by tile, in one pass
+//! forward and one backward, and keep nothing but inputs for the backward pass.
+//!
+//! There is no other body. Modules compose the layers themselves wherever [`Fused::of`] gives them
+//! none of these (GPUs with Fusion, LibTorch, types other than float32); that is the oracle of the
+//! tests, too.
+//!
+//! | file | what |
+//! |---|---|
+//! | `mod.rs` | the trait |
+//! | `cpu.rs` | the CPU kernels over Flex's and NdArray's tensors |
+//! | `autodiff.rs` | the rules that tie them to autodiff |
+//! | `tensor.rs` | the operations over `Tensor`, for modules |
+
+#[cfg(feature = "cpu")]
+mod autodiff;
+#[cfg(feature = "cpu")]
+mod cpu;
+mod tensor;
+
+pub(crate) use tensor::{AfterAttentionModules, Fused, HeadsModules};
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, ExtensionType, backend_extension};
+
+use super::layers::NormLayer;
+use super::{AttentionDropout, Boundaries, Documents};
+
+/// A linear layer's parameters, or their gradients.
+#[derive(ExtensionType, Clone, Debug)]
+pub(crate) struct LinearLayer<B: Backend> {
+    /// `[inputs, outputs]`
+    pub(crate) weight: FloatTensor<B>,
+    /// `[outputs]`
+    pub(crate) bias: FloatTensor<B>,
+}
+
+/// The layers of [`FusedBackend::heads`], or their gradients.
+#[derive(ExtensionType, Clone, Debug)]
+pub(crate) struct HeadsLayers<B: Backend> {
+    /// In front of all others.
+    #[extension_type]
+    pub(crate) norm: NormLayer<B>,
+    /// `W_q`: `D` → `D`
+    #[extension_type]
+    pub(crate) query: LinearLayer<B>,
+    /// `W_k`: `D` → `D`
+    #[extension_type]
+    pub(crate) key: LinearLayer<B>,
+    /// `W_v`: `D` → `D`
+    #[extension_type]
+    pub(crate) value: LinearLayer<B>,
+    /// `LN_win`, after `W_k` and after `W_v`.
+    #[extension_type]
+    pub(crate) window_norm: NormLayer<B>,
+    /// `W_p`: `D` → `h · r`
+    #[extension_type]
+    pub(crate) projection: LinearLayer<B>,
+}
+
+/// What [`FusedBackend::heads`] gives. Keys and values come twice and the input once more: the
+/// same numbers, but outputs of their own to autodiff, so that the backward pass takes each
+/// reader's gradient as it is and adds them up itself.
+#[derive(ExtensionType, Clone, Debug)]
+pub(crate) struct HeadsOutput<B: Backend> {
+    /// `[b, h, n, d]`
+    pub(crate) query: FloatTensor<B>,
+    /// `[b, h, n, d]`, for `attend`
+    pub(crate) key: FloatTensor<B>,
+    /// `[b, h, n, d]`, for `attend`
+    pub(crate) value: FloatTensor<B>,
+    /// `[b, h, r, n]`
+    pub(crate) scores: FloatTensor<B>,
+    /// `[b, h, n, d]`, for `project`
+    pub(crate) projected_key: FloatTensor<B>,
+    /// `[b, h, n, d]`, for `project`
+    pub(crate) projected_value: FloatTensor<B>,
+    /// The input `[b, n, D]`, for the residual.
+    pub(crate) residual: FloatTensor<B>,
+}
+
+/// The layers of [`FusedBackend::after_attention`], or their gradients.
+#[derive(ExtensionType, Clone, Debug)]
+pub(crate) struct AfterAttentionLayers<B: Backend> {
+    /// `W_o`: `D` → `D`
+    #[extension_type]
+    pub(crate) output: LinearLayer<B>,
+    /// In front of the feed-forward layers.
+    #[extension_type]
+    pub(crate) norm: NormLayer<B>,
+    /// `D` → `d_ff`
+    #[extension_type]
+    pub(crate) ff_in: LinearLayer<B>,
+    /// `d_ff` → `D`
+    #[extension_type]
+    pub(crate) ff_out: LinearLayer<B>,
+}
+
+/// The layers around attention on backends with kernels for them, and on `Autodiff` of these.
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Autodiff
+)]
+pub(crate) trait FusedBackend: Backend {
+    /// Queries, keys, values and landmark scores of every token:
+    ///
+    /// ```text
+    /// X̂ = LN(X),   Q = split(X̂ W_q),   K = split(LN_win(X̂ W_k)),   V = split(LN_win(X̂ W_v))
+    /// scores = split(X̂ W_p)ᵀ
+    /// ```
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[b, n, D]`
+    /// - output: as in [`HeadsOutput`], for this many `heads`
+    fn heads(
+        x: FloatTensor<Self>,
+        #[extension_type] layers: HeadsLayers<Self>,
+        heads: usize,
+    ) -> HeadsOutput<Self>;
+
+    /// What follows attention in a block, given what the heads read (`C`) and the block's input
+    /// (`X`):
+    ///
+    /// ```text
+    /// Y = X + drop₀(C W_o + b_o)
+    /// output = Y + drop₂(drop₁(gelu(LN(Y) W_in + b_in)) W_out + b_out)
+    /// ```
+    ///
+    /// Whether `dropₛ` keeps an entry is the hash of the seed, `s`, 0, its row and its column.
+    ///
+    /// # Shapes
+    ///
+    /// - context, residual, output: `[b, n, D]`
+    fn after_attention(
+        context: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        #[extension_type] layers: AfterAttentionLayers<Self>,
+        dropout: AttentionDropout,
+    ) -> FloatTensor<Self>;
+
+    /// The sum of the embeddings of each token and of its position, counted from the start of its
+    /// row, or of its document in a `packed` batch.
+    ///
+    /// # Shapes
+    ///
+    /// - token: `[vocabulary, D]`; position: `[positions, D]`; ids: `[b, n]`
+    /// - output: `[b, n, D]`
+    fn embed(
+        token: FloatTensor<Self>,
+        position: FloatTensor<Self>,
+        ids: IntTensor<Self>,
+        packed: Option<Boundaries>,
+    ) -> FloatTensor<Self>;
+
+    /// Class rows read the outputs of their documents: with `p = softmax([q·k, q·C_1 … q·C_n])` over
+    /// the real tokens, `p_0 v + Σ p_i C_i`; 0 for a document without a real token.
+    ///
+    /// # Shapes
+    ///
+    /// - query, key, value, output: `[documents, h, 1, d]`; context: `[b, h, n, d]`
+    fn class_row(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        context: FloatTensor<Self>,
+        #[extension_type] documents: Documents<Self>,
+    ) -> FloatTensor<Self>;
+}
