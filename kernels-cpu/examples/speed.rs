@@ -16,7 +16,7 @@ use std::time::Instant;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 use rayon::prelude::*;
-use transformer_ls_kernels::{Dropout, Window};
+use transformer_ls_kernels::{Boundaries, Dropout, Window};
 use transformer_ls_kernels_cpu::{
     Attend, AttendGradients, Documents, Project, ProjectGradients, View, ViewMut, attend,
     attend_backward, project, project_backward,
@@ -137,18 +137,13 @@ fn measure(what: &str, lengths: &[usize], repetitions: usize, dropout: Dropout) 
     let documents = lengths.len();
     let n: usize = lengths.iter().sum();
     let packed = lengths.iter().any(|&length| length != lengths[0]);
-    let offsets: Vec<usize> = std::iter::once(0)
-        .chain(lengths.iter().scan(0, |end, length| {
-            *end += length;
-            Some(*end)
-        }))
-        .collect();
+    let boundaries = Boundaries::from_lengths(lengths);
     let (batch, tokens) = match packed {
         true => (1, n),
         false => (documents, lengths[0]),
     };
     let layout = match packed {
-        true => Documents::Packed { offsets: &offsets },
+        true => Documents::Packed(&boundaries),
         false => Documents::Rows { mask: None },
     };
     let shape = [batch, H, tokens, D];

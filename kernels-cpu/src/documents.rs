@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use transformer_ls_kernels::Boundaries;
+
 /// How documents lie in a batch `[b, h, n, d]`.
 #[derive(Clone, Copy, Debug)]
 pub enum Documents<'a> {
@@ -12,11 +14,7 @@ pub enum Documents<'a> {
         mask: Option<&'a [u8]>,
     },
     /// All documents end to end in the one row of the batch (`b = 1`).
-    Packed {
-        /// `documents + 1` offsets, the first 0, the last `n`: document `m` has the rows
-        /// `offsets[m]..offsets[m + 1]`. It may be empty.
-        offsets: &'a [usize],
-    },
+    Packed(&'a Boundaries),
 }
 
 /// One document of a batch.
@@ -40,7 +38,7 @@ impl<'a> Documents<'a> {
     pub fn count(&self, batch: usize) -> usize {
         match self {
             Self::Rows { .. } => batch,
-            Self::Packed { offsets } => offsets.len().saturating_sub(1),
+            Self::Packed(boundaries) => boundaries.count(),
         }
     }
 
@@ -55,15 +53,7 @@ impl<'a> Documents<'a> {
                 batch * tokens,
                 "the mask's length for {batch} rows of {tokens} tokens"
             ),
-            Self::Packed { offsets } => {
-                assert_eq!(batch, 1, "packed documents lie in one row");
-                assert!(
-                    offsets.first() == Some(&0)
-                        && offsets.last() == Some(&tokens)
-                        && offsets.is_sorted(),
-                    "offsets of packed documents rise from 0 to the number of tokens, {tokens}"
-                );
-            }
+            Self::Packed(boundaries) => boundaries.check(batch, tokens),
         }
     }
 
@@ -80,15 +70,15 @@ impl<'a> Documents<'a> {
                     mask: mask.map(|mask| &mask[row * tokens..][..tokens]),
                 })
                 .collect(),
-            Self::Packed { offsets } => offsets
-                .windows(2)
+            Self::Packed(boundaries) => boundaries
+                .ranges()
                 .enumerate()
-                .map(|(number, ends)| Document {
+                .map(|(number, tokens)| Document {
                     number,
                     batch: 0,
-                    start: ends[0],
-                    len: ends[1] - ends[0],
-                    keys: ends[1] - ends[0],
+                    start: tokens.start,
+                    len: tokens.len(),
+                    keys: tokens.len(),
                     mask: None,
                 })
                 .collect(),
@@ -224,10 +214,8 @@ mod tests {
 
     #[test]
     fn results_are_found_by_head() {
-        let documents = Documents::Packed {
-            offsets: &[0, 5, 5, 7],
-        };
-        let documents = documents.list(1, 7);
+        let boundaries = Boundaries::from_lengths(&[5, 0, 2]);
+        let documents = Documents::Packed(&boundaries).list(1, 7);
         let cut = Cut {
             heads: 4,
             group: 2,
@@ -247,14 +235,5 @@ mod tests {
         assert_eq!(Cut::new(6, 128, 1).group, 3);
         assert_eq!(Cut::new(7, 128, 1).group, 1);
         assert_eq!(Cut::new(0, 128, 1).group, 1);
-    }
-
-    #[test]
-    #[should_panic(expected = "rise from 0 to the number of tokens, 5")]
-    fn offsets_that_end_elsewhere_are_refused() {
-        Documents::Packed {
-            offsets: &[0, 3, 4],
-        }
-        .assert_fit(1, 5);
     }
 }

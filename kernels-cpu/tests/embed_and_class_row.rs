@@ -1,6 +1,7 @@
 //! Embeddings against loops, and the class row's reading against its formula in float64; gradients
 //! against differences.
 
+use transformer_ls_kernels::Boundaries;
 use transformer_ls_kernels_cpu::{
     ClassRow, ClassRowGradients, Documents, Embed, Real, View, ViewMut, class_row,
     class_row_backward, embed, embed_backward,
@@ -39,13 +40,8 @@ fn assert_near<T: Real>(what: &str, found: &[T], exact: &[f64], tolerance: f64) 
 fn embeds<T: Real>(lengths: &[usize], packed: bool, width: usize, tolerance: f64) {
     const VOCABULARY: usize = 7;
     let positions = lengths.iter().max().unwrap() + 3;
-    let offsets: Vec<usize> = std::iter::once(0)
-        .chain(lengths.iter().scan(0, |end, len| {
-            *end += len;
-            Some(*end)
-        }))
-        .collect();
-    let total = *offsets.last().unwrap();
+    let boundaries = Boundaries::from_lengths(lengths);
+    let total = boundaries.total();
     let mut numbers = Numbers(3);
     // Id 5 never comes.
     let ids: Vec<u32> = (0..total).map(|_| (numbers.next() % 5) as u32).collect();
@@ -56,7 +52,7 @@ fn embeds<T: Real>(lengths: &[usize], packed: bool, width: usize, tolerance: f64
     let mut d_position = vec![0.0; position.len()];
     for (document, len) in lengths.iter().enumerate() {
         for place in 0..*len {
-            let row = offsets[document] + place;
+            let row = boundaries.range(document).start + place;
             for k in 0..width {
                 let (t, p) = (ids[row] as usize * width + k, place * width + k);
                 exact[row * width + k] = token[t] + position[p];
@@ -72,7 +68,7 @@ fn embeds<T: Real>(lengths: &[usize], packed: bool, width: usize, tolerance: f64
         width,
         ids: &ids,
         documents: match packed {
-            true => Documents::Packed { offsets: &offsets },
+            true => Documents::Packed(&boundaries),
             false => Documents::Rows { mask: None },
         },
         batch: if packed { 1 } else { lengths.len() },
@@ -154,10 +150,8 @@ impl Case {
 
     fn run<T: Real>(&self, d_output: &[f64]) -> (Vec<T>, [Vec<T>; 4]) {
         let (h, d, documents) = (self.heads, self.width, self.lengths.len());
-        let offsets: Vec<usize> = (0..=documents)
-            .map(|i| self.lengths[..i].iter().sum())
-            .collect();
-        let total = offsets[documents];
+        let boundaries = Boundaries::from_lengths(&self.lengths);
+        let total = boundaries.total();
         let padded = self.mask.is_some();
         let (b, n) = if padded {
             (documents, total / documents)
@@ -175,7 +169,7 @@ impl Case {
             context: View::new(&inputs[3], tokens, strides),
             documents: match &self.mask {
                 Some(mask) => Documents::Rows { mask: Some(mask) },
-                None => Documents::Packed { offsets: &offsets },
+                None => Documents::Packed(&boundaries),
             },
         };
         let mut output = nan::<T>(d_output.len());

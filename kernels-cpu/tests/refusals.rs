@@ -1,6 +1,8 @@
 //! Inputs that do not fit each other are refused before anything is computed.
 
-use transformer_ls_kernels::{Dropout, Window};
+use std::sync::LazyLock;
+
+use transformer_ls_kernels::{Boundaries, Dropout, Window};
 use transformer_ls_kernels_cpu::{Attend, Documents, View, ViewMut, attend};
 
 const SHAPE: [usize; 4] = [2, 1, 3, 4];
@@ -58,12 +60,11 @@ fn a_mask_of_another_length() {
 }
 
 #[test]
-#[should_panic(expected = "packed documents lie in one row")]
+#[should_panic(expected = "a packed batch is one row of as many tokens")]
 fn packed_documents_in_two_rows() {
+    static BOUNDARIES: LazyLock<Boundaries> = LazyLock::new(|| Boundaries::from_lengths(&[1, 2]));
     run(|inputs| {
-        inputs.documents = Documents::Packed {
-            offsets: &[0, 1, 3],
-        };
+        inputs.documents = Documents::Packed(&BOUNDARIES);
     });
 }
 

@@ -1,6 +1,7 @@
 //! How documents lie in a batch.
 
 use burn_cubecl::tensor::CubeTensor;
+use transformer_ls_kernels::Boundaries;
 
 use crate::tiles::Tiles;
 
@@ -11,9 +12,8 @@ pub enum Documents<'a> {
     Full,
     /// One document a row; a mask `[b, n]` of 32-bit words, not 0 = a real token.
     Padded(&'a CubeTensor),
-    /// All documents end to end in the one row: `offsets[i]..offsets[i + 1]` are the tokens of
-    /// document `i`.
-    Packed(&'a [usize]),
+    /// All documents end to end in the one row.
+    Packed(&'a Boundaries),
 }
 
 /// Which of a document's two divisions into tasks a kernel goes by.
@@ -56,12 +56,13 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    pub fn new(offsets: &[usize], tiles: &Tiles) -> Self {
+    pub fn new(boundaries: &Boundaries, tiles: &Tiles) -> Self {
         let mut words = Vec::new();
         let (mut blocks, mut splits) = (Vec::new(), Vec::new());
-        for (document, pair) in offsets.windows(2).enumerate() {
-            let length = pair[1] - pair[0];
-            words.extend([pair[0], length, blocks.len(), splits.len()].map(|word| word as u32));
+        for (document, tokens) in boundaries.ranges().enumerate() {
+            let length = tokens.len();
+            words
+                .extend([tokens.start, length, blocks.len(), splits.len()].map(|word| word as u32));
             let document = document as u32;
             blocks.extend(std::iter::repeat_n(document, length.div_ceil(tiles.block)));
             splits.extend(std::iter::repeat_n(document, length.div_ceil(tiles.split)));
@@ -97,7 +98,7 @@ mod tests {
             split: 8,
             ..Tiles::default()
         };
-        let tables = Tables::new(&[0, 9, 9, 12], &tiles);
+        let tables = Tables::new(&Boundaries::from_lengths(&[9, 0, 3]), &tiles);
         let documents = [0, 9, 0, 0, 9, 0, 3, 2, 9, 3, 3, 2];
         let blocks = [0, 0, 0, 2];
         let splits = [0, 0, 2];

@@ -106,10 +106,9 @@ impl<'a> Problem<'a> {
         let (layout, count, longest) = match documents {
             Documents::Full => (Layout::Full, b, tokens.max(keys)),
             Documents::Padded(_) => (Layout::Padded, b, tokens),
-            Documents::Packed(offsets) => {
-                let lengths = offsets.windows(2).map(|pair| pair[1] - pair[0]);
-                let longest = lengths.max().unwrap_or(0);
-                (Layout::Packed, offsets.len() - 1, longest)
+            Documents::Packed(boundaries) => {
+                let longest = boundaries.ranges().map(|tokens| tokens.len()).max();
+                (Layout::Packed, boundaries.count(), longest.unwrap_or(0))
             }
         };
         let sizes = Sizes {
@@ -121,7 +120,7 @@ impl<'a> Problem<'a> {
         };
         let tiles = Tiles::choose(&sizes, &Limits::of(rows));
         let tables = match documents {
-            Documents::Packed(offsets) => Some(Tables::new(offsets, &tiles)),
+            Documents::Packed(boundaries) => Some(Tables::new(boundaries, &tiles)),
             _ => None,
         };
         let vectors = width.div_ceil(4);

@@ -2,6 +2,7 @@
 //! agrees on, without a tensor in sight:
 //!
 //! * [`Visibility`]: which keys and landmarks a query sees, by the pattern of its [`Window`];
+//! * [`Boundaries`]: where packed documents begin and end;
 //! * [`Dropout`] and [`dropout`]: which attention probabilities dropout keeps;
 //! * [`AttendShapes`] and [`ProjectShapes`]: which arguments fit each other.
 //!
@@ -9,11 +10,13 @@
 //! closed formulas in its own language, and the tests compare the two.
 #![warn(missing_docs)]
 
+mod boundaries;
 pub mod dropout;
 mod shapes;
 mod visibility;
 mod window;
 
+pub use boundaries::Boundaries;
 pub use dropout::Dropout;
 pub use shapes::{AttendShapes, ProjectShapes};
 pub use visibility::{LandmarksSeen, Visibility};

@@ -4,6 +4,7 @@
 pub mod attend;
 pub mod dense;
 
+use transformer_ls_kernels::Boundaries;
 use transformer_ls_kernels_cpu::{Documents, Real, View, ViewMut};
 
 /// A tensor in row-major order, in float64.
@@ -195,7 +196,7 @@ impl<T: Real> Memory<T> {
 pub enum Batch {
     Full,
     Padded(Vec<u8>),
-    Packed(Vec<usize>),
+    Packed(Boundaries),
 }
 
 impl Batch {
@@ -206,18 +207,14 @@ impl Batch {
     }
 
     pub fn packed(lengths: &[usize]) -> Self {
-        let ends = lengths.iter().scan(0, |end, length| {
-            *end += length;
-            Some(*end)
-        });
-        Self::Packed(std::iter::once(0).chain(ends).collect())
+        Self::Packed(Boundaries::from_lengths(lengths))
     }
 
     pub fn documents(&self) -> Documents<'_> {
         match self {
             Self::Full => Documents::Rows { mask: None },
             Self::Padded(mask) => Documents::Rows { mask: Some(mask) },
-            Self::Packed(offsets) => Documents::Packed { offsets },
+            Self::Packed(boundaries) => Documents::Packed(boundaries),
         }
     }
 
@@ -234,9 +231,9 @@ impl Batch {
                     (row, (0..n).map(real).collect())
                 })
                 .collect(),
-            Self::Packed(offsets) => offsets
-                .windows(2)
-                .map(|ends| (0, (ends[0]..ends[1]).map(|token| (token, true)).collect()))
+            Self::Packed(boundaries) => boundaries
+                .ranges()
+                .map(|tokens| (0, tokens.map(|token| (token, true)).collect()))
                 .collect(),
         }
     }

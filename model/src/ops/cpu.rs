@@ -71,9 +71,7 @@ impl<B: CpuBackend> HostDocuments<B> {
             Self::Padded(mask) => kernels::Documents::Rows {
                 mask: Some(B::mask_slice(mask)),
             },
-            Self::Packed(boundaries) => kernels::Documents::Packed {
-                offsets: boundaries.offsets(),
-            },
+            Self::Packed(boundaries) => kernels::Documents::Packed(boundaries),
         }
     }
 

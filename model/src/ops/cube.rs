@@ -140,7 +140,7 @@ fn borrow(documents: &Documents<CubeBackend>) -> wgsl::Documents<'_> {
     match documents {
         Documents::Full => wgsl::Documents::Full,
         Documents::Padded(mask) => wgsl::Documents::Padded(mask),
-        Documents::Packed(boundaries) => wgsl::Documents::Packed(boundaries.offsets()),
+        Documents::Packed(boundaries) => wgsl::Documents::Packed(boundaries),
     }
 }
 

@@ -43,7 +43,6 @@ pub mod layers;
 mod meta;
 #[cfg(feature = "ndarray")]
 mod ndarray;
-mod packed;
 mod path;
 pub mod plain;
 mod record;
@@ -51,13 +50,12 @@ mod record;
 mod tch;
 mod tensor;
 
-pub use packed::Boundaries;
 pub use path::{AttentionPath, PATH_VARIABLE, attention_path, unknown_path};
 #[cfg(feature = "tch")]
 pub use tch::libtorch_device;
 pub use tensor::{Attend, Attended, Layout, Projected, attend, project};
 pub use transformer_ls_kernels::{
-    Dropout as AttentionDropout, Grid, LandmarksSeen, Visibility, Window,
+    Boundaries, Dropout as AttentionDropout, Grid, LandmarksSeen, Visibility, Window,
 };
 
 use burn::backend::tensor::{BoolTensor, FloatTensor};

@@ -83,11 +83,7 @@ impl Layout {
         match self {
             Self::Full => {}
             Self::Padded(mask) => assert_shape!(mask, [b, n]),
-            Self::Packed(boundaries) => assert_eq!(
-                (b, n),
-                (1, boundaries.total()),
-                "a packed batch is one row of as many tokens as its boundaries end at"
-            ),
+            Self::Packed(boundaries) => boundaries.check(b, n),
         }
     }
 }

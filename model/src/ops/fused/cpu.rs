@@ -328,9 +328,7 @@ impl<B: CpuBackend> Embed<B> {
             width: self.width(),
             ids: &self.ids.ids,
             documents: match &self.ids.packed {
-                Some(boundaries) => kernels::Documents::Packed {
-                    offsets: boundaries.offsets(),
-                },
+                Some(boundaries) => kernels::Documents::Packed(boundaries),
                 None => kernels::Documents::Rows { mask: None },
             },
             batch: self.ids.shape[0],

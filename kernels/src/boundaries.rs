@@ -30,6 +30,19 @@ impl Boundaries {
         Self { offsets }
     }
 
+    /// Checks that a batch of `rows` rows of `tokens` tokens is packed like this.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it has more than one row, or another number of tokens than the boundaries end at.
+    pub fn check(&self, rows: usize, tokens: usize) {
+        assert_eq!(
+            (rows, tokens),
+            (1, self.total()),
+            "a packed batch is one row of as many tokens as its boundaries end at"
+        );
+    }
+
     /// How many documents there are.
     pub fn count(&self) -> usize {
         self.offsets.len() - 1
@@ -60,7 +73,7 @@ impl Boundaries {
     }
 
     /// The number of its document for each token, `[Σn]`.
-    pub(crate) fn document_of_each_token(&self) -> Vec<i32> {
+    pub fn document_of_each_token(&self) -> Vec<i32> {
         self.ranges()
             .enumerate()
             .flat_map(|(document, range)| range.map(move |_| document as i32))
@@ -68,13 +81,13 @@ impl Boundaries {
     }
 
     /// Each token's position in its document, `[Σn]`.
-    pub(crate) fn positions(&self) -> Vec<usize> {
+    pub fn positions(&self) -> Vec<usize> {
         self.ranges().flat_map(|range| 0..range.len()).collect()
     }
 
     /// An arrangement with `gap` extra rows after every document: for each of its rows the token
     /// that lies there, or Σn for a gap; and for each token its row.
-    pub(crate) fn spread(&self, gap: usize) -> (Vec<i32>, Vec<i32>) {
+    pub fn spread(&self, gap: usize) -> (Vec<i32>, Vec<i32>) {
         let mut rows = Vec::with_capacity(self.total() + self.count() * gap);
         let mut places = Vec::with_capacity(self.total());
         for range in self.ranges() {
