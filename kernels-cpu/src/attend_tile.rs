@@ -117,10 +117,9 @@ impl<'a, T: Real> Columns<'a, T> {
     ) -> impl Iterator<Item = Terms<'t, T>> + use<'t, '_, T> {
         let start = self.sight.hull().start;
         let of_runs = &weights[self.landmarks..];
-        self.sight
-            .runs
+        let others = self.sight.runs.get(1..).unwrap_or_default();
+        others
             .iter()
-            .skip(1)
             .map(move |run| Terms {
                 weights: &of_runs[run.column..],
                 rows: rows.from(run.keys.start - start),
@@ -237,6 +236,9 @@ pub(crate) fn row_dots<S: Simd, T: Real>(
     rows: Rows<'_, T>,
     to: &mut [TileRow<T>],
 ) {
+    if to.is_empty() {
+        return;
+    }
     let lanes = Lanes::<S, T>::LEN;
     dots::<S, T, 1>(
         simd,
