@@ -21,7 +21,7 @@ use crate::printable::sha256;
 use crate::side::is_side;
 use crate::walk::files_below;
 use crate::{DatasetError, Sample, Samples, Split};
-use format::Layout;
+use format::Parts;
 
 /// What made a packed file: everything that decides what is in it.
 #[derive(Clone, Debug)]
@@ -135,7 +135,7 @@ fn digest(folder: &Path) -> Result<String, DatasetError> {
 /// Samples in a packed file.
 pub struct Packed {
     bytes: Box<dyn AsRef<[u8]> + Send + Sync>,
-    layout: Layout,
+    parts: Parts,
 }
 
 impl Packed {
@@ -149,13 +149,13 @@ impl Packed {
         // rename, which leaves a mapped one as it is. If another program cut one short, a read
         // beyond its end would end the process; every way of mapping a file has that risk.
         let map = unsafe { Mmap::map(&file) }.map_err(DatasetError::io("map", path))?;
-        let layout = Layout::parse(&map).map_err(|problem| DatasetError::Packed {
+        let parts = Parts::parse(&map).map_err(|problem| DatasetError::Packed {
             path: path.to_owned(),
             problem,
         })?;
         Ok(Self {
             bytes: Box::new(map),
-            layout,
+            parts,
         })
     }
 
@@ -164,28 +164,28 @@ impl Packed {
     /// # Errors
     /// If they are damaged or of another version.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, PackError> {
-        let layout = Layout::parse(&bytes)?;
+        let parts = Parts::parse(&bytes)?;
         Ok(Self {
             bytes: Box::new(bytes),
-            layout,
+            parts,
         })
     }
 
     /// What made the file.
     pub fn key(&self) -> &str {
-        let key = self.layout.key.clone();
+        let key = self.parts.key.clone();
         std::str::from_utf8(&(*self.bytes).as_ref()[key]).unwrap_or_default()
     }
 
     /// The class of each sample.
     pub fn labels(&self) -> &[u8] {
-        &(*self.bytes).as_ref()[self.layout.labels.clone()]
+        &(*self.bytes).as_ref()[self.parts.labels.clone()]
     }
 
     /// The number of tokens of each sample, of both documents where there are two.
     pub fn lengths(&self) -> impl ExactSizeIterator<Item = usize> {
-        (0..self.layout.samples).map(|index| {
-            let tokens = self.layout.tokens((*self.bytes).as_ref(), index);
+        (0..self.parts.samples).map(|index| {
+            let tokens = self.parts.tokens((*self.bytes).as_ref(), index);
             tokens.iter().map(|range| range.len()).sum()
         })
     }
@@ -195,26 +195,26 @@ impl Dataset<Sample> for Packed {
     /// # Panics
     /// If `index` is not below the number of samples, as Burn asks for.
     fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
-        assert!(index < self.layout.samples, "there is no sample {index}");
-        Ok(self.layout.sample((*self.bytes).as_ref(), index))
+        assert!(index < self.parts.samples, "there is no sample {index}");
+        Ok(self.parts.sample((*self.bytes).as_ref(), index))
     }
 
     fn len(&self) -> usize {
-        self.layout.samples
+        self.parts.samples
     }
 }
 
 impl Samples for Packed {
     fn left_out(&self) -> usize {
-        self.layout.left_out
+        self.parts.left_out
     }
 
     fn longer_than(&self, tokens: usize) -> Result<usize, burn_dataset::DatasetError> {
         let is_longer = |&index: &usize| {
-            let documents = self.layout.tokens((*self.bytes).as_ref(), index);
+            let documents = self.parts.tokens((*self.bytes).as_ref(), index);
             documents.iter().any(|document| document.len() > tokens)
         };
-        Ok((0..self.layout.samples).filter(is_longer).count())
+        Ok((0..self.parts.samples).filter(is_longer).count())
     }
 }
 
@@ -222,7 +222,7 @@ impl std::fmt::Debug for Packed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Packed")
             .field("key", &self.key())
-            .field("samples", &self.layout.samples)
+            .field("samples", &self.parts.samples)
             .finish()
     }
 }

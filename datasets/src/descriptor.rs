@@ -9,7 +9,7 @@ use crate::files::Source;
 use crate::input::InputError;
 use crate::release::{Member, Release, Wanted};
 use crate::report::Report;
-use crate::{DatasetError, Documents, Options, Sample, Samples, Split};
+use crate::{DatasetError, Options, Sample, Samples, Split, TokenIds};
 
 /// What a task is made of, as far as its data goes. A [`Task`](crate::Task) is a name for one.
 ///
@@ -79,7 +79,7 @@ pub(crate) trait Data: Sync {
     ) -> Result<Box<dyn Samples>, DatasetError>;
 
     /// See [`Descriptor::encode`].
-    fn encode(&self, typed: &str, options: &Options) -> Result<Documents, InputError>;
+    fn encode(&self, typed: &str, options: &Options) -> Result<TokenIds, InputError>;
 
     /// Reads all of the data, and reports what is there and what is wrong with it.
     fn check(&self, path: &Path, report: &mut Report);

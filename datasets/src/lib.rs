@@ -73,6 +73,6 @@ pub use error::{DatasetError, LineProblem, UnknownName};
 pub use input::InputError;
 pub use options::Options;
 pub use problem::FileProblem;
-pub use sample::{Documents, Missing, Sample, Samples, Split};
+pub use sample::{Missing, Sample, Samples, Split, TokenIds};
 pub use state::State;
 pub use tasks::*;

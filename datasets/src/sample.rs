@@ -9,7 +9,7 @@ use crate::UnknownName;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// The token ids of the document, or of both documents where the task compares two.
-    pub documents: Documents,
+    pub documents: TokenIds,
     /// The class, counted from 0.
     pub label: u8,
 }
@@ -79,23 +79,25 @@ pub enum Missing {
 }
 
 /// The token ids of a sample, 16 bits each until they go to a device: readers and packed files store
-/// a byte a token, and the largest vocabulary has 257 ids. Ids of text start at 1, for 0 is the padding that a batch adds. Ids
-/// of pixels are their brightness from 0 on: the published token protocol takes black for padding,
-/// and protocols that take numbers do not.
+/// a byte a token, and the largest vocabulary has 257 ids.
+///
+/// Ids of text start at 1, for 0 is the padding that a batch adds. Ids of pixels are their
+/// brightness from 0 on: the published token protocol takes black for padding, and protocols that
+/// take numbers do not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Documents {
+pub enum TokenIds {
     /// One document.
     One(Vec<u16>),
     /// Two documents that are encoded apart and judged together (Retrieval).
     Two(Vec<u16>, Vec<u16>),
 }
 
-impl Documents {
+impl TokenIds {
     /// The documents in order, one or two.
     pub fn iter(&self) -> impl Iterator<Item = &[u16]> {
         let (first, second) = match self {
-            Documents::One(tokens) => (tokens, None),
-            Documents::Two(first, second) => (first, Some(second)),
+            TokenIds::One(tokens) => (tokens, None),
+            TokenIds::Two(first, second) => (first, Some(second)),
         };
         std::iter::once(first)
             .chain(second)
@@ -171,9 +173,9 @@ mod tests {
 
     #[test]
     fn documents_are_counted() {
-        let one = Documents::One(vec![1, 2, 3]);
+        let one = TokenIds::One(vec![1, 2, 3]);
         assert_eq!((one.count(), one.token_count()), (1, 3));
-        let two = Documents::Two(vec![1, 2, 3], vec![4]);
+        let two = TokenIds::Two(vec![1, 2, 3], vec![4]);
         assert_eq!((two.count(), two.token_count()), (2, 4));
         assert_eq!(two.iter().collect::<Vec<_>>(), [&[1, 2, 3][..], &[4][..]]);
     }

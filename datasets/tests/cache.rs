@@ -17,7 +17,7 @@ use transformer_ls_datasets::pathfinder::generate::{GenerateConfig, generate};
 use transformer_ls_datasets::pathfinder::{self, Difficulty, Pathfinder, Size};
 use transformer_ls_datasets::retrieval::{self, Retrieval};
 use transformer_ls_datasets::text::{self, Text};
-use transformer_ls_datasets::{DatasetError, Documents, Missing, Sample, Samples, Split};
+use transformer_ls_datasets::{DatasetError, Missing, Sample, Samples, Split, TokenIds};
 
 fn all(data: &impl Dataset<Sample>) -> Vec<Sample> {
     data.iter().map(Result::unwrap).collect()
@@ -44,12 +44,12 @@ fn pack<D: Samples>(
 fn the_fuzzers_packed_files_are_read() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/packed");
     let one = |tokens: &[u16], label| Sample {
-        documents: Documents::One(tokens.to_vec()),
+        documents: TokenIds::One(tokens.to_vec()),
         label,
     };
     let bytes = |text: &str| text.bytes().map(|byte| u16::from(byte) + 1).collect();
     let two = |first, second, label| Sample {
-        documents: Documents::Two(bytes(first), bytes(second)),
+        documents: TokenIds::Two(bytes(first), bytes(second)),
         label,
     };
     let expected = [
@@ -302,7 +302,7 @@ fn giving_up_leaves_nothing() {
     let dir = TempDir::new().unwrap();
     fs::create_dir_all(dir.path().join("train/neg")).unwrap();
     let one = burn_dataset::InMemDataset::new(vec![Sample {
-        documents: Documents::One(vec![256]),
+        documents: TokenIds::One(vec![256]),
         label: 0,
     }]);
     let error = cached(&folder, &wrong, || Ok(one), &|_, _| {}, &|| false).unwrap_err();

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use transformer_ls_datasets::check::check;
 use transformer_ls_datasets::image::{Image, Protocol, is_prepared, parse_binary};
 use transformer_ls_datasets::splits::{tfds_order, torch_permutation};
-use transformer_ls_datasets::{Documents, Sample, Split, Task};
+use transformer_ls_datasets::{Sample, Split, Task, TokenIds};
 
 fn open(path: &Path, split: Split, protocol: Protocol) -> Result<Vec<Sample>, String> {
     let data = Image::open(path, split, protocol).map_err(|error| error.to_string())?;
@@ -55,7 +55,7 @@ fn all_forms_hold_the_same_images() {
             assert_eq!(splits.each_ref().map(Vec::len), [18, 2, 4]);
             for (found, (label, planes)) in splits.iter().flatten().zip(expected) {
                 assert_eq!(found.label, *label);
-                let Documents::One(pixels) = &found.documents else {
+                let TokenIds::One(pixels) = &found.documents else {
                     panic!("two documents")
                 };
                 assert_eq!(pixels.len(), 1024);

@@ -12,7 +12,7 @@ use transformer_ls_datasets::listops::generate::{GenerateConfig, ORIGIN_FILE, Re
 use transformer_ls_datasets::listops::{
     ListOps, Tokenizer, Tree, evaluate, file_name, is_prepared,
 };
-use transformer_ls_datasets::{DatasetError, Documents, Split};
+use transformer_ls_datasets::{DatasetError, Split, TokenIds};
 
 /// Trees of the original generator behind its figures, and candidates they were taken from.
 const ORIGINAL_TREES: f64 = 3000.0;
@@ -306,7 +306,7 @@ fn files_are_unique_labelled_and_read_back() {
                 let (source, target) = line.split_once('\t').unwrap();
                 let sample = data.get(index).unwrap();
                 let ids = tokenizer.encode(source).unwrap();
-                assert_eq!(sample.documents, Documents::One(ids));
+                assert_eq!(sample.documents, TokenIds::One(ids));
                 assert_eq!(sample.label.to_string(), target);
                 assert_eq!(
                     data.lengths().nth(index),

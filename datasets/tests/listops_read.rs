@@ -9,7 +9,7 @@ use burn_dataset::Dataset;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use transformer_ls_datasets::listops::{ListOps, Tokenizer, cache_key, is_prepared};
-use transformer_ls_datasets::{Documents, Sample, Split};
+use transformer_ls_datasets::{Sample, Split, TokenIds};
 
 const TRAIN: &str = "basic_train.tsv";
 
@@ -33,7 +33,7 @@ fn open_bytes(bytes: &[u8]) -> Result<Vec<Sample>, String> {
 
 fn one(ids: &[u16], label: u8) -> Sample {
     Sample {
-        documents: Documents::One(ids.to_vec()),
+        documents: TokenIds::One(ids.to_vec()),
         label,
     }
 }

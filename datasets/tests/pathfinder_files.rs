@@ -14,7 +14,7 @@ use transformer_ls_datasets::pathfinder::{
     Difficulty, Pathfinder, Size, is_prepared, state, warning,
 };
 use transformer_ls_datasets::splits::torch_permutation;
-use transformer_ls_datasets::{DatasetError, Documents, Missing, Samples, Split, State, Task, png};
+use transformer_ls_datasets::{DatasetError, Missing, Samples, Split, State, Task, TokenIds, png};
 
 fn config(count: usize) -> GenerateConfig {
     GenerateConfig {
@@ -74,7 +74,7 @@ fn generated_images_are_read_back_in_the_published_split() {
             let drawn = generator.draw(&mut PcgDraws::new(7, image.into()));
             let sample = data.get(index).unwrap();
             assert_eq!(sample.label, drawn.label);
-            let Documents::One(pixels) = sample.documents else {
+            let TokenIds::One(pixels) = sample.documents else {
                 panic!("two documents")
             };
             assert!(

@@ -10,7 +10,7 @@ use burn_dataset::Dataset;
 use common::{pairs, without};
 use tempfile::TempDir;
 use transformer_ls_datasets::retrieval::{Retrieval, file_name, is_prepared, parse_line};
-use transformer_ls_datasets::{Documents, Sample, Samples, Split};
+use transformer_ls_datasets::{Sample, Samples, Split, TokenIds};
 
 fn open(dir: &Path, bytes: &[u8]) -> Result<Vec<Sample>, String> {
     fs::write(dir.join("new_aan_pairs.train.tsv"), bytes).unwrap();
@@ -46,7 +46,7 @@ fn pairs_are_read_from_where_they_lie() {
     }
     let dir = root.path();
     let expected = |i: usize| Sample {
-        documents: Documents::Two(
+        documents: TokenIds::Two(
             ids(&format!("first “text” {i}")),
             ids(&format!("second text \"of {i}")),
         ),
@@ -78,7 +78,7 @@ fn empty_documents_are_left_out_and_counted() {
     let lines = b"0\ta\tb\t\tx\n1.0\ta\tb\tx\ty\n1\ta\tb\tx\t\n0\t\t\tp\tq";
     let samples = open(dir.path(), lines).unwrap();
     assert_eq!(samples.len(), 2);
-    assert_eq!(samples[1].documents, Documents::Two(ids("p"), ids("q")));
+    assert_eq!(samples[1].documents, TokenIds::Two(ids("p"), ids("q")));
     assert_eq!(
         Retrieval::open(dir.path(), Split::Train)
             .unwrap()

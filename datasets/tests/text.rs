@@ -9,7 +9,7 @@ use burn_dataset::Dataset;
 use common::{gzip, reviews, tar, without, write_archive};
 use tempfile::TempDir;
 use transformer_ls_datasets::text::{Text, encode, is_prepared};
-use transformer_ls_datasets::{Documents, Missing, Sample, Split};
+use transformer_ls_datasets::{Missing, Sample, Split, TokenIds};
 
 fn open(path: &Path, split: Split) -> Result<Vec<Sample>, String> {
     let data = Text::open(path, split, Missing::Refuse).map_err(|error| error.to_string())?;
@@ -35,8 +35,7 @@ fn folder_and_archive_hold_the_same_reviews() {
                 // By number, not by name; white space at the ends is gone, the tag is not.
                 for number in [0, 2, 10] {
                     let text = format!("{folder} {class} {number}: <br />a film");
-                    let documents =
-                        Documents::One(text.bytes().map(|b| u16::from(b) + 1).collect());
+                    let documents = TokenIds::One(text.bytes().map(|b| u16::from(b) + 1).collect());
                     expected.push(Sample { documents, label });
                 }
             }
@@ -58,7 +57,7 @@ fn long_reviews_are_cut_off() {
     let dir = TempDir::new().unwrap();
     common::write_folder(dir.path(), &files);
     let longest = open(dir.path(), Split::Train).unwrap().remove(5);
-    let Documents::One(ids) = longest.documents else {
+    let TokenIds::One(ids) = longest.documents else {
         panic!("two documents")
     };
     assert_eq!(ids.len(), 4000);
@@ -76,7 +75,7 @@ fn a_review_that_was_added_again_counts_once() {
     write_archive(&dir.path().join("a.tar.gz"), &files);
     let samples = open(&dir.path().join("a.tar.gz"), Split::Train).unwrap();
     assert_eq!(samples.len(), 6);
-    assert_eq!(samples[0].documents, Documents::One(encode(b"anew")));
+    assert_eq!(samples[0].documents, TokenIds::One(encode(b"anew")));
 }
 
 /// The mark that some editors write before a text.

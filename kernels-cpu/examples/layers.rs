@@ -57,8 +57,8 @@ fn main() {
         bias: &vector[..outputs],
     };
     let norm = Norm {
-        gain: &vector[..D],
-        offset: &vector[..D],
+        gamma: &vector[..D],
+        beta: &vector[..D],
         epsilon: 1e-5,
     };
     let tokens: Vec<Vec<f32>> = (0..8).map(|_| numbers(ROWS * D)).collect();
@@ -110,12 +110,12 @@ fn main() {
             value: linear(bias()),
             projection: Some(linear(bias())),
             norm: NormGradients {
-                gain: bias(),
-                offset: bias(),
+                gamma: bias(),
+                beta: bias(),
             },
             window_norm: NormGradients {
-                gain: bias(),
-                offset: bias(),
+                gamma: bias(),
+                beta: bias(),
             },
         };
         heads_backward(&inputs, &d_output, &mut gradients);
@@ -148,15 +148,15 @@ fn main() {
                 }
             };
             let (output, ff_in, ff_out) = (linear(D, D), linear(D, HIDDEN), linear(HIDDEN, D));
-            let (gain, offset) = all.next().expect("enough");
+            let (gamma, beta) = all.next().expect("enough");
             let (context, residual) = out.split_at_mut(1);
             let mut gradients = AfterAttentionGradients {
                 context: &mut context[0],
                 residual: &mut residual[0],
                 output,
                 norm: NormGradients {
-                    gain: &mut gain[..D],
-                    offset: &mut offset[..D],
+                    gamma: &mut gamma[..D],
+                    beta: &mut beta[..D],
                 },
                 ff_in,
                 ff_out,

@@ -50,7 +50,7 @@ pub(crate) struct Layers<T> {
 impl<T: Real> AfterAttention<'_, T> {
     /// `D`
     pub(crate) fn width(&self) -> usize {
-        self.norm.gain.len()
+        self.norm.gamma.len()
     }
 
     pub(crate) fn rows(&self) -> usize {

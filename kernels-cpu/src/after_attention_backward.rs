@@ -82,9 +82,9 @@ pub fn after_attention_backward<T: Real>(
         stack.unpack(0, own, to);
         rest = others;
     }
-    let (gain, offset) = rest.split_at(step::<T>(width));
-    gradients.norm.gain.copy_from_slice(&gain[..width]);
-    gradients.norm.offset.copy_from_slice(&offset[..width]);
+    let (gamma, beta) = rest.split_at(step::<T>(width));
+    gradients.norm.gamma.copy_from_slice(&gamma[..width]);
+    gradients.norm.beta.copy_from_slice(&beta[..width]);
 }
 
 /// Memory of the backward pass alone.
@@ -144,7 +144,7 @@ fn part<S: Simd, T: Real>(
     let (of_output, rest) = sums.split_at_mut(layers.output.sums_len());
     let (of_ff_in, rest) = rest.split_at_mut(layers.ff_in.sums_len());
     let (of_ff_out, of_norm) = rest.split_at_mut(layers.ff_out.sums_len());
-    let (d_gain, d_offset) = of_norm.split_at_mut(x_step);
+    let (d_gamma, d_beta) = of_norm.split_at_mut(x_step);
     let mut inverse = [T::ZERO; ROWS];
     for (tile, x) in work.given[0].chunks(ROWS * width).enumerate() {
         let count = x.len() / width;
@@ -230,7 +230,7 @@ fn part<S: Simd, T: Real>(
             #[inline(always)]
             || {
                 let from = Matrix::padded(standardized, width);
-                let parameters = [&mut *d_gain, &mut *d_offset];
+                let parameters = [&mut *d_gamma, &mut *d_beta];
                 let norm = &layers.norm;
                 norm.backward(simd, d_normed, x_step, from, inverse, parameters);
                 for (d, more) in d_rows[..count * x_step].iter_mut().zip(&*d_normed) {

@@ -50,7 +50,7 @@ pub struct HeadsOutput<'a, T> {
 impl<T: Real> Heads<'_, T> {
     /// `D`
     pub(crate) fn width(&self) -> usize {
-        self.norm.gain.len()
+        self.norm.gamma.len()
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -72,7 +72,11 @@ impl<T: Real> Heads<'_, T> {
                 "queries, keys and values are as wide as X"
             );
         }
-        assert_eq!(self.window_norm.gain.len(), width, "LN_win is as wide as X");
+        assert_eq!(
+            self.window_norm.gamma.len(),
+            width,
+            "LN_win is as wide as X"
+        );
         let none = Linear {
             weight: &[],
             bias: &[],

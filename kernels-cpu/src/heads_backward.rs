@@ -116,10 +116,10 @@ pub fn heads_backward<T: Real>(
     }
     let of_norms = of_norms.chunks_exact(step::<T>(width));
     for (sums, to) in of_norms.zip([
-        &mut *gradients.norm.gain,
-        &mut *gradients.norm.offset,
-        &mut *gradients.window_norm.gain,
-        &mut *gradients.window_norm.offset,
+        &mut *gradients.norm.gamma,
+        &mut *gradients.norm.beta,
+        &mut *gradients.window_norm.gamma,
+        &mut *gradients.window_norm.beta,
     ]) {
         to.copy_from_slice(&sums[..width]);
     }
@@ -224,9 +224,9 @@ fn part<S: Simd, T: Real>(
                     let own = first - first_key;
                     window_norm.standardize(simd, &mut window[own..], window_step, inverse);
                     let from = Matrix::padded(window, window_columns).skip_columns(own);
-                    let [d_gain, d_offset] = halves(d_window_norm);
+                    let [d_gamma, d_beta] = halves(d_window_norm);
                     let d_rows = &mut d_y[first..];
-                    window_norm.backward(simd, d_rows, y_step, from, inverse, [d_gain, d_offset]);
+                    window_norm.backward(simd, d_rows, y_step, from, inverse, [d_gamma, d_beta]);
                 }
                 let rows = Matrix::padded(d_y, stack.columns);
                 add_columns(simd, rows, count, stack.columns, d_bias);
@@ -259,8 +259,8 @@ fn part<S: Simd, T: Real>(
             #[inline(always)]
             || {
                 let from = Matrix::padded(standardized, width);
-                let [d_gain, d_offset] = halves(d_norm);
-                norm.backward(simd, d_normed, x_step, from, inverse, [d_gain, d_offset]);
+                let [d_gamma, d_beta] = halves(d_norm);
+                norm.backward(simd, d_normed, x_step, from, inverse, [d_gamma, d_beta]);
             },
         );
         let d_x = &mut d_x[tile * ROWS * width..][..count * width];

@@ -10,9 +10,9 @@ use crate::real::{Lanes, Real, load, splat, store};
 #[derive(Clone, Copy, Debug)]
 pub struct Norm<'a, T> {
     /// γ
-    pub gain: &'a [T],
+    pub gamma: &'a [T],
     /// β
-    pub offset: &'a [T],
+    pub beta: &'a [T],
     /// ε, added to the variance.
     pub epsilon: f64,
 }
@@ -21,31 +21,31 @@ pub struct Norm<'a, T> {
 #[derive(Debug)]
 pub struct NormGradients<'a, T> {
     /// Of γ.
-    pub gain: &'a mut [T],
+    pub gamma: &'a mut [T],
     /// Of β.
-    pub offset: &'a mut [T],
+    pub beta: &'a mut [T],
 }
 
 /// A LayerNorm whose parameters are filled up with zeros to whole vectors.
 pub(crate) struct PaddedNorm<T> {
-    gain: Vec<T>,
-    offset: Vec<T>,
+    gamma: Vec<T>,
+    beta: Vec<T>,
     width: usize,
     epsilon: T,
 }
 
 impl<T: Real> PaddedNorm<T> {
     pub fn new(norm: &Norm<'_, T>) -> Self {
-        let width = norm.gain.len();
-        assert_eq!(width, norm.offset.len(), "γ and β of a LayerNorm");
+        let width = norm.gamma.len();
+        assert_eq!(width, norm.beta.len(), "γ and β of a LayerNorm");
         let padded = |values: &[T]| {
             let mut padded = values.to_vec();
             padded.resize(step::<T>(width), T::ZERO);
             padded
         };
         Self {
-            gain: padded(norm.gain),
-            offset: padded(norm.offset),
+            gamma: padded(norm.gamma),
+            beta: padded(norm.beta),
             width,
             epsilon: T::from_f64(norm.epsilon),
         }
@@ -96,11 +96,11 @@ impl<T: Real> PaddedNorm<T> {
     ) {
         let lanes = Lanes::<S, T>::LEN;
         for column in (0..self.width).step_by(lanes) {
-            let gain = load::<S, T>(simd, &self.gain[column..]);
-            let offset = load::<S, T>(simd, &self.offset[column..]);
+            let gamma = load::<S, T>(simd, &self.gamma[column..]);
+            let beta = load::<S, T>(simd, &self.beta[column..]);
             for i in 0..count {
                 let x = load::<S, T>(simd, &standardized.data[i * standardized.step + column..]);
-                store::<S, T>(x.mul_add(gain, offset), &mut to[i * to_step + column..]);
+                store::<S, T>(x.mul_add(gamma, beta), &mut to[i * to_step + column..]);
             }
         }
     }
@@ -118,16 +118,16 @@ impl<T: Real> PaddedNorm<T> {
         self.standardize(simd, rows, step, inverse_deviations);
         for i in 0..inverse_deviations.len() {
             for column in (0..self.width).step_by(lanes) {
-                let gain = load::<S, T>(simd, &self.gain[column..]);
-                let offset = load::<S, T>(simd, &self.offset[column..]);
+                let gamma = load::<S, T>(simd, &self.gamma[column..]);
+                let beta = load::<S, T>(simd, &self.beta[column..]);
                 let x = &mut rows[i * step + column..];
-                store::<S, T>(load::<S, T>(simd, x).mul_add(gain, offset), x);
+                store::<S, T>(load::<S, T>(simd, x).mul_add(gamma, beta), x);
             }
         }
     }
 
     /// Turns gradients of the outputs into gradients of the inputs where they are, and adds the
-    /// parameters' to `d_gain` and `d_offset` (padded as the rows are):
+    /// parameters' to `d_gamma` and `d_beta` (padded as the rows are):
     /// `dx = (g − mean g − x̂ · mean(g x̂)) / √(variance + ε)` with `g = γ dy`.
     #[inline(always)]
     pub fn backward<S: Simd>(
@@ -137,22 +137,22 @@ impl<T: Real> PaddedNorm<T> {
         d_step: usize,
         standardized: Matrix<'_, T>,
         inverse_deviations: &[T],
-        [d_gain, d_offset]: [&mut [T]; 2],
+        [d_gamma, d_beta]: [&mut [T]; 2],
     ) {
         let lanes = Lanes::<S, T>::LEN;
         let width = self.width;
         let columns = width.next_multiple_of(lanes);
         for column in (0..columns).step_by(lanes) {
-            let mut gain = load::<S, T>(simd, &d_gain[column..]);
-            let mut offset = load::<S, T>(simd, &d_offset[column..]);
+            let mut gamma = load::<S, T>(simd, &d_gamma[column..]);
+            let mut beta = load::<S, T>(simd, &d_beta[column..]);
             for i in 0..inverse_deviations.len() {
                 let dy = load::<S, T>(simd, &d_rows[i * d_step + column..]);
                 let x = load::<S, T>(simd, &standardized.data[i * standardized.step + column..]);
-                gain = dy.mul_add(x, gain);
-                offset += dy;
+                gamma = dy.mul_add(x, gamma);
+                beta += dy;
             }
-            store::<S, T>(gain, &mut d_gain[column..]);
-            store::<S, T>(offset, &mut d_offset[column..]);
+            store::<S, T>(gamma, &mut d_gamma[column..]);
+            store::<S, T>(beta, &mut d_beta[column..]);
         }
         let share = T::from_f64(1.0 / width as f64);
         for (i, &inverse) in inverse_deviations.iter().enumerate() {
@@ -161,16 +161,16 @@ impl<T: Real> PaddedNorm<T> {
             let mut sum = splat::<S, T>(simd, T::ZERO);
             let mut with_x = sum;
             for column in (0..columns).step_by(lanes) {
-                let gain = load::<S, T>(simd, &self.gain[column..]);
-                let g = load::<S, T>(simd, &row[column..]) * gain;
+                let gamma = load::<S, T>(simd, &self.gamma[column..]);
+                let g = load::<S, T>(simd, &row[column..]) * gamma;
                 sum += g;
                 with_x = g.mul_add(load::<S, T>(simd, &x[column..]), with_x);
             }
             let mean = splat::<S, T>(simd, sum.reduce_sum() * share);
             let mean_with_x = splat::<S, T>(simd, with_x.reduce_sum() * share);
             for column in (0..columns).step_by(lanes) {
-                let gain = load::<S, T>(simd, &self.gain[column..]);
-                let g = load::<S, T>(simd, &row[column..]) * gain;
+                let gamma = load::<S, T>(simd, &self.gamma[column..]);
+                let g = load::<S, T>(simd, &row[column..]) * gamma;
                 let x = load::<S, T>(simd, &x[column..]);
                 let dx = (g - mean - x * mean_with_x) * inverse;
                 store::<S, T>(dx, &mut row[column..]);

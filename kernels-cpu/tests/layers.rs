@@ -59,14 +59,14 @@ fn linear(x: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-fn layer_norm(x: &[f64], gain: &[f64], offset: &[f64]) -> Vec<f64> {
-    let width = gain.len();
+fn layer_norm(x: &[f64], gamma: &[f64], beta: &[f64]) -> Vec<f64> {
+    let width = gamma.len();
     x.chunks(width)
         .flat_map(|row| {
             let mean = row.iter().sum::<f64>() / width as f64;
             let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width as f64;
             let deviation = (variance + EPSILON).sqrt();
-            (0..width).map(move |j| (row[j] - mean) / deviation * gain[j] + offset[j])
+            (0..width).map(move |j| (row[j] - mean) / deviation * gamma[j] + beta[j])
         })
         .collect()
 }
@@ -215,8 +215,8 @@ fn heads_inputs<T: Real>(p: &[Vec<T>]) -> Heads<'_, T> {
         bias: &p[i + 1],
     };
     let norm = |i: usize| Norm {
-        gain: &p[i],
-        offset: &p[i + 1],
+        gamma: &p[i],
+        beta: &p[i + 1],
         epsilon: EPSILON,
     };
     Heads {
@@ -265,8 +265,8 @@ fn run_heads<T: Real>(case: &Case) -> (Vec<Vec<T>>, Vec<Vec<T>>) {
     let mut next = || gradients.next().unwrap().as_mut_slice();
     let x = next();
     let mut norm = || NormGradients {
-        gain: next(),
-        offset: next(),
+        gamma: next(),
+        beta: next(),
     };
     let first = norm();
     let mut linear = || LinearGradients {
@@ -275,8 +275,8 @@ fn run_heads<T: Real>(case: &Case) -> (Vec<Vec<T>>, Vec<Vec<T>>) {
     };
     let (query, key, value) = (linear(), linear(), linear());
     let window_norm = NormGradients {
-        gain: next(),
-        offset: next(),
+        gamma: next(),
+        beta: next(),
     };
     let projection = LinearGradients {
         weight: next(),
@@ -349,8 +349,8 @@ fn run_after<T: Real>(case: &Case, dropout: Dropout) -> (Vec<Vec<T>>, Vec<Vec<T>
         residual: &p[1],
         output: linear(2),
         norm: Norm {
-            gain: &p[4],
-            offset: &p[5],
+            gamma: &p[4],
+            beta: &p[5],
             epsilon: EPSILON,
         },
         ff_in: linear(6),
@@ -365,8 +365,8 @@ fn run_after<T: Real>(case: &Case, dropout: Dropout) -> (Vec<Vec<T>>, Vec<Vec<T>
         residual,
         w,
         b,
-        gain,
-        offset,
+        gamma,
+        beta,
         w_in,
         b_in,
         w_out,
@@ -379,7 +379,7 @@ fn run_after<T: Real>(case: &Case, dropout: Dropout) -> (Vec<Vec<T>>, Vec<Vec<T>
         context,
         residual,
         output: LinearGradients { weight: w, bias: b },
-        norm: NormGradients { gain, offset },
+        norm: NormGradients { gamma, beta },
         ff_in: LinearGradients {
             weight: w_in,
             bias: b_in,
@@ -424,7 +424,7 @@ fn check(
 fn heads_are_those_of_the_formulas() {
     for sizes in SIZES {
         let case = heads_case(sizes);
-        // A LayerNorm of one feature is its offset, and its gradients are differences of nothing.
+        // A LayerNorm of one feature is its beta, and its gradients are differences of nothing.
         if sizes.width > 1 {
             check(&case, run_heads(&case), run_heads(&case));
         }

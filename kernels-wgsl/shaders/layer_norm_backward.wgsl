@@ -4,18 +4,18 @@
 @group(0) @binding({{ parts_binding }}) var<storage, read_write> parts: array<vec4<f32>>;
 
 var<private> d_vectors: array<vec4<f32>, GROUP>;
-var<private> d_gains: array<vec4<f32>, GROUP>;
-var<private> d_offsets: array<vec4<f32>, GROUP>;
+var<private> d_gammas: array<vec4<f32>, GROUP>;
+var<private> d_betas: array<vec4<f32>, GROUP>;
 
 @compute @workgroup_size({{ invocations }})
 fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   let lane = invocation % LANES;
   let slot = workgroup_of(grid) * SLOTS_OF_WORKGROUP + invocation / LANES;
   let slots = info.batch.z;
-  load_gains(lane);
+  load_gammas(lane);
   for (var i = 0u; i < GROUP; i++) {
-    d_gains[i] = vec4<f32>(0.0);
-    d_offsets[i] = vec4<f32>(0.0);
+    d_gammas[i] = vec4<f32>(0.0);
+    d_betas[i] = vec4<f32>(0.0);
   }
   for (var first = 0u; first < info.batch.y; first += slots) {
     let own = first + slot;
@@ -28,9 +28,9 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
       let c = lane + i * LANES;
       d_vectors[i] = vec4<f32>(0.0);
       if (real && c < D4) { d_vectors[i] = d_y_at(given, c); }
-      d_gains[i] += d_vectors[i] * normalised[i];
-      d_offsets[i] += d_vectors[i];
-      d_vectors[i] *= gains[i];
+      d_gammas[i] += d_vectors[i] * normalised[i];
+      d_betas[i] += d_vectors[i];
+      d_vectors[i] *= gammas[i];
       sums += vec2<f32>(dot(d_vectors[i], vec4<f32>(1.0)), dot(d_vectors[i], normalised[i]));
     }
     let means = row_sum(sums, invocation) / f32(D);
@@ -46,8 +46,8 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
     for (var i = 0u; i < GROUP; i++) {
       let c = lane + i * LANES;
       if (c < D4) {
-        parts[slot * 2u * D4 + c] = d_gains[i];
-        parts[(slot * 2u + 1u) * D4 + c] = d_offsets[i];
+        parts[slot * 2u * D4 + c] = d_gammas[i];
+        parts[(slot * 2u + 1u) * D4 + c] = d_betas[i];
       }
     }
   }

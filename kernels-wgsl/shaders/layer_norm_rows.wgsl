@@ -5,11 +5,11 @@ const SLOTS_OF_WORKGROUP: u32 = INVOCATIONS / LANES;
 // Channels of a row.
 const D: u32 = {{ d }}u;
 
-@group(0) @binding({{ gain_binding }}) var<storage, read_write> gain: array<{{ element }}>;
+@group(0) @binding({{ gamma_binding }}) var<storage, read_write> gamma: array<{{ element }}>;
 
 var<workgroup> lane_sums: array<vec2<f32>, INVOCATIONS>;
 var<private> normalised: array<vec4<f32>, GROUP>;
-var<private> gains: array<vec4<f32>, GROUP>;
+var<private> gammas: array<vec4<f32>, GROUP>;
 
 // The sum over the lanes of a row. All invocations of a workgroup have to call it together.
 fn row_sum(own: vec2<f32>, invocation: u32) -> vec2<f32> {
@@ -32,12 +32,12 @@ fn channels_of(c: u32) -> vec4<f32> {
   return select(vec4<f32>(0.0), vec4<f32>(1.0), channel < vec4<u32>(D));
 }
 
-fn load_gains(lane: u32) {
+fn load_gammas(lane: u32) {
   for (var i = 0u; i < GROUP; i++) {
     let c = lane + i * LANES;
     for (var part = 0u; part < 4u; part++) {
       let channel = min(4u * c + part, D - 1u);
-      gains[i][part] = f32(gain[channel]);
+      gammas[i][part] = f32(gamma[channel]);
     }
   }
 }

@@ -1,7 +1,7 @@
 // Adds up what `layer_norm_backward` left: a workgroup a vector of γ's gradient, then of β's.
 @group(0) @binding({{ parts_binding }}) var<storage, read_write> parts: array<vec4<f32>>;
-@group(0) @binding({{ d_gain_binding }}) var<storage, read_write> d_gain: array<{{ element }}>;
-@group(0) @binding({{ d_offset_binding }}) var<storage, read_write> d_offset: array<{{ element }}>;
+@group(0) @binding({{ d_gamma_binding }}) var<storage, read_write> d_gamma: array<{{ element }}>;
+@group(0) @binding({{ d_beta_binding }}) var<storage, read_write> d_beta: array<{{ element }}>;
 
 const D: u32 = {{ d }}u;
 
@@ -24,8 +24,8 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   for (var part = 0u; part < 4u; part++) {
     let channel = 4u * c + part;
     if (channel < D) {
-      if (vector < D4) { d_gain[channel] = {{ element }}(sums[0][part]); }
-      else { d_offset[channel] = {{ element }}(sums[0][part]); }
+      if (vector < D4) { d_gamma[channel] = {{ element }}(sums[0][part]); }
+      else { d_beta[channel] = {{ element }}(sums[0][part]); }
     }
   }
 }

@@ -189,15 +189,15 @@ impl Kernel {
             ),
             Self::LayerNorm => entry!(
                 ["layer_norm_rows.wgsl", "layer_norm.wgsl"];
-                Load x, Typed gain, Typed offset, Store y
+                Load x, Typed gamma, Typed beta, Store y
             ),
             Self::LayerNormBackward => entry!(
                 ["layer_norm_rows.wgsl", "layer_norm_backward.wgsl"];
-                Load d_y, Load x, Typed gain, Store d_x, Plain parts
+                Load d_y, Load x, Typed gamma, Store d_x, Plain parts
             ),
             Self::SumLayerNorm => entry!(
                 ["sum_layer_norm.wgsl"];
-                Plain parts, Typed d_gain, Typed d_offset
+                Plain parts, Typed d_gamma, Typed d_beta
             ),
             Self::Gelu => entry!(["gaussian.wgsl", "gelu.wgsl"]; Load x, Store y),
             Self::GeluBackward => {

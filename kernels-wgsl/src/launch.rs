@@ -12,7 +12,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::info::Info;
 use crate::kernel::Kind;
-use crate::shader::{Element, Rows, Shader};
+use crate::shader::{Element, RowFormat, Shader};
 use crate::testing;
 
 /// Workgroups of a dimension that every device takes.
@@ -63,7 +63,7 @@ pub(crate) fn launch(
     for (binding, tensor) in bindings.iter().zip(&buffers) {
         match binding.kind {
             Kind::Typed => shader.element = Element::of(tensor),
-            kind if kind.has_rows() => shader.rows.push(Rows::of(tensor)),
+            kind if kind.has_rows() => shader.rows.push(RowFormat::of(tensor)),
             _ => {}
         }
     }
@@ -131,7 +131,7 @@ impl Element {
     }
 }
 
-impl Rows {
+impl RowFormat {
     pub(crate) fn of(tensor: &CubeTensor) -> Self {
         let [a, b, c, width] = dims::<4>(tensor);
         let strides = tensor.meta.strides();

@@ -78,11 +78,11 @@ impl FlatRows {
 ///
 /// # Shapes
 ///
-/// - x and result: `[.., D]`; gain, offset: `[D]`
+/// - x and result: `[.., D]`; gamma, beta: `[D]`
 pub fn layer_norm(
     x: &CubeTensor,
-    gain: &CubeTensor,
-    offset: &CubeTensor,
+    gamma: &CubeTensor,
+    beta: &CubeTensor,
     epsilon: f32,
 ) -> CubeTensor {
     let rows = FlatRows::of(x);
@@ -90,9 +90,9 @@ pub fn layer_norm(
     let slots = Tile::norm_slots(rows.rows, &Limits::of(x));
     let y = rows.empty(x);
     let (x, y_rows) = (rows.view(x), rows.view(&y));
-    let (gain, offset) = (
-        into_contiguous(gain.clone()),
-        into_contiguous(offset.clone()),
+    let (gamma, beta) = (
+        into_contiguous(gamma.clone()),
+        into_contiguous(beta.clone()),
     );
     launch(
         rows.shader(Kernel::LayerNorm, tile),
@@ -100,8 +100,8 @@ pub fn layer_norm(
         rows.info().epsilon(epsilon).count(slots),
         &[
             ("x", &x),
-            ("gain", &gain),
-            ("offset", &offset),
+            ("gamma", &gamma),
+            ("beta", &beta),
             ("y", &y_rows),
         ],
     );

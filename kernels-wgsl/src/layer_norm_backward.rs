@@ -9,7 +9,7 @@ use crate::launch::{empty, launch};
 use crate::layer_norm::FlatRows;
 use crate::tiles::{Limits, Tile};
 
-/// Gradients of [`layer_norm`](crate::layer_norm) for x, gain and offset, each of its input's shape
+/// Gradients of [`layer_norm`](crate::layer_norm) for x, gamma and beta, each of its input's shape
 /// and type.
 ///
 /// # Shapes
@@ -18,7 +18,7 @@ use crate::tiles::{Limits, Tile};
 pub fn layer_norm_backward(
     d_output: &CubeTensor,
     x: &CubeTensor,
-    gain: &CubeTensor,
+    gamma: &CubeTensor,
     epsilon: f32,
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
     let rows = FlatRows::of(x);
@@ -29,7 +29,7 @@ pub fn layer_norm_backward(
     let parts = empty(x, [slots * 2 * vectors * 4], DType::F32);
     let d_x = rows.empty(x);
     let [d_y, x, d_x_rows] = [d_output, x, &d_x].map(|tensor| rows.view(tensor));
-    let gain = into_contiguous(gain.clone());
+    let gamma = into_contiguous(gamma.clone());
     launch(
         rows.shader(Kernel::LayerNormBackward, tile),
         (slots * tile.lanes).div_ceil(tile.invocations),
@@ -37,13 +37,13 @@ pub fn layer_norm_backward(
         &[
             ("d_y", &d_y),
             ("x", &x),
-            ("gain", &gain),
+            ("gamma", &gamma),
             ("d_x", &d_x_rows),
             ("parts", &parts),
         ],
     );
 
-    let [d_gain, d_offset] = [(); 2].map(|()| empty(&gain, [rows.width], gain.dtype));
+    let [d_gamma, d_beta] = [(); 2].map(|()| empty(&gamma, [rows.width], gamma.dtype));
     let tile = Tile::of_sums(&limits);
     launch(
         rows.shader(Kernel::SumLayerNorm, tile),
@@ -51,9 +51,9 @@ pub fn layer_norm_backward(
         rows.info().count(slots),
         &[
             ("parts", &parts),
-            ("d_gain", &d_gain),
-            ("d_offset", &d_offset),
+            ("d_gamma", &d_gamma),
+            ("d_beta", &d_beta),
         ],
     );
-    (d_x, d_gain, d_offset)
+    (d_x, d_gamma, d_beta)
 }

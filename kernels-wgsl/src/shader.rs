@@ -25,7 +25,7 @@ impl Element {
 
 /// How the rows of a tensor are read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Rows {
+pub struct RowFormat {
     /// Element type in storage.
     pub element: Element,
     /// Whether a row's channels lie side by side in whole vectors of four.
@@ -109,7 +109,7 @@ pub struct Shader {
     /// Whether probabilities are dropped.
     pub dropout: bool,
     /// The tensors with rows, in the order in which the kernel lists them.
-    pub rows: Vec<Rows>,
+    pub rows: Vec<RowFormat>,
     /// Element type of the tensor that a kernel reads or writes without rows.
     pub element: Element,
 }
@@ -182,7 +182,7 @@ impl Shader {
     }
 }
 
-impl Rows {
+impl RowFormat {
     /// The functions by which a kernel reads or writes the tensor's rows.
     fn render(&self, binding: Binding, place: usize) -> String {
         macro_rules! parts {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, TypeInner};
 use transformer_ls_kernels_wgsl::kernel::{Gradients, Kernel};
-use transformer_ls_kernels_wgsl::shader::{Element, Layout, Pattern, Rows, Shader};
+use transformer_ls_kernels_wgsl::shader::{Element, Layout, Pattern, RowFormat, Shader};
 use transformer_ls_kernels_wgsl::tiles::{Limits, Sizes, Tile, Tiles};
 
 const KERNELS: [Kernel; 25] = [
@@ -142,7 +142,7 @@ fn for_kernels(limits: &Limits, width: usize, landmarks: usize, mut call: impl F
         if (both && !tiles.both_gradients) || (one && tiles.both_gradients) {
             continue;
         }
-        let rows = Rows {
+        let rows = RowFormat {
             element: Element::F32,
             vectors: width.is_multiple_of(4),
             channels: width,
@@ -220,7 +220,7 @@ fn every_storage_is_valid() {
             for vectors in [false, true] {
                 let variant = Shader {
                     rows: vec![
-                        Rows {
+                        RowFormat {
                             element,
                             vectors,
                             channels: 32

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use burn::train::{Learner, TrainStep};
 use transformer_ls_burn::presets;
-use transformer_ls_datasets::{Documents, Sample};
+use transformer_ls_datasets::{Sample, TokenIds};
 use transformer_ls_infer::batch::Batcher;
 use transformer_ls_infer::device::peak_resident_bytes;
 use transformer_ls_train::optim::{AdamWConfig, Beta1, OneCycle, Schedule};
@@ -121,8 +121,8 @@ fn samples(line: &str, per_sample: usize, vocabulary: usize) -> Result<Vec<Sampl
     let sample = |documents: &[Vec<u16>]| Sample {
         label: (documents[0][0] % 2) as u8,
         documents: match documents {
-            [one] => Documents::One(one.clone()),
-            [first, second, ..] => Documents::Two(first.clone(), second.clone()),
+            [one] => TokenIds::One(one.clone()),
+            [first, second, ..] => TokenIds::Two(first.clone(), second.clone()),
             [] => unreachable!("chunks are not empty"),
         },
     };

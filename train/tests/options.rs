@@ -10,7 +10,7 @@ use burn::module::{Module, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::Deserialize;
-use transformer_ls_datasets::{Documents, Sample};
+use transformer_ls_datasets::{Sample, TokenIds};
 use transformer_ls_infer::batch::Batcher;
 use transformer_ls_infer::run::{Precision, ScheduleKind, TrainingConfig};
 use transformer_ls_train::optim::{Beta1, MovingAverage, Schedule, clip_norm};
@@ -275,7 +275,7 @@ fn a_step_comes_in_the_same_samples_however_it_is_cut() {
     let device = devices().remove(0);
     let sample = |index: usize| Sample {
         // Long enough that chance hides something of each.
-        documents: Documents::One(
+        documents: TokenIds::One(
             (0..30 + index)
                 .map(|at| (1 + 50 * index + at) as u16)
                 .collect(),

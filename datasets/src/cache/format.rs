@@ -20,7 +20,7 @@ use std::ops::Range;
 
 use crate::error::PackError;
 use crate::sample::ids;
-use crate::{Documents, Sample};
+use crate::{Sample, TokenIds};
 
 /// The last byte is the version.
 pub(super) const MAGIC: &[u8; 8] = b"LSPACK\0\x02";
@@ -28,7 +28,7 @@ pub(super) const HEADER: usize = 56;
 
 /// Where the parts are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(super) struct Parts {
     pub samples: usize,
     pub left_out: usize,
     pub key: Range<usize>,
@@ -39,7 +39,7 @@ pub(super) struct Layout {
     ends: Range<usize>,
 }
 
-impl Layout {
+impl Parts {
     pub fn parse(bytes: &[u8]) -> Result<Self, PackError> {
         if bytes.get(..8) != Some(MAGIC) {
             return Err(PackError::Version);
@@ -101,8 +101,8 @@ impl Layout {
         let tokens = self.tokens(bytes, index);
         Sample {
             documents: match tokens.as_slice() {
-                [first, second] => Documents::Two(ids(first), ids(second)),
-                _ => Documents::One(tokens.iter().flat_map(ids).collect()),
+                [first, second] => TokenIds::Two(ids(first), ids(second)),
+                _ => TokenIds::One(tokens.iter().flat_map(ids).collect()),
             },
             label: bytes[self.labels.start + index],
         }

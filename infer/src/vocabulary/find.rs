@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use burn_dataset::{Dataset, InMemDataset};
 use transformer_ls_burn::Classifier;
 use transformer_ls_datasets::draws::{Draws, PcgDraws};
-use transformer_ls_datasets::{Documents, Sample};
+use transformer_ls_datasets::{Sample, TokenIds};
 
 use super::Vocabulary;
 use crate::batch::{Batcher, longest_document};
@@ -333,7 +333,7 @@ fn pairs(ids: usize) -> Vec<(usize, usize)> {
 /// A sample's first tokens.
 fn cut(sample: &Sample, tokens: usize) -> Sample {
     let mut sample = sample.clone();
-    if let Documents::One(ids) = &mut sample.documents {
+    if let TokenIds::One(ids) = &mut sample.documents {
         ids.truncate(tokens);
     }
     sample

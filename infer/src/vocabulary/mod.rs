@@ -13,7 +13,7 @@ use std::fmt;
 use burn::tensor::{Bytes, TensorData};
 use transformer_ls_burn::weights::StateDict;
 use transformer_ls_datasets::listops::Tokenizer;
-use transformer_ls_datasets::{Documents, Sample};
+use transformer_ls_datasets::{Sample, TokenIds};
 
 pub use find::{FindError, Found, Margin, Search, find};
 
@@ -225,7 +225,7 @@ impl Vocabulary {
     /// moved.
     pub fn translate(&self, sample: &Sample) -> Sample {
         let mut sample = sample.clone();
-        if let Documents::One(ids) = &mut sample.documents {
+        if let TokenIds::One(ids) = &mut sample.documents {
             for id in ids {
                 // What is no word has no other id.
                 *id = self.theirs.get(usize::from(*id)).copied().unwrap_or(*id);

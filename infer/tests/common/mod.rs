@@ -8,7 +8,7 @@ use transformer_ls_burn::attention::LongShortAttentionConfig;
 use transformer_ls_burn::weights::state_dict;
 use transformer_ls_burn::{Classifier, ClassifierConfig};
 use transformer_ls_datasets::listops::Tokenizer;
-use transformer_ls_datasets::{Documents, Missing, Sample};
+use transformer_ls_datasets::{Missing, Sample, TokenIds};
 use transformer_ls_infer::run::{
     DataConfig, MetricLine, Packing, RunConfig, RunFolder, TrainingConfig,
 };
@@ -80,7 +80,7 @@ pub fn save_weights(folder: &RunFolder, model: &Classifier, dev_accuracy: Option
 /// A sample of one document with made-up tokens.
 pub fn sample(length: usize, label: u8) -> Sample {
     Sample {
-        documents: Documents::One(tokens(length, u16::from(label))),
+        documents: TokenIds::One(tokens(length, u16::from(label))),
         label,
     }
 }

@@ -3,7 +3,7 @@
 use crate::common::{config, sample, tokens};
 use burn::tensor::{Device, Tensor};
 use transformer_ls_burn::{ClassifierConfig, Pooling};
-use transformer_ls_datasets::{Documents, Sample};
+use transformer_ls_datasets::{Sample, TokenIds};
 use transformer_ls_infer::batch::Batcher;
 
 fn difference(a: Tensor<2>, b: Tensor<2>) -> f32 {
@@ -75,7 +75,7 @@ fn pairs_are_two_documents_a_sample() {
     let samples: Vec<Sample> = [(40, 12), (3, 48)]
         .into_iter()
         .map(|(first, second)| Sample {
-            documents: Documents::Two(tokens(first, 1), tokens(second, 2)),
+            documents: TokenIds::Two(tokens(first, 1), tokens(second, 2)),
             label: 1,
         })
         .collect();
@@ -120,7 +120,7 @@ fn odd_documents_are_no_trouble() {
     let mut holed = tokens(20, 1);
     holed[7] = 0;
     let holed = Sample {
-        documents: Documents::One(holed),
+        documents: TokenIds::One(holed),
         label: 0,
     };
     let logits = |packed| {

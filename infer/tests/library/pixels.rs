@@ -4,14 +4,14 @@ use crate::common::config;
 use burn::tensor::{Device, Tensor};
 use transformer_ls_burn::attention::LongShortAttentionConfig;
 use transformer_ls_burn::{EmbeddingConfig, Input, Pooling, Positions, presets};
-use transformer_ls_datasets::{Documents, Sample};
+use transformer_ls_datasets::{Sample, TokenIds};
 use transformer_ls_infer::batch::Batcher;
 
 fn images(side: usize) -> Vec<Sample> {
     let pixel = |image: usize, at: usize| ((at * (7 + image) + image) % 4 * 85) as u16;
     (0..3)
         .map(|image| Sample {
-            documents: Documents::One((0..side * side).map(|at| pixel(image, at)).collect()),
+            documents: TokenIds::One((0..side * side).map(|at| pixel(image, at)).collect()),
             label: 1,
         })
         .collect()
@@ -72,7 +72,7 @@ fn black_pixels_are_real() {
         // Another shade of black is another image.
         let mut grey = samples.clone();
         for sample in &mut grey {
-            if let Documents::One(pixels) = &mut sample.documents {
+            if let TokenIds::One(pixels) = &mut sample.documents {
                 pixels
                     .iter_mut()
                     .for_each(|pixel| *pixel = (*pixel).max(40));
@@ -86,7 +86,7 @@ fn black_pixels_are_real() {
 #[test]
 fn an_empty_mask_hides_the_first_token() {
     let sample = Sample {
-        documents: Documents::One(vec![0, 0, 9, 0, 5]),
+        documents: TokenIds::One(vec![0, 0, 9, 0, 5]),
         label: 0,
     };
     let mut model = config().model;
@@ -101,7 +101,7 @@ fn an_empty_mask_hides_the_first_token() {
 fn masks_hide_what_they_are_asked_to_and_no_padding() {
     let device = Device::flex();
     let mut samples = images(4);
-    if let Documents::One(pixels) = &mut samples[1].documents {
+    if let TokenIds::One(pixels) = &mut samples[1].documents {
         pixels.truncate(5);
     }
     let hides = |document: usize, place: usize| (document + place).is_multiple_of(3);

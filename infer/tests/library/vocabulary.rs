@@ -8,7 +8,7 @@ use transformer_ls_burn::weights::{self, StateDict};
 use transformer_ls_burn::{Classifier, ClassifierConfig};
 use transformer_ls_datasets::draws::PcgDraws;
 use transformer_ls_datasets::listops::{Tokenizer, Tree};
-use transformer_ls_datasets::{Documents, Sample};
+use transformer_ls_datasets::{Sample, TokenIds};
 use transformer_ls_infer::batch::Batcher;
 use transformer_ls_infer::evaluate::evaluate;
 use transformer_ls_infer::shipped;
@@ -103,7 +103,7 @@ fn samples(count: usize) -> InMemDataset<Sample> {
         let mut ids = Tokenizer::Legacy.encode(&tree.to_string()).unwrap();
         ids.truncate(TOKENS);
         Sample {
-            documents: Documents::One(ids),
+            documents: TokenIds::One(ids),
             label: tree.value(),
         }
     };

@@ -24,8 +24,8 @@ pub fn check_layers(device: &Device) {
             let vector =
                 |seed| Tensor::<1>::from_data(input(seed, width), (device, dtype)).into_dispatch();
             let layer = || NormLayer::<Dispatch> {
-                gain: vector(3),
-                offset: vector(4),
+                gamma: vector(3),
+                beta: vector(4),
             };
             let (y, gradients, activated, d_activated) = match body {
                 Body::Plain => (
@@ -44,8 +44,8 @@ pub fn check_layers(device: &Device) {
             vec![
                 ("norm", float::<2>(y)),
                 ("d x", float::<2>(gradients.x)),
-                ("d gain", float::<1>(gradients.layer.gain)),
-                ("d offset", float::<1>(gradients.layer.offset)),
+                ("d gamma", float::<1>(gradients.layer.gamma)),
+                ("d beta", float::<1>(gradients.layer.beta)),
                 ("gelu", float::<2>(activated)),
                 ("d gelu", float::<2>(d_activated)),
             ]

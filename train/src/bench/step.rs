@@ -4,7 +4,7 @@
 use anyhow::Context;
 use transformer_ls_burn::ClassifierConfig;
 use transformer_ls_burn::presets;
-use transformer_ls_datasets::{Documents, Sample};
+use transformer_ls_datasets::{Sample, TokenIds};
 use transformer_ls_infer::batch::Batcher;
 use transformer_ls_infer::device;
 use transformer_ls_infer::run::{Packing, TrainingConfig};
@@ -98,8 +98,8 @@ fn sample(config: &ClassifierConfig, index: usize) -> Sample {
     };
     Sample {
         documents: match config.pair {
-            true => Documents::Two(document(0), document(1)),
-            false => Documents::One(document(0)),
+            true => TokenIds::Two(document(0), document(1)),
+            false => TokenIds::One(document(0)),
         },
         label: (index % config.classes.min(256)) as u8,
     }

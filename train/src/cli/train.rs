@@ -21,7 +21,7 @@ use super::{Done, settings};
 use crate::tasks::{self, Protocol};
 use crate::tensorboard::EventFiles;
 use crate::trainer::progress::{duration, say};
-use crate::trainer::{Display, Ending, Session, Source, Splits, check_precision, train};
+use crate::trainer::{Display, EncoderRun, Ending, Session, Splits, check_precision, train};
 
 pub(super) fn run(command: &TaskCommand, goal: Goal) -> anyhow::Result<Done> {
     let TaskCommand {
@@ -122,8 +122,8 @@ fn start(
 ) -> anyhow::Result<Option<Start>> {
     let mut config = settings::new_run(protocol, args, choices, goal)?;
     let source = match (&args.init, &config.init) {
-        (Some(run), _) => Some(Source::open(run)?),
-        (None, Some(init)) => Some(Source::named(init)?),
+        (Some(run), _) => Some(EncoderRun::open(run)?),
+        (None, Some(init)) => Some(EncoderRun::named(init)?),
         (None, None) => None,
     };
     if let Some(source) = &source {
@@ -151,7 +151,7 @@ fn start(
     let Some(splits) = open(&config)? else {
         return Ok(None);
     };
-    let weights = source.as_ref().map(Source::bytes);
+    let weights = source.as_ref().map(EncoderRun::bytes);
     Ok(Some(Start {
         folder: RunFolder::create_from(&out, &config, weights)?,
         config,

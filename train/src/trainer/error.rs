@@ -56,7 +56,7 @@ pub enum TrainError {
     Optim(#[from] crate::optim::OptimError),
     /// The run can't start from another.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    EncoderRun(#[from] SourceError),
     /// An evaluation failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),

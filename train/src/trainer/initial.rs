@@ -78,12 +78,12 @@ fn internal(cause: WeightsError) -> TrainError {
 
 /// A run whose encoder another one starts from.
 #[derive(Debug)]
-pub struct Source {
+pub struct EncoderRun {
     folder: RunFolder,
     bytes: Vec<u8>,
 }
 
-impl Source {
+impl EncoderRun {
     /// The best weights of a run so far.
     ///
     /// # Errors

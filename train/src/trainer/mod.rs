@@ -43,7 +43,7 @@ use transformer_ls_infer::run::{
 pub use checkpoint::{Best, State};
 pub use error::{SourceError, TrainError};
 pub use figures::{Figure, Pending, Sums};
-pub use initial::Source;
+pub use initial::EncoderRun;
 pub(crate) use initial::initial_weights;
 pub use loader::StepLoader;
 pub use masking::{Mask, Masking};

@@ -306,7 +306,7 @@ mod tests {
     use burn::tensor::Device;
     use transformer_ls_burn::attention::LongShortAttentionConfig;
     use transformer_ls_burn::{BlockConfig, Pooling, Positions, presets};
-    use transformer_ls_datasets::{Documents, Sample};
+    use transformer_ls_datasets::{Sample, TokenIds};
     use transformer_ls_infer::batch::Batcher;
     use transformer_ls_infer::device;
 
@@ -333,7 +333,7 @@ mod tests {
                 .collect()
         };
         let sample = |index| Sample {
-            documents: Documents::One(document(index)),
+            documents: TokenIds::One(document(index)),
             label: (index * 7 % 10) as u8,
         };
         (0..count).map(sample).collect()

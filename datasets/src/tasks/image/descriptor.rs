@@ -11,7 +11,7 @@ use crate::input::{InputError, picture};
 use crate::options::Options;
 use crate::release::Release;
 use crate::report::Report;
-use crate::{DatasetError, Documents, Samples, Split};
+use crate::{DatasetError, Samples, Split, TokenIds};
 
 pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     name: "image",
@@ -54,8 +54,8 @@ impl Data for Batches {
         Ok(Box::new(Image::open(dir, split, protocol)?))
     }
 
-    fn encode(&self, path: &str, _: &Options) -> Result<Documents, InputError> {
-        Ok(Documents::One(picture(Path::new(path), SIDE)?))
+    fn encode(&self, path: &str, _: &Options) -> Result<TokenIds, InputError> {
+        Ok(TokenIds::One(picture(Path::new(path), SIDE)?))
     }
 
     fn check(&self, path: &Path, report: &mut Report) {

@@ -16,7 +16,7 @@ use crate::files::Source;
 use crate::problem::FileProblem;
 use crate::sample::ids;
 use crate::splits::{tfds_order, torch_permutation};
-use crate::{DatasetError, Documents, Sample, Samples, Split};
+use crate::{DatasetError, Sample, Samples, Split, TokenIds};
 
 /// The batches; the last one is the test split.
 const BATCHES: [&str; 6] = [
@@ -254,7 +254,7 @@ impl Dataset<Sample> for Image {
     fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
         let pixels = &self.records.pixels[index * TOKENS..][..TOKENS];
         Ok(Sample {
-            documents: Documents::One(ids(pixels, 0)),
+            documents: TokenIds::One(ids(pixels, 0)),
             label: self.records.labels[index],
         })
     }

@@ -13,7 +13,7 @@ use crate::input::InputError;
 use crate::options::Options;
 use crate::release::{Member, Release};
 use crate::report::Report;
-use crate::{DatasetError, Documents, Samples, Split};
+use crate::{DatasetError, Samples, Split, TokenIds};
 
 pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     name: WANTED.task,
@@ -61,14 +61,14 @@ impl Data for Expressions {
         }))
     }
 
-    fn encode(&self, typed: &str, options: &Options) -> Result<Documents, InputError> {
+    fn encode(&self, typed: &str, options: &Options) -> Result<TokenIds, InputError> {
         let malformed = |problem: &dyn Display| InputError::Malformed {
             problem: problem.to_string(),
         };
         // The tokens alone would let `[MAX 1` pass.
         evaluate(typed).map_err(|error| malformed(&error))?;
         let tokens = options.tokenizer.unwrap_or_default().encode(typed);
-        Ok(Documents::One(tokens.map_err(|error| malformed(&error))?))
+        Ok(TokenIds::One(tokens.map_err(|error| malformed(&error))?))
     }
 
     fn check(&self, path: &Path, report: &mut Report) {

@@ -16,7 +16,7 @@ use crate::flat::Flat;
 use crate::lines::{line_end, unmarked, without_end};
 use crate::release::Release;
 use crate::sample::ids;
-use crate::{DatasetError, Documents, LineProblem, Sample, Samples, Split};
+use crate::{DatasetError, LineProblem, Sample, Samples, Split, TokenIds};
 
 /// One split of ListOps in memory, as token ids: about 100 MB for the usual training split.
 ///
@@ -109,7 +109,7 @@ impl Dataset<Sample> for ListOps {
     /// If `index` is not below the number of samples, as Burn asks for.
     fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
         Ok(Sample {
-            documents: Documents::One(ids(self.samples.document(index), 0)),
+            documents: TokenIds::One(ids(self.samples.document(index), 0)),
             label: self.samples.labels[index],
         })
     }

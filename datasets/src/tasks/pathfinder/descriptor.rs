@@ -13,7 +13,7 @@ use crate::input::{InputError, picture};
 use crate::options::Options;
 use crate::release::{Member, Release};
 use crate::report::Report;
-use crate::{DatasetError, Documents, Samples, Split};
+use crate::{DatasetError, Samples, Split, TokenIds};
 
 /// The descriptor of the task with images of a size.
 pub(crate) fn descriptor(size: Size) -> &'static Descriptor {
@@ -76,8 +76,8 @@ impl Data for Size {
         }))
     }
 
-    fn encode(&self, path: &str, _: &Options) -> Result<Documents, InputError> {
-        Ok(Documents::One(picture(Path::new(path), self.side())?))
+    fn encode(&self, path: &str, _: &Options) -> Result<TokenIds, InputError> {
+        Ok(TokenIds::One(picture(Path::new(path), self.side())?))
     }
 
     fn check(&self, path: &Path, report: &mut Report) {

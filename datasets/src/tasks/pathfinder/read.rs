@@ -15,7 +15,7 @@ use crate::problem::FileProblem;
 use crate::release::Release;
 use crate::sample::ids;
 use crate::splits::torch_permutation;
-use crate::{DatasetError, Documents, Missing, Sample, Samples, Split, png};
+use crate::{DatasetError, Missing, Sample, Samples, Split, TokenIds, png};
 
 /// The seed of S4's and Mega's split.
 const SPLIT_SEED: u32 = 42;
@@ -196,7 +196,7 @@ impl Pathfinder {
         let pixels = pixels(&bytes, self.size)
             .map_err(|problem| DatasetError::bad_file(&self.files.path(&entry.image))(problem))?;
         Ok(Sample {
-            documents: Documents::One(ids(&pixels, 0)),
+            documents: TokenIds::One(ids(&pixels, 0)),
             label: entry.label,
         })
     }

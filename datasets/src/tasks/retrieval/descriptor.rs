@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::release::{Member, Release};
 use crate::report::Report;
 use crate::text::typed;
-use crate::{DatasetError, Documents, Samples, Split};
+use crate::{DatasetError, Samples, Split, TokenIds};
 
 pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     name: WANTED.task,
@@ -60,12 +60,12 @@ impl Data for Pairs {
         }))
     }
 
-    fn encode(&self, texts: &str, _: &Options) -> Result<Documents, InputError> {
+    fn encode(&self, texts: &str, _: &Options) -> Result<TokenIds, InputError> {
         let texts: Vec<&str> = texts.split('\t').collect();
         let &[first, second] = texts.as_slice() else {
             return Err(InputError::NotAPair { found: texts.len() });
         };
-        Ok(Documents::Two(typed(first)?, typed(second)?))
+        Ok(TokenIds::Two(typed(first)?, typed(second)?))
     }
 
     fn check(&self, path: &Path, report: &mut Report) {

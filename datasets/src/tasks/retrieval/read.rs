@@ -14,7 +14,7 @@ use crate::problem::FileProblem;
 use crate::read_at::Section;
 use crate::release::Release;
 use crate::text::encode;
-use crate::{DatasetError, Documents, Sample, Samples, Split};
+use crate::{DatasetError, Sample, Samples, Split, TokenIds};
 
 /// One split of Retrieval. Pairs are read from the file when they are asked for; what is kept in
 /// memory is where each line begins, 13 bytes a pair.
@@ -119,7 +119,7 @@ impl Retrieval {
         })?;
         let pair = parse_line(&line).map_err(|_| changed())?;
         Ok(Sample {
-            documents: Documents::Two(encode(pair.first), encode(pair.second)),
+            documents: TokenIds::Two(encode(pair.first), encode(pair.second)),
             label: pair.label,
         })
     }

@@ -11,7 +11,7 @@ use crate::input::InputError;
 use crate::options::Options;
 use crate::release::Release;
 use crate::report::Report;
-use crate::{DatasetError, Documents, Samples, Split};
+use crate::{DatasetError, Samples, Split, TokenIds};
 
 pub(crate) static DESCRIPTOR: Descriptor = Descriptor {
     name: "text",
@@ -53,8 +53,8 @@ impl Data for Reviews {
         Ok(Box::new(Text::open(dir, split, options.missing)?))
     }
 
-    fn encode(&self, text: &str, _: &Options) -> Result<Documents, InputError> {
-        Ok(Documents::One(typed(text)?))
+    fn encode(&self, text: &str, _: &Options) -> Result<TokenIds, InputError> {
+        Ok(TokenIds::One(typed(text)?))
     }
 
     fn check(&self, path: &Path, report: &mut Report) {

@@ -17,7 +17,7 @@ use crate::flat::Flat;
 use crate::lines::unmarked;
 use crate::problem::FileProblem;
 use crate::side::is_side;
-use crate::{DatasetError, Documents, Missing, Sample, Samples, Split};
+use crate::{DatasetError, Missing, Sample, Samples, Split, TokenIds};
 
 /// The folder of each class.
 pub(crate) const CLASS_FOLDERS: [&str; 2] = ["neg", "pos"];
@@ -277,7 +277,7 @@ impl Dataset<Sample> for Text {
     /// If `index` is not below the number of samples, as Burn asks for.
     fn get(&self, index: usize) -> Result<Sample, burn_dataset::DatasetError> {
         Ok(Sample {
-            documents: Documents::One(encode(self.reviews.document(index))),
+            documents: TokenIds::One(encode(self.reviews.document(index))),
             label: self.reviews.labels[index],
         })
     }

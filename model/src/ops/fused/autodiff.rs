@@ -210,16 +210,16 @@ fn heads_tensors<B: Backend>(
 ) -> [FloatTensor<B>; HEADS_INPUTS] {
     [
         x,
-        layers.norm.gain,
-        layers.norm.offset,
+        layers.norm.gamma,
+        layers.norm.beta,
         layers.query.weight,
         layers.query.bias,
         layers.key.weight,
         layers.key.bias,
         layers.value.weight,
         layers.value.bias,
-        layers.window_norm.gain,
-        layers.window_norm.offset,
+        layers.window_norm.gamma,
+        layers.window_norm.beta,
         layers.projection.weight,
         layers.projection.bias,
     ]
@@ -230,7 +230,7 @@ fn heads_layers<B: Backend>(
     tensors: [FloatTensor<B>; HEADS_INPUTS],
 ) -> (FloatTensor<B>, HeadsLayers<B>) {
     let [x, a, b, c, d, e, f, g, h, i, j, k, l] = tensors;
-    let norm = |gain, offset| NormLayer { gain, offset };
+    let norm = |gamma, beta| NormLayer { gamma, beta };
     let linear = |weight, bias| LinearLayer { weight, bias };
     let layers = HeadsLayers {
         norm: norm(a, b),
@@ -253,8 +253,8 @@ fn after_attention_tensors<B: Backend>(
         residual,
         layers.output.weight,
         layers.output.bias,
-        layers.norm.gain,
-        layers.norm.offset,
+        layers.norm.gamma,
+        layers.norm.beta,
         layers.ff_in.weight,
         layers.ff_in.bias,
         layers.ff_out.weight,
@@ -270,7 +270,7 @@ fn after_attention_layers<B: Backend>(
     let linear = |weight, bias| LinearLayer { weight, bias };
     let layers = AfterAttentionLayers {
         output: linear(a, b),
-        norm: NormLayer { gain: c, offset: d },
+        norm: NormLayer { gamma: c, beta: d },
         ff_in: linear(e, f),
         ff_out: linear(g, h),
     };

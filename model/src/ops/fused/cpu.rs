@@ -55,13 +55,13 @@ struct Norm<B: CpuBackend>(FloatTensor<B>, FloatTensor<B>);
 
 impl<B: CpuBackend> Norm<B> {
     fn new(layer: NormLayer<B>) -> Self {
-        Self(B::contiguous(layer.gain), B::contiguous(layer.offset))
+        Self(B::contiguous(layer.gamma), B::contiguous(layer.beta))
     }
 
     fn as_kernel(&self) -> kernels::Norm<'_, f32> {
         kernels::Norm {
-            gain: B::slice(&self.0),
-            offset: B::slice(&self.1),
+            gamma: B::slice(&self.0),
+            beta: B::slice(&self.1),
             epsilon: EPSILON,
         }
     }
@@ -74,17 +74,17 @@ impl<B: CpuBackend> Norm<B> {
     }
 }
 
-fn norm_gradients((gain, offset): &mut (Unwritten, Unwritten)) -> kernels::NormGradients<'_, f32> {
+fn norm_gradients((gamma, beta): &mut (Unwritten, Unwritten)) -> kernels::NormGradients<'_, f32> {
     kernels::NormGradients {
-        gain: gain.slice(),
-        offset: offset.slice(),
+        gamma: gamma.slice(),
+        beta: beta.slice(),
     }
 }
 
-fn finish_norm<B: CpuBackend>((gain, offset): (Unwritten, Unwritten)) -> NormLayer<B> {
+fn finish_norm<B: CpuBackend>((gamma, beta): (Unwritten, Unwritten)) -> NormLayer<B> {
     NormLayer {
-        gain: gain.finish::<B>(),
-        offset: offset.finish::<B>(),
+        gamma: gamma.finish::<B>(),
+        beta: beta.finish::<B>(),
     }
 }
 

@@ -13,8 +13,8 @@ use crate::ops::record::record;
 
 impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
     fn norm(x: FloatTensor<Self>, layer: NormLayer<Self>) -> FloatTensor<Self> {
-        let run = |[x, gain, offset]: [FloatTensor<B>; 3]| B::norm(x, NormLayer { gain, offset });
-        record::<B, C, _, _>(NormRule, [x, layer.gain, layer.offset], run, |nodes| nodes)
+        let run = |[x, gamma, beta]: [FloatTensor<B>; 3]| B::norm(x, NormLayer { gamma, beta });
+        record::<B, C, _, _>(NormRule, [x, layer.gamma, layer.beta], run, |nodes| nodes)
     }
 
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -45,12 +45,12 @@ impl<B: LayersBackend> Backward<B, 3> for NormRule {
         checkpointer: &mut Checkpointer,
     ) {
         let d_output = grads.consume::<B>(&ops.node);
-        let [x, gain, offset] = retrieve::<B, _>(checkpointer, ops.state);
-        let layer = NormLayer { gain, offset };
+        let [x, gamma, beta] = retrieve::<B, _>(checkpointer, ops.state);
+        let layer = NormLayer { gamma, beta };
         let gradients = B::norm_backward(d_output, x, layer);
         let layer = gradients.layer;
         let parents = ops.parents.map(|parent| parent.map(|node| node.id));
-        register::<B, _>(grads, parents, [gradients.x, layer.gain, layer.offset]);
+        register::<B, _>(grads, parents, [gradients.x, layer.gamma, layer.beta]);
     }
 }
 

@@ -12,8 +12,8 @@ use crate::ops::path;
 
 impl LayersBackend for CubeBackend {
     fn norm(x: FloatTensor<Self>, layer: NormLayer<Self>) -> FloatTensor<Self> {
-        match fits(&x) && takes(&[&x, &layer.gain, &layer.offset]) {
-            true => wgsl::layer_norm(&x, &layer.gain, &layer.offset, EPSILON as f32),
+        match fits(&x) && takes(&[&x, &layer.gamma, &layer.beta]) {
+            true => wgsl::layer_norm(&x, &layer.gamma, &layer.beta, EPSILON as f32),
             false => plain::norm::<Self>(x, layer),
         }
     }
@@ -23,14 +23,14 @@ impl LayersBackend for CubeBackend {
         x: FloatTensor<Self>,
         layer: NormLayer<Self>,
     ) -> LayerNormGradients<Self> {
-        if !fits(&x) || !takes(&[&x, &d_output, &layer.gain]) {
+        if !fits(&x) || !takes(&[&x, &d_output, &layer.gamma]) {
             return plain::norm_backward::<Self>(d_output, x, layer);
         }
-        let (x, gain, offset) =
-            wgsl::layer_norm_backward(&d_output, &x, &layer.gain, EPSILON as f32);
+        let (x, gamma, beta) =
+            wgsl::layer_norm_backward(&d_output, &x, &layer.gamma, EPSILON as f32);
         LayerNormGradients {
             x,
-            layer: NormLayer { gain, offset },
+            layer: NormLayer { gamma, beta },
         }
     }
 

@@ -36,9 +36,9 @@ pub(crate) const EPSILON: f64 = 1e-5;
 #[cfg_attr(feature = "fusion", extension_type(fusion))]
 pub struct NormLayer<B: Backend> {
     /// γ `[D]`
-    pub gain: FloatTensor<B>,
+    pub gamma: FloatTensor<B>,
     /// β `[D]`
-    pub offset: FloatTensor<B>,
+    pub beta: FloatTensor<B>,
 }
 
 /// What [`LayersBackend::norm_backward`] gives.

@@ -45,8 +45,8 @@ fn flat<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
 
 fn norm_of<B: Backend>(x: FloatTensor<B>, layer: &NormLayer<B>) -> FloatTensor<B> {
     let (standardized, _) = standardize::<B>(x);
-    let scaled = B::float_mul(standardized, row::<B>(layer.gain.clone()));
-    B::float_add(scaled, row::<B>(layer.offset.clone()))
+    let scaled = B::float_mul(standardized, row::<B>(layer.gamma.clone()));
+    B::float_add(scaled, row::<B>(layer.beta.clone()))
 }
 
 /// `x̂` and `1/√(variance + ε)`.
@@ -65,13 +65,13 @@ fn norm_gradients<B: Backend>(
     layer: &NormLayer<B>,
 ) -> (FloatTensor<B>, NormLayer<B>) {
     let (standardized, inverse) = standardize::<B>(x);
-    let gain = column_sums::<B>(B::float_mul(d.clone(), standardized.clone()));
-    let offset = column_sums::<B>(d.clone());
-    let g = B::float_mul(d, row::<B>(layer.gain.clone()));
+    let gamma = column_sums::<B>(B::float_mul(d.clone(), standardized.clone()));
+    let beta = column_sums::<B>(d.clone());
+    let g = B::float_mul(d, row::<B>(layer.gamma.clone()));
     let with_x = row_means::<B>(B::float_mul(g.clone(), standardized.clone()));
     let d_x = B::float_sub(g.clone(), row_means::<B>(g));
     let d_x = B::float_sub(d_x, B::float_mul(standardized, with_x));
-    (B::float_mul(d_x, inverse), NormLayer { gain, offset })
+    (B::float_mul(d_x, inverse), NormLayer { gamma, beta })
 }
 
 /// `[width]` → `[1, width]`

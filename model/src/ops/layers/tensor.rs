@@ -60,11 +60,11 @@ pub fn exact_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// The module's parameters.
 pub(in crate::ops) fn norm_layer(module: &LayerNorm) -> NormLayer<Dispatch> {
-    let gain = module.gamma.val();
-    let offset = module.beta.as_ref().map(Param::val);
-    let offset = offset.unwrap_or_else(|| Tensor::zeros(gain.dims(), &gain.device()));
+    let gamma = module.gamma.val();
+    let beta = module.beta.as_ref().map(Param::val);
+    let beta = beta.unwrap_or_else(|| Tensor::zeros(gamma.dims(), &gamma.device()));
     NormLayer {
-        gain: gain.into_dispatch(),
-        offset: offset.into_dispatch(),
+        gamma: gamma.into_dispatch(),
+        beta: beta.into_dispatch(),
     }
 }

@@ -10,10 +10,10 @@
 
 use burn::backend::tensor::{BoolTensor, FloatTensor};
 use burn::backend::{Backend, TensorMetadata};
-use burn::tensor::{IndexingUpdateOp, Shape};
+use burn::tensor::Shape;
 use transformer_ls_kernels::{LandmarksSeen, dropout};
 
-use super::groups::{Groups, indices};
+use super::groups::Groups;
 use super::wide::Wide;
 use crate::ops::{
     AttendArgs, AttendBackwardArgs, AttendGradients, AttentionDropout, Boundaries, Documents,
@@ -27,7 +27,7 @@ use crate::ops::{
 /// Panics if the window is off and there are no landmarks.
 pub fn attend<B: Backend>(args: AttendArgs<B>) -> (FloatTensor<B>, FloatTensor<B>) {
     let dtype = args.query.dtype();
-    let (rows, documents) = Rows::new(args);
+    let (rows, documents) = Call::new(args);
     let (output, log_sum_exp) = match documents {
         Documents::Full => rows.attend(None),
         Documents::Padded(mask) => rows.attend(Some(mask)),
@@ -53,7 +53,7 @@ pub fn attend<B: Backend>(args: AttendArgs<B>) -> (FloatTensor<B>, FloatTensor<B
 /// As [`attend`].
 pub fn attend_backward<B: Backend>(args: AttendBackwardArgs<B>) -> AttendGradients<B> {
     let dtype = args.inputs.query.dtype();
-    let (rows, documents) = Rows::new(args.inputs);
+    let (rows, documents) = Call::new(args.inputs);
     let d_output = Wide::<B>::widen(args.d_output);
     let output = Wide::widen(args.output);
     let [b, h, n, _] = output.dims();
@@ -100,7 +100,7 @@ pub fn attend_backward<B: Backend>(args: AttendBackwardArgs<B>) -> AttendGradien
 }
 
 /// What attention over a batch with one document a row needs.
-struct Rows<B: Backend> {
+struct Call<B: Backend> {
     query: Wide<B>,
     key: Wide<B>,
     value: Wide<B>,
@@ -134,7 +134,7 @@ struct Scores<B: Backend> {
     window: Option<(Wide<B>, Wide<B>)>,
 }
 
-impl<B: Backend> Rows<B> {
+impl<B: Backend> Call<B> {
     fn new(args: AttendArgs<B>) -> (Self, Documents<B>) {
         let (query, key) = (Wide::<B>::widen(args.query), Wide::<B>::widen(args.key));
         let ([_, _, n, _], [_, _, m, _]) = (query.dims(), key.dims());
@@ -207,11 +207,11 @@ impl<B: Backend> Rows<B> {
             let mut scores = queries.clone().matmul(keys.clone().transpose());
             if let Some(table) = &self.bias {
                 let [h, _] = table.dims();
-                let biases = spread(table.clone(), groups);
+                let biases = groups.spread(table.clone());
                 scores = scores.add(biases.reshape([1, h, 1, groups.size, groups.span]));
             }
             if let Some(table) = &self.relative_keys {
-                let own = spread_keys(table.clone(), groups).transpose();
+                let own = groups.spread_keys(table.clone()).transpose();
                 let own = queries.swap(2, 3).matmul(own).swap(2, 3);
                 scores = scores.add(own);
             }
@@ -363,15 +363,15 @@ impl<B: Backend> Rows<B> {
             gradients.key = groups.fold(d_keys);
             if let Some(table) = &self.bias {
                 let own = d_scores.clone().sum_dim(2).sum_dim(0);
-                gradients.bias = Some(collect(own, table, groups));
+                gradients.bias = Some(groups.collect(own, table));
             }
             if let Some(table) = &self.relative_keys {
                 // Group by group every query row has relative keys of its own.
                 let d_scores = d_scores.swap(2, 3);
-                let own = spread_keys(table.clone(), groups);
+                let own = groups.spread_keys(table.clone());
                 d_query = d_query.add(d_scores.clone().matmul(own).swap(2, 3));
                 let own = d_scores.transpose().matmul(queries.swap(2, 3)).sum_dim(0);
-                gradients.relative_keys = Some(collect(own, table, groups));
+                gradients.relative_keys = Some(groups.collect(own, table));
             }
             gradients.query = gradients.query.add(groups.merge(d_query));
         }
@@ -438,7 +438,7 @@ impl<B: Backend> Rows<B> {
 
 impl<B: Backend> Gradients<B> {
     /// Joins the gradients of a packed batch's documents, in order; empty documents have none.
-    fn join(rows: &Rows<B>, parts: Vec<Self>, boundaries: &Boundaries) -> Self {
+    fn join(rows: &Call<B>, parts: Vec<Self>, boundaries: &Boundaries) -> Self {
         let (mut query, mut key, mut value) = (vec![], vec![], vec![]);
         let (mut landmark_keys, mut landmark_values) = (vec![], vec![]);
         let (mut bias, mut relative_keys) = (None::<Wide<B>>, None::<Wide<B>>);
@@ -479,31 +479,4 @@ impl<B: Backend> Gradients<B> {
             relative_keys,
         }
     }
-}
-
-/// A table's entries for the pairs of a group's queries and keys: `[h, offsets, …]` →
-/// `[h, size·span, …]`.
-fn spread<B: Backend>(table: Wide<B>, groups: &Groups) -> Wide<B> {
-    let columns = indices(groups.offset_columns(), &table);
-    Wide::widen(B::float_select(table.into_inner(), 1, columns))
-}
-
-/// Relative keys of each of a group's query rows: `[h, offsets, d]` → `[1, h, size, span, d]`.
-fn spread_keys<B: Backend>(table: Wide<B>, groups: &Groups) -> Wide<B> {
-    let [h, _, d] = table.dims();
-    spread(table, groups).reshape([1, h, groups.size, groups.span, d])
-}
-
-/// The adjoint of [`spread`], for as many numbers as `[h, size·span, …]` has.
-fn collect<B: Backend>(spread: Wide<B>, table: &Wide<B>, groups: &Groups) -> Wide<B> {
-    let mut shape = table.clone().into_inner().shape();
-    let zeros = table.zeros_like_with(shape.clone());
-    shape[1] = groups.size * groups.span;
-    Wide::widen(B::float_select_assign(
-        zeros.into_inner(),
-        1,
-        indices(groups.offset_columns(), table),
-        spread.reshape(shape).into_inner(),
-        IndexingUpdateOp::Add,
-    ))
 }

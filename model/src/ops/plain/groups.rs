@@ -4,7 +4,7 @@
 use burn::backend::Backend;
 use burn::backend::tensor::IntTensor;
 use burn::backend::{TensorMetadata, get_or_init_device_settings};
-use burn::tensor::TensorData;
+use burn::tensor::{IndexingUpdateOp, TensorData};
 use transformer_ls_kernels::{Grid, Visibility, Window};
 
 use super::wide::Wide;
@@ -234,12 +234,40 @@ impl Groups {
 
     /// Column of an [`OffsetBias`](crate::ops::OffsetBias) table for each query row of a group and
     /// each of its keys, `[size, span]`; any where the key is not seen.
-    pub fn offset_columns(&self) -> Vec<i32> {
+    fn offset_columns(&self) -> Vec<i32> {
         let last = self.visibility.window.offsets().saturating_sub(1);
         self.table(|row, column| {
             let (window, [query, key]) = self.relative(row, column);
             window.offset(query, key).min(last) as i32
         })
+    }
+
+    /// A table's entries for the pairs of a group's queries and keys: `[h, offsets, …]` →
+    /// `[h, size·span, …]`.
+    pub fn spread<B: Backend>(&self, table: Wide<B>) -> Wide<B> {
+        let columns = indices(self.offset_columns(), &table);
+        Wide::widen(B::float_select(table.into_inner(), 1, columns))
+    }
+
+    /// Relative keys of each of a group's query rows: `[h, offsets, d]` → `[1, h, size, span, d]`.
+    pub fn spread_keys<B: Backend>(&self, table: Wide<B>) -> Wide<B> {
+        let [h, _, d] = table.dims();
+        let keys = self.spread(table);
+        keys.reshape([1, h, self.size, self.span, d])
+    }
+
+    /// The adjoint of [`spread`](Self::spread), for as many numbers as `[h, size·span, …]` has.
+    pub fn collect<B: Backend>(&self, spread: Wide<B>, table: &Wide<B>) -> Wide<B> {
+        let mut shape = table.clone().into_inner().shape();
+        let zeros = table.zeros_like_with(shape.clone());
+        shape[1] = self.size * self.span;
+        Wide::widen(B::float_select_assign(
+            zeros.into_inner(),
+            1,
+            indices(self.offset_columns(), table),
+            spread.reshape(shape).into_inner(),
+            IndexingUpdateOp::Add,
+        ))
     }
 
     /// For each group's query rows the query, or anything for those that fill it up; and for each
@@ -272,7 +300,7 @@ fn pick<B: Backend>(x: Wide<B>, rows: &[usize]) -> Wide<B> {
 }
 
 /// Whole numbers on the device of `like`.
-pub(super) fn indices<B: Backend>(numbers: Vec<i32>, like: &Wide<B>) -> IntTensor<B> {
+fn indices<B: Backend>(numbers: Vec<i32>, like: &Wide<B>) -> IntTensor<B> {
     let device = like.clone().into_inner().device();
     let length = numbers.len();
     let int_dtype = get_or_init_device_settings::<B>(&device).int_dtype;
