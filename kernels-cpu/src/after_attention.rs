@@ -1,9 +1,9 @@
 //! What follows attention in a block, in one pass: output layer, residual, LayerNorm, feed-forward
 //! layers, residual.
 
+use crate::parallel::*;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
-use rayon::prelude::*;
 use transformer_ls_kernels::{Dropout, dropout};
 
 use crate::gelu::gelu;

@@ -1,9 +1,9 @@
 //! Gradients of [`after_attention`](crate::after_attention), in one pass that computes everything
 //! between its inputs and its output again.
 
+use crate::parallel::*;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
-use rayon::prelude::*;
 
 use crate::after_attention::{AfterAttention, Layers, Memory};
 use crate::gelu::gelu;

@@ -9,9 +9,9 @@
 //! vectors, and the softmax runs along the columns. A tile's scores, `32 × (r + w + 2e + 31)` at
 //! most, are the only ones that ever exist. (Of other patterns, `r` and the keys that it sees.)
 
+use crate::parallel::*;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
-use rayon::prelude::*;
 
 use crate::attend_tile::{Columns, row_dots, tile_dots};
 use crate::documents::{Cut, Document, Documents, Strip};

@@ -11,9 +11,9 @@
 //! of a document; what parts add to the same rows (landmarks, bias, keys of a neighbour's part)
 //! each writes to memory of its own, and [`merge`](crate::attend_merge) adds that up in order.
 
+use crate::parallel::*;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
-use rayon::prelude::*;
 
 use crate::attend::{Attend, STRIP};
 use crate::attend_gradients::{

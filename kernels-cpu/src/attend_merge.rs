@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
+use crate::parallel::*;
 use transformer_ls_kernels::Visibility;
 
 use crate::attend::Sizes;

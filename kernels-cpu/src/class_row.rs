@@ -1,9 +1,9 @@
 //! A class row reads the outputs of its document: under each head, with
 //! `p = softmax([q·k, q·C_1 … q·C_n])` over the real tokens, it gets `p_0 v + Σ p_i C_i`.
 
+use crate::parallel::*;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
-use rayon::prelude::*;
 
 use crate::documents::{Document, Documents};
 use crate::exp::exp;

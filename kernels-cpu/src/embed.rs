@@ -1,9 +1,9 @@
 //! The sum of a token's and a position's row of two tables, and the tables' gradients.
 
+use crate::parallel::*;
 use fearless_simd::Level;
 use fearless_simd::dispatch;
 use fearless_simd::prelude::*;
-use rayon::prelude::*;
 
 use crate::documents::Documents;
 use crate::layers::add;

@@ -1,8 +1,8 @@
 //! What attention reads of every token: queries, keys, values and landmark scores, in one pass.
 
+use crate::parallel::*;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
-use rayon::prelude::*;
 
 use crate::layers::{Linear, ROWS, Stack, pad, parts, parts_mut, unpad};
 use crate::matrix::{Matrix, Sizes, Start, product, step};

@@ -1,8 +1,8 @@
 //! Gradients of [`heads`](crate::heads), in one pass that computes keys and values again.
 
+use crate::parallel::*;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
-use rayon::prelude::*;
 
 use crate::heads::Heads;
 use crate::layers::{

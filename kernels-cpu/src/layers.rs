@@ -4,8 +4,8 @@
 //! Rows are cut into parts by their number alone. Each part sums the gradients of the parameters in
 //! memory of its own, and the parts are added in order: the same bits for any number of threads.
 
+use crate::parallel::*;
 use fearless_simd::prelude::*;
-use rayon::prelude::*;
 
 use crate::matrix::{Matrix, step};
 use crate::real::{Lanes, Real, load, store};

@@ -73,6 +73,7 @@ mod layers;
 mod matrix;
 mod norm;
 mod padded_bias;
+mod parallel;
 mod products;
 mod project;
 mod project_backward;

@@ -12,9 +12,9 @@
 
 use std::ops::Range;
 
+use crate::parallel::*;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
-use rayon::prelude::*;
 
 use transformer_ls_kernels::ProjectShapes;
 

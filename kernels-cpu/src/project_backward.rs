@@ -9,9 +9,9 @@
 //! `D` is a number per landmark, known from the output, so that each part of a document is on its
 //! own and no second sum over the tokens is needed.
 
+use crate::parallel::*;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
-use rayon::prelude::*;
 
 use crate::documents::{Cut, Strip};
 use crate::exp::exp;

@@ -1,5 +1,7 @@
 //! Launcher of `pack_words.wgsl`, for masks and for the tables of packed documents.
 
+use std::cell::RefCell;
+
 use burn_backend::DType;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
@@ -21,18 +23,33 @@ pub(crate) fn pack_mask(problem: &Problem, context: &CubeTensor, mask: &CubeTens
     );
 }
 
+thread_local! {
+    /// The tables that came last, on their device: all operations of a batch have the same.
+    static LAST: RefCell<Option<(Tables, CubeTensor)>> = const { RefCell::new(None) };
+}
+
+/// The tables on the device of `like`.
+fn upload(tables: &Tables, like: &CubeTensor) -> CubeTensor {
+    LAST.with_borrow_mut(|last| {
+        if let Some((known, words)) = last
+            && known == tables
+            && words.device == like.device
+        {
+            return words.clone();
+        }
+        let bytes: Vec<u8> = tables.words.iter().flat_map(|w| w.to_ne_bytes()).collect();
+        let (client, device) = (like.client.clone(), like.device.clone());
+        let handle = client.create_from_slice(&bytes);
+        let shape = [tables.words.len()].into();
+        let words = CubeTensor::new_contiguous(client, device, shape, handle, DType::U32);
+        *last = Some((tables.clone(), words.clone()));
+        words
+    })
+}
+
 /// The tables of packed documents.
 pub(crate) fn pack_tables(problem: &Problem, context: &CubeTensor, tables: &Tables) {
-    let bytes: Vec<u8> = tables.words.iter().flat_map(|w| w.to_ne_bytes()).collect();
-    let client = context.client.clone();
-    let handle = client.create_from_slice(&bytes);
-    let words = CubeTensor::new_contiguous(
-        client,
-        context.device.clone(),
-        [tables.words.len()].into(),
-        handle,
-        DType::U32,
-    );
+    let words = upload(tables, context);
     pack_words(
         problem,
         context,
