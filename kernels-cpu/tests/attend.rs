@@ -4,11 +4,11 @@ mod common;
 
 use common::attend::{Sizes, case, case_of, run, with_bias, with_relative_keys};
 use common::dense::{Attend, Attended};
-use common::{Batch, Layout, Numbers, Tensor, assert_close, assert_slopes, inner_product};
+use common::{Batch, MemoryLayout, Numbers, Tensor, assert_close, assert_slopes, inner_product};
 use transformer_ls_kernels::{Dropout, Grid, LandmarksSeen, Visibility, Window};
 
 /// Checks the kernels' results against those of the dense formulas, in both precisions.
-fn check_within(case: &Attend, name: &str, layouts: &[Layout], slack: f64) {
+fn check_within(case: &Attend, name: &str, layouts: &[MemoryLayout], slack: f64) {
     let d_output = Tensor::random(case.query.shape, 1.0, 99);
     let exact = case.run::<f64>(&d_output);
     let float32 = case.run::<f32>(&d_output);
@@ -25,7 +25,11 @@ fn check_within(case: &Attend, name: &str, layouts: &[Layout], slack: f64) {
 }
 
 fn check(case: &Attend, name: &str) {
-    let layouts = [Layout::HEADS_SIDE_BY_SIDE, Layout::ROW_MAJOR, Layout::GAPS];
+    let layouts = [
+        MemoryLayout::HEADS_SIDE_BY_SIDE,
+        MemoryLayout::ROW_MAJOR,
+        MemoryLayout::GAPS,
+    ];
     check_within(case, name, &layouts, 1.0);
 }
 
@@ -93,7 +97,7 @@ fn holes_and_documents_of_padding_alone() {
             let case = with_bias_if(w > 0, case(sizes, Batch::Padded(mask.clone())));
             check(&case, &format!("holes, w {w}, r {r}"));
             let d_output = Tensor::random(case.query.shape, 1.0, 3);
-            let ours = run::<f32>(&case, &d_output, Layout::HEADS_SIDE_BY_SIDE);
+            let ours = run::<f32>(&case, &d_output, MemoryLayout::HEADS_SIDE_BY_SIDE);
             for index in ours.output.indices() {
                 if mask[index[0] * n + index[2]] == 0 {
                     let parts = [&ours.output, &ours.d_query, &ours.d_key, &ours.d_value];
@@ -154,7 +158,7 @@ fn parts_are_merged() {
             r: 3,
         };
         let packed = with_bias(case(sizes, Batch::packed(&lengths)));
-        check_within(&packed, "packed parts", &[Layout::GAPS], 4.0);
+        check_within(&packed, "packed parts", &[MemoryLayout::GAPS], 4.0);
         let sizes = Sizes {
             b: 2,
             h: 1,
@@ -164,7 +168,7 @@ fn parts_are_merged() {
             r: 3,
         };
         let padded = with_bias(case(sizes, Batch::of_lengths(&[2100, 1030], 2100)));
-        check_within(&padded, "padded parts", &[Layout::GAPS], 4.0);
+        check_within(&padded, "padded parts", &[MemoryLayout::GAPS], 4.0);
     }
 }
 
@@ -209,7 +213,12 @@ fn large_scores() {
         // The products reach 2.5. A power of two, so that it does not matter when it is applied.
         case.scale = scale;
         // All error comes from rounding a few numbers near 80 to float32, by chance more or less.
-        check_within(&case, "scores ±80", &[Layout::HEADS_SIDE_BY_SIDE], 2.0);
+        check_within(
+            &case,
+            "scores ±80",
+            &[MemoryLayout::HEADS_SIDE_BY_SIDE],
+            2.0,
+        );
     }
 }
 
@@ -339,7 +348,7 @@ fn parts_of_patterns_are_merged() {
             let case = case_of(sizes, Batch::Full, m, visibility);
             let case = with_relative_keys(with_bias(case));
             let name = format!("{visibility:?}, {n} queries, {m} keys in parts");
-            check_within(&case, &name, &[Layout::GAPS], 4.0);
+            check_within(&case, &name, &[MemoryLayout::GAPS], 4.0);
         }
     }
 }
@@ -368,9 +377,9 @@ fn finite_differences() {
         let mut case = with_relative_keys(with_bias(case));
         case.dropout = dropout;
         let d_output = Tensor::random(case.query.shape, 1.0, 7);
-        let gradients = run::<f64>(&case, &d_output, Layout::HEADS_SIDE_BY_SIDE);
+        let gradients = run::<f64>(&case, &d_output, MemoryLayout::HEADS_SIDE_BY_SIDE);
         let loss = |case: &Attend| {
-            let output = run::<f64>(case, &d_output, Layout::HEADS_SIDE_BY_SIDE).output;
+            let output = run::<f64>(case, &d_output, MemoryLayout::HEADS_SIDE_BY_SIDE).output;
             inner_product(&output, &d_output)
         };
         let Attended {

@@ -3,7 +3,9 @@
 mod common;
 
 use common::dense::{Project, Projected};
-use common::{Batch, Layout, Memory, Numbers, Tensor, assert_close, assert_slopes, inner_product};
+use common::{
+    Batch, Memory, MemoryLayout, Numbers, Tensor, assert_close, assert_slopes, inner_product,
+};
 use transformer_ls_kernels_cpu as kernels;
 use transformer_ls_kernels_cpu::{ProjectGradients, Real};
 
@@ -18,23 +20,28 @@ fn case(b: usize, h: usize, r: usize, n: usize, d: usize, batch: Batch, amplitud
 }
 
 /// The kernels' results, with tensors lying in memory as said.
-fn run<T: Real>(case: &Project, d_output: &Tensor, scores: Layout, others: Layout) -> Projected {
+fn run<T: Real>(
+    case: &Project,
+    d_output: &Tensor,
+    scores: MemoryLayout,
+    others: MemoryLayout,
+) -> Projected {
     let memory = Memory::<T>::of(&case.scores, scores);
     let key = Memory::<T>::of(&case.key, others);
-    let value = Memory::<T>::of(&case.value, Layout::ROW_MAJOR);
+    let value = Memory::<T>::of(&case.value, MemoryLayout::ROW_MAJOR);
     let inputs = kernels::Project {
         scores: memory.view(),
         key: key.view(),
         value: value.view(),
         documents: case.batch.documents(),
     };
-    let landmarks = Layout { gap: 0, ..others };
+    let landmarks = MemoryLayout { gap: 0, ..others };
     let mut output = Memory::<T>::unwritten(case.output_shape(), landmarks);
     kernels::project(&inputs, &mut output.view_mut());
     let d_output = Memory::<T>::of(d_output, others);
     let mut d_scores = Memory::<T>::unwritten(case.scores.shape, scores);
     let mut d_key = Memory::<T>::unwritten(case.key.shape, others);
-    let mut d_value = Memory::<T>::unwritten(case.key.shape, Layout::ROW_MAJOR);
+    let mut d_value = Memory::<T>::unwritten(case.key.shape, MemoryLayout::ROW_MAJOR);
     let mut gradients = ProjectGradients {
         scores: d_scores.view_mut(),
         key: d_key.view_mut(),
@@ -52,9 +59,12 @@ fn run<T: Real>(case: &Project, d_output: &Tensor, scores: Layout, others: Layou
 /// Checks the kernels' results against those of the dense formulas, in both precisions.
 fn check(case: &Project, name: &str) {
     let layouts = [
-        (Layout::LANDMARKS_SIDE_BY_SIDE, Layout::HEADS_SIDE_BY_SIDE),
-        (Layout::ROW_MAJOR, Layout::ROW_MAJOR),
-        (Layout::GAPS, Layout::GAPS),
+        (
+            MemoryLayout::LANDMARKS_SIDE_BY_SIDE,
+            MemoryLayout::HEADS_SIDE_BY_SIDE,
+        ),
+        (MemoryLayout::ROW_MAJOR, MemoryLayout::ROW_MAJOR),
+        (MemoryLayout::GAPS, MemoryLayout::GAPS),
     ];
     let d_output = Tensor::random(case.output_shape(), 1.0, 99);
     let exact = case.run::<f64>(&d_output);
@@ -103,7 +113,12 @@ fn holes_and_documents_of_padding_alone() {
     let case = case(b, 2, 33, n, 33, Batch::Padded(mask), 2.0);
     check(&case, "holes");
     let d_output = Tensor::random(case.output_shape(), 1.0, 3);
-    let ours = run::<f32>(&case, &d_output, Layout::ROW_MAJOR, Layout::ROW_MAJOR);
+    let ours = run::<f32>(
+        &case,
+        &d_output,
+        MemoryLayout::ROW_MAJOR,
+        MemoryLayout::ROW_MAJOR,
+    );
     for index in ours.output.indices().filter(|index| index[0] == 1) {
         assert_eq!(ours.output.at(index), 0.0);
     }
@@ -130,7 +145,7 @@ fn finite_differences() {
     let batch = Batch::of_lengths(&[9, 4], 9);
     let mut case = case(2, 1, 5, 9, 4, batch, 2.0);
     let d_output = Tensor::random(case.output_shape(), 1.0, 7);
-    let (row, other) = (Layout::ROW_MAJOR, Layout::HEADS_SIDE_BY_SIDE);
+    let (row, other) = (MemoryLayout::ROW_MAJOR, MemoryLayout::HEADS_SIDE_BY_SIDE);
     let gradients = run::<f64>(&case, &d_output, row, other);
     let loss = |case: &Project| {
         let output = run::<f64>(case, &d_output, row, other).output;

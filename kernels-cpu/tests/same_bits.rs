@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Batch, Layout, Memory, Tensor};
+use common::{Batch, Memory, MemoryLayout, Tensor};
 use transformer_ls_kernels::{Dropout, Window};
 use transformer_ls_kernels_cpu::{
     Attend, AttendGradients, Project, ProjectGradients, attend, attend_backward, project,
@@ -56,15 +56,15 @@ impl Case {
 
     /// Results per token `[b, h, n, ..]`, and results per landmark `[documents, h, r, ..]`.
     fn run(&self) -> (Vec<Tensor>, Vec<Tensor>) {
-        let layout = Layout::HEADS_SIDE_BY_SIDE;
+        let layout = MemoryLayout::HEADS_SIDE_BY_SIDE;
         let [query, key, value, d_output] =
             self.tokens.each_ref().map(|x| Memory::<f32>::of(x, layout));
-        let scores = Memory::<f32>::of(&self.scores, Layout::LANDMARKS_SIDE_BY_SIDE);
+        let scores = Memory::<f32>::of(&self.scores, MemoryLayout::LANDMARKS_SIDE_BY_SIDE);
         let landmarks = self
             .landmarks
             .each_ref()
             .map(|x| Memory::<f32>::of(x, layout));
-        let d_landmarks = Memory::<f32>::of(&self.d_landmarks, Layout::ROW_MAJOR);
+        let d_landmarks = Memory::<f32>::of(&self.d_landmarks, MemoryLayout::ROW_MAJOR);
         let unwritten = |like: &Tensor| Memory::<f32>::unwritten(like.shape, layout);
 
         let inputs = Project {

@@ -113,7 +113,7 @@ pub struct Block {
 
 /// Tokens `[b, n, D]` and, where there are any, class rows `[documents, 1, D]`.
 #[derive(Clone, Debug)]
-pub struct Rows {
+pub struct HiddenStates {
     /// `[b, n, D]`
     pub tokens: Tensor<3>,
     /// `[documents, 1, D]`
@@ -130,10 +130,15 @@ impl Block {
     /// # Panics
     ///
     /// Panics if the rows do not fit the module or the layout.
-    pub fn forward(&self, rows: Rows, layout: &BatchLayout, dropout_seed: Option<u64>) -> Rows {
+    pub fn forward(
+        &self,
+        rows: HiddenStates,
+        layout: &BatchLayout,
+        dropout_seed: Option<u64>,
+    ) -> HiddenStates {
         let contexts = self.contexts(&rows, layout, dropout_seed);
         let class_row = contexts.class_row.zip(rows.class_row);
-        Rows {
+        HiddenStates {
             tokens: self.after_attention(contexts.tokens, contexts.residual, dropout_seed),
             class_row: class_row.map(|(context, residual)| {
                 // The same seed would drop the same entries as the first tokens'.
@@ -151,7 +156,7 @@ impl Block {
     /// As [`forward`](Self::forward), and if there is no class row.
     pub fn forward_class_row(
         &self,
-        rows: Rows,
+        rows: HiddenStates,
         layout: &BatchLayout,
         dropout_seed: Option<u64>,
     ) -> Tensor<3> {
@@ -161,7 +166,12 @@ impl Block {
         self.after_attention(context, residual, dropout_seed.map(|seed| mix(!seed)))
     }
 
-    fn contexts(&self, rows: &Rows, layout: &BatchLayout, dropout_seed: Option<u64>) -> Contexts {
+    fn contexts(
+        &self,
+        rows: &HiddenStates,
+        layout: &BatchLayout,
+        dropout_seed: Option<u64>,
+    ) -> Contexts {
         let mut input = AttentionInput::new(rows.tokens.clone())
             .norm(&self.attention_norm)
             .layout(layout.clone());

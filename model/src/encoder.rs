@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::attention::BatchLayout;
-use crate::block::{Block, BlockConfig, Rows};
+use crate::block::{Block, BlockConfig, HiddenStates};
 use crate::embedding::{EmbeddingConfig, TokenEmbedding};
 use crate::error::{ConfigError, refuse_too_large, refuse_zero};
 use crate::fields::{FieldError, Fields};
@@ -215,7 +215,7 @@ impl Encoder {
         tokens: &Tokens,
         layout: &BatchLayout,
         flag: Option<Tensor<1>>,
-    ) -> (Rows, Option<u64>) {
+    ) -> (HiddenStates, Option<u64>) {
         let seed = |layer: usize| {
             tokens
                 .dropout_seed
@@ -227,7 +227,7 @@ impl Encoder {
                 class_row.val().expand([tokens.documents(), 1, d_model])
             })
         };
-        let mut rows = Rows {
+        let mut rows = HiddenStates {
             tokens: self.dropout.forward(self.embedding.embed(tokens, flag)),
             class_row: None,
         };

@@ -42,7 +42,7 @@ mod seed;
 mod tokens;
 pub mod weights;
 
-pub use block::{Block, BlockConfig, Rows};
+pub use block::{Block, BlockConfig, HiddenStates};
 pub use classifier::{Classifier, ClassifierConfig, Head};
 pub use embedding::{Axes, EmbeddingConfig, Input, Positions, TokenEmbedding};
 pub use encoder::{Encoder, EncoderConfig, Pooling};

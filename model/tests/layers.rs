@@ -6,8 +6,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Bool, DType, Device, Gradients, Int, Tensor, TensorData};
 use transformer_ls_burn::attention::{AttentionInput, LongShortAttentionConfig};
 use transformer_ls_burn::{
-    Block, BlockConfig, Boundaries, ClassifierConfig, Input, Layout, Pooling, Positions, Rows,
-    Tokens,
+    Block, BlockConfig, Boundaries, ClassifierConfig, HiddenStates, Input, Layout, Pooling,
+    Positions, Tokens,
 };
 use transformer_ls_kernels::dropout;
 
@@ -215,7 +215,7 @@ fn dropout_of_blocks_follows_the_hash() {
         let place = (&device, DType::F32);
         let block = build(PROBABILITY, place);
         let x = rows(place);
-        let input = Rows {
+        let input = HiddenStates {
             tokens: x.clone(),
             class_row: None,
         };

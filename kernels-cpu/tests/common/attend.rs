@@ -5,7 +5,7 @@ use transformer_ls_kernels_cpu as kernels;
 use transformer_ls_kernels_cpu::{AttendGradients, Real};
 
 use super::dense::{Attend, Attended};
-use super::{Batch, Layout, Memory, Tensor};
+use super::{Batch, Memory, MemoryLayout, Tensor};
 
 pub struct Sizes {
     pub b: usize,
@@ -59,11 +59,11 @@ pub fn with_relative_keys(mut case: Attend) -> Attend {
 }
 
 /// The kernels' results, with tensors lying in memory as said.
-pub fn run<T: Real>(case: &Attend, d_output: &Tensor, layout: Layout) -> Attended {
+pub fn run<T: Real>(case: &Attend, d_output: &Tensor, layout: MemoryLayout) -> Attended {
     let [query, key] = [&case.query, &case.key].map(|x| Memory::<T>::of(x, layout));
-    let value = Memory::<T>::of(&case.value, Layout::ROW_MAJOR);
+    let value = Memory::<T>::of(&case.value, MemoryLayout::ROW_MAJOR);
     let landmark_key = Memory::<T>::of(&case.landmark_key, layout);
-    let landmark_value = Memory::<T>::of(&case.landmark_value, Layout::HEADS_SIDE_BY_SIDE);
+    let landmark_value = Memory::<T>::of(&case.landmark_value, MemoryLayout::HEADS_SIDE_BY_SIDE);
     let table = |table: &Option<Tensor>| -> Option<Vec<T>> {
         let data = table.as_ref().map(|table| table.data.iter());
         data.map(|data| data.map(|&x| T::from_f64(x)).collect())
@@ -90,7 +90,7 @@ pub fn run<T: Real>(case: &Attend, d_output: &Tensor, layout: Layout) -> Attende
     let d_output = Memory::<T>::of(d_output, layout);
     let mut d_query = Memory::<T>::unwritten(case.query.shape, layout);
     let mut d_key = Memory::<T>::unwritten(case.key.shape, layout);
-    let mut d_value = Memory::<T>::unwritten(case.key.shape, Layout::ROW_MAJOR);
+    let mut d_value = Memory::<T>::unwritten(case.key.shape, MemoryLayout::ROW_MAJOR);
     let mut d_landmark_key = Memory::<T>::unwritten(case.landmark_key.shape, layout);
     let mut d_landmark_value = Memory::<T>::unwritten(case.landmark_key.shape, layout);
     let unwritten = |table: &Option<Vec<T>>| table.as_ref().map(|table| vec![nan; table.len()]);

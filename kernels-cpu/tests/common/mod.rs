@@ -99,12 +99,12 @@ impl Numbers {
 /// How a tensor lies in memory: its dimensions from the outermost to the innermost, with unused
 /// elements after each row.
 #[derive(Clone, Copy, Debug)]
-pub struct Layout {
+pub struct MemoryLayout {
     pub order: [usize; 4],
     pub gap: usize,
 }
 
-impl Layout {
+impl MemoryLayout {
     pub const ROW_MAJOR: Self = Self {
         order: [0, 1, 2, 3],
         gap: 0,
@@ -155,7 +155,7 @@ pub struct Memory<T> {
 }
 
 impl<T: Real> Memory<T> {
-    pub fn of(tensor: &Tensor, layout: Layout) -> Self {
+    pub fn of(tensor: &Tensor, layout: MemoryLayout) -> Self {
         let mut memory = Self::unwritten(tensor.shape, layout);
         for index in tensor.indices() {
             let place: usize = (0..4).map(|i| index[i] * memory.strides[i]).sum();
@@ -165,7 +165,7 @@ impl<T: Real> Memory<T> {
     }
 
     /// NaN everywhere, so that what a kernel forgets to write shows.
-    pub fn unwritten(shape: [usize; 4], layout: Layout) -> Self {
+    pub fn unwritten(shape: [usize; 4], layout: MemoryLayout) -> Self {
         Self {
             data: vec![T::from_f64(f64::NAN); layout.len(shape)],
             shape,
