@@ -99,7 +99,7 @@ impl<T: Real> Attend<'_, T> {
             ("landmark_key", self.landmark_key),
             ("landmark_value", self.landmark_value),
         ] {
-            view.assert_like(name, view.shape());
+            view.assert_rows(name);
         }
         let keys = self.key.shape()[2];
         let landmarks = self.landmark_key.shape()[2];

@@ -17,13 +17,13 @@ use fearless_simd::{Level, dispatch};
 
 use crate::attend::{Attend, STRIP};
 use crate::attend_gradients::{
-    Part, Target, add_to_queries, key_gradients, landmark_gradients, query_gradients,
-    relative_gradients,
+    Part, Target, add_to_queries, key_gradients, query_gradients, row_gradients,
 };
 use crate::attend_merge::{Partial, merge, merge_bias, merge_relative_keys};
 use crate::attend_tile::{Columns, probabilities, row_dots, scale_all, score_gradients, tile_dots};
 use crate::documents::{Cut, Strip};
-use crate::padded_bias::{PaddedBias, Places};
+use crate::padded_bias::PaddedBias;
+use crate::products::Terms;
 use crate::real::Real;
 use crate::sight::Sight;
 use crate::tile::{Scratch, TILE, transpose_rows, whole_vectors};
@@ -210,7 +210,7 @@ fn strip<S: Simd, T: Real>(
     let whole_landmark_keys =
         whole_vectors::<S, T>(landmark_keys, landmarks, &mut memory.landmark_keys);
     let bias = PaddedBias::new(inputs.bias, head, visibility, &mut memory.bias);
-    let places = Places::new(visibility);
+    let places = bias.places;
     let (relative_keys, offsets) = inputs.relative_keys(head);
     let whole_relative_keys =
         whole_vectors::<S, T>(relative_keys, offsets, &mut memory.relative_keys);
@@ -316,11 +316,17 @@ fn strip<S: Simd, T: Real>(
                     places.scatter(row, start, key, relative);
                 }
             }
-            add_to_queries(simd, relative, whole_relative_keys, d_query);
+            let terms = Terms {
+                weights: relative,
+                rows: whole_relative_keys,
+                terms: 0..offsets,
+            };
+            add_to_queries(simd, terms, 0..count, d_query);
         }
         let query = whole_vectors::<S, T>(query, count, &mut memory.queries);
         if offsets > 0 {
-            relative_gradients(simd, relative, query, count, layout, partial);
+            let to = layout.relative_keys_mut(partial);
+            row_gradients(simd, relative, query, count, to, d);
         }
         let d_output = whole_vectors::<S, T>(d_output, count, &mut memory.d_outputs);
         let weights = match kept {
@@ -340,7 +346,8 @@ fn strip<S: Simd, T: Real>(
                     part.keys.len(),
                 ),
             };
-            landmark_gradients(simd, &weights[..landmarks], rows, count, &to, partial);
+            let to_landmarks = layout.landmarks_mut(partial, side);
+            row_gradients(simd, &weights[..landmarks], rows, count, to_landmarks, d);
             key_gradients(
                 simd,
                 sight,

@@ -56,13 +56,13 @@ impl Part {
     }
 }
 
-/// Where gradients of landmarks and keys go, or those of their values.
+/// Where gradients of keys go, or those of their values.
 pub(crate) struct Target<'a, T> {
     pub layout: Partial,
     /// 0: keys, 1: values.
     pub side: usize,
-    /// The task's part of the document, and the rows of its own keys. All others, and landmarks, go
-    /// to the part's own memory.
+    /// The task's part of the document, and the rows of its own keys. All others go to the part's
+    /// own memory.
     pub part: &'a Part,
     pub own: RowsMut<'a, T>,
 }
@@ -92,37 +92,23 @@ pub(crate) fn query_gradients<S: Simd, T: Real>(
             },
         );
         for terms in columns.more_terms(first, d_scores, keys) {
-            sums::<S, T, true, 1>(
-                simd,
-                [terms],
-                queries.clone(),
-                #[inline(always)]
-                |lane, offset, sum| {
-                    // SAFETY: as above.
-                    add::<S, T>(simd, sum, unsafe { d_query.row(lane) }, offset);
-                },
-            );
+            add_to_queries(simd, terms, queries.clone(), d_query);
         }
     }
 }
 
-/// Adds `Σ_row weights[row][query] · rows[row]` to each query's gradient.
+/// Adds these terms to the gradients of some queries.
 #[inline(always)]
 pub(crate) fn add_to_queries<S: Simd, T: Real>(
     simd: S,
-    weights: &[TileRow<T>],
-    rows: Rows<'_, T>,
+    terms: Terms<'_, T>,
+    queries: Range<usize>,
     d_query: RowsMut<'_, T>,
 ) {
-    let terms = Terms {
-        weights,
-        rows,
-        terms: 0..weights.len(),
-    };
     sums::<S, T, true, 1>(
         simd,
         [terms],
-        0..d_query.len(),
+        queries,
         #[inline(always)]
         |lane, offset, sum| {
             // SAFETY: these queries under this head are the caller's alone, and each row's last
@@ -132,15 +118,15 @@ pub(crate) fn add_to_queries<S: Simd, T: Real>(
     );
 }
 
-/// Adds `Σ_query weights[offset][query] · rows[query]` for every relative key to the part's memory.
+/// Adds `Σ_query weights[i][query] · rows[query]` to row `i` of `to`, for every row of the weights.
 #[inline(always)]
-pub(crate) fn relative_gradients<S: Simd, T: Real>(
+pub(crate) fn row_gradients<S: Simd, T: Real>(
     simd: S,
     weights: &[TileRow<T>],
     rows: Rows<'_, T>,
     queries: usize,
-    layout: Partial,
-    partial: &mut [T],
+    to: &mut [T],
+    width: usize,
 ) {
     let terms = Terms {
         weights,
@@ -152,36 +138,7 @@ pub(crate) fn relative_gradients<S: Simd, T: Real>(
         [terms],
         0..weights.len(),
         #[inline(always)]
-        |key, offset, sum| {
-            add::<S, T>(simd, sum, layout.relative_key_mut(partial, key), offset);
-        },
-    );
-}
-
-/// Adds `Σ_query weights[landmark][query] · rows[query]` for every landmark to the part's memory.
-#[inline(always)]
-pub(crate) fn landmark_gradients<S: Simd, T: Real>(
-    simd: S,
-    weights: &[TileRow<T>],
-    rows: Rows<'_, T>,
-    queries: usize,
-    to: &Target<'_, T>,
-    partial: &mut [T],
-) {
-    let terms = Terms {
-        weights,
-        rows,
-        terms: 0..queries,
-    };
-    sums::<S, T, false, 1>(
-        simd,
-        [terms],
-        0..weights.len(),
-        #[inline(always)]
-        |landmark, offset, sum| {
-            let row = to.layout.landmark_mut(partial, to.side, landmark);
-            add::<S, T>(simd, sum, row, offset);
-        },
+        |i, offset, sum| add::<S, T>(simd, sum, &mut to[i * width..][..width], offset),
     );
 }
 

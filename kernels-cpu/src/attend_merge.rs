@@ -85,15 +85,10 @@ impl Partial {
         }
     }
 
-    /// The row of a landmark; side 0 is keys, 1 values.
+    /// The rows of the landmarks; side 0 is keys, 1 values.
     #[inline(always)]
-    pub fn landmark_mut<'p, T>(
-        &self,
-        partial: &'p mut [T],
-        side: usize,
-        landmark: usize,
-    ) -> &'p mut [T] {
-        &mut partial[self.place(side, landmark)]
+    pub fn landmarks_mut<'p, T>(&self, partial: &'p mut [T], side: usize) -> &'p mut [T] {
+        &mut partial[side * self.side()..][..self.landmarks * self.width]
     }
 
     /// The row of a key of the document that isn't the part's own.
@@ -114,11 +109,10 @@ impl Partial {
         &mut partial[2 * self.side()..][..self.bias]
     }
 
-    /// The row of a relative key.
+    /// The rows of the relative keys.
     #[inline(always)]
-    pub fn relative_key_mut<'p, T>(&self, partial: &'p mut [T], key: usize) -> &'p mut [T] {
-        let first = 2 * self.side() + self.bias;
-        &mut partial[first + key * self.width..][..self.width]
+    pub fn relative_keys_mut<'p, T>(&self, partial: &'p mut [T]) -> &'p mut [T] {
+        &mut partial[2 * self.side() + self.bias..][..self.relative_keys * self.width]
     }
 }
 

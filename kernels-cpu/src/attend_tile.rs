@@ -170,7 +170,7 @@ impl<'a, T: Real> Columns<'a, T> {
                     let score = match relative {
                         [] => score,
                         _ => {
-                            let own = bias.places.gather(relative, first_query, at, token);
+                            let own = bias.places.gather::<S, T>(relative, first_query, at, token);
                             score + load::<S, T>(simd, &own)
                         }
                     };

@@ -15,9 +15,6 @@ pub(crate) struct PaddedBias<'a, T> {
     pub places: Places,
 }
 
-/// No vector has more lanes.
-const MOST_LANES: usize = 16;
-
 /// Where pairs of queries and keys lie in a padded row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Places {
@@ -48,7 +45,7 @@ impl Places {
     /// Of a key's offset to each of the tile's queries, whose first is `query`, what `by_offset` has
     /// for it, in a vector's lanes from `at` on; 0 if it has none.
     #[inline(always)]
-    pub fn gather<T: Real>(
+    pub fn gather<S: Simd, T: Real>(
         &self,
         by_offset: &[TileRow<T>],
         query: usize,
@@ -56,9 +53,9 @@ impl Places {
         key: usize,
     ) -> TileRow<T> {
         let mut row = [T::ZERO; TILE];
-        for lane in at..TILE.min(at + MOST_LANES) {
-            let offset = self.visibility.offset(query + lane, key);
-            row[lane - at] = by_offset.get(offset).map_or(T::ZERO, |row| row[lane]);
+        for (i, own) in row[..Lanes::<S, T>::LEN].iter_mut().enumerate() {
+            let offset = self.visibility.offset(query + at + i, key);
+            *own = by_offset.get(offset).map_or(T::ZERO, |row| row[at + i]);
         }
         row
     }

@@ -69,7 +69,7 @@ impl<'a, T: Real> Project<'a, T> {
         };
         shapes.check();
         for (name, view) in [("key", self.key), ("value", self.value)] {
-            view.assert_like(name, view.shape());
+            view.assert_rows(name);
         }
         self.documents.assert_fit(batch, tokens);
         Sizes {

@@ -85,20 +85,21 @@ impl<T: Real> Sight<T> {
 
 impl<T: Real> Sight<T> {
     fn set_runs(&mut self, visibility: &Visibility, queries: &Range<usize>, keys: usize) {
-        let mut runs = visibility.runs(queries.clone(), keys);
-        let phase = visibility.window.phase(queries.start + visibility.memory);
-        if let Some(phase) = phase
-            && let Some(run) = runs.next()
+        let alike = visibility
+            .window
+            .phase(queries.start + visibility.memory)
+            .and_then(|phase| {
+                let run = visibility.runs(queries.clone(), keys).next()?;
+                let whole = run.start > 0 && run.end < keys;
+                whole.then_some(((visibility.window, phase, queries.len()), run))
+            });
+        let known = self.alike;
+        self.alike = alike.as_ref().map(|(alike, _)| *alike);
+        if let Some((alike, run)) = alike
+            && known == Some(alike)
         {
-            let alike = (visibility.window, phase, queries.len());
-            let whole = run.start > 0 && run.end < keys;
-            if whole && self.alike == Some(alike) {
-                self.runs[0].keys = run;
-                return;
-            }
-            self.alike = whole.then_some(alike);
-        } else {
-            self.alike = None;
+            self.runs[0].keys = run;
+            return;
         }
         self.runs.clear();
         self.width = 0;

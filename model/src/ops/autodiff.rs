@@ -126,14 +126,12 @@ impl<B: LongShortBackend> Backward<B, 3> for ProjectRule {
         let saved = ops.state;
         let [scores, key, value] = retrieve::<B, _>(checkpointer, saved.inputs);
         let [d_landmarks, d_key, d_value] = saved.gate.take();
-        let [scores_node, key_node, value_node] =
-            ops.parents.map(|parent| parent.map(|node| node.id));
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
         let Some(d_landmarks) = d_landmarks.into_option() else {
             // Keys and values were handed on, the landmarks not read.
-            for (node, gradient) in [(key_node, d_key), (value_node, d_value)] {
-                if let (Some(node), Some(gradient)) = (node, gradient.into_option()) {
-                    grads.register::<B>(node, gradient);
-                }
+            let [_, key, value] = parents;
+            for (parent, gradient) in [(key, d_key), (value, d_value)] {
+                register::<B, _>(grads, [parent], gradient.into_option());
             }
             return;
         };
@@ -149,7 +147,6 @@ impl<B: LongShortBackend> Backward<B, 3> for ProjectRule {
             d_key,
             d_value,
         });
-        let parents = [scores_node, key_node, value_node];
         let gradients = [gradients.scores, gradients.key, gradients.value];
         register::<B, _>(grads, parents, gradients);
     }

@@ -50,7 +50,7 @@ mod record;
 mod tch;
 mod tensor;
 
-pub use path::{AttentionPath, PATH_VARIABLE, attention_path, unknown_path};
+pub use path::{AttentionPath, PATH_VARIABLE, PathKind, attention_path, unknown_path};
 #[cfg(feature = "tch")]
 pub use tch::libtorch_device;
 pub use tensor::{Attend, Attended, Layout, Projected, attend, project};

@@ -1,17 +1,38 @@
 //! Which implementation of attention a device takes, and why.
 
+use std::fmt;
 use std::sync::OnceLock;
 
 use burn::tensor::Device;
 
-/// The implementation that [`attention_path`] names.
+/// The implementation that a device takes: what [`attention_path`] gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttentionPath {
-    /// `wgsl`: the shaders of `kernels-wgsl`. `cpu`: the kernels of `kernels-cpu`. `plain`: tensor
-    /// operations of the backend.
-    pub name: &'static str,
+    /// Which one.
+    pub kind: PathKind,
     /// Why this one, a sentence's second half.
     pub reason: &'static str,
+}
+
+/// The implementations of attention. Displayed as `wgsl`, `cpu` and `plain`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathKind {
+    /// The shaders of `kernels-wgsl`.
+    Wgsl,
+    /// The kernels of `kernels-cpu`.
+    Cpu,
+    /// Tensor operations of the backend.
+    Plain,
+}
+
+impl fmt::Display for PathKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Wgsl => "wgsl",
+            Self::Cpu => "cpu",
+            Self::Plain => "plain",
+        })
+    }
 }
 
 /// The environment variable that, set to `plain` in letters of any case, has every device take the plain
@@ -37,18 +58,18 @@ pub(super) fn plain_is_asked_for() -> bool {
 
 /// The attention path that `device` takes for float32 tensors; other types may take the plain one.
 pub fn attention_path(device: &Device) -> AttentionPath {
-    let path = |name, reason| AttentionPath { name, reason };
+    let path = |kind, reason| AttentionPath { kind, reason };
     if plain_is_asked_for() {
-        return path("plain", "LS_ATTENTION=plain asks for it");
+        return path(PathKind::Plain, "LS_ATTENTION=plain asks for it");
     }
     let device = device.clone().inner();
     if cpu_devices().contains(&device) {
-        return path("cpu", "its tensors lie in this process's memory");
+        return path(PathKind::Cpu, "its tensors lie in this process's memory");
     }
     match runs_wgsl(&device) {
-        Some(true) => path("wgsl", "its runtime compiles WGSL"),
-        Some(false) => path("plain", "its runtime does not compile WGSL"),
-        None => path("plain", "no kernel is written for this backend"),
+        Some(true) => path(PathKind::Wgsl, "its runtime compiles WGSL"),
+        Some(false) => path(PathKind::Plain, "its runtime does not compile WGSL"),
+        None => path(PathKind::Plain, "no kernel is written for this backend"),
     }
 }
 

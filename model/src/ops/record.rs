@@ -1,10 +1,17 @@
 //! Recording an operation in the graph of Burn's autodiff.
 
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
 use burn::backend::Backend;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::ops::{Backward, OpsKind};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::autodiff::{Autodiff, NodeId};
 use burn::backend::tensor::FloatTensor;
+
+use super::autodiff::{register, retrieve};
 
 /// Runs an operation, and records `rule` for it if an input asks for gradients: `saved` gives what
 /// the rule will want, from the inputs' nodes (by which [`retrieve`](super::autodiff::retrieve)
@@ -40,18 +47,62 @@ where
     }
 }
 
-/// [`record_with`] for an operation with one output, whose rule wants its inputs alone.
-pub(super) fn record<B, C, R, const N: usize>(
-    rule: R,
+/// What an operation's backward pass makes of its output's gradient, its inputs and its setting: the
+/// inputs' gradients.
+type BackwardPass<B, S, const N: usize> =
+    fn(FloatTensor<B>, [FloatTensor<B>; N], S) -> [FloatTensor<B>; N];
+
+/// Records an operation with one output, whose backward pass wants its inputs again and nothing that
+/// it has computed.
+pub(super) fn record<B, C, S, const N: usize>(
     inputs: [FloatTensor<Autodiff<B, C>>; N],
-    run: impl FnOnce([FloatTensor<B>; N]) -> FloatTensor<B>,
-    saved: impl FnOnce([NodeId; N]) -> R::State,
+    setting: S,
+    run: impl FnOnce([FloatTensor<B>; N], S) -> FloatTensor<B>,
+    backward: BackwardPass<B, S, N>,
 ) -> FloatTensor<Autodiff<B, C>>
 where
     B: Backend,
     C: CheckpointStrategy,
-    R: Backward<B, N>,
+    S: Clone + Debug + Send + 'static,
 {
-    let run = |inputs: [FloatTensor<B>; N]| (run(inputs), ());
-    record_with::<B, C, _, _, _>(rule, inputs, run, |nodes, _, ()| saved(nodes)).0
+    let rule = InputsRule(PhantomData);
+    let run_with = setting.clone();
+    let run = |inputs: [FloatTensor<B>; N]| (run(inputs, run_with), ());
+    let saved = |inputs, _: &_, (): &_| Saved {
+        inputs,
+        setting,
+        backward,
+    };
+    record_with::<B, C, _, _, N>(rule, inputs, run, saved).0
+}
+
+/// The rule of [`record`].
+#[derive(Debug)]
+struct InputsRule<S>(PhantomData<S>);
+
+#[derive(Clone, Debug)]
+struct Saved<B: Backend, S, const N: usize> {
+    inputs: [NodeId; N],
+    setting: S,
+    backward: BackwardPass<B, S, N>,
+}
+
+impl<B: Backend, S: Clone + Debug + Send + 'static, const N: usize> Backward<B, N>
+    for InputsRule<S>
+{
+    type State = Saved<B, S, N>;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, N>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let d_output = grads.consume::<B>(&ops.node);
+        let saved = ops.state;
+        let inputs = retrieve::<B, N>(checkpointer, saved.inputs);
+        let gradients = (saved.backward)(d_output, inputs, saved.setting);
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        register::<B, N>(grads, parents, gradients);
+    }
 }

@@ -36,7 +36,7 @@ pub(super) fn run(args: &DevicesArgs) -> anyhow::Result<Done> {
                     "adapter": info.adapter,
                     "kind": info.class.to_string(),
                     "auto": auto.as_deref() == Some(&info.name),
-                    "attention_path": path.name,
+                    "attention_path": path.kind.to_string(),
                     "reason": path.reason,
                 })
             })
@@ -58,7 +58,7 @@ pub(super) fn run(args: &DevicesArgs) -> anyhow::Result<Done> {
                 info.name.clone(),
                 info.class.to_string(),
                 info.adapter.clone(),
-                path.name.to_string(),
+                path.kind.to_string(),
                 path.reason.to_string(),
             ]
         })

@@ -35,7 +35,7 @@ pub(super) fn announce(
     }
     say(&format!(
         "device {} ({}): {}; attention path {}: {}",
-        chosen.name, chosen.adapter, chosen.reason, path.name, path.reason
+        chosen.name, chosen.adapter, chosen.reason, path.kind, path.reason
     ));
     if let Some(pretraining) = &config.pretraining {
         say(&format!(

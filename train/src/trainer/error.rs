@@ -12,7 +12,7 @@ use transformer_ls_infer::weights_file::WeightsFileError;
 /// Why a run can't start from another.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SourceError {
+pub enum EncoderRunError {
     /// The other run can't be read.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -56,7 +56,7 @@ pub enum TrainError {
     Optim(#[from] crate::optim::OptimError),
     /// The run can't start from another.
     #[error(transparent)]
-    EncoderRun(#[from] SourceError),
+    EncoderRun(#[from] EncoderRunError),
     /// An evaluation failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),

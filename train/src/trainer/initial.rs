@@ -10,7 +10,7 @@ use transformer_ls_infer::device::for_drawing_weights;
 use transformer_ls_infer::run::{InitConfig, RunConfig, RunError, RunFolder};
 use transformer_ls_infer::weights_file::{self, WeightsFileError};
 
-use super::error::{SourceError, TrainError};
+use super::error::{EncoderRunError, TrainError};
 use super::model::TrainingModel;
 use super::order::{Purpose, derive};
 
@@ -61,9 +61,9 @@ impl TrainingModel {
             return Ok(self);
         };
         let path = folder.init_path();
-        let bytes = weights_file::read(&path).map_err(SourceError::from)?;
+        let bytes = weights_file::read(&path).map_err(EncoderRunError::from)?;
         if weights_file::sha256(&bytes) != init.sha256 {
-            return Err(SourceError::Changed { path }.into());
+            return Err(EncoderRunError::Changed { path }.into());
         }
         Ok(Self {
             classifier: with_encoder(self.classifier, &path, &bytes)?,
@@ -89,7 +89,7 @@ impl EncoderRun {
     /// # Errors
     ///
     /// A folder that is no run, or has no weights yet.
-    pub fn open(run: &Path) -> Result<Self, SourceError> {
+    pub fn open(run: &Path) -> Result<Self, EncoderRunError> {
         let folder = RunFolder::open(run)?;
         let weights = folder.weights_path();
         if !weights.exists() {
@@ -107,10 +107,10 @@ impl EncoderRun {
     /// # Errors
     ///
     /// As [`open`](Self::open), and if it has other weights by now.
-    pub fn named(init: &InitConfig) -> Result<Self, SourceError> {
+    pub fn named(init: &InitConfig) -> Result<Self, EncoderRunError> {
         let source = Self::open(&init.run)?;
         if source.config().sha256 != init.sha256 {
-            return Err(SourceError::Changed {
+            return Err(EncoderRunError::Changed {
                 path: source.folder.weights_path(),
             });
         }
@@ -139,12 +139,12 @@ impl EncoderRun {
     ///
     /// # Errors
     ///
-    /// [`SourceError::Differs`] names every field that differs; or the weights are damaged.
+    /// [`EncoderRunError::Differs`] names every field that differs; or the weights are damaged.
     pub fn fits(&self, config: &RunConfig) -> Result<(), TrainError> {
         let fields = differing(self.folder.config(), config);
         if !fields.is_empty() {
             let run = self.folder.path().to_path_buf();
-            return Err(SourceError::Differs { run, fields }.into());
+            return Err(EncoderRunError::Differs { run, fields }.into());
         }
         let device = for_drawing_weights().unwrap_or_default();
         let model = config.model.init(&device)?;
@@ -153,7 +153,11 @@ impl EncoderRun {
     }
 }
 
-fn with_encoder(model: Classifier, path: &Path, bytes: &[u8]) -> Result<Classifier, SourceError> {
+fn with_encoder(
+    model: Classifier,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<Classifier, EncoderRunError> {
     let state = weights_file::read_state(path, bytes)?;
     weights::load_encoder(model, state).map_err(|cause| {
         let path = path.to_path_buf();

@@ -41,7 +41,7 @@ use transformer_ls_infer::run::{
 };
 
 pub use checkpoint::{Best, State};
-pub use error::{SourceError, TrainError};
+pub use error::{EncoderRunError, TrainError};
 pub use figures::{Figure, Pending, Sums};
 pub use initial::EncoderRun;
 pub(crate) use initial::initial_weights;

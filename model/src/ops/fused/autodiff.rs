@@ -65,12 +65,21 @@ impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         layers: AfterAttentionLayers<Self>,
         dropout: AttentionDropout,
     ) -> FloatTensor<Self> {
-        let run = |inputs: [FloatTensor<B>; AFTER_ATTENTION_INPUTS]| {
-            let (context, residual, layers) = after_attention_layers::<B>(inputs);
-            B::after_attention(context, residual, layers, dropout)
-        };
-        let inputs = after_attention_tensors::<Self>(context, residual, layers);
-        record::<B, C, _, _>(AfterAttentionRule, inputs, run, |nodes| (nodes, dropout))
+        record::<B, C, _, _>(
+            after_attention_tensors::<Self>(context, residual, layers),
+            dropout,
+            |inputs, dropout| {
+                let (context, residual, layers) = after_attention_layers::<B>(inputs);
+                B::after_attention(context, residual, layers, dropout)
+            },
+            |d_output, inputs, dropout| {
+                let (context, residual, layers) = after_attention_layers::<B>(inputs);
+                let (context, residual, layers) = cpu::after_attention_backward::<B>(
+                    d_output, context, residual, layers, dropout,
+                );
+                after_attention_tensors::<B>(context, residual, layers)
+            },
+        )
     }
 
     fn embed(
@@ -79,10 +88,12 @@ impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         ids: IntTensor<Self>,
         packed: Option<Boundaries>,
     ) -> FloatTensor<Self> {
-        let ids = Ids::new::<B>(ids, packed);
-        let run = |tables: [FloatTensor<B>; 2]| cpu::embed::<B>(tables, ids.clone());
-        let inputs = [token, position];
-        record::<B, C, _, _>(EmbedRule, inputs, run, |tables| (tables, ids.clone()))
+        record::<B, C, _, _>(
+            [token, position],
+            Ids::new::<B>(ids, packed),
+            cpu::embed::<B>,
+            cpu::embed_backward::<B>,
+        )
     }
 
     fn class_row(
@@ -92,14 +103,14 @@ impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         context: FloatTensor<Self>,
         documents: Documents<Self>,
     ) -> FloatTensor<Self> {
-        let documents = inner_documents::<B, C>(documents);
-        let inputs = [query, key, value, context];
-        let run = |[query, key, value, context]: [FloatTensor<B>; 4]| {
-            B::class_row(query, key, value, context, documents.clone())
-        };
-        record::<B, C, _, _>(ClassRowRule, inputs, run, |inputs| {
-            (inputs, documents.clone())
-        })
+        record::<B, C, _, _>(
+            [query, key, value, context],
+            inner_documents::<B, C>(documents),
+            |[query, key, value, context], documents| {
+                B::class_row(query, key, value, context, documents)
+            },
+            cpu::class_row_backward::<B>,
+        )
     }
 }
 
@@ -121,72 +132,6 @@ impl<B: CpuBackend> Backward<B, HEADS_INPUTS> for HeadsRule {
         let (x, layers) = heads_layers::<B>(inputs);
         let (x, layers) = cpu::heads_backward::<B>(gate.take(), x, layers);
         let gradients = heads_tensors::<B>(x, layers);
-        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
-        register::<B, _>(grads, parents, gradients);
-    }
-}
-
-#[derive(Debug)]
-struct AfterAttentionRule;
-
-impl<B: CpuBackend> Backward<B, AFTER_ATTENTION_INPUTS> for AfterAttentionRule {
-    type State = ([NodeId; AFTER_ATTENTION_INPUTS], AttentionDropout);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, AFTER_ATTENTION_INPUTS>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let d_output = grads.consume::<B>(&ops.node);
-        let (inputs, dropout) = ops.state;
-        let inputs = retrieve::<B, _>(checkpointer, inputs);
-        let (context, residual, layers) = after_attention_layers::<B>(inputs);
-        let (context, residual, layers) =
-            cpu::after_attention_backward::<B>(d_output, context, residual, layers, dropout);
-        let gradients = after_attention_tensors::<B>(context, residual, layers);
-        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
-        register::<B, _>(grads, parents, gradients);
-    }
-}
-
-#[derive(Debug)]
-struct EmbedRule;
-
-impl<B: CpuBackend> Backward<B, 2> for EmbedRule {
-    type State = ([NodeId; 2], Ids);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 2>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let d_output = grads.consume::<B>(&ops.node);
-        let (tables, ids) = ops.state;
-        let tables = retrieve::<B, _>(checkpointer, tables);
-        let gradients = cpu::embed_backward::<B>(d_output, tables, ids);
-        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
-        register::<B, _>(grads, parents, gradients);
-    }
-}
-
-#[derive(Debug)]
-struct ClassRowRule;
-
-impl<B: CpuBackend> Backward<B, 4> for ClassRowRule {
-    type State = ([NodeId; 4], Documents<B>);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 4>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let d_output = grads.consume::<B>(&ops.node);
-        let (inputs, documents) = ops.state;
-        let inputs = retrieve::<B, _>(checkpointer, inputs);
-        let gradients = cpu::class_row_backward::<B>(d_output, inputs, documents);
         let parents = ops.parents.map(|parent| parent.map(|node| node.id));
         register::<B, _>(grads, parents, gradients);
     }

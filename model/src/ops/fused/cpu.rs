@@ -134,9 +134,9 @@ pub(super) fn heads_backward<B: CpuBackend>(
 ) -> (FloatTensor<B>, HeadsLayers<B>) {
     let inputs = Heads::<B>::new(x, layers);
     // Memory `[b, n, h, ·]`, as the kernels of attention write it: no copy is made.
-    let rows = |gradient: OptionalTensor<B>, axes: [usize; 4]| match gradient {
-        OptionalTensor::None => None,
-        OptionalTensor::Some(d) => Some(B::contiguous(B::float_permute(d, &axes))),
+    let rows = |gradient: OptionalTensor<B>, axes: [usize; 4]| {
+        let gradient = gradient.into_option();
+        gradient.map(|d| B::contiguous(B::float_permute(d, &axes)))
     };
     let tokens = [0, 2, 1, 3];
     let [
@@ -155,10 +155,7 @@ pub(super) fn heads_backward<B: CpuBackend>(
         rows(value, tokens),
         rows(projected_value, tokens),
         rows(scores, [0, 3, 1, 2]),
-        match residual {
-            OptionalTensor::None => None,
-            OptionalTensor::Some(d) => Some(B::contiguous(d)),
-        },
+        residual.into_option().map(B::contiguous),
     ];
     let list = |which: std::ops::Range<usize>| {
         let present = given[which].iter().flatten();

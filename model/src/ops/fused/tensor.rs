@@ -7,7 +7,7 @@ use burn::tensor::{DType, Int, Tensor, assert_shape};
 
 use super::{AfterAttentionLayers, FusedBackend, HeadsLayers, LinearLayer};
 use crate::ops::layers::norm_layer;
-use crate::ops::{AttentionDropout, Layout, attention_path};
+use crate::ops::{AttentionDropout, Layout, PathKind, attention_path};
 
 /// The operations, which are there only where kernels compute them: elsewhere modules compose the
 /// layers.
@@ -17,7 +17,7 @@ pub(crate) struct Fused(());
 impl Fused {
     /// The operations for tensors of this type on this tensor's device, if there are any.
     pub fn of<const D: usize>(x: &Tensor<D>) -> Option<Self> {
-        let kernels = x.dtype() == DType::F32 && attention_path(&x.device()).name == "cpu";
+        let kernels = x.dtype() == DType::F32 && attention_path(&x.device()).kind == PathKind::Cpu;
         kernels.then_some(Self(()))
     }
 

@@ -6,11 +6,12 @@ use burn::nn::LayerNorm;
 use burn::tensor::{DType, Tensor};
 
 use super::{LayersBackend, NormLayer};
-use crate::ops::attention_path;
+use crate::ops::{PathKind, attention_path};
 
 /// Whether LayerNorm and GELU are shaders' on this tensor's device.
 fn shader_layers<const D: usize>(x: &Tensor<D>) -> bool {
-    matches!(x.dtype(), DType::F32 | DType::F16) && attention_path(&x.device()).name == "wgsl"
+    matches!(x.dtype(), DType::F32 | DType::F16)
+        && attention_path(&x.device()).kind == PathKind::Wgsl
 }
 
 /// The widest rows that a shader normalises.

@@ -120,8 +120,8 @@ fn measure(
     let say = |line: &str| bar.suspend(|| say_aside(line));
     if paths.contains(&Path::Fused) {
         let taken = attention_path(&chosen.device);
-        let (name, reason) = (taken.name, taken.reason);
-        say(&format!("fused takes the path {name} here: {reason}"));
+        let (kind, reason) = (taken.kind, taken.reason);
+        say(&format!("fused takes the path {kind} here: {reason}"));
     }
     let mut left_out = HashSet::new();
     let mut lines = Vec::new();
