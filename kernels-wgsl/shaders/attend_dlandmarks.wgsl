@@ -1,80 +1,55 @@
 // Parts of the gradients of attention for the landmarks: dK̄ = Σ dS · (scale · Q) and
 // dV̄ = Σ (A ∘ Z) · dO over the queries of one task; `sum_parts` adds them up.
 //
-// An invocation owns GROUP landmarks of one head and goes through a task's queries, whose rows its
-// neighbours read at the same time.
-@group(0) @binding({{ stats_binding }}) var<storage, read_write> stats: array<vec2<f32>>;
+// A workgroup takes one task of queries of one head, and LEFT landmarks at a time.
 @group(0) @binding({{ parts_binding }}) var<storage, read_write> parts: array<vec4<f32>>;
 
-var<private> keys: array<array<vec4<f32>, D4>, GROUP>;
-var<private> values: array<array<vec4<f32>, D4>, GROUP>;
-var<private> d_keys: array<array<vec4<f32>, D4>, GROUP>;
-var<private> d_values: array<array<vec4<f32>, D4>, GROUP>;
-var<private> query_vectors: array<vec4<f32>, D4>;
-var<private> d_output_vectors: array<vec4<f32>, D4>;
-var<private> scores: array<f32, GROUP>;
-var<private> d_weights: array<f32, GROUP>;
+// First vector of a landmark's row in the context.
+fn landmark_row(document: u32, head: u32, landmark: u32) -> u32 {
+  return ((document * info.batch.x + head) * info.seen.x + min(landmark, info.seen.x - 1u)) * 2u * D4;
+}
+
+fn score_left(place: Place, head: u32, landmark: u32, c: u32) -> vec4<f32> {
+  return context_vector(landmark_row(place.document, head, landmark) + c);
+}
+
+fn value_left(place: Place, head: u32, landmark: u32, c: u32) -> vec4<f32> {
+  return context_vector(landmark_row(place.document, head, landmark) + D4 + c);
+}
+
+fn seen_from(query: u32, landmark: u32, place: Place) -> vec2<u32> {
+  return vec2<u32>(0u, landmarks_of(query));
+}
+
+fn is_real_key(k: u32) -> bool {
+  return true;
+}
 
 @compute @workgroup_size({{ invocations }})
 fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
-  let i = entry_of(grid, invocation);
-  let groups = (info.seen.x + GROUP - 1u) / GROUP;
-  if (i >= info.batch.z * groups) { return; }
-  let first = i % groups * GROUP;
-  let head = i / groups % info.batch.x;
-  let task = i / groups / info.batch.x;
-  let place = place_of(task);
-  for (var g = 0u; g < GROUP; g++) {
-    let landmark = min(first + g, info.seen.x - 1u);
-    let row = ((place.document * info.batch.x + head) * info.seen.x + landmark) * 2u * D4;
-    for (var c = 0u; c < D4; c++) {
-      keys[g][c] = context_vector(row + c) * score_scale();
-      values[g][c] = context_vector(row + D4 + c);
-      d_keys[g][c] = vec4<f32>(0.0);
-      d_values[g][c] = vec4<f32>(0.0);
-    }
-  }
+  let workgroup = workgroup_of(grid);
+  if (workgroup >= info.batch.z) { return; }
+  let head = workgroup % info.batch.x;
+  let task = workgroup / info.batch.x;
+  let place = place_of_workgroup(task, invocation);
+  in_window = false;
   let end = min(place.first + TASK, place.length);
-  for (var query = place.first; query < end; query++) {
-    let own = stats[token_position(place, head, query)];
-    let q_row = query_row(place.row, head, place.start + query);
-    let d_row = d_output_row(place.row, head, place.start + query);
-    for (var g = 0u; g < GROUP; g++) {
-      scores[g] = 0.0;
-      d_weights[g] = 0.0;
+  for (var first = 0u; first < info.seen.x; first += LEFT) {
+    clear_sums();
+    for (var start = place.first; start < end; start += RIGHT) {
+      visit(place, head, first, start, end, invocation);
     }
-    for (var c = 0u; c < D4; c++) {
-      let q = query_at(q_row, c);
-      let d = d_output_at(d_row, c);
-      query_vectors[c] = q;
-      d_output_vectors[c] = d;
-      for (var g = 0u; g < GROUP; g++) {
-        scores[g] += dot(q, keys[g][c]);
-        d_weights[g] += dot(d, values[g][c]);
-      }
-    }
-    var hash = 0u;
-    if (DROPOUT) { hash = query_hash(place.document, head, query); }
-    for (var g = 0u; g < GROUP; g++) {
-      var weight = exp(min(scores[g] - own.x, 0.0));
-      if (CHUNKS && first + g >= landmarks_of(query)) { weight = 0.0; }
-      var factor = 1.0;
-      if (DROPOUT) { factor = kept(hash, first + g); }
-      let d_score = weight * (factor * d_weights[g] - own.y);
-      let dropped = weight * factor;
-      for (var c = 0u; c < D4; c++) {
-        d_keys[g][c] += d_score * query_vectors[c];
-        d_values[g][c] += dropped * d_output_vectors[c];
-      }
-    }
-  }
-  for (var g = 0u; g < GROUP; g++) {
-    let landmark = first + g;
-    if (landmark < info.seen.x) {
-      let row = ((task * info.batch.x + head) * info.seen.x + landmark) * 2u * D4;
-      for (var c = 0u; c < D4; c++) {
-        parts[row + c] = d_keys[g][c] * score_scale();
-        parts[row + D4 + c] = d_values[g][c];
+    for (var k = 0u; k < 4u; k++) {
+      let landmark = first + invocation / LANES * 4u + k;
+      if (landmark < info.seen.x) {
+        let row = ((task * info.batch.x + head) * info.seen.x + landmark) * 2u * D4;
+//# each chunk
+        let c_{{ chunk }} = {{ chunk }}u * CHUNK + invocation % LANES;
+        if (c_{{ chunk }} < D4) {
+          parts[row + c_{{ chunk }}] = score_sums_{{ chunk }}[k] * score_scale();
+          parts[row + D4 + c_{{ chunk }}] = value_sums_{{ chunk }}[k];
+        }
+//# end
       }
     }
   }

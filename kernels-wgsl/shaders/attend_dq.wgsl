@@ -1,31 +1,84 @@
-// Gradient of attention for its queries: dQ = scale · Σ dS · [K̄ | K], with
-// dS = A ∘ (Z ∘ dO·V − D) and A = exp(S − L) recomputed.
+// Gradient of attention for its queries: dQ = scale · Σ dS · [K̄ | K].
 //
-// Tasks and invocations as in `attend`.
-@group(0) @binding({{ stats_binding }}) var<storage, read_write> stats: array<vec2<f32>>;
+// A workgroup takes one task of queries of one head, LEFT at a time, and visits the landmarks and the
+// runs of keys that they see.
 
-var<private> queries: array<array<vec4<f32>, D4>, GROUP>;
-var<private> d_outputs: array<array<vec4<f32>, D4>, GROUP>;
-var<private> d_queries: array<array<vec4<f32>, D4>, GROUP>;
-var<private> own_stats: array<vec2<f32>, GROUP>;
-// Of the run at hand what each query sees, from its first key to before its end.
-var<private> seen: array<vec2<u32>, GROUP>;
-var<private> hashes: array<u32, GROUP>;
-// The key of the column at hand, its products with the queries, and those of its value.
-var<private> key_vectors: array<vec4<f32>, D4>;
-var<private> scores: array<f32, GROUP>;
-var<private> d_weights: array<f32, GROUP>;
+// Of the left rows: log-sum-exp and D, and what each query sees of the run at hand.
+var<private> own_log_sum_exp: vec4<f32>;
+var<private> own_delta: vec4<f32>;
+var<private> seen_first: vec4<u32>;
+var<private> seen_end: vec4<u32>;
 
-// Takes a column into the gradient of query `g`, if it is seen; gives the gradient of its score.
-fn take_column(g: u32, column: u32, visible: bool) -> f32 {
-  var d_weight = d_weights[g];
-  if (DROPOUT) { d_weight *= kept(hashes[g], column); }
-  let weight = exp(min(scores[g] - own_stats[g].x, 0.0));
-  let d_score = select(0.0, weight * (d_weight - own_stats[g].y), visible);
-  for (var c = 0u; c < D4; c++) {
-    d_queries[g][c] += d_score * key_vectors[c];
+fn score_left(place: Place, head: u32, query: u32, c: u32) -> vec4<f32> {
+  return query_at(query_row(place.row, head, place.start + min(query, place.length - 1u)), c);
+}
+
+fn value_left(place: Place, head: u32, query: u32, c: u32) -> vec4<f32> {
+  return d_output_at(d_output_row(place.row, head, place.start + min(query, place.length - 1u)), c);
+}
+
+fn score_right(place: Place, head: u32, key: u32, c: u32) -> vec4<f32> {
+  if (in_window) { return key_at(key_row(place.row, head, place.start + key), c); }
+  return context_vector(((place.document * info.batch.x + head) * info.seen.x + key) * 2u * D4 + c);
+}
+
+fn value_right(place: Place, head: u32, key: u32, c: u32) -> vec4<f32> {
+  if (in_window) { return value_at(value_row(place.row, head, place.start + key), c); }
+  return context_vector((((place.document * info.batch.x + head) * info.seen.x + key) * 2u + 1u) * D4 + c);
+}
+
+fn weigh(place: Place, head: u32, first: u32, start: u32, end: u32, given: array<vec4<f32>, 4>, invocation: u32) {
+  var products = given;
+  let left_query = first + invocation / LANES * 4u;
+  for (var i = 0u; i < 4u; i++) {
+    let key = start + invocation % LANES + i * LANES;
+    var real = key < end;
+    // A padded token is known by its log-sum-exp.
+    if (PADDED && in_window) {
+      real = real && stats[token_position(place, head, min(key, end - 1u))].x < -HIDDEN;
+    }
+    for (var k = 0u; k < 4u; k++) {
+      let query = min(left_query + k, place.length - 1u);
+      let seen = vec2<u32>(seen_first[k], seen_end[k]);
+      let weight = pair_weight(head, query, key, products[i][k], own_log_sum_exp[k], seen);
+      weight_of[i][k] = select(0.0, weight, real);
+      if (DROPOUT) { kept_of[i][k] = pair_kept(place, head, query, key); }
+    }
+    delta_of[i] = own_delta;
   }
-  return d_score;
+}
+
+// Adds what the queries and keys by offset come to.
+fn multiply_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, chunk: u32, invocation: u32) -> array<vec4<f32>, 4> {
+  var products = given;
+  let group = invocation / LANES * 4u;
+  for (var i = 0u; i < 4u; i++) {
+    for (var k = 0u; k < 4u; k++) {
+      let key = start + invocation % LANES + i * LANES;
+      let relative = relative_of(head, first + group + k, key) + chunk * CHUNK;
+      var sum = 0.0;
+      for (var c = 0u; c < min(CHUNK, D4 - chunk * CHUNK); c++) {
+        sum += dot(left[(group + k) * STRIDE + c], context_vector(relative + c));
+      }
+      products[i][k] += sum;
+    }
+  }
+  return products;
+}
+
+// Adds the keys by offset by the weights.
+fn add_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, chunk: u32, invocation: u32) -> array<vec4<f32>, 4> {
+  var sums = given;
+  let group = invocation / LANES;
+  let c = chunk * CHUNK + invocation % LANES;
+  if (c >= D4) { return sums; }
+  for (var j = 0u; j < RIGHT; j++) {
+    let weight = weights[j * GROUPS + group];
+    for (var k = 0u; k < 4u; k++) {
+      sums[k] += weight[k] * context_vector(relative_of(head, first + group * 4u + k, start + j) + c);
+    }
+  }
+  return sums;
 }
 
 @compute @workgroup_size({{ invocations }})
@@ -33,102 +86,50 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   let task = workgroup_of(grid);
   if (task >= info.batch.z) { return; }
   let head = task % info.batch.x;
-  let place = place_of(task / info.batch.x);
-  let first = place.first + invocation * GROUP;
-  let last = place.length - 1u;
-  for (var g = 0u; g < GROUP; g++) {
-    let query = min(first + g, last);
-    let row = query_row(place.row, head, place.start + query);
-    let d_row = d_output_row(place.row, head, place.start + query);
-    for (var c = 0u; c < D4; c++) {
-      queries[g][c] = query_at(row, c) * score_scale();
-      d_outputs[g][c] = d_output_at(d_row, c);
-      d_queries[g][c] = vec4<f32>(0.0);
+  let place = place_of_workgroup(task / info.batch.x, invocation);
+  let task_end = min(place.first + TASK, place.length);
+  for (var first = place.first; first < task_end; first += LEFT) {
+    let own = first + invocation / LANES * 4u;
+    for (var k = 0u; k < 4u; k++) {
+      let query = min(own + k, place.length - 1u);
+      let of_query = stats[token_position(place, head, query)];
+      own_log_sum_exp[k] = of_query.x;
+      own_delta[k] = of_query.y;
     }
-    own_stats[g] = stats[token_position(place, head, query)];
-    if (DROPOUT) { hashes[g] = query_hash(place.document, head, query); }
-  }
-
-  if (LANDMARKS) {
-    for (var start = 0u; start < info.seen.x; start += STAGED) {
-      workgroupBarrier();
-      stage(place.document, head, start, invocation);
-      workgroupBarrier();
-      let count = min(STAGED, info.seen.x - start);
-      for (var j = 0u; j < count; j++) {
-        let row = j * 2u * D4;
-        for (var g = 0u; g < GROUP; g++) {
-          scores[g] = 0.0;
-          d_weights[g] = 0.0;
+    clear_sums();
+    if (LANDMARKS) {
+      in_window = false;
+      for (var k = 0u; k < 4u; k++) {
+        seen_first[k] = 0u;
+        seen_end[k] = landmarks_of(min(own + k, place.length - 1u));
+      }
+      for (var start = 0u; start < info.seen.x; start += RIGHT) {
+        visit(place, head, first, start, info.seen.x, invocation);
+      }
+    }
+    if (WINDOW) {
+      in_window = true;
+      let last = min(first + LEFT, task_end) - 1u;
+      let runs = runs_of(first, last);
+      for (var number = 0u; number < runs; number++) {
+        let run = run_of(first, last, number, place.keys);
+        for (var k = 0u; k < 4u; k++) {
+          let seen = seen_of(min(own + k, place.length - 1u), run, place.keys);
+          seen_first[k] = seen.x;
+          seen_end[k] = seen.y;
         }
-        for (var c = 0u; c < D4; c++) {
-          let k = staged[row + c];
-          let v = staged[row + D4 + c];
-          key_vectors[c] = k;
-          for (var g = 0u; g < GROUP; g++) {
-            scores[g] += dot(queries[g][c], k);
-            d_weights[g] += dot(d_outputs[g][c], v);
-          }
-        }
-        for (var g = 0u; g < GROUP; g++) {
-          _ = take_column(g, start + j, !CHUNKS || start + j < landmarks_of(min(first + g, last)));
+        for (var start = run.x; start < run.y; start += RIGHT) {
+          visit(place, head, first, start, run.y, invocation);
         }
       }
     }
-  }
-
-  let first_query = min(first, last);
-  let last_query = min(first + GROUP - 1u, last);
-  var runs = 0u;
-  if (WINDOW) { runs = runs_of(first_query, last_query); }
-  for (var number = 0u; number < runs; number++) {
-    let run = run_of(first_query, last_query, number, place.keys);
-    for (var g = 0u; g < GROUP; g++) {
-      seen[g] = seen_of(min(first + g, last), run, place.keys);
-    }
-    for (var j = run.x; j < run.y; j++) {
-      let k_row = key_row(place.row, head, place.start + j);
-      let v_row = value_row(place.row, head, place.start + j);
-      for (var g = 0u; g < GROUP; g++) {
-        scores[g] = 0.0;
-        d_weights[g] = 0.0;
-      }
-      for (var c = 0u; c < D4; c++) {
-        let k = key_at(k_row, c);
-        let v = value_at(v_row, c);
-        key_vectors[c] = k;
-        for (var g = 0u; g < GROUP; g++) {
-          scores[g] += dot(queries[g][c], k);
-          d_weights[g] += dot(d_outputs[g][c], v);
-        }
-      }
-      // A padded token is known by its log-sum-exp.
-      var real = true;
-      if (PADDED) { real = stats[token_position(place, head, j)].x < -HIDDEN; }
-      for (var g = 0u; g < GROUP; g++) {
-        let query = min(first + g, last);
-        if (BIAS) { scores[g] += bias_of(head, query, j); }
-        var relative = 0u;
-        if (RELATIVE) {
-          relative = relative_of(head, query, j);
-          for (var c = 0u; c < D4; c++) { scores[g] += dot(queries[g][c], context_vector(relative + c)); }
-        }
-        var column = 0u;
-        if (DROPOUT) { column = info.seen.x + column_of(query, j); }
-        let d_score = take_column(g, column, real && j >= seen[g].x && j < seen[g].y);
-        if (RELATIVE) {
-          for (var c = 0u; c < D4; c++) { d_queries[g][c] += d_score * context_vector(relative + c); }
-        }
-      }
-    }
-  }
-
-  for (var g = 0u; g < GROUP; g++) {
-    let query = first + g;
-    if (query < place.length) {
-      let row = d_query_row(place.row, head, place.start + query);
-      for (var c = 0u; c < D4; c++) {
-        d_query_put(row, c, d_queries[g][c] * score_scale());
+    for (var k = 0u; k < 4u; k++) {
+      if (own + k < task_end) {
+        let row = d_query_row(place.row, head, place.start + own + k);
+//# each chunk
+        let c_{{ chunk }} = {{ chunk }}u * CHUNK + invocation % LANES;
+        if (c_{{ chunk }} < D4) { d_query_put(row, c_{{ chunk }}, score_sums_{{ chunk }}[k] * score_scale()); }
+//# end
       }
     }
   }

@@ -31,11 +31,11 @@ pub(crate) fn attend_dlandmarks(
         DType::F32,
     );
     let tile = problem.tiles.attend_dlandmarks;
-    let invocations = tasks * heads * landmarks.div_ceil(tile.group);
+    let count = tasks * heads;
     launch(
         problem.shader(Kernel::AttendDlandmarks, tile, Division::Splits),
-        invocations.div_ceil(tile.invocations),
-        problem.info(Division::Splits).count(tasks * heads),
+        count,
+        problem.info(Division::Splits).count(count),
         &[
             ("d_output", d_output),
             ("query", inputs.query),

@@ -135,26 +135,26 @@ impl Kernel {
                 Load d_output, Load output, Plain log_sum_exp, Context context, Plain stats
             ),
             Self::AttendDq => entry!(
-                ["attention.wgsl", "stage.wgsl", "attend_dq.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "attend_gradients.wgsl", "attend_dq.wgsl"];
                 Load d_output, Load query, Load key, Load value, Context context, Plain stats,
                 Store d_query
             ),
             Self::AttendDkv(Gradients::Both) => entry!(
-                ["attention.wgsl", "attend_dkv.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
                 Load d_output, Load query, Load key, Load value, Context context, Plain stats,
                 Store d_key, Store d_value
             ),
             Self::AttendDkv(Gradients::Keys) => entry!(
-                ["attention.wgsl", "attend_dkv.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
                 Load d_output, Load query, Load key, Load value, Context context, Plain stats,
                 Store d_key
             ),
             Self::AttendDkv(Gradients::Values) => entry!(
-                ["attention.wgsl", "attend_dkv.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
                 Load d_output, Load query, Load key, Context context, Plain stats, Store d_value
             ),
             Self::AttendDlandmarks => entry!(
-                ["attention.wgsl", "attend_dlandmarks.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dlandmarks.wgsl"];
                 Load d_output, Load query, Context context, Plain stats, Plain parts
             ),
             Self::SumParts => entry!(
@@ -238,46 +238,56 @@ impl Kernel {
         }
     }
 
-    /// Values of the placeholders that only this kernel has.
+    /// Values of the placeholders that only this kernel has; they may hold others.
     pub(crate) fn own_values(self) -> Vec<(&'static str, String)> {
-        let gradients = match self {
-            Self::AttendDkv(gradients) => gradients,
+        match self {
             Self::ProjectBackward { adds } => {
                 let added = |text: &str| if adds { text.to_owned() } else { String::new() };
-                return vec![
+                vec![
                     ("added_key", added(" + d_key_at(dk_row, c)")),
                     ("added_value", added(" + d_value_at(dv_row, c)")),
-                ];
+                ]
             }
-            _ => return Vec::new(),
-        };
-        let (keys, values) = match gradients {
-            Gradients::Both => (true, true),
-            Gradients::Keys => (true, false),
-            Gradients::Values => (false, true),
-        };
-        let mut store = String::new();
-        for (wanted, name, factor) in [(keys, "d_key", " * score_scale()"), (values, "d_value", "")]
-        {
-            if wanted {
-                store += &format!(
-                    "let {name}_at = {name}_row(place.row, head, place.start + key);\n      \
-                     for (var c = 0u; c < D4; c++) {{ {name}_put({name}_at, c, {name}s[g][c]{factor}); }}\n      "
-                );
+            Self::AttendDq => gradients(true, false),
+            Self::AttendDlandmarks => gradients(true, true),
+            Self::AttendDkv(of) => {
+                let keys = of != Gradients::Values;
+                let values = of != Gradients::Keys;
+                let mut texts = gradients(keys, values);
+                let (mut rows, mut store) = (String::new(), String::new());
+                for (wanted, name, sums) in [
+                    (keys, "d_key", "score_sums_{{ chunk }}[k] * score_scale()"),
+                    (values, "d_value", "value_sums_{{ chunk }}[k]"),
+                ] {
+                    if wanted {
+                        rows += &format!(
+                            "let {name}_to = {name}_row(place.row, head, place.start + key);\n"
+                        );
+                        store += &format!("{name}_put({name}_to, c_{{{{ chunk }}}}, {sums});\n");
+                    }
+                }
+                let value_left = match keys {
+                    true => {
+                        "return value_at(value_row(place.row, head, place.start + min(key, place.keys - 1u)), c);"
+                    }
+                    false => "return vec4<f32>(0.0);",
+                };
+                texts.extend([
+                    ("store_rows", rows),
+                    ("store", store),
+                    ("value_left", value_left.to_string()),
+                ]);
+                texts
             }
+            _ => Vec::new(),
         }
-        let load_values = match keys {
-            true => {
-                "let v_row = value_row(place.row, head, token);\n    \
-                 for (var c = 0u; c < D4; c++) { values[g][c] = value_at(v_row, c); }"
-            }
-            false => "",
-        };
-        vec![
-            ("d_key", keys.to_string()),
-            ("d_value", values.to_string()),
-            ("store", store.trim_end().to_string()),
-            ("load_values", load_values.to_string()),
-        ]
     }
+}
+
+/// What an `attend_gradients` makes: sums over scores' gradients, over weights.
+fn gradients(of_scores: bool, of_values: bool) -> Vec<(&'static str, String)> {
+    vec![
+        ("of_scores", of_scores.to_string()),
+        ("of_values", of_values.to_string()),
+    ]
 }

@@ -149,7 +149,18 @@ impl Shader {
                 }
             }
         }
+        let own = self.kernel.own_values();
+        let own = own
+            .into_iter()
+            .map(|(name, value)| (name.to_string(), value));
+        text = fill(text, &own.collect::<Vec<_>>());
         let vectors = self.width.div_ceil(4);
+        let Tile {
+            invocations, lanes, ..
+        } = self.tile;
+        // A tile's rows on either side, and the vectors of one: see `tile.wgsl`.
+        let (left, right, stride) = (4 * invocations / lanes.max(1), 4 * lanes, lanes + 1);
+        text = unroll(&text, vectors.div_ceil(lanes.max(1)));
         let row_vectors = self.kernel.row_vectors(vectors);
         let constants = [
             ("d4", vectors.to_string()),
@@ -163,6 +174,9 @@ impl Shader {
                 (self.tile.staged * row_vectors).to_string(),
             ),
             ("row_vectors", row_vectors.to_string()),
+            ("left_vectors", (left * stride).to_string()),
+            ("right_vectors", (right * stride).to_string()),
+            ("weight_vectors", (right * (left / 4 + 1)).to_string()),
             ("task", self.task.to_string()),
             ("first_task_column", self.first_task_column.to_string()),
             ("padded", (self.layout == Layout::Padded).to_string()),
@@ -176,7 +190,7 @@ impl Shader {
             ("dropout", self.dropout.to_string()),
             ("element", self.element.wgsl().to_string()),
         ];
-        let constants = constants.into_iter().chain(self.kernel.own_values());
+        let constants = constants.into_iter();
         values.extend(constants.map(|(name, value)| (name.to_string(), value)));
         fill(text, &values)
     }
@@ -220,4 +234,19 @@ fn fill(mut text: String, values: &[(String, String)]) -> String {
         text = text.replace(&format!("{{{{ {name} }}}}"), value);
     }
     text
+}
+
+/// Repeats what stands between the lines `//# each chunk` and `//# end`, with the number of the chunk
+/// in the place of `{{ chunk }}`: arrays with an index that a compiler does not know may lie in memory.
+fn unroll(text: &str, chunks: usize) -> String {
+    let mut pieces = text.split("//# each chunk\n");
+    let mut unrolled = pieces.next().unwrap_or_default().to_string();
+    for piece in pieces {
+        let (body, rest) = piece.split_once("//# end\n").expect("an end");
+        for chunk in 0..chunks {
+            unrolled += &body.replace("{{ chunk }}", &chunk.to_string());
+        }
+        unrolled += rest;
+    }
+    unrolled
 }

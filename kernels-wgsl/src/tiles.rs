@@ -48,7 +48,8 @@ pub struct Tile {
     pub invocations: usize,
     /// Landmarks that are staged in workgroup memory at a time; 0 where none are.
     pub staged: usize,
-    /// Invocations that share a row, of which each holds `group` vectors (LayerNorm).
+    /// Invocations that share a row, of which each holds `group` vectors (LayerNorm); of tiles in
+    /// workgroup memory (`tile.wgsl`) those that share four rows.
     pub lanes: usize,
 }
 
@@ -60,6 +61,16 @@ impl Tile {
             invocations: 64.min(limits.invocations),
             staged: 0,
             lanes: 1,
+        }
+    }
+
+    /// Tiles in workgroup memory, of so many rows that a workgroup owns.
+    fn of_rows(rows: usize) -> Self {
+        Self {
+            group: 4,
+            invocations: 2 * rows,
+            staged: 0,
+            lanes: 8,
         }
     }
 
@@ -168,14 +179,15 @@ impl Tiles {
         let splits = wanted / a_split.max(1);
         // A power of two, so that batches of other lengths find their pipelines made.
         let split = (sizes.longest / splits.max(1)).max(128).next_power_of_two();
+        let owned = Tile::of_rows(32);
         Self {
             block,
             split,
             attend: by_block(2, 2 * vectors),
-            attend_dq: by_block(3, 2 * vectors),
-            attend_dkv: by_block(4, 2 * vectors),
-            both_gradients: limits.storage_buffers >= BOTH_GRADIENTS,
-            attend_dlandmarks: by_landmark(4),
+            attend_dq: owned,
+            attend_dkv: owned,
+            both_gradients: limits.storage_buffers >= BOTH_GRADIENTS && sizes.width <= 128,
+            attend_dlandmarks: owned,
             project,
             project_backward: by_block(4, 2 * vectors + 1),
             entries: Tile::of_entries(limits),

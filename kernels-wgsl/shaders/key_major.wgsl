@@ -1,0 +1,50 @@
+// Tiles of attention's backward pass with keys on the left: queries that see them pass by.
+
+fn score_right(place: Place, head: u32, query: u32, c: u32) -> vec4<f32> {
+  return query_at(query_row(place.row, head, place.start + query), c);
+}
+
+fn value_right(place: Place, head: u32, query: u32, c: u32) -> vec4<f32> {
+  return d_output_at(d_output_row(place.row, head, place.start + query), c);
+}
+
+fn weigh(place: Place, head: u32, first: u32, start: u32, end: u32, given: array<vec4<f32>, 4>, invocation: u32) {
+  var products = given;
+  let left_key = first + invocation / LANES * 4u;
+  for (var i = 0u; i < 4u; i++) {
+    let right_query = start + invocation % LANES + i * LANES;
+    let query = min(right_query, end - 1u);
+    let own = stats[token_position(place, head, query)];
+    var seen = seen_from(query, left_key, place);
+    for (var k = 0u; k < 4u; k++) {
+      let key = left_key + k;
+      if (ROWS && in_window) { seen = seen_from(query, key, place); }
+      let weight = pair_weight(head, query, key, products[i][k], own.x, seen);
+      weight_of[i][k] = select(0.0, weight, right_query < end && is_real_key(k));
+      if (DROPOUT) { kept_of[i][k] = pair_kept(place, head, query, key); }
+    }
+    delta_of[i] = vec4<f32>(own.y);
+  }
+}
+
+// Adds what the queries of the tile and keys by offset come to.
+fn multiply_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, chunk: u32, invocation: u32) -> array<vec4<f32>, 4> {
+  var products = given;
+  for (var i = 0u; i < 4u; i++) {
+    let row = invocation % LANES + i * LANES;
+    for (var k = 0u; k < 4u; k++) {
+      let relative = relative_of(head, start + row, first + invocation / LANES * 4u + k) + chunk * CHUNK;
+      var sum = 0.0;
+      for (var c = 0u; c < min(CHUNK, D4 - chunk * CHUNK); c++) {
+        sum += dot(right[row * STRIDE + c], context_vector(relative + c));
+      }
+      products[i][k] += sum;
+    }
+  }
+  return products;
+}
+
+// Keys by offset have gradients of their own, see `attend_dtables`.
+fn add_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, chunk: u32, invocation: u32) -> array<vec4<f32>, 4> {
+  return given;
+}

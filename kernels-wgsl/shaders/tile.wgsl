@@ -1,0 +1,69 @@
+// Tiles of rows in workgroup memory: LEFT rows that the workgroup owns, RIGHT at a time of those that
+// it visits, of either CHUNK vectors of channels at a time.
+//
+// LANES invocations, a group, share four left rows. Each computes their products with the right rows
+// `lane`, `lane + LANES`, `lane + 2 · LANES` and `lane + 3 · LANES`; and of weighted sums of right
+// rows the vector `lane` of every chunk, for the same left rows.
+const LANES: u32 = {{ lanes }}u;
+const LEFT: u32 = 4u * INVOCATIONS / LANES;
+const RIGHT: u32 = 4u * LANES;
+const CHUNK: u32 = LANES;
+// One vector more than a chunk has spreads the rows over the banks of the memory.
+const STRIDE: u32 = CHUNK + 1u;
+const GROUPS: u32 = LEFT / 4u + 1u;
+
+var<workgroup> left: array<vec4<f32>, {{ left_vectors }}>;
+var<workgroup> right: array<vec4<f32>, {{ right_vectors }}>;
+// Of each right row its four weights in each group, `[right row][group]`.
+var<workgroup> weights: array<vec4<f32>, {{ weight_vectors }}>;
+var<workgroup> shared_place: array<Place, 1>;
+
+// Where the workgroup's task lies, in a way that barriers may depend on.
+fn place_of_workgroup(task: u32, invocation: u32) -> Place {
+  if (!PACKED) { return place_of(task); }
+  if (invocation == 0u) { shared_place[0] = place_of(task); }
+  return workgroupUniformLoad(&shared_place)[0];
+}
+
+// Adds the products of left and right rows, over the chunk at hand: of each right row a vector of
+// those with the four left ones.
+fn multiply(given: array<vec4<f32>, 4>, invocation: u32) -> array<vec4<f32>, 4> {
+  var products = given;
+  let first = invocation / LANES * 4u * STRIDE;
+  let lane = invocation % LANES * STRIDE;
+  for (var c = 0u; c < CHUNK; c++) {
+    let l0 = left[first + c];
+    let l1 = left[first + STRIDE + c];
+    let l2 = left[first + 2u * STRIDE + c];
+    let l3 = left[first + 3u * STRIDE + c];
+    for (var i = 0u; i < 4u; i++) {
+      let r = right[lane + i * LANES * STRIDE + c];
+      products[i] += vec4<f32>(dot(r, l0), dot(r, l1), dot(r, l2), dot(r, l3));
+    }
+  }
+  return products;
+}
+
+// Hands the weights of the invocation's right rows to its group.
+fn put_weights(of_rows: array<vec4<f32>, 4>, invocation: u32) {
+  var rows = of_rows;
+  let at = invocation % LANES * GROUPS + invocation / LANES;
+  for (var i = 0u; i < 4u; i++) { weights[at + i * LANES * GROUPS] = rows[i]; }
+}
+
+// Adds the right rows by their weights: of each of the four left rows the vector `lane` of the chunk at
+// hand.
+fn add_weighted(given: array<vec4<f32>, 4>, invocation: u32) -> array<vec4<f32>, 4> {
+  var sums = given;
+  let group = invocation / LANES;
+  let lane = invocation % LANES;
+  for (var j = 0u; j < RIGHT; j++) {
+    let weight = weights[j * GROUPS + group];
+    let r = right[j * STRIDE + lane];
+    sums[0] += weight.x * r;
+    sums[1] += weight.y * r;
+    sums[2] += weight.z * r;
+    sums[3] += weight.w * r;
+  }
+  return sums;
+}

@@ -1,0 +1,96 @@
+//! The shaders that a device launches.
+
+use transformer_ls_kernels_wgsl::kernel::{Gradients, Kernel};
+use transformer_ls_kernels_wgsl::shader::{Element, Layout, Pattern, RowFormat, Shader};
+use transformer_ls_kernels_wgsl::tiles::{Limits, Sizes, Tile, Tiles};
+
+const KERNELS: [Kernel; 25] = [
+    Kernel::PackLandmarks,
+    Kernel::PackBias,
+    Kernel::PackRelativeKeys,
+    Kernel::PackWords,
+    Kernel::Attend,
+    Kernel::AttendDelta,
+    Kernel::AttendDq,
+    Kernel::AttendDkv(Gradients::Both),
+    Kernel::AttendDkv(Gradients::Keys),
+    Kernel::AttendDkv(Gradients::Values),
+    Kernel::AttendDlandmarks,
+    Kernel::SumParts,
+    Kernel::AttendDtables,
+    Kernel::SumBias,
+    Kernel::SumRelativeKeys,
+    Kernel::Project,
+    Kernel::ProjectMerge,
+    Kernel::ProjectDelta,
+    Kernel::ProjectBackward { adds: false },
+    Kernel::ProjectBackward { adds: true },
+    Kernel::LayerNorm,
+    Kernel::LayerNormBackward,
+    Kernel::SumLayerNorm,
+    Kernel::Gelu,
+    Kernel::GeluBackward,
+];
+
+/// The tile that a launcher gives the kernel.
+fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile {
+    match kernel {
+        Kernel::Attend => tiles.attend,
+        Kernel::AttendDq => tiles.attend_dq,
+        Kernel::AttendDkv(_) => tiles.attend_dkv,
+        Kernel::AttendDlandmarks => tiles.attend_dlandmarks,
+        Kernel::Project => tiles.project,
+        Kernel::ProjectBackward { .. } => tiles.project_backward,
+        Kernel::LayerNorm | Kernel::LayerNormBackward => Tile::of_norm(width, limits),
+        Kernel::SumLayerNorm => Tile::of_sums(limits),
+        _ => tiles.entries,
+    }
+}
+
+/// What a graphics card allows.
+pub const ROOMY: Limits = Limits {
+    storage_buffers: 16,
+    workgroup_bytes: 48 << 10,
+    invocations: 1024,
+    emulated: false,
+};
+
+/// Calls with each kernel that a device with these limits would launch for these sizes.
+pub fn for_kernels(limits: &Limits, width: usize, landmarks: usize, mut call: impl FnMut(Shader)) {
+    let sizes = Sizes {
+        documents: 3,
+        heads: 2,
+        longest: 300,
+        width,
+        landmarks,
+    };
+    let tiles = Tiles::choose(&sizes, limits);
+    for kernel in KERNELS {
+        let both = kernel == Kernel::AttendDkv(Gradients::Both);
+        let one = matches!(kernel, Kernel::AttendDkv(_)) && !both;
+        if (both && !tiles.both_gradients) || (one && tiles.both_gradients) {
+            continue;
+        }
+        let rows = RowFormat {
+            element: Element::F32,
+            vectors: width.is_multiple_of(4),
+            channels: width,
+        };
+        call(Shader {
+            kernel,
+            tile: tile_of(kernel, &tiles, width, limits),
+            task: tiles.block,
+            first_task_column: 2,
+            width,
+            layout: Layout::Full,
+            landmarks: landmarks > 0,
+            chunks: false,
+            pattern: Pattern::Segments,
+            bias: false,
+            relative_keys: false,
+            dropout: false,
+            rows: vec![rows; kernel.row_tensors()],
+            element: Element::F32,
+        });
+    }
+}

@@ -1,0 +1,199 @@
+//! What the compilers of GPUs that are not there make of the shaders: registers, spills, time.
+//!
+//! Mesa's RADV compiles for a GPU named by `RADV_FORCE_FAMILY` on a null device, and tells what came
+//! of it (`VK_KHR_pipeline_executable_properties`). Each GPU is a process of its own, which this
+//! program starts of itself. A register that is spilled lies in memory, and a kernel that spills is
+//! several times as slow.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use transformer_ls_kernels_wgsl::kernel::Kernel;
+use transformer_ls_kernels_wgsl::shader::{Element, Layout, Shader};
+
+#[path = "common/radv.rs"]
+mod radv;
+#[path = "common/shaders.rs"]
+mod shaders;
+
+use shaders::{ROOMY, for_kernels};
+
+/// Set for a process that compiles.
+const CHILD: &str = "LS_ISA_CHILD";
+
+/// How long a compiler may take for a shader; a minute is given to see what it comes to.
+const LIMIT: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A GPU, and how many registers may be spilled at heads of `d` channels; none = anything goes.
+struct Gpu {
+    name: &'static str,
+    allowed: fn(d: usize) -> Option<u64>,
+}
+
+/// GCN 5 and RDNA 2 have 256 registers an invocation; Mesa 22.3 gives RDNA 3 132.
+const GPUS: [Gpu; 3] = [
+    Gpu {
+        name: "vega10",
+        allowed: |_| Some(0),
+    },
+    Gpu {
+        name: "navi21",
+        allowed: |_| Some(0),
+    },
+    Gpu {
+        name: "gfx1100",
+        allowed: |d| (d <= 64).then_some(40),
+    },
+];
+
+/// A shader and what tells it from the others.
+struct Named {
+    name: String,
+    shader: Shader,
+}
+
+/// What a graphics card launches at heads of several widths: full documents, and with all that there
+/// is in a score.
+fn gpu_shaders() -> Vec<Named> {
+    let mut all: Vec<Named> = Vec::new();
+    for width in [32, 64, 128] {
+        for (what, element, terms) in [
+            ("f32", Element::F32, false),
+            ("f16", Element::F16, false),
+            ("f32, padded, all terms", Element::F32, true),
+        ] {
+            for_kernels(&ROOMY, width, 32, |mut shader| {
+                shader.element = element;
+                for rows in &mut shader.rows {
+                    rows.element = element;
+                }
+                if terms {
+                    shader.layout = Layout::Padded;
+                    (shader.bias, shader.relative_keys, shader.dropout) = (true, true, true);
+                }
+                // Bytes and words are moved by many, with a handful of registers each.
+                let moves = matches!(
+                    shader.kernel,
+                    Kernel::PackLandmarks
+                        | Kernel::PackBias
+                        | Kernel::PackRelativeKeys
+                        | Kernel::PackWords
+                );
+                let text = shader.render();
+                if !moves && all.iter().all(|named| named.shader.render() != text) {
+                    let name = format!("{:?} d {width} {what}", shader.kernel);
+                    all.push(Named { name, shader });
+                }
+            });
+        }
+    }
+    all
+}
+
+fn main() -> ExitCode {
+    if std::env::var_os(CHILD).is_some() {
+        compile_all();
+        return ExitCode::SUCCESS;
+    }
+    let arguments = Arguments {
+        // Their tables would mix.
+        test_threads: Some(1),
+        ..Arguments::from_args()
+    };
+    let trials = GPUS
+        .map(|gpu| Trial::test(format!("no_spills_on_{}", gpu.name), move || check(&gpu)))
+        .into();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Compiles every shader, with a line before each and one with what came of it.
+fn compile_all() {
+    let device = radv::Device::open();
+    for named in gpu_shaders() {
+        println!("? {}", named.name);
+        let words = radv::spirv(&named.shader);
+        let start = Instant::now();
+        let made = device.compile(&words, named.shader.kernel.storage_buffers());
+        println!(
+            "= {} {} {} {} {} {}",
+            made.registers,
+            made.spilled,
+            made.scratch,
+            made.waves,
+            made.instructions,
+            start.elapsed().as_millis()
+        );
+    }
+}
+
+fn check(gpu: &Gpu) -> Result<(), Failed> {
+    let Some(driver) = radv::driver() else {
+        let message = "NO RADV HERE: REGISTERS ARE NOT CHECKED (Debian: mesa-vulkan-drivers)";
+        if std::env::var_os("LS_REQUIRE_WGPU").is_some() {
+            return Err(message.into());
+        }
+        eprintln!("\n{message}\n");
+        return Ok(());
+    };
+    let mut child = Command::new(std::env::current_exe()?)
+        .envs([(CHILD, "1"), ("RADV_FORCE_FAMILY", gpu.name)])
+        .envs([("RADV_DEBUG", "nocache"), ("VK_LOADER_LAYERS_DISABLE", "*")])
+        .env("VK_ICD_FILENAMES", &driver)
+        .env("VK_DRIVER_FILES", &driver)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            if send.send(line).is_err() {
+                break;
+            }
+        }
+    });
+
+    println!(
+        "\n{}\n{:<58} {:>9} {:>7} {:>7} {:>5} {:>12} {:>6}",
+        gpu.name, "shader", "registers", "spilled", "scratch", "waves", "instructions", "ms"
+    );
+    let mut wrong = Vec::new();
+    for Named { name, shader } in gpu_shaders() {
+        let next = || receive.recv_timeout(PATIENCE);
+        let answer = next().and_then(|_| next());
+        let Ok(answer) = answer else {
+            child.kill()?;
+            wrong.push(format!("{name}: its compiler ends, or takes a minute"));
+            break;
+        };
+        let numbers: Vec<u64> = answer
+            .split_whitespace()
+            .skip(1)
+            .map(|word| word.parse().expect("a number"))
+            .collect();
+        let [registers, spilled, scratch, waves, instructions, ms] = numbers[..] else {
+            return Err(format!("{name}: {answer}").into());
+        };
+        println!(
+            "{name:<58} {registers:>9} {spilled:>7} {scratch:>7} {waves:>5} {instructions:>12} {ms:>6}"
+        );
+        if let Some(allowed) = (gpu.allowed)(shader.width)
+            && (spilled > allowed || (allowed == 0 && scratch > 0))
+        {
+            wrong.push(format!(
+                "{name}: {spilled} registers spilled, {scratch} bytes of scratch"
+            ));
+        }
+        if u128::from(ms) > LIMIT.as_millis() {
+            wrong.push(format!("{name}: {ms} ms to compile"));
+        }
+    }
+    child.wait()?;
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(wrong.join("\n").into()),
+    }
+}
