@@ -3,28 +3,16 @@
 // A workgroup takes one task of queries of one head, LEFT at a time, and visits the landmarks and the
 // runs of keys that they see.
 
-// Of the left rows: log-sum-exp and D, and what each query sees of the run at hand.
+// Of the invocation's queries: log-sum-exp and D.
 var<private> own_log_sum_exp: vec4<f32>;
 var<private> own_delta: vec4<f32>;
-var<private> seen_first: vec4<u32>;
-var<private> seen_end: vec4<u32>;
-
-fn score_left(place: Place, head: u32, query: u32, c: u32) -> vec4<f32> {
-  return query_at(query_row(place.row, head, place.start + min(query, place.length - 1u)), c);
-}
 
 fn value_left(place: Place, head: u32, query: u32, c: u32) -> vec4<f32> {
   return d_output_at(d_output_row(place.row, head, place.start + min(query, place.length - 1u)), c);
 }
 
-fn score_right(place: Place, head: u32, key: u32, c: u32) -> vec4<f32> {
-  if (in_window) { return key_at(key_row(place.row, head, place.start + key), c); }
-  return context_vector(((place.document * info.batch.x + head) * info.seen.x + key) * 2u * D4 + c);
-}
-
-fn value_right(place: Place, head: u32, key: u32, c: u32) -> vec4<f32> {
-  if (in_window) { return value_at(value_row(place.row, head, place.start + key), c); }
-  return context_vector((((place.document * info.batch.x + head) * info.seen.x + key) * 2u + 1u) * D4 + c);
+fn delta_of(place: Place, head: u32, key: u32) -> vec4<f32> {
+  return own_delta;
 }
 
 fn weigh(place: Place, head: u32, first: u32, start: u32, end: u32, given: array<vec4<f32>, 4>, invocation: u32) {
@@ -42,28 +30,9 @@ fn weigh(place: Place, head: u32, first: u32, start: u32, end: u32, given: array
       let seen = vec2<u32>(seen_first[k], seen_end[k]);
       let weight = pair_weight(head, query, key, products[i][k], own_log_sum_exp[k], seen);
       weight_of[i][k] = select(0.0, weight, real);
-      if (DROPOUT) { kept_of[i][k] = pair_kept(place, head, query, key); }
-    }
-    delta_of[i] = own_delta;
-  }
-}
-
-// Adds what the queries and keys by offset come to.
-fn multiply_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, chunk: u32, invocation: u32) -> array<vec4<f32>, 4> {
-  var products = given;
-  let group = invocation / LANES * 4u;
-  for (var i = 0u; i < 4u; i++) {
-    for (var k = 0u; k < 4u; k++) {
-      let key = start + invocation % LANES + i * LANES;
-      let relative = relative_of(head, first + group + k, key) + chunk * CHUNK;
-      var sum = 0.0;
-      for (var c = 0u; c < min(CHUNK, D4 - chunk * CHUNK); c++) {
-        sum += dot(left[(group + k) * STRIDE + c], context_vector(relative + c));
-      }
-      products[i][k] += sum;
+      if (DROPOUT) { keep(i, k, pair_kept(place, head, query, key)); }
     }
   }
-  return products;
 }
 
 // Adds the keys by offset by the weights.
@@ -98,26 +67,17 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
     }
     clear_sums();
     if (LANDMARKS) {
-      in_window = false;
-      for (var k = 0u; k < 4u; k++) {
-        seen_first[k] = 0u;
-        seen_end[k] = landmarks_of(min(own + k, place.length - 1u));
-      }
+      see_landmarks(place, own);
       for (var start = 0u; start < info.seen.x; start += RIGHT) {
         visit(place, head, first, start, info.seen.x, invocation);
       }
     }
     if (WINDOW) {
-      in_window = true;
       let last = min(first + LEFT, task_end) - 1u;
       let runs = runs_of(first, last);
       for (var number = 0u; number < runs; number++) {
         let run = run_of(first, last, number, place.keys);
-        for (var k = 0u; k < 4u; k++) {
-          let seen = seen_of(min(own + k, place.length - 1u), run, place.keys);
-          seen_first[k] = seen.x;
-          seen_end[k] = seen.y;
-        }
+        see_run(place, own, run);
         for (var start = run.x; start < run.y; start += RIGHT) {
           visit(place, head, first, start, run.y, invocation);
         }

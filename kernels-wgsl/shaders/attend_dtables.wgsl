@@ -39,7 +39,8 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
     let v_row = value_row(place.row, head, place.start + key);
     var score = 0.0;
     var d_weight = 0.0;
-    for (var c = 0u; c < D4; c++) {
+    // A bound that compilers do not know keeps them from unrolling, and their registers free.
+    for (var c = 0u; c < info.keys.w; c++) {
       var k = key_at(k_row, c);
       if (RELATIVE) { k += context_vector(relative + c); }
       score += dot(query_at(q_row, c), k);

@@ -2,27 +2,23 @@
 // A = exp(S − L) and dS = A ∘ (Z ∘ dO·V − D), and adds up dS times the right rows that made the scores,
 // and A ∘ Z times those that made dO·V.
 //
-// What the rows are, the kernel says: `score_left`, `score_right` (queries and keys), `value_left`,
-// `value_right` (gradients of outputs and values); and what a tile's entries come to: `weigh`.
+// What the latter are, the kernel says: `value_left`, `value_right` (gradients of outputs and values);
+// what a tile's entries come to: `weigh`; and D of the left rows and a right one: `delta_of`.
 @group(0) @binding({{ stats_binding }}) var<storage, read_write> stats: array<vec2<f32>>;
 
 // What the kernel makes of a tile: dS times rows, A ∘ Z times rows.
 const SCORES: bool = {{ of_scores }};
 const VALUES: bool = {{ of_values }};
-const PARTIAL: bool = D4 % CHUNK != 0u;
 
 //# each chunk
 var<private> score_sums_{{ chunk }}: array<vec4<f32>, 4>;
 var<private> value_sums_{{ chunk }}: array<vec4<f32>, 4>;
 //# end
 
-// What the tile at hand is of: window keys, or landmarks.
-var<private> in_window: bool;
-// Its entries, a vector of four left rows for each of four right ones: weights, what dropout leaves
-// of them, and D.
+// Entries of the tile at hand, a vector of four left rows for each of four right ones: weights, and a
+// bit for each that dropout keeps.
 var<private> weight_of: array<vec4<f32>, 4>;
-var<private> kept_of: array<vec4<f32>, 4>;
-var<private> delta_of: array<vec4<f32>, 4>;
+var<private> kept_bits: u32;
 
 fn clear_sums() {
 //# each chunk
@@ -31,46 +27,49 @@ fn clear_sums() {
 //# end
 }
 
-// The weight of a query and a key, given the product of their rows.
-fn pair_weight(head: u32, query: u32, key: u32, product: f32, log_sum_exp: f32, seen: vec2<u32>) -> f32 {
-  var score = product * score_scale();
-  if (BIAS && in_window) { score += bias_of(head, query, key); }
-  return select(0.0, exp(min(score - log_sum_exp, 0.0)), key >= seen.x && key < seen.y);
+fn keep(i: u32, k: u32, factor: f32) {
+  kept_bits |= select(0u, 1u << (4u * i + k), factor > 0.0);
 }
 
-// What dropout leaves of it.
-fn pair_kept(place: Place, head: u32, query: u32, key: u32) -> f32 {
-  var column = key;
-  if (in_window) { column = info.seen.x + column_of(query, key); }
-  return kept(query_hash(place.document, head, query), column);
+// The factors of four entries.
+fn kept_of(i: u32) -> vec4<f32> {
+  let bits = (vec4<u32>(kept_bits >> (4u * i)) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
+  return vec4<f32>(bits) * bitcast<f32>(info.dropout.z);
+}
+
+// The weight of a query and a key, given the product of their rows.
+fn pair_weight(head: u32, query: u32, key: u32, product: f32, log_sum_exp: f32, seen: vec2<u32>) -> f32 {
+  let score = pair_score(head, query, key, product, seen);
+  return select(0.0, exp(min(score - log_sum_exp, 0.0)), score > HIDDEN);
+}
+
+fn load_value_left(place: Place, head: u32, first: u32, chunk: u32, invocation: u32) {
+  for (var i = invocation; i < LEFT * CHUNK; i += INVOCATIONS) {
+    let c = chunk * CHUNK + i % CHUNK;
+    var vector = vec4<f32>(0.0);
+    if (!PARTIAL || c < D4) { vector = value_left(place, head, first + i / CHUNK, c); }
+    left[i / CHUNK * STRIDE + i % CHUNK] = vector;
+  }
+}
+
+fn load_value_right(place: Place, head: u32, start: u32, end: u32, chunk: u32, invocation: u32) {
+  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
+    let c = chunk * CHUNK + i % CHUNK;
+    var vector = vec4<f32>(0.0);
+    if (!PARTIAL || c < D4) { vector = value_right(place, head, min(start + i / CHUNK, end - 1u), c); }
+    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
+  }
 }
 
 // Visits the right rows from `start` to before `end`, RIGHT at most, for the left rows from `first` on.
 fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: u32) {
-  var products = array<vec4<f32>, 4>();
-//# each chunk
-  workgroupBarrier();
-  for (var i = invocation; i < LEFT * CHUNK; i += INVOCATIONS) {
-    let c = {{ chunk }}u * CHUNK + i % CHUNK;
-    var vector = vec4<f32>(0.0);
-    if (!PARTIAL || c < D4) { vector = score_left(place, head, first + i / CHUNK, c); }
-    left[i / CHUNK * STRIDE + i % CHUNK] = vector;
-  }
-  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
-    let c = {{ chunk }}u * CHUNK + i % CHUNK;
-    var vector = vec4<f32>(0.0);
-    if (!PARTIAL || c < D4) { vector = score_right(place, head, min(start + i / CHUNK, end - 1u), c); }
-    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
-  }
-  workgroupBarrier();
-  products = multiply(products, invocation);
-  if (RELATIVE && in_window) { products = multiply_relative(products, head, first, start, {{ chunk }}u, invocation); }
-//# end
+  let products = score_products(place, head, first, start, end, invocation);
+  kept_bits = 0u;
   weigh(place, head, first, start, end, products, invocation);
   if (VALUES) {
     var shares = weight_of;
     if (DROPOUT) {
-      for (var i = 0u; i < 4u; i++) { shares[i] *= kept_of[i]; }
+      for (var i = 0u; i < 4u; i++) { shares[i] *= kept_of(i); }
     }
     put_weights(shares, invocation);
   }
@@ -78,20 +77,8 @@ fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: 
   var d_weights = array<vec4<f32>, 4>();
 //# each chunk
   workgroupBarrier();
-  if (SCORES) {
-    for (var i = invocation; i < LEFT * CHUNK; i += INVOCATIONS) {
-      let c = {{ chunk }}u * CHUNK + i % CHUNK;
-      var vector = vec4<f32>(0.0);
-      if (!PARTIAL || c < D4) { vector = value_left(place, head, first + i / CHUNK, c); }
-      left[i / CHUNK * STRIDE + i % CHUNK] = vector;
-    }
-  }
-  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
-    let c = {{ chunk }}u * CHUNK + i % CHUNK;
-    var vector = vec4<f32>(0.0);
-    if (!PARTIAL || c < D4) { vector = value_right(place, head, min(start + i / CHUNK, end - 1u), c); }
-    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
-  }
+  if (SCORES) { load_value_left(place, head, first, {{ chunk }}u, invocation); }
+  load_value_right(place, head, start, end, {{ chunk }}u, invocation);
   workgroupBarrier();
   if (SCORES) { d_weights = multiply(d_weights, invocation); }
   if (VALUES) { value_sums_{{ chunk }} = add_weighted(value_sums_{{ chunk }}, invocation); }
@@ -99,18 +86,13 @@ fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: 
   if (!SCORES) { return; }
   workgroupBarrier();
   for (var i = 0u; i < 4u; i++) {
-    if (DROPOUT) { d_weights[i] *= kept_of[i]; }
-    d_weights[i] = weight_of[i] * (d_weights[i] - delta_of[i]);
+    if (DROPOUT) { d_weights[i] *= kept_of(i); }
+    d_weights[i] = weight_of[i] * (d_weights[i] - delta_of(place, head, min(start + invocation % LANES + i * LANES, end - 1u)));
   }
   put_weights(d_weights, invocation);
 //# each chunk
   workgroupBarrier();
-  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
-    let c = {{ chunk }}u * CHUNK + i % CHUNK;
-    var vector = vec4<f32>(0.0);
-    if (!PARTIAL || c < D4) { vector = score_right(place, head, min(start + i / CHUNK, end - 1u), c); }
-    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
-  }
+  load_score_right(place, head, start, end, {{ chunk }}u, invocation);
   workgroupBarrier();
   score_sums_{{ chunk }} = add_weighted(score_sums_{{ chunk }}, invocation);
   if (RELATIVE && in_window) {

@@ -20,7 +20,7 @@ struct Info {
   // landmarks; and of the window's pattern: of segments width, halo and reach, of causal windows
   // width, of grids columns, side of a tile and halo
   seen: vec4<u32>,
-  // keys of a row of the batch, those in front of the first query, offsets of a table
+  // keys of a row of the batch, those in front of the first query, offsets of a table, vectors of a row
   keys: vec4<u32>,
   // landmarks that all queries see; queries of a chunk and its landmarks
   chunks: vec4<u32>,

@@ -8,22 +8,26 @@ fn value_right(place: Place, head: u32, query: u32, c: u32) -> vec4<f32> {
   return d_output_at(d_output_row(place.row, head, place.start + query), c);
 }
 
+// Read once more: kept, it would be in the way of registers.
+fn delta_of(place: Place, head: u32, query: u32) -> vec4<f32> {
+  return vec4<f32>(stats[token_position(place, head, query)].y);
+}
+
 fn weigh(place: Place, head: u32, first: u32, start: u32, end: u32, given: array<vec4<f32>, 4>, invocation: u32) {
   var products = given;
   let left_key = first + invocation / LANES * 4u;
   for (var i = 0u; i < 4u; i++) {
     let right_query = start + invocation % LANES + i * LANES;
     let query = min(right_query, end - 1u);
-    let own = stats[token_position(place, head, query)];
+    let log_sum_exp = stats[token_position(place, head, query)].x;
     var seen = seen_from(query, left_key, place);
     for (var k = 0u; k < 4u; k++) {
       let key = left_key + k;
       if (ROWS && in_window) { seen = seen_from(query, key, place); }
-      let weight = pair_weight(head, query, key, products[i][k], own.x, seen);
+      let weight = pair_weight(head, query, key, products[i][k], log_sum_exp, seen);
       weight_of[i][k] = select(0.0, weight, right_query < end && is_real_key(k));
-      if (DROPOUT) { kept_of[i][k] = pair_kept(place, head, query, key); }
+      if (DROPOUT) { keep(i, k, pair_kept(place, head, query, key)); }
     }
-    delta_of[i] = vec4<f32>(own.y);
   }
 }
 
@@ -35,7 +39,7 @@ fn multiply_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u
     for (var k = 0u; k < 4u; k++) {
       let relative = relative_of(head, start + row, first + invocation / LANES * 4u + k) + chunk * CHUNK;
       var sum = 0.0;
-      for (var c = 0u; c < min(CHUNK, D4 - chunk * CHUNK); c++) {
+      for (var c = 0u; c < vectors_of(chunk); c++) {
         sum += dot(right[row * STRIDE + c], context_vector(relative + c));
       }
       products[i][k] += sum;

@@ -1,95 +1,109 @@
 // Parts of the landmarks: over the tokens of one task, [Σ p·K | Σ p·V | largest score, Σ p], with
 // p = exp(score − largest); `project_merge` brings the parts of a document together.
 //
-// An invocation owns GROUP landmarks of one head and goes through a task's tokens, whose rows its
-// neighbours read at the same time.
+// A workgroup takes one task of one head, LEFT landmarks at a time, and goes through the task's tokens
+// twice: for the largest scores, then for the sums.
 @group(0) @binding({{ scores_binding }}) var<storage, read_write> scores: array<{{ element }}>;
 @group(0) @binding({{ parts_binding }}) var<storage, read_write> parts: array<vec4<f32>>;
 
-var<private> key_sums: array<array<vec4<f32>, D4>, GROUP>;
-var<private> value_sums: array<array<vec4<f32>, D4>, GROUP>;
-var<private> weights: array<vec4<f32>, GROUP>;
-var<private> largest: array<f32, GROUP>;
-var<private> total: array<f32, GROUP>;
+//# each chunk
+var<private> key_sums_{{ chunk }}: array<vec4<f32>, 4>;
+var<private> value_sums_{{ chunk }}: array<vec4<f32>, 4>;
+//# end
+
+fn key_right(place: Place, head: u32, token: u32, c: u32) -> vec4<f32> {
+  return key_at(key_row(place.row, head, place.start + token), c);
+}
+
+fn value_right(place: Place, head: u32, token: u32, c: u32) -> vec4<f32> {
+  return value_at(value_row(place.row, head, place.start + token), c);
+}
+
+fn load_key_right(place: Place, head: u32, start: u32, end: u32, chunk: u32, invocation: u32) {
+  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
+    let c = chunk * CHUNK + i % CHUNK;
+    var vector = vec4<f32>(0.0);
+    if (!PARTIAL || c < D4) { vector = key_right(place, head, min(start + i / CHUNK, end - 1u), c); }
+    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
+  }
+}
+
+fn load_value_right(place: Place, head: u32, start: u32, end: u32, chunk: u32, invocation: u32) {
+  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
+    let c = chunk * CHUNK + i % CHUNK;
+    var vector = vec4<f32>(0.0);
+    if (!PARTIAL || c < D4) { vector = value_right(place, head, min(start + i / CHUNK, end - 1u), c); }
+    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
+  }
+}
+
+// Scores of the landmarks from `first` on for a token; HIDDEN for padded ones and from `end` on.
+fn scores_of(place: Place, head: u32, first: u32, token: u32, end: u32) -> vec4<f32> {
+  if (token >= end) { return vec4<f32>(HIDDEN); }
+  if (PADDED) {
+    if (!is_real(place, token)) { return vec4<f32>(HIDDEN); }
+  }
+  let strides = info.strides[0];
+  let row = place.row * strides.x + head * strides.y + (place.start + token) * strides.w;
+  let last = vec4<u32>(info.seen.x - 1u);
+  let at = row + min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), last) * strides.z;
+  return vec4<f32>(f32(scores[at.x]), f32(scores[at.y]), f32(scores[at.z]), f32(scores[at.w]));
+}
 
 @compute @workgroup_size({{ invocations }})
 fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
-  let i = entry_of(grid, invocation);
-  let groups = (info.seen.x + GROUP - 1u) / GROUP;
-  if (i >= info.batch.z * groups) { return; }
-  let first = i % groups * GROUP;
-  let head = i / groups % info.batch.x;
-  let task = i / groups / info.batch.x;
-  let place = place_of(task);
-  let strides = info.strides[0];
-  for (var g = 0u; g < GROUP; g++) {
-    largest[g] = HIDDEN;
-    total[g] = 0.0;
-    for (var c = 0u; c < D4; c++) {
-      key_sums[g][c] = vec4<f32>(0.0);
-      value_sums[g][c] = vec4<f32>(0.0);
-    }
-  }
+  let workgroup = workgroup_of(grid);
+  if (workgroup >= info.batch.z) { return; }
+  let head = workgroup % info.batch.x;
+  let task = workgroup / info.batch.x;
+  let place = place_of_workgroup(task, invocation);
   let end = min(place.first + TASK, place.length);
-  for (var t = place.first; t < end; t += 4u) {
-    let wanted = vec4<u32>(t, t + 1u, t + 2u, t + 3u);
-    let inside = min(wanted, vec4<u32>(end - 1u));
-    let tokens = inside + place.start;
-    var seen = wanted < vec4<u32>(end);
-    if (PADDED) {
-      seen = seen & vec4<bool>(
-        is_real(place, inside.x), is_real(place, inside.y), is_real(place, inside.z), is_real(place, inside.w),
-      );
+  for (var first = 0u; first < info.seen.x; first += LEFT) {
+    let own = first + invocation / LANES * 4u;
+    var largest = vec4<f32>(HIDDEN);
+    for (var token = place.first + invocation % LANES; token < end; token += LANES) {
+      largest = max(largest, scores_of(place, head, own, token, end));
     }
-    for (var g = 0u; g < GROUP; g++) {
-      let landmark = min(first + g, info.seen.x - 1u);
-      let row = place.row * strides.x + head * strides.y + landmark * strides.z;
-      let at = row + tokens * strides.w;
-      let found = vec4<f32>(f32(scores[at.x]), f32(scores[at.y]), f32(scores[at.z]), f32(scores[at.w]));
-      let score = select(vec4<f32>(HIDDEN), found, seen);
-      let top = max(max(largest[g], max(score.x, score.y)), max(score.z, score.w));
-      weights[g] = select(vec4<f32>(0.0), exp(score - top), seen);
-      let fade = exp(largest[g] - top);
-      largest[g] = top;
-      total[g] = total[g] * fade + dot(weights[g], vec4<f32>(1.0));
-      for (var c = 0u; c < D4; c++) {
-        key_sums[g][c] *= fade;
-        value_sums[g][c] *= fade;
+    largest = group_max(largest, invocation);
+    var total = vec4<f32>(0.0);
+//# each chunk
+    key_sums_{{ chunk }} = array<vec4<f32>, 4>();
+    value_sums_{{ chunk }} = array<vec4<f32>, 4>();
+//# end
+    for (var start = place.first; start < end; start += RIGHT) {
+      var shares = array<vec4<f32>, 4>();
+      for (var i = 0u; i < 4u; i++) {
+        let score = scores_of(place, head, own, start + invocation % LANES + i * LANES, end);
+        shares[i] = select(vec4<f32>(0.0), exp(score - largest), score > vec4<f32>(HIDDEN));
+        total += shares[i];
       }
+      workgroupBarrier();
+      put_weights(shares, invocation);
+//# each chunk
+      workgroupBarrier();
+      load_key_right(place, head, start, end, {{ chunk }}u, invocation);
+      workgroupBarrier();
+      key_sums_{{ chunk }} = add_weighted(key_sums_{{ chunk }}, invocation);
+      workgroupBarrier();
+      load_value_right(place, head, start, end, {{ chunk }}u, invocation);
+      workgroupBarrier();
+      value_sums_{{ chunk }} = add_weighted(value_sums_{{ chunk }}, invocation);
+//# end
     }
-    let k0_row = key_row(place.row, head, tokens.x);
-    let k1_row = key_row(place.row, head, tokens.y);
-    let k2_row = key_row(place.row, head, tokens.z);
-    let k3_row = key_row(place.row, head, tokens.w);
-    let v0_row = value_row(place.row, head, tokens.x);
-    let v1_row = value_row(place.row, head, tokens.y);
-    let v2_row = value_row(place.row, head, tokens.z);
-    let v3_row = value_row(place.row, head, tokens.w);
-    for (var c = 0u; c < D4; c++) {
-      let k0 = key_at(k0_row, c);
-      let k1 = key_at(k1_row, c);
-      let k2 = key_at(k2_row, c);
-      let k3 = key_at(k3_row, c);
-      let v0 = value_at(v0_row, c);
-      let v1 = value_at(v1_row, c);
-      let v2 = value_at(v2_row, c);
-      let v3 = value_at(v3_row, c);
-      for (var g = 0u; g < GROUP; g++) {
-        let p = weights[g];
-        key_sums[g][c] += p.x * k0 + p.y * k1 + p.z * k2 + p.w * k3;
-        value_sums[g][c] += p.x * v0 + p.y * v1 + p.z * v2 + p.w * v3;
+    total = group_sum(total, invocation);
+    for (var k = 0u; k < 4u; k++) {
+      let landmark = own + k;
+      if (landmark < info.seen.x) {
+        let row = ((task * info.batch.x + head) * info.seen.x + landmark) * (2u * D4 + 1u);
+//# each chunk
+        let c_{{ chunk }} = {{ chunk }}u * CHUNK + invocation % LANES;
+        if (c_{{ chunk }} < D4) {
+          parts[row + c_{{ chunk }}] = key_sums_{{ chunk }}[k];
+          parts[row + D4 + c_{{ chunk }}] = value_sums_{{ chunk }}[k];
+        }
+//# end
+        if (invocation % LANES == 0u) { parts[row + 2u * D4] = vec4<f32>(largest[k], total[k], 0.0, 0.0); }
       }
-    }
-  }
-  for (var g = 0u; g < GROUP; g++) {
-    let landmark = first + g;
-    if (landmark < info.seen.x) {
-      let row = ((task * info.batch.x + head) * info.seen.x + landmark) * (2u * D4 + 1u);
-      for (var c = 0u; c < D4; c++) {
-        parts[row + c] = key_sums[g][c];
-        parts[row + D4 + c] = value_sums[g][c];
-      }
-      parts[row + 2u * D4] = vec4<f32>(largest[g], total[g], 0.0, 0.0);
     }
   }
 }

@@ -2,92 +2,146 @@
 // dS = P ∘ (dK̄·K + dV̄·V − D + dL), dK = Σ P dK̄, dV = Σ P dV̄, the last two added to what is there
 // where attention has left its own.
 //
-// Token-major: a workgroup takes one task of one head, an invocation GROUP neighbouring tokens. All
-// go through the document's landmarks, which are staged in workgroup memory.
+// A workgroup takes one task of one head, LEFT tokens at a time, and visits the document's landmarks.
+// An invocation's right rows are four neighbours, whose scores lie side by side.
 
-var<private> keys: array<array<vec4<f32>, D4>, GROUP>;
-var<private> values: array<array<vec4<f32>, D4>, GROUP>;
-var<private> d_keys: array<array<vec4<f32>, D4>, GROUP>;
-var<private> d_values: array<array<vec4<f32>, D4>, GROUP>;
-var<private> d_key_vectors: array<vec4<f32>, D4>;
-var<private> d_value_vectors: array<vec4<f32>, D4>;
-var<private> d_weights: array<f32, GROUP>;
-// Of four landmarks at a time: scores, and their gradients.
-var<private> score_vectors: array<vec4<f32>, GROUP>;
-var<private> d_score_vectors: array<vec4<f32>, GROUP>;
-var<private> rows: array<u32, GROUP>;
-var<private> d_rows: array<u32, GROUP>;
-var<private> real: array<bool, GROUP>;
+//# each chunk
+var<private> key_sums_{{ chunk }}: array<vec4<f32>, 4>;
+var<private> value_sums_{{ chunk }}: array<vec4<f32>, 4>;
+//# end
+
+fn key_left(place: Place, head: u32, token: u32, c: u32) -> vec4<f32> {
+  return key_at(key_row(place.row, head, place.start + min(token, place.length - 1u)), c);
+}
+
+fn value_left(place: Place, head: u32, token: u32, c: u32) -> vec4<f32> {
+  return value_at(value_row(place.row, head, place.start + min(token, place.length - 1u)), c);
+}
+
+// First vector in the context of a landmark: its gradient [dK̄ | dV̄], then (L, D − dL).
+fn landmark_row(place: Place, head: u32, landmark: u32) -> u32 {
+  let own = min(landmark, info.seen.x - 1u);
+  return ((place.document * info.batch.x + head) * info.seen.x + own) * (2u * D4 + 1u);
+}
+
+fn d_key_right(place: Place, head: u32, landmark: u32, c: u32) -> vec4<f32> {
+  return context_vector(landmark_row(place, head, landmark) + c);
+}
+
+fn d_value_right(place: Place, head: u32, landmark: u32, c: u32) -> vec4<f32> {
+  return context_vector(landmark_row(place, head, landmark) + D4 + c);
+}
+
+fn load_key_left(place: Place, head: u32, first: u32, chunk: u32, invocation: u32) {
+  for (var i = invocation; i < LEFT * CHUNK; i += INVOCATIONS) {
+    let c = chunk * CHUNK + i % CHUNK;
+    var vector = vec4<f32>(0.0);
+    if (!PARTIAL || c < D4) { vector = key_left(place, head, first + i / CHUNK, c); }
+    left[i / CHUNK * STRIDE + i % CHUNK] = vector;
+  }
+}
+
+fn load_value_left(place: Place, head: u32, first: u32, chunk: u32, invocation: u32) {
+  for (var i = invocation; i < LEFT * CHUNK; i += INVOCATIONS) {
+    let c = chunk * CHUNK + i % CHUNK;
+    var vector = vec4<f32>(0.0);
+    if (!PARTIAL || c < D4) { vector = value_left(place, head, first + i / CHUNK, c); }
+    left[i / CHUNK * STRIDE + i % CHUNK] = vector;
+  }
+}
+
+fn load_d_key_right(place: Place, head: u32, start: u32, chunk: u32, invocation: u32) {
+  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
+    let c = chunk * CHUNK + i % CHUNK;
+    var vector = vec4<f32>(0.0);
+    if (!PARTIAL || c < D4) { vector = d_key_right(place, head, start + i / CHUNK % LANES * 4u + i / CHUNK / LANES, c); }
+    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
+  }
+}
+
+fn load_d_value_right(place: Place, head: u32, start: u32, chunk: u32, invocation: u32) {
+  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
+    let c = chunk * CHUNK + i % CHUNK;
+    var vector = vec4<f32>(0.0);
+    if (!PARTIAL || c < D4) { vector = d_value_right(place, head, start + i / CHUNK % LANES * 4u + i / CHUNK / LANES, c); }
+    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
+  }
+}
 
 @compute @workgroup_size({{ invocations }})
 fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   let task = workgroup_of(grid);
   if (task >= info.batch.z) { return; }
   let head = task % info.batch.x;
-  let place = place_of(task / info.batch.x);
-  let first = place.first + invocation * GROUP;
-  let last = place.length - 1u;
-  for (var g = 0u; g < GROUP; g++) {
-    let token = min(first + g, last);
-    let k_row = key_row(place.row, head, place.start + token);
-    let v_row = value_row(place.row, head, place.start + token);
-    for (var c = 0u; c < D4; c++) {
-      keys[g][c] = key_at(k_row, c);
-      values[g][c] = value_at(v_row, c);
-      d_keys[g][c] = vec4<f32>(0.0);
-      d_values[g][c] = vec4<f32>(0.0);
-    }
-    rows[g] = scores_row(place.row, head, place.start + token);
-    d_rows[g] = d_scores_row(place.row, head, place.start + token);
-    real[g] = is_real(place, token);
-  }
-  for (var start = 0u; start < info.seen.x; start += STAGED) {
-    workgroupBarrier();
-    stage(place.document, head, start, invocation);
-    workgroupBarrier();
-    let count = min(STAGED, info.seen.x - start);
-    for (var j = 0u; j < count; j += 4u) {
-      for (var g = 0u; g < GROUP; g++) {
-        score_vectors[g] = scores_at(rows[g], (start + j) >> 2u);
-      }
-      for (var part = 0u; part < 4u; part++) {
-        // Rows beyond the last landmark are zeros, which add nothing.
-        let row = (j + part) * (2u * D4 + 1u);
-        let tail = staged[row + 2u * D4];
-        for (var g = 0u; g < GROUP; g++) { d_weights[g] = 0.0; }
-        for (var c = 0u; c < D4; c++) {
-          let dk = staged[row + c];
-          let dv = staged[row + D4 + c];
-          d_key_vectors[c] = dk;
-          d_value_vectors[c] = dv;
-          for (var g = 0u; g < GROUP; g++) {
-            d_weights[g] += dot(dk, keys[g][c]) + dot(dv, values[g][c]);
-          }
+  let place = place_of_workgroup(task / info.batch.x, invocation);
+  let task_end = min(place.first + TASK, place.length);
+  for (var first = place.first; first < task_end; first += LEFT) {
+    let own = first + invocation / LANES * 4u;
+//# each chunk
+    key_sums_{{ chunk }} = array<vec4<f32>, 4>();
+    value_sums_{{ chunk }} = array<vec4<f32>, 4>();
+//# end
+    for (var start = 0u; start < info.seen.x; start += RIGHT) {
+      var d_weights = array<vec4<f32>, 4>();
+//# each chunk
+      workgroupBarrier();
+      load_key_left(place, head, first, {{ chunk }}u, invocation);
+      load_d_key_right(place, head, start, {{ chunk }}u, invocation);
+      workgroupBarrier();
+      d_weights = multiply(d_weights, invocation);
+      workgroupBarrier();
+      load_value_left(place, head, first, {{ chunk }}u, invocation);
+      load_d_value_right(place, head, start, {{ chunk }}u, invocation);
+      workgroupBarrier();
+      d_weights = multiply(d_weights, invocation);
+//# end
+      // Four landmarks of each of four tokens.
+      let landmark = start + invocation % LANES * 4u;
+      var shares = array<vec4<f32>, 4>();
+      if (landmark < info.seen.x) {
+        var tails = array<vec2<f32>, 4>();
+        for (var i = 0u; i < 4u; i++) {
+          tails[i] = context_vector(landmark_row(place, head, landmark + i) + 2u * D4).xy;
         }
-        for (var g = 0u; g < GROUP; g++) {
-          let weight = select(0.0, exp(min(score_vectors[g][part] - tail.x, 0.0)), real[g]);
-          d_score_vectors[g][part] = weight * (d_weights[g] - tail.y);
-          for (var c = 0u; c < D4; c++) {
-            d_keys[g][c] += weight * d_key_vectors[c];
-            d_values[g][c] += weight * d_value_vectors[c];
+        for (var k = 0u; k < 4u; k++) {
+          let token = min(own + k, place.length - 1u);
+          let found = scores_at(scores_row(place.row, head, place.start + token), landmark >> 2u);
+          let real = is_real(place, token);
+          var d_scores = vec4<f32>(0.0);
+          for (var i = 0u; i < 4u; i++) {
+            let seen = real && landmark + i < info.seen.x;
+            let weight = select(0.0, exp(min(found[i] - tails[i].x, 0.0)), seen);
+            shares[i][k] = weight;
+            d_scores[i] = weight * (d_weights[i][k] - tails[i].y);
+          }
+          if (own + k < task_end) {
+            d_scores_put(d_scores_row(place.row, head, place.start + own + k), landmark >> 2u, d_scores);
           }
         }
       }
-      for (var g = 0u; g < GROUP; g++) {
-        if (first + g < place.length) {
-          d_scores_put(d_rows[g], (start + j) >> 2u, d_score_vectors[g]);
-        }
-      }
+      put_weights(shares, invocation);
+//# each chunk
+      workgroupBarrier();
+      load_d_key_right(place, head, start, {{ chunk }}u, invocation);
+      workgroupBarrier();
+      key_sums_{{ chunk }} = add_weighted(key_sums_{{ chunk }}, invocation);
+      workgroupBarrier();
+      load_d_value_right(place, head, start, {{ chunk }}u, invocation);
+      workgroupBarrier();
+      value_sums_{{ chunk }} = add_weighted(value_sums_{{ chunk }}, invocation);
+//# end
     }
-  }
-  for (var g = 0u; g < GROUP; g++) {
-    let token = first + g;
-    if (token < place.length) {
-      let dk_row = d_key_row(place.row, head, place.start + token);
-      let dv_row = d_value_row(place.row, head, place.start + token);
-      for (var c = 0u; c < D4; c++) {
-        d_key_put(dk_row, c, d_keys[g][c]{{ added_key }});
-        d_value_put(dv_row, c, d_values[g][c]{{ added_value }});
+    for (var k = 0u; k < 4u; k++) {
+      if (own + k < task_end) {
+        let key_to = d_key_row(place.row, head, place.start + own + k);
+        let value_to = d_value_row(place.row, head, place.start + own + k);
+//# each chunk
+        let c_{{ chunk }} = {{ chunk }}u * CHUNK + invocation % LANES;
+        if (c_{{ chunk }} < D4) {
+          d_key_put(key_to, c_{{ chunk }}, key_sums_{{ chunk }}[k]{{ added_key }});
+          d_value_put(value_to, c_{{ chunk }}, value_sums_{{ chunk }}[k]{{ added_value }});
+        }
+//# end
       }
     }
   }

@@ -17,6 +17,8 @@ var<workgroup> right: array<vec4<f32>, {{ right_vectors }}>;
 // Of each right row its four weights in each group, `[right row][group]`.
 var<workgroup> weights: array<vec4<f32>, {{ weight_vectors }}>;
 var<workgroup> shared_place: array<Place, 1>;
+// Whether the last chunk of a row is not whole.
+const PARTIAL: bool = D4 % CHUNK != 0u;
 
 // Where the workgroup's task lies, in a way that barriers may depend on.
 fn place_of_workgroup(task: u32, invocation: u32) -> Place {
@@ -66,4 +68,30 @@ fn add_weighted(given: array<vec4<f32>, 4>, invocation: u32) -> array<vec4<f32>,
     sums[3] += weight.w * r;
   }
   return sums;
+}
+
+// Of a vector of each invocation's, the largest and the sum over its group. All invocations of a
+// workgroup have to call them together; the weights are lost.
+fn group_max(own: vec4<f32>, invocation: u32) -> vec4<f32> {
+  workgroupBarrier();
+  weights[invocation % LANES * GROUPS + invocation / LANES] = own;
+  workgroupBarrier();
+  var largest = own;
+  for (var lane = 0u; lane < LANES; lane++) {
+    largest = max(largest, weights[lane * GROUPS + invocation / LANES]);
+  }
+  workgroupBarrier();
+  return largest;
+}
+
+fn group_sum(own: vec4<f32>, invocation: u32) -> vec4<f32> {
+  workgroupBarrier();
+  weights[invocation % LANES * GROUPS + invocation / LANES] = own;
+  workgroupBarrier();
+  var sum = vec4<f32>(0.0);
+  for (var lane = 0u; lane < LANES; lane++) {
+    sum += weights[lane * GROUPS + invocation / LANES];
+  }
+  workgroupBarrier();
+  return sum;
 }

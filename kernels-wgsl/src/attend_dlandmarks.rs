@@ -30,7 +30,7 @@ pub(crate) fn attend_dlandmarks(
         [(tasks * heads * landmarks * row * 4).max(4)],
         DType::F32,
     );
-    let tile = problem.tiles.attend_dlandmarks;
+    let tile = problem.tiles.landmarks;
     let count = tasks * heads;
     launch(
         problem.shader(Kernel::AttendDlandmarks, tile, Division::Splits),

@@ -127,7 +127,7 @@ impl Kernel {
             }
             Self::PackWords => entry!(["pack_words.wgsl"]; Plain words, Context context),
             Self::Attend => entry!(
-                ["attention.wgsl", "stage.wgsl", "attend.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "attend_scores.wgsl", "query_major.wgsl", "attend.wgsl"];
                 Load query, Load key, Load value, Context context, Store output, Plain log_sum_exp
             ),
             Self::AttendDelta => entry!(
@@ -135,26 +135,26 @@ impl Kernel {
                 Load d_output, Load output, Plain log_sum_exp, Context context, Plain stats
             ),
             Self::AttendDq => entry!(
-                ["attention.wgsl", "tile.wgsl", "attend_gradients.wgsl", "attend_dq.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "query_major.wgsl", "attend_dq.wgsl"];
                 Load d_output, Load query, Load key, Load value, Context context, Plain stats,
                 Store d_query
             ),
             Self::AttendDkv(Gradients::Both) => entry!(
-                ["attention.wgsl", "tile.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
                 Load d_output, Load query, Load key, Load value, Context context, Plain stats,
                 Store d_key, Store d_value
             ),
             Self::AttendDkv(Gradients::Keys) => entry!(
-                ["attention.wgsl", "tile.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
                 Load d_output, Load query, Load key, Load value, Context context, Plain stats,
                 Store d_key
             ),
             Self::AttendDkv(Gradients::Values) => entry!(
-                ["attention.wgsl", "tile.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
                 Load d_output, Load query, Load key, Context context, Plain stats, Store d_value
             ),
             Self::AttendDlandmarks => entry!(
-                ["attention.wgsl", "tile.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dlandmarks.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dlandmarks.wgsl"];
                 Load d_output, Load query, Context context, Plain stats, Plain parts
             ),
             Self::SumParts => entry!(
@@ -171,7 +171,7 @@ impl Kernel {
                 entry!(["sum_relative_keys.wgsl"]; Plain parts, Store d_relative_key)
             }
             Self::Project => entry!(
-                ["project.wgsl"];
+                ["tile.wgsl", "project.wgsl"];
                 Typed scores, Load key, Load value, Context context, Plain parts
             ),
             Self::ProjectMerge => entry!(
@@ -183,7 +183,7 @@ impl Kernel {
             }
             // Gradients of keys and values are loaded only where these are added to.
             Self::ProjectBackward { .. } => entry!(
-                ["stage.wgsl", "project_backward.wgsl"];
+                ["tile.wgsl", "project_backward.wgsl"];
                 Load scores, Load key, Load value, Context context, Store d_scores,
                 LoadStore d_key, LoadStore d_value
             ),
@@ -230,22 +230,17 @@ impl Kernel {
         )
     }
 
-    /// Vectors of a staged row.
-    pub(crate) fn row_vectors(self, vectors: usize) -> usize {
-        match self {
-            Self::ProjectBackward { .. } => 2 * vectors + 1,
-            _ => 2 * vectors,
-        }
-    }
-
     /// Values of the placeholders that only this kernel has; they may hold others.
     pub(crate) fn own_values(self) -> Vec<(&'static str, String)> {
         match self {
             Self::ProjectBackward { adds } => {
                 let added = |text: &str| if adds { text.to_owned() } else { String::new() };
                 vec![
-                    ("added_key", added(" + d_key_at(dk_row, c)")),
-                    ("added_value", added(" + d_value_at(dv_row, c)")),
+                    ("added_key", added(" + d_key_at(key_to, c_{{ chunk }})")),
+                    (
+                        "added_value",
+                        added(" + d_value_at(value_to, c_{{ chunk }})"),
+                    ),
                 ]
             }
             Self::AttendDq => gradients(true, false),

@@ -117,6 +117,7 @@ impl<'a> Problem<'a> {
             longest,
             width,
             landmarks,
+            window: seen.visibility.window.keys_of_a_run(),
         };
         let tiles = Tiles::choose(&sizes, &Limits::of(rows));
         let tables = match documents {
@@ -238,7 +239,7 @@ impl<'a> Problem<'a> {
         Info {
             batch: [self.heads, self.tokens, 0, 0].map(|word| word as u32),
             seen: [self.landmarks, pattern[0], pattern[1], pattern[2]].map(|word| word as u32),
-            keys: words([self.keys, memory, window.offsets()]),
+            keys: [self.keys, memory, window.offsets(), self.vectors()].map(|word| word as u32),
             chunks: words(chunks),
             context: [
                 self.places.bias,

@@ -50,12 +50,12 @@ pub fn project(inputs: &Project) -> CubeTensor {
         [(tasks * heads * landmarks * row * 4).max(4)],
         DType::F32,
     );
-    let tile = problem.tiles.project;
-    let invocations = tasks * heads * landmarks.div_ceil(tile.group);
+    let tile = problem.tiles.landmarks;
+    let count = tasks * heads;
     launch(
         problem.shader(Kernel::Project, tile, Division::Splits),
-        invocations.div_ceil(tile.invocations),
-        problem.info(Division::Splits).count(tasks * heads),
+        count,
+        problem.info(Division::Splits).count(count),
         &[
             ("scores", scores),
             ("key", key),

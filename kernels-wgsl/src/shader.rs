@@ -161,19 +161,12 @@ impl Shader {
         // A tile's rows on either side, and the vectors of one: see `tile.wgsl`.
         let (left, right, stride) = (4 * invocations / lanes.max(1), 4 * lanes, lanes + 1);
         text = unroll(&text, vectors.div_ceil(lanes.max(1)));
-        let row_vectors = self.kernel.row_vectors(vectors);
         let constants = [
             ("d4", vectors.to_string()),
             ("d", self.width.to_string()),
             ("group", self.tile.group.to_string()),
             ("invocations", self.tile.invocations.to_string()),
             ("lanes", self.tile.lanes.to_string()),
-            ("staged", self.tile.staged.to_string()),
-            (
-                "staged_vectors",
-                (self.tile.staged * row_vectors).to_string(),
-            ),
-            ("row_vectors", row_vectors.to_string()),
             ("left_vectors", (left * stride).to_string()),
             ("right_vectors", (right * stride).to_string()),
             ("weight_vectors", (right * (left / 4 + 1)).to_string()),

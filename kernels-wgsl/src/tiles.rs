@@ -37,19 +37,18 @@ pub struct Sizes {
     pub width: usize,
     /// Landmarks of a head.
     pub landmarks: usize,
+    /// Keys that a query sees of a run of its window.
+    pub window: usize,
 }
 
 /// How a kernel is tiled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tile {
-    /// Rows that an invocation owns.
+    /// Rows that an invocation owns, or of a LayerNorm's rows the vectors that it holds.
     pub group: usize,
     /// Invocations of a workgroup.
     pub invocations: usize,
-    /// Landmarks that are staged in workgroup memory at a time; 0 where none are.
-    pub staged: usize,
-    /// Invocations that share a row, of which each holds `group` vectors (LayerNorm); of tiles in
-    /// workgroup memory (`tile.wgsl`) those that share four rows.
+    /// Invocations that share a row (LayerNorm), or the rows of a group (`tile.wgsl`).
     pub lanes: usize,
 }
 
@@ -59,7 +58,6 @@ impl Tile {
         Self {
             group: 1,
             invocations: 64.min(limits.invocations),
-            staged: 0,
             lanes: 1,
         }
     }
@@ -69,9 +67,13 @@ impl Tile {
         Self {
             group: 4,
             invocations: 2 * rows,
-            staged: 0,
             lanes: 8,
         }
+    }
+
+    /// Rows that a workgroup of such a tile owns.
+    pub fn rows(&self) -> usize {
+        self.group * self.invocations / self.lanes
     }
 
     /// Rows of `width` channels that are normalised in registers.
@@ -85,7 +87,6 @@ impl Tile {
         Self {
             group: vectors.div_ceil(lanes),
             invocations: most,
-            staged: 0,
             lanes,
         }
     }
@@ -111,22 +112,16 @@ impl Tile {
 pub struct Tiles {
     /// Tokens of a document that a workgroup takes.
     pub block: usize,
-    /// Tokens of a document over which an invocation sums for its landmarks.
+    /// Tokens of a document over which a workgroup sums for its landmarks.
     pub split: usize,
-    /// `attend`
-    pub attend: Tile,
-    /// `attend_dq`
-    pub attend_dq: Tile,
-    /// `attend_dkv`
-    pub attend_dkv: Tile,
+    /// Queries (or keys) of attention that a workgroup owns at a time.
+    pub queries: Tile,
+    /// Landmarks that it owns.
+    pub landmarks: Tile,
+    /// Tokens of the projection's backward pass that it owns.
+    pub tokens: Tile,
     /// Whether `attend_dkv` writes both gradients in one launch.
     pub both_gradients: bool,
-    /// `attend_dlandmarks`
-    pub attend_dlandmarks: Tile,
-    /// `project`
-    pub project: Tile,
-    /// `project_backward`
-    pub project_backward: Tile,
     /// Kernels with an invocation for each entry.
     pub entries: Tile,
 }
@@ -138,58 +133,22 @@ const BOTH_GRADIENTS: usize = 8;
 impl Tiles {
     /// Chooses the tiles.
     pub fn choose(sizes: &Sizes, limits: &Limits) -> Self {
-        let vectors = sizes.width.div_ceil(4).max(1);
-        // Four-channel vectors that an invocation may hold in private arrays: 64 are 256
-        // registers, which is what GPUs have at most.
-        let budget = if limits.emulated { 192 } else { 32 };
-        let most = if limits.emulated { 8 } else { 2 };
         let block = sizes.longest.max(1).next_power_of_two().clamp(16, 128);
-        let group = |arrays: usize| {
-            let fits = (budget / (arrays * vectors)).max(1);
-            (1 << fits.ilog2()).min(most)
-        };
-        let invocations = |group: usize| (block / group).clamp(1, limits.invocations);
-        // Half of what a workgroup may have leaves room for a second one beside it.
-        let staged = |row_vectors: usize| {
-            let fits = limits.workgroup_bytes.min(16 << 10) / (16 * row_vectors);
-            let wanted = sizes.landmarks.next_multiple_of(4);
-            (fits / 4 * 4).min(wanted).max(4)
-        };
-        let by_block = |arrays: usize, row_vectors: usize| {
-            let group = group(arrays);
-            // A workgroup takes a whole block.
-            let group = group.max(block / limits.invocations);
-            Tile {
-                group,
-                invocations: invocations(group),
-                staged: staged(row_vectors),
-                lanes: 1,
-            }
-        };
-        let by_landmark = |arrays: usize| Tile {
-            group: group(arrays).min(sizes.landmarks.max(1).next_power_of_two()),
-            invocations: 64.min(limits.invocations),
-            staged: 0,
-            lanes: 1,
-        };
-        let project = by_landmark(2);
+        // Of a small window, fewer queries have fewer keys that others see and they do not.
+        let queries = Tile::of_rows(if sizes.window > 32 { 32 } else { 16 });
+        let landmarks = Tile::of_rows(sizes.landmarks.next_multiple_of(8).clamp(8, 32));
         let wanted = if limits.emulated { 512 } else { 1 << 16 };
-        let a_split =
-            sizes.documents * sizes.heads * sizes.landmarks.max(1).div_ceil(project.group);
+        let a_split = sizes.documents * sizes.heads * landmarks.invocations;
         let splits = wanted / a_split.max(1);
         // A power of two, so that batches of other lengths find their pipelines made.
         let split = (sizes.longest / splits.max(1)).max(128).next_power_of_two();
-        let owned = Tile::of_rows(32);
         Self {
             block,
             split,
-            attend: by_block(2, 2 * vectors),
-            attend_dq: owned,
-            attend_dkv: owned,
+            queries,
+            landmarks,
+            tokens: Tile::of_rows(32),
             both_gradients: limits.storage_buffers >= BOTH_GRADIENTS && sizes.width <= 128,
-            attend_dlandmarks: owned,
-            project,
-            project_backward: by_block(4, 2 * vectors + 1),
             entries: Tile::of_entries(limits),
         }
     }
@@ -205,9 +164,10 @@ mod tests {
         longest: 4096,
         width: 32,
         landmarks: 32,
+        window: 16,
     };
 
-    /// Every tile of every device and size keeps within the device's limits and covers its block.
+    /// Every tile of every device and size keeps within the device's limits.
     #[test]
     fn tiles_keep_within_limits() {
         let roomy = Limits {
@@ -239,33 +199,16 @@ mod tests {
 
     fn check(sizes: &Sizes, limits: &Limits) {
         let tiles = Tiles::choose(sizes, limits);
-        let vectors = sizes.width.div_ceil(4);
-        let by_block = [
-            (tiles.attend, 2 * vectors),
-            (tiles.attend_dq, 2 * vectors),
-            (tiles.attend_dkv, 2 * vectors),
-            (tiles.project_backward, 2 * vectors + 1),
-        ];
-        for (tile, row) in by_block {
-            assert_eq!(tile.group * tile.invocations, tiles.block, "{sizes:?}");
-            assert!(tile.staged.is_multiple_of(4) && tile.staged >= 4);
-            assert!(
-                tile.staged * row * 16 <= limits.workgroup_bytes,
-                "{sizes:?}"
-            );
+        for tile in [tiles.queries, tiles.landmarks, tiles.tokens] {
+            assert!(tile.invocations.is_multiple_of(tile.lanes), "{sizes:?}");
+            let rows = tile.rows();
+            assert!((4..=32).contains(&rows) && rows.is_multiple_of(4));
+            // Rows on both sides with a vector more each, the weights, a place.
+            let vectors = (rows + 32) * 9 + 32 * (rows / 4 + 1) + 2;
+            assert!(vectors * 16 <= limits.workgroup_bytes, "{sizes:?}");
         }
-        let all = [
-            tiles.attend,
-            tiles.attend_dq,
-            tiles.attend_dkv,
-            tiles.attend_dlandmarks,
-            tiles.project,
-            tiles.project_backward,
-            tiles.entries,
-        ];
-        for tile in all {
+        for tile in [tiles.queries, tiles.landmarks, tiles.tokens, tiles.entries] {
             assert!((1..=limits.invocations).contains(&tile.invocations));
-            assert!(tile.group >= 1);
         }
         assert!(tiles.split.is_multiple_of(4) && tiles.split >= 4);
         assert!(!tiles.both_gradients || limits.storage_buffers >= 8);
@@ -291,13 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn wide_heads_take_fewer_rows() {
-        let group = |width| {
-            Tiles::choose(&Sizes { width, ..TEXT }, &Limits::PORTABLE)
-                .attend
-                .group
+    fn small_windows_take_few_queries() {
+        let rows = |window| {
+            let sizes = Sizes { window, ..TEXT };
+            Tiles::choose(&sizes, &Limits::PORTABLE).queries.rows()
         };
-        assert_eq!([16, 32, 64, 128].map(group), [2, 2, 1, 1]);
+        assert_eq!([0, 16, 128, usize::MAX].map(rows), [16, 16, 32, 32]);
     }
 
     /// 2^16 invocations are wanted, two landmarks each; a part is never shorter than 128 tokens.

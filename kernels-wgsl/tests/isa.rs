@@ -66,29 +66,31 @@ fn gpu_shaders() -> Vec<Named> {
             ("f16", Element::F16, false),
             ("f32, padded, all terms", Element::F32, true),
         ] {
-            for_kernels(&ROOMY, width, 32, |mut shader| {
-                shader.element = element;
-                for rows in &mut shader.rows {
-                    rows.element = element;
-                }
-                if terms {
-                    shader.layout = Layout::Padded;
-                    (shader.bias, shader.relative_keys, shader.dropout) = (true, true, true);
-                }
-                // Bytes and words are moved by many, with a handful of registers each.
-                let moves = matches!(
-                    shader.kernel,
-                    Kernel::PackLandmarks
-                        | Kernel::PackBias
-                        | Kernel::PackRelativeKeys
-                        | Kernel::PackWords
-                );
-                let text = shader.render();
-                if !moves && all.iter().all(|named| named.shader.render() != text) {
-                    let name = format!("{:?} d {width} {what}", shader.kernel);
-                    all.push(Named { name, shader });
-                }
-            });
+            for window in [16, 128] {
+                for_kernels(&ROOMY, [width, 32, window], |mut shader| {
+                    shader.element = element;
+                    for rows in &mut shader.rows {
+                        rows.element = element;
+                    }
+                    if terms {
+                        shader.layout = Layout::Padded;
+                        (shader.bias, shader.relative_keys, shader.dropout) = (true, true, true);
+                    }
+                    // Bytes and words are moved by many, with a handful of registers each.
+                    let moves = matches!(
+                        shader.kernel,
+                        Kernel::PackLandmarks
+                            | Kernel::PackBias
+                            | Kernel::PackRelativeKeys
+                            | Kernel::PackWords
+                    );
+                    let text = shader.render();
+                    if !moves && all.iter().all(|named| named.shader.render() != text) {
+                        let name = format!("{:?} d {width} w {} {what}", shader.kernel, window / 2);
+                        all.push(Named { name, shader });
+                    }
+                });
+            }
         }
     }
     all

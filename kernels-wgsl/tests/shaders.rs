@@ -87,7 +87,11 @@ fn every_tile_is_valid() {
     for limits in [Limits::PORTABLE, ROOMY, SOFTWARE] {
         for width in [1, 4, 6, 32, 64, 128, 256] {
             for landmarks in [1, 32, 254] {
-                for_kernels(&limits, width, landmarks, |shader| check(&shader, &limits));
+                for window in [16, 128] {
+                    for_kernels(&limits, [width, landmarks, window], |shader| {
+                        check(&shader, &limits)
+                    });
+                }
             }
         }
     }
@@ -98,7 +102,7 @@ fn every_variant_is_valid() {
     for limits in [Limits::PORTABLE, SOFTWARE] {
         // Many switches change nothing in many kernels.
         let mut checked = BTreeSet::new();
-        for_kernels(&limits, 32, 5, |shader| {
+        for_kernels(&limits, [32, 5, 16], |shader| {
             for layout in [Layout::Full, Layout::Padded, Layout::Packed] {
                 for pattern in [
                     Pattern::Off,
@@ -131,7 +135,7 @@ fn every_variant_is_valid() {
 
 #[test]
 fn every_storage_is_valid() {
-    for_kernels(&Limits::PORTABLE, 32, 5, |shader| {
+    for_kernels(&Limits::PORTABLE, [32, 5, 16], |shader| {
         for element in [Element::F32, Element::F16] {
             for vectors in [false, true] {
                 let variant = Shader {

@@ -82,6 +82,17 @@ impl Window {
         }
     }
 
+    /// How many keys a query sees of a run at most; `usize::MAX` where there is no bound.
+    pub fn keys_of_a_run(&self) -> usize {
+        match self {
+            Self::Off => 0,
+            Self::All => usize::MAX,
+            Self::Segments { width } => width + 2 * self.halo(),
+            Self::Causal { width } => *width,
+            Self::Grid(grid) => grid.tile + 2 * grid.halo,
+        }
+    }
+
     /// The sizes of the pattern, as shaders know them.
     pub fn sizes(&self) -> [usize; 3] {
         match self {

@@ -35,12 +35,9 @@ const KERNELS: [Kernel; 25] = [
 /// The tile that a launcher gives the kernel.
 fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile {
     match kernel {
-        Kernel::Attend => tiles.attend,
-        Kernel::AttendDq => tiles.attend_dq,
-        Kernel::AttendDkv(_) => tiles.attend_dkv,
-        Kernel::AttendDlandmarks => tiles.attend_dlandmarks,
-        Kernel::Project => tiles.project,
-        Kernel::ProjectBackward { .. } => tiles.project_backward,
+        Kernel::Attend | Kernel::AttendDq | Kernel::AttendDkv(_) => tiles.queries,
+        Kernel::AttendDlandmarks | Kernel::Project => tiles.landmarks,
+        Kernel::ProjectBackward { .. } => tiles.tokens,
         Kernel::LayerNorm | Kernel::LayerNormBackward => Tile::of_norm(width, limits),
         Kernel::SumLayerNorm => Tile::of_sums(limits),
         _ => tiles.entries,
@@ -56,13 +53,18 @@ pub const ROOMY: Limits = Limits {
 };
 
 /// Calls with each kernel that a device with these limits would launch for these sizes.
-pub fn for_kernels(limits: &Limits, width: usize, landmarks: usize, mut call: impl FnMut(Shader)) {
+pub fn for_kernels(
+    limits: &Limits,
+    [width, landmarks, window]: [usize; 3],
+    mut call: impl FnMut(Shader),
+) {
     let sizes = Sizes {
         documents: 3,
         heads: 2,
         longest: 300,
         width,
         landmarks,
+        window,
     };
     let tiles = Tiles::choose(&sizes, limits);
     for kernel in KERNELS {

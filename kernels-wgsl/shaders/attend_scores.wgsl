@@ -1,0 +1,57 @@
+// Scores of a tile, with queries on one side and keys on the other. What the rows are, the kernel
+// says: `score_left` and `score_right`.
+
+// What the tile at hand is of: window keys, or landmarks.
+var<private> in_window: bool;
+
+// Vectors of a row's chunk, a number that compilers do not know: they must not unroll what loops over it.
+fn vectors_of(chunk: u32) -> u32 {
+  return min(CHUNK, info.keys.w - chunk * CHUNK);
+}
+
+fn load_score_left(place: Place, head: u32, first: u32, chunk: u32, invocation: u32) {
+  for (var i = invocation; i < LEFT * CHUNK; i += INVOCATIONS) {
+    let c = chunk * CHUNK + i % CHUNK;
+    var vector = vec4<f32>(0.0);
+    if (!PARTIAL || c < D4) { vector = score_left(place, head, first + i / CHUNK, c); }
+    left[i / CHUNK * STRIDE + i % CHUNK] = vector;
+  }
+}
+
+fn load_score_right(place: Place, head: u32, start: u32, end: u32, chunk: u32, invocation: u32) {
+  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
+    let c = chunk * CHUNK + i % CHUNK;
+    var vector = vec4<f32>(0.0);
+    if (!PARTIAL || c < D4) { vector = score_right(place, head, min(start + i / CHUNK, end - 1u), c); }
+    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
+  }
+}
+
+// Products of the left rows from `first` on with the right ones from `start` to before `end`, RIGHT at
+// most: of each of an invocation's right rows a vector of those with its left ones.
+fn score_products(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: u32) -> array<vec4<f32>, 4> {
+  var products = array<vec4<f32>, 4>();
+//# each chunk
+  workgroupBarrier();
+  load_score_left(place, head, first, {{ chunk }}u, invocation);
+  load_score_right(place, head, start, end, {{ chunk }}u, invocation);
+  workgroupBarrier();
+  products = multiply(products, invocation);
+  if (RELATIVE && in_window) { products = multiply_relative(products, head, first, start, {{ chunk }}u, invocation); }
+//# end
+  return products;
+}
+
+// The score of a query and a key, given the product of their rows; HIDDEN out of sight.
+fn pair_score(head: u32, query: u32, key: u32, product: f32, seen: vec2<u32>) -> f32 {
+  var score = product * score_scale();
+  if (BIAS && in_window) { score += bias_of(head, query, key); }
+  return select(HIDDEN, score, key >= seen.x && key < seen.y);
+}
+
+// What dropout leaves of its weight.
+fn pair_kept(place: Place, head: u32, query: u32, key: u32) -> f32 {
+  var column = key;
+  if (in_window) { column = info.seen.x + column_of(query, key); }
+  return kept(query_hash(place.document, head, query), column);
+}
