@@ -50,6 +50,20 @@ pub enum Kernel {
     Gelu,
     /// `gelu_backward.wgsl`
     GeluBackward,
+    /// `embed.wgsl`
+    Embed,
+    /// `sort_count.wgsl`
+    SortCount,
+    /// `sort_scan.wgsl`
+    SortScan,
+    /// `sort_scatter.wgsl`
+    SortScatter,
+    /// `sum_runs.wgsl`
+    SumRuns,
+    /// `merge_runs.wgsl`
+    MergeRuns,
+    /// `sum_positions.wgsl`
+    SumPositions,
 }
 
 /// Which gradients a launch of `attend_dkv` writes.
@@ -202,6 +216,29 @@ impl Kernel {
             Self::Gelu => entry!(["gaussian.wgsl", "gelu.wgsl"]; Load x, Store y),
             Self::GeluBackward => {
                 entry!(["gaussian.wgsl", "gelu_backward.wgsl"]; Load d_y, Load x, Store d_x)
+            }
+            Self::Embed => entry!(
+                ["embed.wgsl"];
+                Load token, Load position, Plain ids, Plain starts, Store y
+            ),
+            Self::SortCount => {
+                entry!(["sort.wgsl", "sort_count.wgsl"]; Plain ids, Plain pairs, Plain counts)
+            }
+            Self::SortScan => entry!(["sort_scan.wgsl"]; Plain counts),
+            Self::SortScatter => entry!(
+                ["sort.wgsl", "sort_scatter.wgsl"];
+                Plain ids, Plain pairs, Plain counts, Plain sorted
+            ),
+            Self::SumRuns => entry!(
+                ["sum_runs.wgsl"];
+                Load d_output, Plain sorted, Plain parts, Store d_table
+            ),
+            Self::MergeRuns => entry!(
+                ["slots.wgsl", "merge_runs.wgsl"];
+                Plain sorted, Plain parts, Store d_table
+            ),
+            Self::SumPositions => {
+                entry!(["sum_positions.wgsl"]; Load d_output, Plain starts, Store d_table)
             }
         }
     }

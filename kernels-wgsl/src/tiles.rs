@@ -48,7 +48,8 @@ pub struct Tile {
     pub invocations: usize,
     /// Landmarks that are staged in workgroup memory at a time; 0 where none are.
     pub staged: usize,
-    /// Invocations that share a row, of which each holds `group` vectors (LayerNorm).
+    /// Invocations that share a row, of which each holds `group` vectors (LayerNorm), or that take
+    /// neighbouring vectors (sums).
     pub lanes: usize,
 }
 
@@ -84,6 +85,26 @@ impl Tile {
         let invocations = if limits.emulated { 16 } else { 64 }.min(limits.invocations);
         Self {
             invocations: 1 << invocations.ilog2(),
+            ..Self::of_entries(limits)
+        }
+    }
+
+    /// `sort_count` and `sort_scatter`: a block of a thousand tokens, whose invocations are no fewer
+    /// than the digits.
+    pub fn of_sort(limits: &Limits) -> Self {
+        Self {
+            group: if limits.emulated { 64 } else { 16 },
+            ..Self::of_sums(limits)
+        }
+    }
+
+    /// A workgroup that adds up `lanes` neighbouring vectors of many parts.
+    pub fn of_slots(lanes: usize, limits: &Limits) -> Self {
+        let invocations = if limits.emulated { 16 } else { 256 }.min(limits.invocations);
+        let invocations = 1 << invocations.ilog2();
+        Self {
+            invocations,
+            lanes: lanes.next_power_of_two().min(invocations),
             ..Self::of_entries(limits)
         }
     }

@@ -9,7 +9,7 @@ use transformer_ls_kernels_wgsl::kernel::{Gradients, Kernel};
 use transformer_ls_kernels_wgsl::shader::{Element, Layout, Pattern, RowFormat, Shader};
 use transformer_ls_kernels_wgsl::tiles::{Limits, Sizes, Tile, Tiles};
 
-const KERNELS: [Kernel; 25] = [
+const KERNELS: [Kernel; 32] = [
     Kernel::PackLandmarks,
     Kernel::PackBias,
     Kernel::PackRelativeKeys,
@@ -35,6 +35,13 @@ const KERNELS: [Kernel; 25] = [
     Kernel::SumLayerNorm,
     Kernel::Gelu,
     Kernel::GeluBackward,
+    Kernel::Embed,
+    Kernel::SortCount,
+    Kernel::SortScan,
+    Kernel::SortScatter,
+    Kernel::SumRuns,
+    Kernel::MergeRuns,
+    Kernel::SumPositions,
 ];
 
 fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile {
@@ -47,6 +54,9 @@ fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile
         Kernel::ProjectBackward { .. } => tiles.project_backward,
         Kernel::LayerNorm | Kernel::LayerNormBackward => Tile::of_norm(width, limits),
         Kernel::SumLayerNorm => Tile::of_sums(limits),
+        Kernel::SortCount | Kernel::SortScatter => Tile::of_sort(limits),
+        Kernel::SortScan => Tile::of_slots(1, limits),
+        Kernel::MergeRuns => Tile::of_slots(width.div_ceil(4), limits),
         _ => tiles.entries,
     }
 }

@@ -1,8 +1,10 @@
-//! LayerNorm and the exact GELU as operations.
+//! LayerNorm, the exact GELU and embeddings as operations.
 //!
-//! Shaders compute them in one pass each on devices that compile WGSL, for Fusion does not join
-//! their passes there, least of all backward. Elsewhere LayerNorm is Burn's module, and the GELU an
-//! operation because Burn approximates its gradient on some backends.
+//! Shaders compute them on devices that compile WGSL. LayerNorm and GELU are one pass each there, for
+//! Fusion does not join their passes, least of all backward. The gradient of an embedding is summed
+//! up by many workgroups, where Burn has one invocation a channel go through all tokens. Elsewhere
+//! LayerNorm and embeddings are Burn's, and the GELU is an operation because Burn approximates its
+//! gradient on some backends.
 //!
 //! | file | what |
 //! |---|---|
@@ -22,11 +24,13 @@ pub mod plain;
 mod tensor;
 
 pub use tensor::exact_gelu;
-pub(crate) use tensor::layer_norm;
 pub(in crate::ops) use tensor::norm_layer;
+pub(crate) use tensor::{embed, embedding, layer_norm, shader_layers};
 
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};
+
+use super::{Boundaries, OptionalTensor};
 
 /// ε of every LayerNorm of the model.
 pub(crate) const EPSILON: f64 = 1e-5;
@@ -52,7 +56,18 @@ pub struct LayerNormGradients<B: Backend> {
     pub layer: NormLayer<B>,
 }
 
-/// LayerNorm and the exact GELU, and their backward passes.
+/// What [`LayersBackend::embed_backward`] gives.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub struct EmbedGradients<B: Backend> {
+    /// `[vocabulary, D]`
+    pub token: FloatTensor<B>,
+    /// `[positions, D]`, with a table of positions among the inputs.
+    #[extension_type]
+    pub position: OptionalTensor<B>,
+}
+
+/// LayerNorm, the exact GELU and embeddings, and their backward passes.
 #[backend_extension(
     Cube: cfg(feature = "cube"),
     Flex: cfg(feature = "flex"),
@@ -125,5 +140,38 @@ pub trait LayersBackend: Backend {
     #[fusion(dtype = x, shape = x.clone())]
     fn gelu_pass_backward(d_output: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::exact_gelu_backward(d_output, x)
+    }
+
+    /// The sum of the embeddings of each token and, where there is a table of them, of its position,
+    /// counted from the start of its row, or of its document in a `packed` batch.
+    ///
+    /// # Shapes
+    ///
+    /// - token: `[vocabulary, D]`; position: `[positions, D]`; ids: `[b, n]`
+    /// - output: `[b, n, D]`
+    #[fusion(meta = meta::embed)]
+    fn embed(
+        token: FloatTensor<Self>,
+        #[extension_type] position: OptionalTensor<Self>,
+        ids: IntTensor<Self>,
+        packed: Option<Boundaries>,
+    ) -> FloatTensor<Self> {
+        plain::embed::<Self>(token, position, ids, packed)
+    }
+
+    /// Gradients of [`embed`](Self::embed) for its tables, of which the shapes count alone.
+    ///
+    /// # Shapes
+    ///
+    /// As there.
+    #[fusion(meta = meta::embed_backward)]
+    fn embed_backward(
+        d_output: FloatTensor<Self>,
+        token: FloatTensor<Self>,
+        #[extension_type] position: OptionalTensor<Self>,
+        ids: IntTensor<Self>,
+        packed: Option<Boundaries>,
+    ) -> EmbedGradients<Self> {
+        plain::embed_backward::<Self>(d_output, token, position, ids, packed)
     }
 }
