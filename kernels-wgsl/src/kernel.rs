@@ -64,6 +64,10 @@ pub enum Kernel {
     MergeRuns,
     /// `sum_positions.wgsl`
     SumPositions,
+    /// `linear_backward.wgsl`
+    LinearBackward,
+    /// `sum_linear.wgsl`
+    SumLinear,
 }
 
 /// Which gradients a launch of `attend_dkv` writes.
@@ -240,6 +244,13 @@ impl Kernel {
             Self::SumPositions => {
                 entry!(["sum_positions.wgsl"]; Load d_output, Plain starts, Store d_table)
             }
+            Self::LinearBackward => {
+                entry!(["linear_backward.wgsl"]; Load x, Load d_y, Plain parts)
+            }
+            Self::SumLinear => entry!(
+                ["slots.wgsl", "sum_linear.wgsl"];
+                Plain parts, Store d_weight, Store d_bias
+            ),
         }
     }
 

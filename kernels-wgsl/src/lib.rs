@@ -8,7 +8,7 @@
 //!   for every query.
 //!
 //! And of the layers around it what Burn composes of several passes or computes with few threads:
-//! [`layer_norm`], [`gelu`], [`embed`].
+//! [`layer_norm`], [`gelu`], [`embed`], the gradients of linear layers ([`linear_backward`]).
 //!
 //! Their backward passes recompute probabilities from the log-sum-exp: nothing of size
 //! `n × (r + 2w)` is ever stored, and loops end where the window ends instead of masking what lies
@@ -44,6 +44,7 @@ pub mod kernel;
 mod launch;
 mod layer_norm;
 mod layer_norm_backward;
+mod linear_backward;
 mod pack_bias;
 mod pack_landmarks;
 mod pack_relative_keys;
@@ -71,6 +72,7 @@ pub use embedding_backward::embedding_backward;
 pub use gelu::{gelu, gelu_backward};
 pub use layer_norm::layer_norm;
 pub use layer_norm_backward::layer_norm_backward;
+pub use linear_backward::linear_backward;
 pub use project::{Project, project};
 pub use project_backward::{ProjectGradients, project_backward};
 pub use sum_positions::sum_positions;

@@ -116,6 +116,42 @@ impl Tile {
     }
 }
 
+/// How the gradients of a linear layer's parameters are tiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinearTiles {
+    /// Tiles of 64 × 64 entries.
+    pub tiles: usize,
+    /// Rows that a workgroup takes, a multiple of those that are staged at a time.
+    pub split: usize,
+    /// How many splits there are.
+    pub splits: usize,
+    /// `linear_backward`
+    pub tile: Tile,
+}
+
+impl LinearTiles {
+    /// Chooses the tiles for this many rows, inputs and outputs.
+    pub fn choose([rows, inputs, outputs]: [usize; 3], limits: &Limits) -> Self {
+        let tile = Tile {
+            // A tile's entries, of which an invocation takes 4 × 8.
+            invocations: 128,
+            staged: 16,
+            ..Tile::of_entries(limits)
+        };
+        let tiles = inputs.div_ceil(64) * outputs.div_ceil(64);
+        // A part is written and read once more, so splits are no more than what a device needs.
+        let wanted = if limits.emulated { 16 } else { 512 };
+        let split = rows.div_ceil((wanted / tiles).max(1)).max(64);
+        let split = split.next_multiple_of(tile.staged);
+        Self {
+            tiles,
+            split,
+            splits: rows.div_ceil(split),
+            tile,
+        }
+    }
+}
+
 /// How the kernels of both operations are tiled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tiles {
@@ -297,6 +333,20 @@ mod tests {
             }
         }
         assert_eq!(Tile::of_norm(512, &Limits::PORTABLE).lanes, 32);
+    }
+
+    /// The splits of a linear layer have all rows, and a Text batch gives every workgroup some.
+    #[test]
+    fn splits_of_a_linear_layer_have_all_rows() {
+        for rows in [1, 63, 64, 65, 4097, 1 << 17] {
+            for (inputs, outputs) in [(1, 1), (64, 128), (2048, 512)] {
+                let tiles = LinearTiles::choose([rows, inputs, outputs], &Limits::PORTABLE);
+                assert!(tiles.split.is_multiple_of(tiles.tile.staged));
+                assert!((rows..rows + tiles.split).contains(&(tiles.split * tiles.splits)));
+            }
+        }
+        let text = LinearTiles::choose([1 << 17, 64, 64], &Limits::PORTABLE);
+        assert_eq!((text.tiles, text.split, text.splits), (1, 256, 512));
     }
 
     #[test]

@@ -7,9 +7,9 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, TypeInner};
 use transformer_ls_kernels_wgsl::kernel::{Gradients, Kernel};
 use transformer_ls_kernels_wgsl::shader::{Element, Layout, Pattern, RowFormat, Shader};
-use transformer_ls_kernels_wgsl::tiles::{Limits, Sizes, Tile, Tiles};
+use transformer_ls_kernels_wgsl::tiles::{Limits, LinearTiles, Sizes, Tile, Tiles};
 
-const KERNELS: [Kernel; 32] = [
+const KERNELS: [Kernel; 34] = [
     Kernel::PackLandmarks,
     Kernel::PackBias,
     Kernel::PackRelativeKeys,
@@ -42,6 +42,8 @@ const KERNELS: [Kernel; 32] = [
     Kernel::SumRuns,
     Kernel::MergeRuns,
     Kernel::SumPositions,
+    Kernel::LinearBackward,
+    Kernel::SumLinear,
 ];
 
 fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile {
@@ -56,6 +58,8 @@ fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile
         Kernel::SumLayerNorm => Tile::of_sums(limits),
         Kernel::SortCount | Kernel::SortScatter => Tile::of_sort(limits),
         Kernel::SortScan => Tile::of_slots(1, limits),
+        Kernel::LinearBackward => LinearTiles::choose([9, width, width], limits).tile,
+        Kernel::SumLinear => Tile::of_slots(8, limits),
         Kernel::MergeRuns => Tile::of_slots(width.div_ceil(4), limits),
         _ => tiles.entries,
     }

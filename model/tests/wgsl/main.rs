@@ -14,6 +14,7 @@ mod common;
 mod compare;
 mod embeddings;
 mod layers;
+mod linear;
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -26,6 +27,7 @@ use cases::{Case, Kind, PLAIN, cases, packed, padded, patterns, segments};
 use compare::Body;
 use embeddings::check_embeddings;
 use layers::check_layers;
+use linear::check_linear;
 
 /// Switches of `testing` are the process's, so tests take turns.
 fn turn() -> MutexGuard<'static, ()> {
@@ -42,6 +44,7 @@ fn kernels_agree_with_the_plain_bodies() {
     }
     check_layers(&device);
     check_embeddings(&device, DType::F32);
+    check_linear(&device, DType::F32);
 }
 
 #[test]
@@ -65,6 +68,7 @@ fn every_entry_is_written_and_none_is_read_before() {
     }
     check_layers(&device);
     check_embeddings(&device, DType::F32);
+    check_linear(&device, DType::F32);
     testing::poison_memory(false);
 }
 
@@ -82,6 +86,7 @@ fn the_smallest_device_and_a_processor_agree_too() {
         }
         check_layers(&device);
         check_embeddings(&device, DType::F32);
+        check_linear(&device, DType::F32);
     }
     testing::force_limits(None);
 }
@@ -143,6 +148,7 @@ fn float16_storage_loses_no_more_than_its_rounding() {
         case.check(&device, DType::F16);
     }
     check_embeddings(&device, DType::F16);
+    check_linear(&device, DType::F16);
 }
 
 proptest! {

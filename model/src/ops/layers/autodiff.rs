@@ -1,4 +1,4 @@
-//! LayerNorm, GELU and embeddings in the graph of Burn's autodiff.
+//! LayerNorm, GELU, embeddings and linear layers in the graph of Burn's autodiff.
 
 use burn::backend::autodiff::Autodiff;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -69,6 +69,23 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
                 },
             ),
         }
+    }
+
+    fn linear_layer(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        record::<B, C, _, _>(
+            [x, weight, bias],
+            (),
+            |[x, weight, bias], ()| B::linear_layer(x, weight, bias),
+            |d_output, [x, weight, _], ()| {
+                let d_x = B::linear_x_backward(weight, d_output.clone());
+                let (d_weight, d_bias) = B::linear_layer_backward(d_output, x);
+                [d_x, d_weight, d_bias]
+            },
+        )
     }
 
     // The backward operations of `Autodiff<B>` are the default bodies.

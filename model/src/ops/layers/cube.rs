@@ -1,4 +1,4 @@
-//! CubeCL runtimes: LayerNorm, GELU and embeddings by WGSL shaders where the runtime compiles them, the plain
+//! CubeCL runtimes: LayerNorm, GELU, embeddings and linear layers by WGSL shaders where the runtime compiles them, the plain
 //! bodies elsewhere.
 
 use burn::backend::TensorMetadata;
@@ -79,6 +79,16 @@ impl LayersBackend for CubeBackend {
         EmbedGradients {
             token: wgsl::embedding_backward(&d_output, &ids, rows(&token)),
             position: OptionalTensor::from_option(position),
+        }
+    }
+
+    fn linear_layer_backward(
+        d_output: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        match takes(&[&x, &d_output]) {
+            true => wgsl::linear_backward(&x, &d_output),
+            false => plain::linear_layer_backward::<Self>(d_output, x),
         }
     }
 }

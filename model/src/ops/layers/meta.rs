@@ -43,3 +43,16 @@ pub(super) fn embed_backward(
         position: position.clone(),
     }
 }
+
+pub(super) fn linear_layer_backward(
+    d_output: &TensorSpec,
+    x: &TensorSpec,
+) -> (TensorSpec, TensorSpec) {
+    let width = |x: &TensorSpec| x.shape[x.shape.rank() - 1];
+    let (inputs, outputs) = (width(x), width(d_output));
+    let spec = |shape| TensorSpec::new(shape, x.dtype);
+    (
+        spec(Shape::new([inputs, outputs])),
+        spec(Shape::new([outputs])),
+    )
+}

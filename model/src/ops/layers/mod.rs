@@ -1,10 +1,11 @@
-//! LayerNorm, the exact GELU and embeddings as operations.
+//! LayerNorm, the exact GELU, embeddings and linear layers as operations.
 //!
 //! Shaders compute them on devices that compile WGSL. LayerNorm and GELU are one pass each there, for
 //! Fusion does not join their passes, least of all backward. The gradient of an embedding is summed
-//! up by many workgroups, where Burn has one invocation a channel go through all tokens. Elsewhere
-//! LayerNorm and embeddings are Burn's, and the GELU is an operation because Burn approximates its
-//! gradient on some backends.
+//! up by many workgroups, where Burn has one invocation a channel go through all tokens. Those of a
+//! linear layer's weight and bias are sums over all rows, too: one pass over inputs and gradients
+//! makes both. Elsewhere LayerNorm, embeddings and linear layers are Burn's, and the GELU is an
+//! operation because Burn approximates its gradient on some backends.
 //!
 //! | file | what |
 //! |---|---|
@@ -25,7 +26,7 @@ mod tensor;
 
 pub use tensor::exact_gelu;
 pub(in crate::ops) use tensor::norm_layer;
-pub(crate) use tensor::{embed, embedding, layer_norm, shader_layers};
+pub(crate) use tensor::{embed, embedding, layer_norm, linear, shader_layers};
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};
@@ -67,7 +68,7 @@ pub struct EmbedGradients<B: Backend> {
     pub position: OptionalTensor<B>,
 }
 
-/// LayerNorm, the exact GELU and embeddings, and their backward passes.
+/// LayerNorm, the exact GELU, embeddings and linear layers, and their backward passes.
 #[backend_extension(
     Cube: cfg(feature = "cube"),
     Flex: cfg(feature = "flex"),
@@ -173,5 +174,35 @@ pub trait LayersBackend: Backend {
         packed: Option<Boundaries>,
     ) -> EmbedGradients<Self> {
         plain::embed_backward::<Self>(d_output, token, position, ids, packed)
+    }
+
+    /// A linear layer, `x W + b`, as Burn's module computes it. Fusion takes it apart and joins the
+    /// bias with its neighbours.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[.., inputs]`; weight: `[inputs, outputs]`; bias: `[outputs]`
+    /// - output: `[.., outputs]`
+    #[fusion(default)]
+    fn linear_layer(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::linear(x, weight, Some(bias))
+    }
+
+    /// Gradients of [`linear_layer`](Self::linear_layer) for weight and bias, in this order.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[.., inputs]`; d_output: `[.., outputs]`
+    /// - outputs: `[inputs, outputs]`, `[outputs]`
+    #[fusion(meta = meta::linear_layer_backward)]
+    fn linear_layer_backward(
+        d_output: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        plain::linear_layer_backward::<Self>(d_output, x)
     }
 }

@@ -1,4 +1,4 @@
-//! LayerNorm, the exact GELU and embeddings in tensor operations, over any backend. Called with
+//! LayerNorm, the exact GELU, embeddings and linear layers in tensor operations, over any backend. Called with
 //! [`Dispatch`](burn::backend::Dispatch) or with `Autodiff<B>` the forward passes are
 //! differentiable by Burn's own rules, which tests the backward passes.
 //!
@@ -169,4 +169,13 @@ fn places<B: Backend>(
     let places = packed.map_or_else(|| (0..n).collect(), |packed| packed.positions());
     let places: Vec<i32> = places.into_iter().map(|place| place as i32).collect();
     B::int_from_data(TensorData::new(places, [1, n]), &like.device())
+}
+
+/// See [`LayersBackend::linear_layer_backward`](super::LayersBackend::linear_layer_backward).
+pub fn linear_layer_backward<B: Backend>(
+    d_output: FloatTensor<B>,
+    x: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let d_weight = B::linear_weight_backward(x, d_output.clone());
+    (d_weight, B::linear_bias_backward(d_output))
 }

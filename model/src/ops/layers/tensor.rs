@@ -1,8 +1,8 @@
-//! LayerNorm, GELU and embeddings over [`Tensor`] and Burn's modules.
+//! LayerNorm, GELU, embeddings and linear layers over [`Tensor`] and Burn's modules.
 
 use burn::backend::Dispatch;
 use burn::module::Param;
-use burn::nn::LayerNorm;
+use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{DType, Int, Tensor, assert_shape};
 
 use super::{LayersBackend, NormLayer};
@@ -57,6 +57,31 @@ pub fn exact_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
         false => <Dispatch as LayersBackend>::exact_gelu,
     };
     Tensor::from_dispatch(gelu(x.into_dispatch()))
+}
+
+/// A linear layer as the module computes it, and the gradients of its parameters by a kernel where
+/// there is one: [`LayersBackend::linear_layer`].
+///
+/// # Shapes
+///
+/// - x: `[.., inputs]`
+/// - output: `[.., outputs]`
+///
+/// # Panics
+///
+/// Panics if the width of `x` is not the module's.
+pub(crate) fn linear<const D: usize>(x: Tensor<D>, module: &Linear) -> Tensor<D> {
+    let Some(bias) = module.bias.as_ref().filter(|_| shader_layers(&x)) else {
+        return module.forward(x);
+    };
+    let weight = module.weight.val();
+    let [inputs, _] = weight.dims();
+    assert_shape!(x, [.., inputs]);
+    Tensor::from_dispatch(<Dispatch as LayersBackend>::linear_layer(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.val().into_dispatch(),
+    ))
 }
 
 /// Rows of a table by id: Burn's operation, and its gradient by a kernel where there is one.
