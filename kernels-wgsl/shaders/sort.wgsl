@@ -1,7 +1,7 @@
 // What the kernels of a sort share. Tokens are sorted by id, those of one id in their order, a
-// digit of four bits a pass, the least significant first. A workgroup takes a block of tokens, of
+// digit of five bits a pass, the least significant first. A workgroup takes a block of tokens, of
 // which each invocation takes GROUP neighbours.
-const DIGITS: u32 = 16u;
+const DIGITS: u32 = 32u;
 
 @group(0) @binding({{ ids_binding }}) var<storage, read_write> ids: array<u32>;
 // Ids and tokens in the order of the pass before.

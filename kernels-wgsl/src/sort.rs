@@ -11,7 +11,7 @@ use crate::layer_norm::FlatRows;
 use crate::tiles::{Limits, Tile};
 
 /// Bits of a digit, and how many digits there are.
-const BITS: u32 = 4;
+const BITS: u32 = 5;
 const DIGITS: usize = 1 << BITS;
 
 /// Ids below `below` and the places where they stand, in the order of ids and then of places,

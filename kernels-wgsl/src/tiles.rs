@@ -93,8 +93,9 @@ impl Tile {
     /// than the digits.
     pub fn of_sort(limits: &Limits) -> Self {
         Self {
-            group: if limits.emulated { 64 } else { 16 },
-            ..Self::of_sums(limits)
+            group: if limits.emulated { 32 } else { 16 },
+            invocations: if limits.emulated { 32 } else { 64 },
+            ..Self::of_entries(limits)
         }
     }
 
