@@ -20,13 +20,16 @@ struct Info {
   // landmarks; and of the window's pattern: of segments width, halo and reach, of causal windows
   // width, of grids columns, side of a tile and halo
   seen: vec4<u32>,
-  // keys of a row of the batch, those in front of the first query, offsets of a table, vectors of a row
+  // keys of a row of the batch, those in front of the first query, offsets of a table, vectors of a row;
+  // of embeddings rows of the tables of tokens and of positions; inputs of a linear layer
   keys: vec4<u32>,
   // landmarks that all queries see; queries of a chunk and its landmarks
   chunks: vec4<u32>,
   // first words in the context of the bias, the mask, the table of documents, that of tasks
   context: vec4<u32>,
-  // tasks of a document; words that are copied; first vector in the context of the relative keys
+  // tasks of a document; words that are copied; first vector in the context of the relative keys;
+  // of embeddings documents; of a sort blocks and the first bit of a digit; of a linear layer
+  // splits and the rows of one
   tasks: vec4<u32>,
   // seed, threshold, and as float32 the factor of kept entries and the scale of scores (of a
   // LayerNorm its ε)

@@ -52,6 +52,12 @@ pub fn refusal(tensors: &[&CubeTensor], width: usize) -> Option<&'static str> {
     None
 }
 
+/// Why the kernels do not take these ids, if so.
+pub fn refusal_of_ids(ids: &CubeTensor) -> Option<&'static str> {
+    let words = matches!(ids.dtype, DType::I32 | DType::U32);
+    (!words).then_some("its integers are not words of 32 bits")
+}
+
 impl Limits {
     /// Limits of the device that a tensor is on.
     pub(crate) fn of(tensor: &CubeTensor) -> Self {

@@ -50,6 +50,24 @@ pub enum Kernel {
     Gelu,
     /// `gelu_backward.wgsl`
     GeluBackward,
+    /// `embed.wgsl`
+    Embed,
+    /// `sort_count.wgsl`
+    SortCount,
+    /// `sort_scan.wgsl`
+    SortScan,
+    /// `sort_scatter.wgsl`
+    SortScatter,
+    /// `sum_runs.wgsl`
+    SumRuns,
+    /// `merge_runs.wgsl`
+    MergeRuns,
+    /// `sum_positions.wgsl`
+    SumPositions,
+    /// `linear_backward.wgsl`
+    LinearBackward,
+    /// `sum_linear.wgsl`
+    SumLinear,
 }
 
 /// Which gradients a launch of `attend_dkv` writes.
@@ -203,6 +221,36 @@ impl Kernel {
             Self::GeluBackward => {
                 entry!(["gaussian.wgsl", "gelu_backward.wgsl"]; Load d_y, Load x, Store d_x)
             }
+            Self::Embed => entry!(
+                ["embed.wgsl"];
+                Load token, Load position, Plain ids, Plain starts, Store y
+            ),
+            Self::SortCount => {
+                entry!(["sort.wgsl", "sort_count.wgsl"]; Plain ids, Plain pairs, Plain counts)
+            }
+            Self::SortScan => entry!(["sort_scan.wgsl"]; Plain counts),
+            Self::SortScatter => entry!(
+                ["sort.wgsl", "sort_scatter.wgsl"];
+                Plain ids, Plain pairs, Plain counts, Plain sorted
+            ),
+            Self::SumRuns => entry!(
+                ["sum_runs.wgsl"];
+                Load d_output, Plain sorted, Plain parts, Store d_table
+            ),
+            Self::MergeRuns => entry!(
+                ["slots.wgsl", "merge_runs.wgsl"];
+                Plain sorted, Plain parts, Store d_table
+            ),
+            Self::SumPositions => {
+                entry!(["sum_positions.wgsl"]; Load d_output, Plain starts, Store d_table)
+            }
+            Self::LinearBackward => {
+                entry!(["linear_backward.wgsl"]; Load x, Load d_y, Plain parts)
+            }
+            Self::SumLinear => entry!(
+                ["slots.wgsl", "sum_linear.wgsl"];
+                Plain parts, Store d_weight, Store d_bias
+            ),
         }
     }
 

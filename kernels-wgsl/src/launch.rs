@@ -95,6 +95,14 @@ pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) ->
     empty_device_contiguous_dtype(client, device, shape, dtype)
 }
 
+/// Words on the device of `like`.
+pub(crate) fn upload(like: &CubeTensor, words: &[u32]) -> CubeTensor {
+    let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();
+    let (client, device) = (like.client.clone(), like.device.clone());
+    let handle = client.create_from_slice(&bytes);
+    CubeTensor::new_contiguous(client, device, [words.len()].into(), handle, DType::U32)
+}
+
 /// An empty tensor of logical `[b, h, n, d]` in memory `[b, n, h, d]`.
 pub(crate) fn empty_rows(like: &CubeTensor, [b, h, n, d]: [usize; 4], dtype: DType) -> CubeTensor {
     swap(empty(like, [b, n, h, d], dtype), 1, 2)

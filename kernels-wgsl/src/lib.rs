@@ -7,7 +7,8 @@
 //! * [`attend`], the short path joined with the landmarks: one softmax over `[landmarks | window]`
 //!   for every query.
 //!
-//! And of the layers around it what Burn composes of several passes: [`layer_norm`], [`gelu`].
+//! And of the layers around it what Burn composes of several passes or computes with few threads:
+//! [`layer_norm`], [`gelu`], [`embed`], the gradients of linear layers ([`linear_backward`]).
 //!
 //! Their backward passes recompute probabilities from the log-sum-exp: nothing of size
 //! `n × (r + 2w)` is ever stored, and loops end where the window ends instead of masking what lies
@@ -35,12 +36,15 @@ mod attend_dtables;
 mod context;
 mod device;
 mod documents;
+mod embed;
+mod embedding_backward;
 mod gelu;
 mod info;
 pub mod kernel;
 mod launch;
 mod layer_norm;
 mod layer_norm_backward;
+mod linear_backward;
 mod pack_bias;
 mod pack_landmarks;
 mod pack_relative_keys;
@@ -51,18 +55,24 @@ mod project_backward;
 mod project_delta;
 mod project_merge;
 pub mod shader;
+mod sort;
 mod sum_bias;
 mod sum_parts;
+mod sum_positions;
 mod sum_relative_keys;
 pub mod testing;
 pub mod tiles;
 
 pub use attend::{Attend, attend};
 pub use attend_backward::{AttendGradients, attend_backward};
-pub use device::{MAX_LAYER_WIDTH, MAX_WIDTH, refusal, runs_wgsl};
+pub use device::{MAX_LAYER_WIDTH, MAX_WIDTH, refusal, refusal_of_ids, runs_wgsl};
 pub use documents::Documents;
+pub use embed::embed;
+pub use embedding_backward::embedding_backward;
 pub use gelu::{gelu, gelu_backward};
 pub use layer_norm::layer_norm;
 pub use layer_norm_backward::layer_norm_backward;
+pub use linear_backward::linear_backward;
 pub use project::{Project, project};
 pub use project_backward::{ProjectGradients, project_backward};
+pub use sum_positions::sum_positions;

@@ -2,13 +2,12 @@
 
 use std::cell::RefCell;
 
-use burn_backend::DType;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
 use crate::documents::{Division, Tables};
 use crate::kernel::Kernel;
-use crate::launch::launch;
+use crate::launch::{launch, upload};
 use crate::problem::Problem;
 
 /// The mask `[b, n]`.
@@ -29,7 +28,7 @@ thread_local! {
 }
 
 /// The tables on the device of `like`.
-fn upload(tables: &Tables, like: &CubeTensor) -> CubeTensor {
+fn uploaded(tables: &Tables, like: &CubeTensor) -> CubeTensor {
     LAST.with_borrow_mut(|last| {
         if let Some((known, words)) = last
             && known == tables
@@ -37,11 +36,7 @@ fn upload(tables: &Tables, like: &CubeTensor) -> CubeTensor {
         {
             return words.clone();
         }
-        let bytes: Vec<u8> = tables.words.iter().flat_map(|w| w.to_ne_bytes()).collect();
-        let (client, device) = (like.client.clone(), like.device.clone());
-        let handle = client.create_from_slice(&bytes);
-        let shape = [tables.words.len()].into();
-        let words = CubeTensor::new_contiguous(client, device, shape, handle, DType::U32);
+        let words = upload(like, &tables.words);
         *last = Some((tables.clone(), words.clone()));
         words
     })
@@ -49,7 +44,7 @@ fn upload(tables: &Tables, like: &CubeTensor) -> CubeTensor {
 
 /// The tables of packed documents.
 pub(crate) fn pack_tables(problem: &Problem, context: &CubeTensor, tables: &Tables) {
-    let words = upload(tables, context);
+    let words = uploaded(tables, context);
     pack_words(
         problem,
         context,

@@ -48,7 +48,8 @@ pub struct Tile {
     pub group: usize,
     /// Invocations of a workgroup.
     pub invocations: usize,
-    /// Invocations that share a row (LayerNorm), or the rows of a group (`tile.wgsl`).
+    /// Invocations that share a row (LayerNorm), the rows of a group (`tile.wgsl`), or that take
+    /// neighbouring vectors (sums).
     pub lanes: usize,
 }
 
@@ -100,10 +101,69 @@ impl Tile {
         }
     }
 
+    /// `sort_count` and `sort_scatter`: a block of a thousand tokens, whose invocations are no fewer
+    /// than the digits.
+    pub fn of_sort(limits: &Limits) -> Self {
+        Self {
+            group: if limits.emulated { 32 } else { 16 },
+            invocations: if limits.emulated { 32 } else { 64 },
+            ..Self::of_entries(limits)
+        }
+    }
+
+    /// A workgroup that adds up `lanes` neighbouring vectors of many parts.
+    pub fn of_slots(lanes: usize, limits: &Limits) -> Self {
+        let invocations = if limits.emulated { 16 } else { 256 }.min(limits.invocations);
+        let invocations = 1 << invocations.ilog2();
+        Self {
+            invocations,
+            lanes: lanes.next_power_of_two().min(invocations),
+            ..Self::of_entries(limits)
+        }
+    }
+
     /// How many rows are normalised side by side; each takes every so many-th row.
     pub fn norm_slots(rows: usize, limits: &Limits) -> usize {
         let wanted = if limits.emulated { 256 } else { 1 << 13 };
         rows.clamp(1, wanted)
+    }
+}
+
+/// How the gradients of a linear layer's parameters are tiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinearTiles {
+    /// Tiles of 64 × 64 entries.
+    pub tiles: usize,
+    /// Rows that a workgroup takes, a multiple of those that are staged at a time.
+    pub split: usize,
+    /// How many splits there are.
+    pub splits: usize,
+    /// `linear_backward`
+    pub tile: Tile,
+}
+
+impl LinearTiles {
+    /// Rows that are staged at a time.
+    pub(crate) const STAGED: usize = 16;
+
+    /// Chooses the tiles for this many rows, inputs and outputs.
+    pub fn choose([rows, inputs, outputs]: [usize; 3], limits: &Limits) -> Self {
+        let tile = Tile {
+            // A tile's entries, of which an invocation takes 4 × 8.
+            invocations: 128,
+            ..Tile::of_entries(limits)
+        };
+        let tiles = inputs.div_ceil(64) * outputs.div_ceil(64);
+        // A part is written and read once more, so splits are no more than what a device needs.
+        let wanted = if limits.emulated { 16 } else { 512 };
+        let split = rows.div_ceil((wanted / tiles).max(1)).max(64);
+        let split = split.next_multiple_of(Self::STAGED);
+        Self {
+            tiles,
+            split,
+            splits: rows.div_ceil(split),
+            tile,
+        }
     }
 }
 
@@ -231,6 +291,20 @@ mod tests {
             }
         }
         assert_eq!(Tile::of_norm(512, &Limits::PORTABLE).lanes, 32);
+    }
+
+    /// The splits of a linear layer have all rows, and a Text batch gives every workgroup some.
+    #[test]
+    fn splits_of_a_linear_layer_have_all_rows() {
+        for rows in [1, 63, 64, 65, 4097, 1 << 17] {
+            for (inputs, outputs) in [(1, 1), (64, 128), (2048, 512)] {
+                let tiles = LinearTiles::choose([rows, inputs, outputs], &Limits::PORTABLE);
+                assert!(tiles.split.is_multiple_of(LinearTiles::STAGED));
+                assert!((rows..rows + tiles.split).contains(&(tiles.split * tiles.splits)));
+            }
+        }
+        let text = LinearTiles::choose([1 << 17, 64, 64], &Limits::PORTABLE);
+        assert_eq!((text.tiles, text.split, text.splits), (1, 256, 512));
     }
 
     #[test]

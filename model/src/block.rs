@@ -9,7 +9,7 @@ use crate::attention::{Attention, AttentionConfig, AttentionInput, BatchLayout, 
 use crate::error::{ConfigError, check_dropout, refuse_too_large, refuse_zero};
 use crate::fields::{FieldError, Fields};
 use crate::ops::fused::{AfterAttentionModules, Fused};
-use crate::ops::layers::{exact_gelu, layer_norm};
+use crate::ops::layers::{exact_gelu, layer_norm, linear};
 use crate::seed::{hash_dropout, mix};
 
 /// Configuration of a [`Block`].
@@ -203,9 +203,9 @@ impl Block {
             let dropout = hash_dropout(&self.dropout, &residual.device(), seed);
             return fused.after_attention(context, residual, modules, dropout);
         }
-        let x = self.dropout.forward(self.output.forward(context)) + residual;
-        let hidden = exact_gelu(self.ff_in.forward(layer_norm(x.clone(), &self.ff_norm)));
+        let x = self.dropout.forward(linear(context, &self.output)) + residual;
+        let hidden = exact_gelu(linear(layer_norm(x.clone(), &self.ff_norm), &self.ff_in));
         let hidden = self.dropout.forward(hidden);
-        self.dropout.forward(self.ff_out.forward(hidden)) + x
+        self.dropout.forward(linear(hidden, &self.ff_out)) + x
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::encoder::{Encoder, EncoderConfig};
 use crate::error::{ConfigError, refuse_too_large, refuse_zero};
 use crate::fields::{FieldError, Fields};
+use crate::ops::layers::linear;
 use crate::seed::mix;
 use crate::tokens::Tokens;
 
@@ -103,7 +104,7 @@ pub struct Head {
 
 impl Head {
     fn forward(&self, pooled: Tensor<2>) -> Tensor<2> {
-        self.output.forward(relu(self.hidden.forward(pooled)))
+        linear(relu(linear(pooled, &self.hidden)), &self.output)
     }
 }
 

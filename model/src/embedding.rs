@@ -6,8 +6,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, refuse_too_large, refuse_zero};
-use crate::ops::Layout;
 use crate::ops::fused::Fused;
+use crate::ops::{Layout, layers};
 use crate::tokens::Tokens;
 
 /// Standard deviation of both tables at the start (the release's `lra/model.py`).
@@ -218,12 +218,16 @@ impl TokenEmbedding {
         let embedded = match (&self.token, &self.pixel) {
             (Some(token), _) => {
                 let (table, ids) = with_flag_row(token.weight.val(), tokens, flag);
-                if let Some(position) = &position
-                    && let Some(fused) = Fused::of(&table)
-                {
-                    return fused.embed(table, position.clone(), ids, &tokens.layout);
+                if let Some(position) = &position {
+                    let position = position.clone();
+                    if let Some(fused) = Fused::of(&table) {
+                        return fused.embed(table, position, ids, &tokens.layout);
+                    }
+                    if layers::shader_layers(&table) {
+                        return layers::embed(table, Some(position), ids, &tokens.layout);
+                    }
                 }
-                burn::tensor::module::embedding(table, ids)
+                layers::embedding(table, ids)
             }
             (None, Some(pixel)) => self.pixels(pixel, tokens, flag),
             (None, None) => unreachable!("built with one of the two"),
@@ -304,7 +308,7 @@ fn positions(table: Tensor<2>, tokens: &Tokens) -> Tensor<3> {
             let rows: Vec<i32> = boundaries.positions().iter().map(|&p| p as i32).collect();
             let rows = TensorData::new(rows, [1, n]);
             let rows = Tensor::<2, Int>::from_data(rows, &tokens.ids.device());
-            burn::tensor::module::embedding(table, rows)
+            layers::embedding(table, rows)
         }
     }
 }

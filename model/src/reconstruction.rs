@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::embedding::normalised;
 use crate::encoder::{Encoder, EncoderConfig};
+use crate::ops::layers::{embedding, linear};
 use crate::seed::mix;
 use crate::tokens::Tokens;
 
@@ -126,10 +127,12 @@ impl Decoder {
                 }
                 let rows = encoder.forward_tokens(tokens, Some(self.mask_flag.val()));
                 let [b, n, d_model] = rows.dims();
-                rows.reshape([b * n, d_model]).select(0, batch.places)
+                let [m] = batch.places.dims();
+                let rows = rows.reshape([b * n, d_model]);
+                embedding(rows, batch.places.unsqueeze()).reshape([m, d_model])
             })
             .collect();
-        self.output.forward(Tensor::cat(rows, 0))
+        linear(Tensor::cat(rows, 0), &self.output)
     }
 
     /// The mean loss over the masked tokens, and how many of them were found: the likeliest id is

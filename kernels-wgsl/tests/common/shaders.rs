@@ -2,9 +2,9 @@
 
 use transformer_ls_kernels_wgsl::kernel::{Gradients, Kernel};
 use transformer_ls_kernels_wgsl::shader::{Element, Layout, Pattern, RowFormat, Shader};
-use transformer_ls_kernels_wgsl::tiles::{Limits, Sizes, Tile, Tiles};
+use transformer_ls_kernels_wgsl::tiles::{Limits, LinearTiles, Sizes, Tile, Tiles};
 
-const KERNELS: [Kernel; 25] = [
+const KERNELS: [Kernel; 34] = [
     Kernel::PackLandmarks,
     Kernel::PackBias,
     Kernel::PackRelativeKeys,
@@ -30,6 +30,15 @@ const KERNELS: [Kernel; 25] = [
     Kernel::SumLayerNorm,
     Kernel::Gelu,
     Kernel::GeluBackward,
+    Kernel::Embed,
+    Kernel::SortCount,
+    Kernel::SortScan,
+    Kernel::SortScatter,
+    Kernel::SumRuns,
+    Kernel::MergeRuns,
+    Kernel::SumPositions,
+    Kernel::LinearBackward,
+    Kernel::SumLinear,
 ];
 
 /// The tile that a launcher gives the kernel.
@@ -40,6 +49,11 @@ fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile
         Kernel::ProjectBackward { .. } => tiles.tokens,
         Kernel::LayerNorm | Kernel::LayerNormBackward => Tile::of_norm(width, limits),
         Kernel::SumLayerNorm => Tile::of_sums(limits),
+        Kernel::SortCount | Kernel::SortScatter => Tile::of_sort(limits),
+        Kernel::SortScan => Tile::of_slots(1, limits),
+        Kernel::LinearBackward => LinearTiles::choose([9, width, width], limits).tile,
+        Kernel::SumLinear => Tile::of_slots(8, limits),
+        Kernel::MergeRuns => Tile::of_slots(width.div_ceil(4), limits),
         _ => tiles.entries,
     }
 }

@@ -11,7 +11,7 @@ use super::heads::{AttentionInput, Contexts, check_heads, merge, split};
 use super::rotary::check_rotary;
 use crate::error::{ConfigError, check_dropout, refuse_too_large};
 use crate::ops::Layout;
-use crate::ops::layers::layer_norm;
+use crate::ops::layers::{layer_norm, linear};
 
 /// Configuration of a [`DenseAttention`].
 #[derive(Config, Debug, PartialEq)]
@@ -189,9 +189,9 @@ impl DenseAttention {
         let [_, _, d_model] = x.dims();
         let scale = ((d_model / self.heads) as f64).powf(-0.5);
         Heads {
-            query: split(self.query.forward(x.clone()), self.heads) * scale,
-            key: split(self.key.forward(x.clone()), self.heads),
-            value: split(self.value.forward(x), self.heads),
+            query: split(linear(x.clone(), &self.query), self.heads) * scale,
+            key: split(linear(x.clone(), &self.key), self.heads),
+            value: split(linear(x, &self.value), self.heads),
         }
     }
 

@@ -6,6 +6,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
 use super::{Attention, AttentionConfig, AttentionInput};
+use crate::ops::layers::linear;
 
 /// Configuration of an [`AttentionLayer`].
 #[derive(Config, Debug, PartialEq)]
@@ -67,8 +68,8 @@ impl AttentionLayer {
     pub fn forward(&self, input: AttentionInput) -> AttentionOutput {
         let contexts = self.attention.contexts(input);
         AttentionOutput {
-            tokens: self.output.forward(contexts.tokens),
-            class_row: contexts.class_row.map(|row| self.output.forward(row)),
+            tokens: linear(contexts.tokens, &self.output),
+            class_row: contexts.class_row.map(|row| linear(row, &self.output)),
         }
     }
 
@@ -80,7 +81,6 @@ impl AttentionLayer {
     /// As [`forward`](Self::forward), and if there is no class row.
     pub fn forward_class_row(&self, input: AttentionInput) -> Tensor<3> {
         let class_row = self.attention.contexts(input).class_row;
-        self.output
-            .forward(class_row.expect("an input with a class row"))
+        linear(class_row.expect("an input with a class row"), &self.output)
     }
 }

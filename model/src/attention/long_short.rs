@@ -14,7 +14,7 @@ use super::heads::{AttentionInput, Contexts, check_heads, merge, split};
 use super::rotary::check_rotary;
 use crate::error::{ConfigError, check_dropout, refuse_too_large};
 use crate::ops::fused::{Fused, HeadsModules};
-use crate::ops::layers::layer_norm;
+use crate::ops::layers::{embedding, layer_norm, linear};
 use crate::ops::{self, Attend, Projected, Window};
 use crate::seed::hash_dropout;
 
@@ -219,9 +219,9 @@ impl LongShortAttention {
         }
         let scale = (d as f64).powf(-0.5);
         let class_row = class_row.map(|row| ClassRow {
-            query: self.split(self.query.forward(row.clone())) * scale,
-            key: self.split(self.key.forward(row.clone())),
-            value: self.split(self.value.forward(row)),
+            query: self.split(linear(row.clone(), &self.query)) * scale,
+            key: self.split(linear(row.clone(), &self.key)),
+            value: self.split(linear(row, &self.value)),
         });
         let projected = tokens.projection.take().map(|Projection { scores, own }| {
             if let Some((key, value)) = own {
@@ -291,12 +291,12 @@ impl LongShortAttention {
             None => x,
         };
         let windowed = |rows| self.split(layer_norm(rows, &self.window_norm));
-        let key = windowed(self.key.forward(x.clone()));
-        let value = windowed(self.value.forward(x.clone()));
+        let key = windowed(linear(x.clone(), &self.key));
+        let value = windowed(linear(x.clone(), &self.value));
         TokenHeads {
-            query: self.split(self.query.forward(x.clone())),
+            query: self.split(linear(x.clone(), &self.query)),
             projection: self.projection.as_ref().map(|projection| Projection {
-                scores: self.split(projection.forward(x)).swap_dims(2, 3),
+                scores: self.split(linear(x, projection)).swap_dims(2, 3),
                 own: None,
             }),
             key,
@@ -343,7 +343,11 @@ fn read_outputs(row: ClassRow, context: Tensor<4>, layout: &BatchLayout) -> Tens
     let query = match layout.owners(&context.device()) {
         None => row.query.clone(),
         // [documents, h, 1, d] → [1, h, Σn, d]
-        Some(owners) => row.query.clone().select(0, owners).permute([2, 1, 0, 3]),
+        Some(owners) => {
+            let [documents, h, _, d] = row.query.dims();
+            let queries = row.query.clone().reshape([documents, h * d]);
+            split(embedding(queries, owners.unsqueeze()), h)
+        }
     };
     let scores = (query * context.clone()).sum_dim(3).swap_dims(2, 3);
     let read = ops::project(scores, context.clone(), context, layout.layout().clone());

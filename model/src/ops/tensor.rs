@@ -36,6 +36,14 @@ impl Layout {
         }
     }
 
+    /// Where the documents of a packed batch begin and end.
+    pub(super) fn boundaries(&self) -> Option<&Boundaries> {
+        match self {
+            Self::Full | Self::Padded(_) => None,
+            Self::Packed(boundaries) => Some(boundaries),
+        }
+    }
+
     /// How many documents a batch of `rows` rows has.
     pub fn documents(&self, rows: usize) -> usize {
         match self {

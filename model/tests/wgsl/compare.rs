@@ -1,7 +1,7 @@
 //! What kernels give next to what the plain bodies give.
 
 use burn::backend::Dispatch;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 /// Results by name.
 pub type Results = Vec<(&'static str, Vec<f64>)>;
@@ -56,5 +56,22 @@ pub fn compare(
             own <= allowed,
             "{name}: off by {own:.2e} of {scale:.2e}, {allowed:.2e} is allowed; {what}"
         );
+    }
+}
+
+/// Integers from −8 to 8.
+pub fn integers(count: usize, seed: usize) -> Vec<f64> {
+    let value = |i: usize| ((i * 7919 + i / 17 + seed * 104_729) % 2003 % 17) as f64 - 8.0;
+    (0..count).map(value).collect()
+}
+
+/// That numbers which a type has exactly, or once rounded to it, are what is expected.
+pub fn assert_exact(found: &[f64], expected: &[f64], dtype: DType, what: &str) {
+    let rounded = TensorData::new(expected.to_vec(), [expected.len()]).convert_dtype(dtype);
+    let rounded = rounded.convert::<f64>().try_into_vec::<f64>();
+    let rounded = rounded.expect("float64");
+    assert_eq!(found.len(), rounded.len(), "{what}");
+    for (i, (found, expected)) in found.iter().zip(&rounded).enumerate() {
+        assert!(found == expected, "{what}: {found}, not {expected}, at {i}");
     }
 }

@@ -12,7 +12,9 @@ mod cases;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
+mod embeddings;
 mod layers;
+mod linear;
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -23,7 +25,9 @@ use transformer_ls_kernels_wgsl::tiles::Limits;
 
 use cases::{Case, Kind, PLAIN, cases, packed, padded, patterns, segments};
 use compare::Body;
+use embeddings::check_embeddings;
 use layers::check_layers;
+use linear::check_linear;
 
 /// Switches of `testing` are the process's, so tests take turns.
 fn turn() -> MutexGuard<'static, ()> {
@@ -39,6 +43,8 @@ fn kernels_agree_with_the_plain_bodies() {
         case.check(&device, DType::F32);
     }
     check_layers(&device);
+    check_embeddings(&device, DType::F32);
+    check_linear(&device, DType::F32);
 }
 
 #[test]
@@ -61,6 +67,8 @@ fn every_entry_is_written_and_none_is_read_before() {
         case.check(&device, DType::F32);
     }
     check_layers(&device);
+    check_embeddings(&device, DType::F32);
+    check_linear(&device, DType::F32);
     testing::poison_memory(false);
 }
 
@@ -77,6 +85,8 @@ fn the_smallest_device_and_a_processor_agree_too() {
             case.check(&device, DType::F32);
         }
         check_layers(&device);
+        check_embeddings(&device, DType::F32);
+        check_linear(&device, DType::F32);
     }
     testing::force_limits(None);
 }
@@ -137,6 +147,8 @@ fn float16_storage_loses_no_more_than_its_rounding() {
     for case in cases().into_iter().filter(|case| case.size == 1.0) {
         case.check(&device, DType::F16);
     }
+    check_embeddings(&device, DType::F16);
+    check_linear(&device, DType::F16);
 }
 
 proptest! {

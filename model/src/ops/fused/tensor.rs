@@ -118,15 +118,11 @@ impl Fused {
         assert_shape!(position, [_, width]);
         let [b, n] = ids.dims();
         layout.check(b, n);
-        let packed = match layout {
-            Layout::Full | Layout::Padded(_) => None,
-            Layout::Packed(boundaries) => Some(boundaries.clone()),
-        };
         Tensor::from_dispatch(<Dispatch as FusedBackend>::embed(
             token.into_dispatch(),
             position.into_dispatch(),
             ids.into_dispatch(),
-            packed,
+            layout.boundaries().cloned(),
         ))
     }
 

@@ -1,14 +1,14 @@
-//! CubeCL runtimes: LayerNorm and GELU by WGSL shaders where the runtime compiles them, the plain
+//! CubeCL runtimes: LayerNorm, GELU, embeddings and linear layers by WGSL shaders where the runtime compiles them, the plain
 //! bodies elsewhere.
 
 use burn::backend::TensorMetadata;
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 use transformer_ls_kernels_wgsl as wgsl;
 
-use super::{EPSILON, LayerNormGradients, LayersBackend, NormLayer, plain};
-use crate::ops::path;
+use super::{EPSILON, EmbedGradients, LayerNormGradients, LayersBackend, NormLayer, plain};
+use crate::ops::{Boundaries, OptionalTensor, path};
 
 impl LayersBackend for CubeBackend {
     fn norm(x: FloatTensor<Self>, layer: NormLayer<Self>) -> FloatTensor<Self> {
@@ -47,6 +47,55 @@ impl LayersBackend for CubeBackend {
             false => Self::exact_gelu_backward(d_output, x),
         }
     }
+
+    fn embed(
+        token: FloatTensor<Self>,
+        position: OptionalTensor<Self>,
+        ids: IntTensor<Self>,
+        packed: Option<Boundaries>,
+    ) -> FloatTensor<Self> {
+        match position.as_option() {
+            Some(table) if takes(&[&token, table]) && takes_ids(&ids) => {
+                wgsl::embed(&token, table, &ids, packed.as_ref())
+            }
+            _ => plain::embed::<Self>(token, position, ids, packed),
+        }
+    }
+
+    fn embed_backward(
+        d_output: FloatTensor<Self>,
+        token: FloatTensor<Self>,
+        position: OptionalTensor<Self>,
+        ids: IntTensor<Self>,
+        packed: Option<Boundaries>,
+    ) -> EmbedGradients<Self> {
+        if !takes(&[&d_output]) || !takes_ids(&ids) {
+            return plain::embed_backward::<Self>(d_output, token, position, ids, packed);
+        }
+        let rows = |table: &CubeTensor| table.shape()[0];
+        let position = position.into_option();
+        let position =
+            position.map(|table| wgsl::sum_positions(&d_output, packed.as_ref(), rows(&table)));
+        EmbedGradients {
+            token: wgsl::embedding_backward(&d_output, &ids, rows(&token)),
+            position: OptionalTensor::from_option(position),
+        }
+    }
+
+    fn linear_layer_backward(
+        d_output: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        match takes(&[&x, &d_output]) {
+            true => wgsl::linear_backward(&x, &d_output),
+            false => plain::linear_layer_backward::<Self>(d_output, x),
+        }
+    }
+}
+
+/// Whether the shaders take these ids.
+fn takes_ids(ids: &CubeTensor) -> bool {
+    wgsl::refusal_of_ids(ids).is_none()
 }
 
 /// Whether the shaders hold rows as wide as those of `x`.

@@ -1,7 +1,10 @@
-//! LayerNorm and the exact GELU as operations.
+//! LayerNorm, the exact GELU, embeddings and linear layers as operations.
 //!
-//! Shaders compute them in one pass each on devices that compile WGSL, for Fusion does not join
-//! their passes there, least of all backward. Elsewhere LayerNorm is Burn's module, and the GELU an
+//! Shaders compute them on devices that compile WGSL. LayerNorm and GELU are one pass each there, for
+//! Fusion does not join their passes, least of all backward. The gradient of an embedding is summed
+//! up by many workgroups, where Burn has one invocation a channel go through all tokens. Those of a
+//! linear layer's weight and bias are sums over all rows, too: one pass over inputs and gradients
+//! makes both. Elsewhere LayerNorm, embeddings and linear layers are Burn's, and the GELU is an
 //! operation because Burn approximates its gradient on some backends.
 //!
 //! | file | what |
@@ -22,11 +25,13 @@ pub mod plain;
 mod tensor;
 
 pub use tensor::exact_gelu;
-pub(crate) use tensor::layer_norm;
 pub(in crate::ops) use tensor::norm_layer;
+pub(crate) use tensor::{embed, embedding, layer_norm, linear, shader_layers};
 
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};
+
+use super::{Boundaries, OptionalTensor};
 
 /// ε of every LayerNorm of the model.
 pub(crate) const EPSILON: f64 = 1e-5;
@@ -52,7 +57,18 @@ pub struct LayerNormGradients<B: Backend> {
     pub layer: NormLayer<B>,
 }
 
-/// LayerNorm and the exact GELU, and their backward passes.
+/// What [`LayersBackend::embed_backward`] gives.
+#[derive(ExtensionType, Clone, Debug)]
+#[cfg_attr(feature = "fusion", extension_type(fusion))]
+pub struct EmbedGradients<B: Backend> {
+    /// `[vocabulary, D]`
+    pub token: FloatTensor<B>,
+    /// `[positions, D]`, with a table of positions among the inputs.
+    #[extension_type]
+    pub position: OptionalTensor<B>,
+}
+
+/// LayerNorm, the exact GELU, embeddings and linear layers, and their backward passes.
 #[backend_extension(
     Cube: cfg(feature = "cube"),
     Flex: cfg(feature = "flex"),
@@ -125,5 +141,68 @@ pub trait LayersBackend: Backend {
     #[fusion(dtype = x, shape = x.clone())]
     fn gelu_pass_backward(d_output: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::exact_gelu_backward(d_output, x)
+    }
+
+    /// The sum of the embeddings of each token and, where there is a table of them, of its position,
+    /// counted from the start of its row, or of its document in a `packed` batch.
+    ///
+    /// # Shapes
+    ///
+    /// - token: `[vocabulary, D]`; position: `[positions, D]`; ids: `[b, n]`
+    /// - output: `[b, n, D]`
+    #[fusion(meta = meta::embed)]
+    fn embed(
+        token: FloatTensor<Self>,
+        #[extension_type] position: OptionalTensor<Self>,
+        ids: IntTensor<Self>,
+        packed: Option<Boundaries>,
+    ) -> FloatTensor<Self> {
+        plain::embed::<Self>(token, position, ids, packed)
+    }
+
+    /// Gradients of [`embed`](Self::embed) for its tables, of which the shapes count alone.
+    ///
+    /// # Shapes
+    ///
+    /// As there.
+    #[fusion(meta = meta::embed_backward)]
+    fn embed_backward(
+        d_output: FloatTensor<Self>,
+        token: FloatTensor<Self>,
+        #[extension_type] position: OptionalTensor<Self>,
+        ids: IntTensor<Self>,
+        packed: Option<Boundaries>,
+    ) -> EmbedGradients<Self> {
+        plain::embed_backward::<Self>(d_output, token, position, ids, packed)
+    }
+
+    /// A linear layer, `x W + b`, as Burn's module computes it. Fusion takes it apart and joins the
+    /// bias with its neighbours.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[.., inputs]`; weight: `[inputs, outputs]`; bias: `[outputs]`
+    /// - output: `[.., outputs]`
+    #[fusion(default)]
+    fn linear_layer(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::linear(x, weight, Some(bias))
+    }
+
+    /// Gradients of [`linear_layer`](Self::linear_layer) for weight and bias, in this order.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[.., inputs]`; d_output: `[.., outputs]`
+    /// - outputs: `[inputs, outputs]`, `[outputs]`
+    #[fusion(meta = meta::linear_layer_backward)]
+    fn linear_layer_backward(
+        d_output: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        plain::linear_layer_backward::<Self>(d_output, x)
     }
 }

@@ -1,4 +1,4 @@
-//! LayerNorm and the exact GELU in tensor operations, over any backend. Called with
+//! LayerNorm, the exact GELU, embeddings and linear layers in tensor operations, over any backend. Called with
 //! [`Dispatch`](burn::backend::Dispatch) or with `Autodiff<B>` the forward passes are
 //! differentiable by Burn's own rules, which tests the backward passes.
 //!
@@ -9,11 +9,12 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Scalar, TensorMetadata};
-use burn::tensor::Shape;
+use burn::tensor::{Shape, TensorData};
 
-use super::{EPSILON, LayerNormGradients, NormLayer};
+use super::{EPSILON, EmbedGradients, LayerNormGradients, NormLayer};
+use crate::ops::{Boundaries, OptionalTensor};
 
 /// See [`LayersBackend::norm`](super::LayersBackend::norm).
 pub fn norm<B: Backend>(x: FloatTensor<B>, layer: NormLayer<B>) -> FloatTensor<B> {
@@ -116,4 +117,65 @@ fn distribution<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
         B::float_add_scalar(erf, Scalar::from(1.0)),
         Scalar::from(0.5),
     )
+}
+
+/// See [`LayersBackend::embed`](super::LayersBackend::embed).
+pub fn embed<B: Backend>(
+    token: FloatTensor<B>,
+    position: OptionalTensor<B>,
+    ids: IntTensor<B>,
+    packed: Option<Boundaries>,
+) -> FloatTensor<B> {
+    let shape = ids.shape();
+    let embedded = B::embedding(token, ids);
+    match position.into_option() {
+        None => embedded,
+        Some(position) => {
+            let places = places::<B>(shape, packed, &position);
+            B::float_add(embedded, B::embedding(position, places))
+        }
+    }
+}
+
+/// See [`LayersBackend::embed_backward`](super::LayersBackend::embed_backward).
+pub fn embed_backward<B: Backend>(
+    d_output: FloatTensor<B>,
+    token: FloatTensor<B>,
+    position: OptionalTensor<B>,
+    ids: IntTensor<B>,
+    packed: Option<Boundaries>,
+) -> EmbedGradients<B> {
+    let position = position.into_option().map(|position| {
+        let places = places::<B>(ids.shape(), packed, &position);
+        let d_places = match places.shape().dims() == ids.shape().dims::<2>() {
+            true => d_output.clone(),
+            false => B::float_sum_dim(d_output.clone(), 0),
+        };
+        B::embedding_backward(position, d_places, places)
+    });
+    EmbedGradients {
+        token: B::embedding_backward(token, d_output, ids),
+        position: OptionalTensor::from_option(position),
+    }
+}
+
+/// The position of each token of a batch `[b, n]` in its document, `[1, n]`, on the device of `like`.
+fn places<B: Backend>(
+    shape: Shape,
+    packed: Option<Boundaries>,
+    like: &FloatTensor<B>,
+) -> IntTensor<B> {
+    let [_, n] = shape.dims();
+    let places = packed.map_or_else(|| (0..n).collect(), |packed| packed.positions());
+    let places: Vec<i32> = places.into_iter().map(|place| place as i32).collect();
+    B::int_from_data(TensorData::new(places, [1, n]), &like.device())
+}
+
+/// See [`LayersBackend::linear_layer_backward`](super::LayersBackend::linear_layer_backward).
+pub fn linear_layer_backward<B: Backend>(
+    d_output: FloatTensor<B>,
+    x: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let d_weight = B::linear_weight_backward(x, d_output.clone());
+    (d_weight, B::linear_bias_backward(d_output))
 }

@@ -1,15 +1,15 @@
-//! LayerNorm and GELU over [`Tensor`] and Burn's modules.
+//! LayerNorm, GELU, embeddings and linear layers over [`Tensor`] and Burn's modules.
 
 use burn::backend::Dispatch;
 use burn::module::Param;
-use burn::nn::LayerNorm;
-use burn::tensor::{DType, Tensor};
+use burn::nn::{LayerNorm, Linear};
+use burn::tensor::{DType, Int, Tensor, assert_shape};
 
 use super::{LayersBackend, NormLayer};
-use crate::ops::{PathKind, attention_path};
+use crate::ops::{Layout, OptionalTensor, PathKind, attention_path};
 
-/// Whether LayerNorm and GELU are shaders' on this tensor's device.
-fn shader_layers<const D: usize>(x: &Tensor<D>) -> bool {
+/// Whether the layers are shaders' on this tensor's device.
+pub(crate) fn shader_layers<const D: usize>(x: &Tensor<D>) -> bool {
     matches!(x.dtype(), DType::F32 | DType::F16)
         && attention_path(&x.device()).kind == PathKind::Wgsl
 }
@@ -57,6 +57,74 @@ pub fn exact_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
         false => <Dispatch as LayersBackend>::exact_gelu,
     };
     Tensor::from_dispatch(gelu(x.into_dispatch()))
+}
+
+/// A linear layer as the module computes it, and the gradients of its parameters by a kernel where
+/// there is one: [`LayersBackend::linear_layer`].
+///
+/// # Shapes
+///
+/// - x: `[.., inputs]`
+/// - output: `[.., outputs]`
+///
+/// # Panics
+///
+/// Panics if the width of `x` is not the module's.
+pub(crate) fn linear<const D: usize>(x: Tensor<D>, module: &Linear) -> Tensor<D> {
+    let Some(bias) = module.bias.as_ref().filter(|_| shader_layers(&x)) else {
+        return module.forward(x);
+    };
+    let weight = module.weight.val();
+    let [inputs, _] = weight.dims();
+    assert_shape!(x, [.., inputs]);
+    Tensor::from_dispatch(<Dispatch as LayersBackend>::linear_layer(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.val().into_dispatch(),
+    ))
+}
+
+/// Rows of a table by id: Burn's operation, and its gradient by a kernel where there is one.
+///
+/// # Shapes
+///
+/// - table: `[rows, D]`; ids: `[b, n]`
+/// - output: `[b, n, D]`
+pub(crate) fn embedding(table: Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
+    if !shader_layers(&table) {
+        return burn::tensor::module::embedding(table, ids);
+    }
+    embed(table, None, ids, &Layout::Full)
+}
+
+/// Embeddings of tokens and their positions: [`LayersBackend::embed`].
+///
+/// # Shapes
+///
+/// - token: `[vocabulary, D]`; position: `[positions, D]`; ids: `[b, n]`
+/// - output: `[b, n, D]`
+///
+/// # Panics
+///
+/// Panics if the shapes do not fit each other or the layout.
+pub(crate) fn embed(
+    token: Tensor<2>,
+    position: Option<Tensor<2>>,
+    ids: Tensor<2, Int>,
+    layout: &Layout,
+) -> Tensor<3> {
+    let [_, width] = token.dims();
+    if let Some(position) = &position {
+        assert_shape!(position, [_, width]);
+    }
+    let [b, n] = ids.dims();
+    layout.check(b, n);
+    Tensor::from_dispatch(<Dispatch as LayersBackend>::embed(
+        token.into_dispatch(),
+        OptionalTensor::from_option(position.map(Tensor::into_dispatch)),
+        ids.into_dispatch(),
+        layout.boundaries().cloned(),
+    ))
 }
 
 /// The module's parameters.

@@ -1,0 +1,61 @@
+//! Gradients of linear layers' parameters against loops on the host. All numbers are small integers,
+//! whose sums float32 has exactly.
+
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use transformer_ls_burn::ops::layers::LayersBackend;
+
+use super::compare::{assert_exact, float, integers};
+
+/// Rows, inputs, outputs.
+const SIZES: [[usize; 3]; 10] = [
+    [1, 1, 1],
+    [1, 64, 64],
+    [63, 3, 1],
+    [63, 1, 100],
+    [64, 100, 3],
+    [65, 64, 64],
+    [4097, 64, 128],
+    [1000, 100, 65],
+    [2, 2048, 6],
+    [17, 70, 512],
+];
+
+/// Linear layers of every size. Their rows are those of a batch, `[rows, 1, ..]`, or of heads that
+/// were turned, so that neighbouring channels are not neighbours in memory.
+pub fn check_linear(device: &Device, dtype: DType) {
+    for [rows, inputs, outputs] in SIZES {
+        let (x, d) = (integers(rows * inputs, 1), integers(rows * outputs, 2));
+        let mut d_weight = vec![0.0; inputs * outputs];
+        let mut d_bias = vec![0.0; outputs];
+        for row in 0..rows {
+            for k in 0..outputs {
+                let d = d[row * outputs + k];
+                d_bias[k] += d;
+                for i in 0..inputs {
+                    d_weight[i * outputs + k] += x[row * inputs + i] * d;
+                }
+            }
+        }
+        for turned in [false, true] {
+            let tensor = |values: &[f64], width: usize| {
+                let values = TensorData::new(values.to_vec(), [rows, width]).convert_dtype(dtype);
+                let x = Tensor::<2>::from_data(values, (device, dtype));
+                let x = match turned {
+                    true => (x.transpose() + 0.0).transpose(),
+                    false => x,
+                };
+                x.reshape([rows, 1, width]).into_dispatch()
+            };
+            let what = format!("of {rows} rows, {inputs} → {outputs}, turned: {turned}");
+            // Twice, for the bits might depend on who comes first.
+            for _ in 0..2 {
+                let (weight, bias) =
+                    Dispatch::linear_layer_backward(tensor(&d, outputs), tensor(&x, inputs));
+                let (weight, bias) = (float::<2>(weight), float::<1>(bias));
+                assert_exact(&weight, &d_weight, dtype, &format!("d weight {what}"));
+                assert_exact(&bias, &d_bias, dtype, &format!("d bias {what}"));
+            }
+        }
+    }
+}
