@@ -81,7 +81,7 @@ pub fn attend(inputs: &Attend) -> (CubeTensor, CubeTensor) {
     );
     let count = problem.tasks(Division::Blocks) * problem.heads;
     launch(
-        problem.shader(Kernel::Attend, problem.tiles.queries, Division::Blocks),
+        problem.shader(Kernel::Attend, problem.tiles.attend, Division::Blocks),
         count,
         problem.info(Division::Blocks).count(count),
         &[

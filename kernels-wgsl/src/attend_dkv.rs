@@ -31,7 +31,7 @@ pub(crate) fn attend_dkv(backward: &Backward) -> (CubeTensor, CubeTensor) {
         launch(
             problem.shader(
                 Kernel::AttendDkv(gradients),
-                problem.tiles.queries,
+                problem.tiles.attend_dkv,
                 Division::Blocks,
             ),
             count,

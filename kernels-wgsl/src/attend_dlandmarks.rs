@@ -30,11 +30,12 @@ pub(crate) fn attend_dlandmarks(
         [(tasks * heads * landmarks * row * 4).max(4)],
         DType::F32,
     );
-    let tile = problem.tiles.landmarks;
+    let tile = problem.tiles.attend_dlandmarks;
     let count = tasks * heads;
+    let workgroups = tile.workgroups_of_landmarks(count, landmarks);
     launch(
         problem.shader(Kernel::AttendDlandmarks, tile, Division::Splits),
-        count,
+        workgroups,
         problem.info(Division::Splits).count(count),
         &[
             ("d_output", d_output),

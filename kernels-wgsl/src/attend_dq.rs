@@ -20,7 +20,7 @@ pub(crate) fn attend_dq(backward: &Backward) -> CubeTensor {
     let d_query = empty_rows(query, dims(query), query.dtype);
     let count = problem.tasks(Division::Blocks) * problem.heads;
     launch(
-        problem.shader(Kernel::AttendDq, problem.tiles.queries, Division::Blocks),
+        problem.shader(Kernel::AttendDq, problem.tiles.attend_dq, Division::Blocks),
         count,
         problem.info(Division::Blocks).count(count),
         &[

@@ -1,5 +1,7 @@
 //! The kernels, in one table: the files that a kernel is put together from, and what it binds.
 
+use crate::tiles::Tile;
+
 /// A kernel of `shaders/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
@@ -132,6 +134,15 @@ macro_rules! entry {
     };
 }
 
+macro_rules! by_rows {
+    [$($file:literal),+] => {
+        &[
+            include_str!("../shaders/common.wgsl"),
+            $(include_str!(concat!("../shaders/", $file, ".wgsl"))),+
+        ]
+    };
+}
+
 impl Kernel {
     /// The table.
     pub(crate) fn entry(self) -> Entry {
@@ -254,6 +265,26 @@ impl Kernel {
         }
     }
 
+    /// The kernel's files where a processor plays the GPU, if those are others; what they bind is the
+    /// same.
+    fn files_by_rows(self) -> Option<&'static [&'static str]> {
+        Some(match self {
+            Self::Attend => by_rows!["attention", "by_rows/stage", "by_rows/attend"],
+            Self::AttendDq => by_rows!["attention", "by_rows/stage", "by_rows/attend_dq"],
+            Self::AttendDkv(_) => by_rows!["attention", "by_rows/attend_dkv"],
+            Self::AttendDlandmarks => by_rows!["attention", "by_rows/attend_dlandmarks"],
+            Self::Project => by_rows!["by_rows/project"],
+            Self::ProjectBackward { .. } => by_rows!["by_rows/stage", "by_rows/project_backward"],
+            _ => return None,
+        })
+    }
+
+    /// The kernel's files, with a tile.
+    pub(crate) fn files(self, tile: &Tile) -> &'static [&'static str] {
+        let by_rows = tile.owns_rows().then(|| self.files_by_rows()).flatten();
+        by_rows.unwrap_or(self.entry().files)
+    }
+
     /// How many storage buffers the kernel binds.
     pub fn storage_buffers(self) -> usize {
         self.entry().bindings.len()
@@ -278,8 +309,62 @@ impl Kernel {
         )
     }
 
+    /// Vectors of a staged row.
+    pub(crate) fn row_vectors(self, vectors: usize) -> usize {
+        match self {
+            Self::ProjectBackward { .. } => 2 * vectors + 1,
+            _ => 2 * vectors,
+        }
+    }
+
+    /// [`own_values`](Self::own_values) of the kernels for processors.
+    fn own_values_by_rows(self) -> Vec<(&'static str, String)> {
+        let gradients = match self {
+            Self::AttendDkv(gradients) => gradients,
+            Self::ProjectBackward { adds } => {
+                let added = |text: &str| if adds { text.to_owned() } else { String::new() };
+                return vec![
+                    ("added_key", added(" + d_key_at(dk_row, c)")),
+                    ("added_value", added(" + d_value_at(dv_row, c)")),
+                ];
+            }
+            _ => return Vec::new(),
+        };
+        let (keys, values) = match gradients {
+            Gradients::Both => (true, true),
+            Gradients::Keys => (true, false),
+            Gradients::Values => (false, true),
+        };
+        let mut store = String::new();
+        for (wanted, name, factor) in [(keys, "d_key", " * score_scale()"), (values, "d_value", "")]
+        {
+            if wanted {
+                store += &format!(
+                    "let {name}_at = {name}_row(place.row, head, place.start + key);\n      \
+                     for (var c = 0u; c < D4; c++) {{ {name}_put({name}_at, c, {name}s[g][c]{factor}); }}\n      "
+                );
+            }
+        }
+        let load_values = match keys {
+            true => {
+                "let v_row = value_row(place.row, head, token);\n    \
+                 for (var c = 0u; c < D4; c++) { values[g][c] = value_at(v_row, c); }"
+            }
+            false => "",
+        };
+        vec![
+            ("d_key", keys.to_string()),
+            ("d_value", values.to_string()),
+            ("store", store.trim_end().to_string()),
+            ("load_values", load_values.to_string()),
+        ]
+    }
+
     /// Values of the placeholders that only this kernel has; they may hold others.
-    pub(crate) fn own_values(self) -> Vec<(&'static str, String)> {
+    pub(crate) fn own_values(self, tile: &Tile) -> Vec<(&'static str, String)> {
+        if tile.owns_rows() {
+            return self.own_values_by_rows();
+        }
         match self {
             Self::ProjectBackward { adds } => {
                 let added = |text: &str| if adds { text.to_owned() } else { String::new() };

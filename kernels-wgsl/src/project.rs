@@ -50,11 +50,12 @@ pub fn project(inputs: &Project) -> CubeTensor {
         [(tasks * heads * landmarks * row * 4).max(4)],
         DType::F32,
     );
-    let tile = problem.tiles.landmarks;
+    let tile = problem.tiles.project;
     let count = tasks * heads;
+    let workgroups = tile.workgroups_of_landmarks(count, landmarks);
     launch(
         problem.shader(Kernel::Project, tile, Division::Splits),
-        count,
+        workgroups,
         problem.info(Division::Splits).count(count),
         &[
             ("scores", scores),

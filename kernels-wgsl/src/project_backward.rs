@@ -57,7 +57,7 @@ pub fn project_backward(
     launch(
         problem.shader(
             Kernel::ProjectBackward { adds },
-            problem.tiles.tokens,
+            problem.tiles.project_backward,
             Division::Blocks,
         ),
         count,

@@ -123,7 +123,7 @@ impl Shader {
             text += "enable f16;\n";
         }
         let entry = self.kernel.entry();
-        for part in entry.files {
+        for part in self.kernel.files(&self.tile) {
             text += part;
             text += "\n";
         }
@@ -149,12 +149,13 @@ impl Shader {
                 }
             }
         }
-        let own = self.kernel.own_values();
+        let own = self.kernel.own_values(&self.tile);
         let own = own
             .into_iter()
             .map(|(name, value)| (name.to_string(), value));
         text = fill(text, &own.collect::<Vec<_>>());
         let vectors = self.width.div_ceil(4);
+        let row_vectors = self.kernel.row_vectors(vectors);
         let Tile {
             invocations, lanes, ..
         } = self.tile;
@@ -167,6 +168,12 @@ impl Shader {
             ("group", self.tile.group.to_string()),
             ("invocations", self.tile.invocations.to_string()),
             ("lanes", self.tile.lanes.to_string()),
+            ("staged", self.tile.staged.to_string()),
+            (
+                "staged_vectors",
+                (self.tile.staged * row_vectors).to_string(),
+            ),
+            ("row_vectors", row_vectors.to_string()),
             ("left_vectors", (left * stride).to_string()),
             ("right_vectors", (right * stride).to_string()),
             ("weight_vectors", (right * (left / 4 + 1)).to_string()),

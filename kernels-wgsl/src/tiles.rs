@@ -48,6 +48,8 @@ pub struct Tile {
     pub group: usize,
     /// Invocations of a workgroup.
     pub invocations: usize,
+    /// Landmarks that are staged in workgroup memory at a time, where rows are an invocation's.
+    pub staged: usize,
     /// Invocations that share a row (LayerNorm), the rows of a group (`tile.wgsl`), or that take
     /// neighbouring vectors (sums).
     pub lanes: usize,
@@ -60,6 +62,7 @@ impl Tile {
             group: 1,
             invocations: 64.min(limits.invocations),
             lanes: 1,
+            staged: 0,
         }
     }
 
@@ -69,6 +72,21 @@ impl Tile {
             group: 4,
             invocations: 2 * rows,
             lanes: 8,
+            staged: 0,
+        }
+    }
+
+    /// Whether whole rows are an invocation's own, in private arrays (the shaders of `by_rows/`), and
+    /// not tiles in workgroup memory.
+    pub(crate) fn owns_rows(&self) -> bool {
+        self.lanes == 1
+    }
+
+    /// Workgroups for so many tasks with these landmarks each.
+    pub(crate) fn workgroups_of_landmarks(&self, tasks: usize, landmarks: usize) -> usize {
+        match self.owns_rows() {
+            true => (tasks * landmarks.div_ceil(self.group)).div_ceil(self.invocations),
+            false => tasks,
         }
     }
 
@@ -89,6 +107,7 @@ impl Tile {
             group: vectors.div_ceil(lanes),
             invocations: most,
             lanes,
+            staged: 0,
         }
     }
 
@@ -174,12 +193,18 @@ pub struct Tiles {
     pub block: usize,
     /// Tokens of a document over which a workgroup sums for its landmarks.
     pub split: usize,
-    /// Queries (or keys) of attention that a workgroup owns at a time.
-    pub queries: Tile,
-    /// Landmarks that it owns.
-    pub landmarks: Tile,
-    /// Tokens of the projection's backward pass that it owns.
-    pub tokens: Tile,
+    /// `attend`
+    pub attend: Tile,
+    /// `attend_dq`
+    pub attend_dq: Tile,
+    /// `attend_dkv`
+    pub attend_dkv: Tile,
+    /// `attend_dlandmarks`
+    pub attend_dlandmarks: Tile,
+    /// `project`
+    pub project: Tile,
+    /// `project_backward`
+    pub project_backward: Tile,
     /// Whether `attend_dkv` writes both gradients in one launch.
     pub both_gradients: bool,
     /// Kernels with an invocation for each entry.
@@ -194,22 +219,79 @@ impl Tiles {
     /// Chooses the tiles.
     pub fn choose(sizes: &Sizes, limits: &Limits) -> Self {
         let block = sizes.longest.max(1).next_power_of_two().clamp(16, 128);
+        // Mesa's llvmpipe ends the loops of an invocation after 65 535 rounds in all.
+        let columns = sizes.landmarks + sizes.window.min(sizes.longest);
+        let rounds = 2 * columns * sizes.width.div_ceil(4);
+        let by_rows = limits.emulated && rounds < 50_000;
+        let tiles = match by_rows {
+            true => Self::by_rows(sizes, limits, block),
+            false => Self::of_rows(sizes),
+        };
+        // What is wanted to be under way at the same time, and what one split has of it.
+        let (wanted, a_split) = match by_rows {
+            true => (512, sizes.landmarks.max(1).div_ceil(tiles.project.group)),
+            false => (1 << 16, tiles.project.invocations),
+        };
+        let splits = wanted / (sizes.documents * sizes.heads * a_split).max(1);
+        Self {
+            block,
+            // A power of two, so that batches of other lengths find their pipelines made.
+            split: (sizes.longest / splits.max(1)).max(128).next_power_of_two(),
+            both_gradients: limits.storage_buffers >= BOTH_GRADIENTS && sizes.width <= 128,
+            entries: Tile::of_entries(limits),
+            ..tiles
+        }
+    }
+
+    /// Tiles in workgroup memory.
+    fn of_rows(sizes: &Sizes) -> Self {
         // Of a small window, fewer queries have fewer keys that others see and they do not.
         let queries = Tile::of_rows(if sizes.window > 32 { 32 } else { 16 });
         let landmarks = Tile::of_rows(sizes.landmarks.next_multiple_of(8).clamp(8, 32));
-        let wanted = if limits.emulated { 512 } else { 1 << 16 };
-        let a_split = sizes.documents * sizes.heads * landmarks.invocations;
-        let splits = wanted / a_split.max(1);
-        // A power of two, so that batches of other lengths find their pipelines made.
-        let split = (sizes.longest / splits.max(1)).max(128).next_power_of_two();
         Self {
-            block,
-            split,
-            queries,
-            landmarks,
-            tokens: Tile::of_rows(32),
-            both_gradients: limits.storage_buffers >= BOTH_GRADIENTS && sizes.width <= 128,
-            entries: Tile::of_entries(limits),
+            attend: queries,
+            attend_dq: queries,
+            attend_dkv: queries,
+            attend_dlandmarks: landmarks,
+            project: landmarks,
+            project_backward: Tile::of_rows(32),
+            ..Self::default()
+        }
+    }
+
+    /// Rows in private arrays, as a processor has them in its caches: there it is barriers that cost,
+    /// and tiles in workgroup memory take four times as long.
+    fn by_rows(sizes: &Sizes, limits: &Limits, block: usize) -> Self {
+        let vectors = sizes.width.div_ceil(4).max(1);
+        let group = |arrays: usize| {
+            let fits = (192 / (arrays * vectors)).max(1);
+            (1 << fits.ilog2()).min(8)
+        };
+        let by_block = |arrays: usize, row_vectors: usize| {
+            // A workgroup takes a whole block.
+            let group = group(arrays).max(block / limits.invocations);
+            // Half of what a workgroup may have leaves room for a second one beside it.
+            let fits = limits.workgroup_bytes.min(16 << 10) / (16 * row_vectors);
+            let wanted = sizes.landmarks.next_multiple_of(4);
+            Tile {
+                group,
+                invocations: (block / group).clamp(1, limits.invocations),
+                staged: (fits / 4 * 4).min(wanted).max(4),
+                lanes: 1,
+            }
+        };
+        let by_landmark = |arrays: usize| Tile {
+            group: group(arrays).min(sizes.landmarks.max(1).next_power_of_two()),
+            ..Tile::of_entries(limits)
+        };
+        Self {
+            attend: by_block(2, 2 * vectors),
+            attend_dq: by_block(3, 2 * vectors),
+            attend_dkv: by_block(4, 2 * vectors),
+            attend_dlandmarks: by_landmark(4),
+            project: by_landmark(2),
+            project_backward: by_block(4, 2 * vectors + 1),
+            ..Self::default()
         }
     }
 }
@@ -259,16 +341,32 @@ mod tests {
 
     fn check(sizes: &Sizes, limits: &Limits) {
         let tiles = Tiles::choose(sizes, limits);
-        for tile in [tiles.queries, tiles.landmarks, tiles.tokens] {
-            assert!(tile.invocations.is_multiple_of(tile.lanes), "{sizes:?}");
-            let rows = tile.rows();
-            assert!((4..=32).contains(&rows) && rows.is_multiple_of(4));
-            // Rows on both sides with a vector more each, the weights, a place.
-            let vectors = (rows + 32) * 9 + 32 * (rows / 4 + 1) + 2;
-            assert!(vectors * 16 <= limits.workgroup_bytes, "{sizes:?}");
-        }
-        for tile in [tiles.queries, tiles.landmarks, tiles.tokens, tiles.entries] {
+        let vectors = sizes.width.div_ceil(4);
+        for (tile, row) in [
+            (tiles.attend, 2 * vectors),
+            (tiles.attend_dq, 2 * vectors),
+            (tiles.attend_dkv, 2 * vectors),
+            (tiles.attend_dlandmarks, 0),
+            (tiles.project, 0),
+            (tiles.project_backward, 2 * vectors + 1),
+            (tiles.entries, 0),
+        ] {
             assert!((1..=limits.invocations).contains(&tile.invocations));
+            let held = match tile.owns_rows() {
+                true if row > 0 => {
+                    assert_eq!(tile.group * tile.invocations, tiles.block, "{sizes:?}");
+                    assert!(tile.staged.is_multiple_of(4) && tile.staged >= 4);
+                    tile.staged * row
+                }
+                true => 0,
+                false => {
+                    let rows = tile.rows();
+                    assert!((4..=32).contains(&rows) && rows.is_multiple_of(4));
+                    // Rows on both sides with a vector more each, the weights, a place.
+                    (rows + 32) * 9 + 32 * (rows / 4 + 1) + 2
+                }
+            };
+            assert!(held * 16 <= limits.workgroup_bytes, "{sizes:?}");
         }
         assert!(tiles.split.is_multiple_of(4) && tiles.split >= 4);
         assert!(!tiles.both_gradients || limits.storage_buffers >= 8);
@@ -311,18 +409,18 @@ mod tests {
     fn small_windows_take_few_queries() {
         let rows = |window| {
             let sizes = Sizes { window, ..TEXT };
-            Tiles::choose(&sizes, &Limits::PORTABLE).queries.rows()
+            Tiles::choose(&sizes, &Limits::PORTABLE).attend.rows()
         };
         assert_eq!([0, 16, 128, usize::MAX].map(rows), [16, 16, 32, 32]);
     }
 
-    /// 2^16 invocations are wanted, two landmarks each; a part is never shorter than 128 tokens.
+    /// 2^16 invocations are wanted, 64 for 32 landmarks; a part is never shorter than 128 tokens.
     #[test]
     fn few_documents_are_split_for_the_landmarks() {
         let split = |documents| {
             let sizes = Sizes { documents, ..TEXT };
             Tiles::choose(&sizes, &Limits::PORTABLE).split
         };
-        assert_eq!([1, 32, 512, 4096].map(split), [128, 128, 1024, 4096]);
+        assert_eq!([1, 32, 512, 4096].map(split), [128, 256, 4096, 4096]);
     }
 }

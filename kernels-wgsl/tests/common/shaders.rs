@@ -44,9 +44,12 @@ const KERNELS: [Kernel; 34] = [
 /// The tile that a launcher gives the kernel.
 fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile {
     match kernel {
-        Kernel::Attend | Kernel::AttendDq | Kernel::AttendDkv(_) => tiles.queries,
-        Kernel::AttendDlandmarks | Kernel::Project => tiles.landmarks,
-        Kernel::ProjectBackward { .. } => tiles.tokens,
+        Kernel::Attend => tiles.attend,
+        Kernel::AttendDq => tiles.attend_dq,
+        Kernel::AttendDkv(_) => tiles.attend_dkv,
+        Kernel::AttendDlandmarks => tiles.attend_dlandmarks,
+        Kernel::Project => tiles.project,
+        Kernel::ProjectBackward { .. } => tiles.project_backward,
         Kernel::LayerNorm | Kernel::LayerNormBackward => Tile::of_norm(width, limits),
         Kernel::SumLayerNorm => Tile::of_sums(limits),
         Kernel::SortCount | Kernel::SortScatter => Tile::of_sort(limits),

@@ -363,6 +363,24 @@ pub fn cases() -> Vec<Case> {
             relative_keys: true,
             ..PLAIN
         },
+        Case {
+            kind: packed(&[200, 3, 70]),
+            width: 33,
+            landmarks: 40,
+            visibility: segments(40),
+            bias: true,
+            relative_keys: true,
+            dropout: 0.2,
+            ..PLAIN
+        },
+        Case {
+            kind: padded(1, 700),
+            width: 256,
+            landmarks: 70,
+            visibility: segments(600),
+            heads: 1,
+            ..PLAIN
+        },
         // Scores around ±80.
         Case {
             size: 6.7,

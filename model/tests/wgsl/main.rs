@@ -52,9 +52,14 @@ fn every_pattern_agrees_with_the_plain_bodies() {
     let _turn = turn();
     let Some(device) = common::wgpu() else { return };
     testing::poison_memory(true);
-    for case in patterns() {
-        case.check(&device, DType::F32);
+    // The device's own tiles, and those of a GPU.
+    for limits in [None, Some(Limits::PORTABLE)] {
+        testing::force_limits(limits);
+        for case in patterns() {
+            case.check(&device, DType::F32);
+        }
     }
+    testing::force_limits(None);
     testing::poison_memory(false);
 }
 
@@ -95,9 +100,12 @@ fn the_smallest_device_and_a_processor_agree_too() {
 fn the_same_launch_gives_the_same_bits() {
     let _turn = turn();
     let Some(device) = common::wgpu() else { return };
-    for kind in [padded(3, 200), packed(&[400, 3, 90])] {
+    let kinds = [padded(3, 200), packed(&[400, 3, 90])];
+    let limits = [None, Some(Limits::PORTABLE)];
+    for (kind, limits) in kinds.iter().flat_map(|kind| limits.map(|l| (kind, l))) {
+        testing::force_limits(limits);
         let case = Case {
-            kind,
+            kind: kind.clone(),
             bias: true,
             relative_keys: true,
             dropout: 0.1,
@@ -113,6 +121,7 @@ fn the_same_launch_gives_the_same_bits() {
         };
         assert!(bits() == bits(), "{case:?}");
     }
+    testing::force_limits(None);
 }
 
 /// More workgroups than a dimension takes: tasks lie in two.
