@@ -89,6 +89,11 @@ fn place_of(task: u32) -> Place {
     let length = context_word(entry + 1u);
     return Place(document, 0u, context_word(entry), first, length, length);
   }
+  return place_in_row(task);
+}
+
+// The same where a document is a row of the batch. Barriers may depend on it.
+fn place_in_row(task: u32) -> Place {
   let document = task / info.tasks.x;
   return Place(document, document, 0u, (task % info.tasks.x) * TASK, info.batch.y, info.keys.x);
 }
