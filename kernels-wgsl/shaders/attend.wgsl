@@ -12,18 +12,11 @@ var<private> sums_{{ chunk }}: array<vec4<f32>, 4>;
 var<private> largest: vec4<f32>;
 var<private> total: vec4<f32>;
 
-fn load_value_right(place: Place, head: u32, start: u32, end: u32, chunk: u32, invocation: u32) {
-  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
-    let c = chunk * CHUNK + i % CHUNK;
-    var vector = vec4<f32>(0.0);
-    if (!PARTIAL || c < D4) { vector = value_right(place, head, min(start + i / CHUNK, end - 1u), c); }
-    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
-  }
-}
+//# load value_right
 
 // Visits the keys from `start` to before `end`, RIGHT at most, for the queries from `first` on.
 fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: u32) {
-  var scores = score_products(place, head, first, start, end, invocation);
+  var scores = score_products(place, head, first, start, invocation);
   let own = first + invocation / LANES * 4u;
   var top = largest;
   for (var i = 0u; i < 4u; i++) {
@@ -52,7 +45,7 @@ fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: 
   put_weights(scores, invocation);
 //# each chunk
   workgroupBarrier();
-  load_value_right(place, head, start, end, {{ chunk }}u, invocation);
+  load_value_right(place, head, start, {{ chunk }}u, invocation);
   workgroupBarrier();
   for (var k = 0u; k < 4u; k++) { sums_{{ chunk }}[k] *= fade[k]; }
   sums_{{ chunk }} = add_weighted(sums_{{ chunk }}, invocation);
@@ -73,23 +66,7 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
 //# each chunk
     sums_{{ chunk }} = array<vec4<f32>, 4>();
 //# end
-    if (LANDMARKS) {
-      see_landmarks(place, own);
-      for (var start = 0u; start < info.seen.x; start += RIGHT) {
-        visit(place, head, first, start, info.seen.x, invocation);
-      }
-    }
-    if (WINDOW) {
-      let last = min(first + LEFT, task_end) - 1u;
-      let runs = runs_of(first, last);
-      for (var number = 0u; number < runs; number++) {
-        let run = run_of(first, last, number, place.keys);
-        see_run(place, own, run);
-        for (var start = run.x; start < run.y; start += RIGHT) {
-          visit(place, head, first, start, run.y, invocation);
-        }
-      }
-    }
+    visit_seen(place, head, first, task_end, invocation);
     total = group_sum(total, invocation);
     for (var k = 0u; k < 4u; k++) {
       let query = own + k;

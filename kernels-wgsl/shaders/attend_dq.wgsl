@@ -66,23 +66,7 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
       own_delta[k] = of_query.y;
     }
     clear_sums();
-    if (LANDMARKS) {
-      see_landmarks(place, own);
-      for (var start = 0u; start < info.seen.x; start += RIGHT) {
-        visit(place, head, first, start, info.seen.x, invocation);
-      }
-    }
-    if (WINDOW) {
-      let last = min(first + LEFT, task_end) - 1u;
-      let runs = runs_of(first, last);
-      for (var number = 0u; number < runs; number++) {
-        let run = run_of(first, last, number, place.keys);
-        see_run(place, own, run);
-        for (var start = run.x; start < run.y; start += RIGHT) {
-          visit(place, head, first, start, run.y, invocation);
-        }
-      }
-    }
+    visit_seen(place, head, first, task_end, invocation);
     for (var k = 0u; k < 4u; k++) {
       if (own + k < task_end) {
         let row = d_query_row(place.row, head, place.start + own + k);

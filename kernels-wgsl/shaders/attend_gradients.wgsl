@@ -43,27 +43,11 @@ fn pair_weight(head: u32, query: u32, key: u32, product: f32, log_sum_exp: f32, 
   return select(0.0, exp(min(score - log_sum_exp, 0.0)), score > HIDDEN);
 }
 
-fn load_value_left(place: Place, head: u32, first: u32, chunk: u32, invocation: u32) {
-  for (var i = invocation; i < LEFT * CHUNK; i += INVOCATIONS) {
-    let c = chunk * CHUNK + i % CHUNK;
-    var vector = vec4<f32>(0.0);
-    if (!PARTIAL || c < D4) { vector = value_left(place, head, first + i / CHUNK, c); }
-    left[i / CHUNK * STRIDE + i % CHUNK] = vector;
-  }
-}
-
-fn load_value_right(place: Place, head: u32, start: u32, end: u32, chunk: u32, invocation: u32) {
-  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
-    let c = chunk * CHUNK + i % CHUNK;
-    var vector = vec4<f32>(0.0);
-    if (!PARTIAL || c < D4) { vector = value_right(place, head, min(start + i / CHUNK, end - 1u), c); }
-    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
-  }
-}
+//# load value_left value_right
 
 // Visits the right rows from `start` to before `end`, RIGHT at most, for the left rows from `first` on.
 fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: u32) {
-  let products = score_products(place, head, first, start, end, invocation);
+  let products = score_products(place, head, first, start, invocation);
   kept_bits = 0u;
   weigh(place, head, first, start, end, products, invocation);
   if (VALUES) {
@@ -78,7 +62,7 @@ fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: 
 //# each chunk
   workgroupBarrier();
   if (SCORES) { load_value_left(place, head, first, {{ chunk }}u, invocation); }
-  load_value_right(place, head, start, end, {{ chunk }}u, invocation);
+  load_value_right(place, head, start, {{ chunk }}u, invocation);
   workgroupBarrier();
   if (SCORES) { d_weights = multiply(d_weights, invocation); }
   if (VALUES) { value_sums_{{ chunk }} = add_weighted(value_sums_{{ chunk }}, invocation); }
@@ -92,7 +76,7 @@ fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: 
   put_weights(d_weights, invocation);
 //# each chunk
   workgroupBarrier();
-  load_score_right(place, head, start, end, {{ chunk }}u, invocation);
+  load_score_right(place, head, start, {{ chunk }}u, invocation);
   workgroupBarrier();
   score_sums_{{ chunk }} = add_weighted(score_sums_{{ chunk }}, invocation);
   if (RELATIVE && in_window) {

@@ -9,32 +9,16 @@ fn vectors_of(chunk: u32) -> u32 {
   return min(CHUNK, info.keys.w - chunk * CHUNK);
 }
 
-fn load_score_left(place: Place, head: u32, first: u32, chunk: u32, invocation: u32) {
-  for (var i = invocation; i < LEFT * CHUNK; i += INVOCATIONS) {
-    let c = chunk * CHUNK + i % CHUNK;
-    var vector = vec4<f32>(0.0);
-    if (!PARTIAL || c < D4) { vector = score_left(place, head, first + i / CHUNK, c); }
-    left[i / CHUNK * STRIDE + i % CHUNK] = vector;
-  }
-}
+//# load score_left score_right
 
-fn load_score_right(place: Place, head: u32, start: u32, end: u32, chunk: u32, invocation: u32) {
-  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
-    let c = chunk * CHUNK + i % CHUNK;
-    var vector = vec4<f32>(0.0);
-    if (!PARTIAL || c < D4) { vector = score_right(place, head, min(start + i / CHUNK, end - 1u), c); }
-    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
-  }
-}
-
-// Products of the left rows from `first` on with the right ones from `start` to before `end`, RIGHT at
-// most: of each of an invocation's right rows a vector of those with its left ones.
-fn score_products(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: u32) -> array<vec4<f32>, 4> {
+// Products of the left rows from `first` on with the right ones from `start` on: of each of an
+// invocation's right rows a vector of those with its left ones.
+fn score_products(place: Place, head: u32, first: u32, start: u32, invocation: u32) -> array<vec4<f32>, 4> {
   var products = array<vec4<f32>, 4>();
 //# each chunk
   workgroupBarrier();
   load_score_left(place, head, first, {{ chunk }}u, invocation);
-  load_score_right(place, head, start, end, {{ chunk }}u, invocation);
+  load_score_right(place, head, start, {{ chunk }}u, invocation);
   workgroupBarrier();
   products = multiply(products, invocation);
   if (RELATIVE && in_window) { products = multiply_relative(products, head, first, start, {{ chunk }}u, invocation); }

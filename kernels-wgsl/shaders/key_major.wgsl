@@ -1,11 +1,11 @@
 // Tiles of attention's backward pass with keys on the left: queries that see them pass by.
 
 fn score_right(place: Place, head: u32, query: u32, c: u32) -> vec4<f32> {
-  return query_at(query_row(place.row, head, place.start + query), c);
+  return query_at(query_row(place.row, head, place.start + min(query, place.length - 1u)), c);
 }
 
 fn value_right(place: Place, head: u32, query: u32, c: u32) -> vec4<f32> {
-  return d_output_at(d_output_row(place.row, head, place.start + query), c);
+  return d_output_at(d_output_row(place.row, head, place.start + min(query, place.length - 1u)), c);
 }
 
 // Read once more: kept, it would be in the way of registers.

@@ -12,30 +12,14 @@ var<private> value_sums_{{ chunk }}: array<vec4<f32>, 4>;
 //# end
 
 fn key_right(place: Place, head: u32, token: u32, c: u32) -> vec4<f32> {
-  return key_at(key_row(place.row, head, place.start + token), c);
+  return key_at(key_row(place.row, head, place.start + min(token, place.length - 1u)), c);
 }
 
 fn value_right(place: Place, head: u32, token: u32, c: u32) -> vec4<f32> {
-  return value_at(value_row(place.row, head, place.start + token), c);
+  return value_at(value_row(place.row, head, place.start + min(token, place.length - 1u)), c);
 }
 
-fn load_key_right(place: Place, head: u32, start: u32, end: u32, chunk: u32, invocation: u32) {
-  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
-    let c = chunk * CHUNK + i % CHUNK;
-    var vector = vec4<f32>(0.0);
-    if (!PARTIAL || c < D4) { vector = key_right(place, head, min(start + i / CHUNK, end - 1u), c); }
-    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
-  }
-}
-
-fn load_value_right(place: Place, head: u32, start: u32, end: u32, chunk: u32, invocation: u32) {
-  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
-    let c = chunk * CHUNK + i % CHUNK;
-    var vector = vec4<f32>(0.0);
-    if (!PARTIAL || c < D4) { vector = value_right(place, head, min(start + i / CHUNK, end - 1u), c); }
-    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
-  }
-}
+//# load key_right value_right
 
 // Scores of the landmarks from `first` on for a token; HIDDEN for padded ones and from `end` on.
 fn scores_of(place: Place, head: u32, first: u32, token: u32, end: u32) -> vec4<f32> {
@@ -81,11 +65,11 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
       put_weights(shares, invocation);
 //# each chunk
       workgroupBarrier();
-      load_key_right(place, head, start, end, {{ chunk }}u, invocation);
+      load_key_right(place, head, start, {{ chunk }}u, invocation);
       workgroupBarrier();
       key_sums_{{ chunk }} = add_weighted(key_sums_{{ chunk }}, invocation);
       workgroupBarrier();
-      load_value_right(place, head, start, end, {{ chunk }}u, invocation);
+      load_value_right(place, head, start, {{ chunk }}u, invocation);
       workgroupBarrier();
       value_sums_{{ chunk }} = add_weighted(value_sums_{{ chunk }}, invocation);
 //# end

@@ -5,6 +5,9 @@
 // A workgroup takes one task of one head, LEFT tokens at a time, and visits the document's landmarks.
 // An invocation's right rows are four neighbours, whose scores lie side by side.
 
+// Whether the gradients of keys and values are added to what is there.
+const ADDS: bool = {{ adds }};
+
 //# each chunk
 var<private> key_sums_{{ chunk }}: array<vec4<f32>, 4>;
 var<private> value_sums_{{ chunk }}: array<vec4<f32>, 4>;
@@ -24,49 +27,21 @@ fn landmark_row(place: Place, head: u32, landmark: u32) -> u32 {
   return ((place.document * info.batch.x + head) * info.seen.x + own) * (2u * D4 + 1u);
 }
 
-fn d_key_right(place: Place, head: u32, landmark: u32, c: u32) -> vec4<f32> {
-  return context_vector(landmark_row(place, head, landmark) + c);
+// The landmark in a row of a tile.
+fn landmark_of(row: u32) -> u32 {
+  let place = row % RIGHT;
+  return row - place + place % LANES * 4u + place / LANES;
 }
 
-fn d_value_right(place: Place, head: u32, landmark: u32, c: u32) -> vec4<f32> {
-  return context_vector(landmark_row(place, head, landmark) + D4 + c);
+fn d_key_right(place: Place, head: u32, row: u32, c: u32) -> vec4<f32> {
+  return context_vector(landmark_row(place, head, landmark_of(row)) + c);
 }
 
-fn load_key_left(place: Place, head: u32, first: u32, chunk: u32, invocation: u32) {
-  for (var i = invocation; i < LEFT * CHUNK; i += INVOCATIONS) {
-    let c = chunk * CHUNK + i % CHUNK;
-    var vector = vec4<f32>(0.0);
-    if (!PARTIAL || c < D4) { vector = key_left(place, head, first + i / CHUNK, c); }
-    left[i / CHUNK * STRIDE + i % CHUNK] = vector;
-  }
+fn d_value_right(place: Place, head: u32, row: u32, c: u32) -> vec4<f32> {
+  return context_vector(landmark_row(place, head, landmark_of(row)) + D4 + c);
 }
 
-fn load_value_left(place: Place, head: u32, first: u32, chunk: u32, invocation: u32) {
-  for (var i = invocation; i < LEFT * CHUNK; i += INVOCATIONS) {
-    let c = chunk * CHUNK + i % CHUNK;
-    var vector = vec4<f32>(0.0);
-    if (!PARTIAL || c < D4) { vector = value_left(place, head, first + i / CHUNK, c); }
-    left[i / CHUNK * STRIDE + i % CHUNK] = vector;
-  }
-}
-
-fn load_d_key_right(place: Place, head: u32, start: u32, chunk: u32, invocation: u32) {
-  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
-    let c = chunk * CHUNK + i % CHUNK;
-    var vector = vec4<f32>(0.0);
-    if (!PARTIAL || c < D4) { vector = d_key_right(place, head, start + i / CHUNK % LANES * 4u + i / CHUNK / LANES, c); }
-    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
-  }
-}
-
-fn load_d_value_right(place: Place, head: u32, start: u32, chunk: u32, invocation: u32) {
-  for (var i = invocation; i < RIGHT * CHUNK; i += INVOCATIONS) {
-    let c = chunk * CHUNK + i % CHUNK;
-    var vector = vec4<f32>(0.0);
-    if (!PARTIAL || c < D4) { vector = d_value_right(place, head, start + i / CHUNK % LANES * 4u + i / CHUNK / LANES, c); }
-    right[i / CHUNK * STRIDE + i % CHUNK] = vector;
-  }
-}
+//# load key_left value_left d_key_right d_value_right
 
 @compute @workgroup_size({{ invocations }})
 fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
@@ -138,8 +113,14 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
 //# each chunk
         let c_{{ chunk }} = {{ chunk }}u * CHUNK + invocation % LANES;
         if (c_{{ chunk }} < D4) {
-          d_key_put(key_to, c_{{ chunk }}, key_sums_{{ chunk }}[k]{{ added_key }});
-          d_value_put(value_to, c_{{ chunk }}, value_sums_{{ chunk }}[k]{{ added_value }});
+          var d_key = key_sums_{{ chunk }}[k];
+          var d_value = value_sums_{{ chunk }}[k];
+          if (ADDS) {
+            d_key += d_key_at(key_to, c_{{ chunk }});
+            d_value += d_value_at(value_to, c_{{ chunk }});
+          }
+          d_key_put(key_to, c_{{ chunk }}, d_key);
+          d_value_put(value_to, c_{{ chunk }}, d_value);
         }
 //# end
       }

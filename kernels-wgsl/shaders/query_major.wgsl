@@ -26,14 +26,19 @@ fn score_left(place: Place, head: u32, query: u32, c: u32) -> vec4<f32> {
   return query_at(query_row(place.row, head, place.start + min(query, place.length - 1u)), c);
 }
 
+// First vector in the context of a landmark's key; its value comes after it.
+fn landmark_row(place: Place, head: u32, landmark: u32) -> u32 {
+  return ((place.document * info.batch.x + head) * info.seen.x + min(landmark, info.seen.x - 1u)) * 2u * D4;
+}
+
 fn score_right(place: Place, head: u32, key: u32, c: u32) -> vec4<f32> {
-  if (in_window) { return key_at(key_row(place.row, head, place.start + key), c); }
-  return context_vector(((place.document * info.batch.x + head) * info.seen.x + key) * 2u * D4 + c);
+  if (!in_window) { return context_vector(landmark_row(place, head, key) + c); }
+  return key_at(key_row(place.row, head, place.start + min(key, place.keys - 1u)), c);
 }
 
 fn value_right(place: Place, head: u32, key: u32, c: u32) -> vec4<f32> {
-  if (in_window) { return value_at(value_row(place.row, head, place.start + key), c); }
-  return context_vector((((place.document * info.batch.x + head) * info.seen.x + key) * 2u + 1u) * D4 + c);
+  if (!in_window) { return context_vector(landmark_row(place, head, key) + D4 + c); }
+  return value_at(value_row(place.row, head, place.start + min(key, place.keys - 1u)), c);
 }
 
 // Adds what the queries and keys by offset come to.
@@ -52,4 +57,26 @@ fn multiply_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u
     }
   }
   return products;
+}
+
+// Visits all that the queries from `first` to before `end` see, LEFT at most.
+fn visit_seen(place: Place, head: u32, first: u32, end: u32, invocation: u32) {
+  let own = first + invocation / LANES * 4u;
+  if (LANDMARKS) {
+    see_landmarks(place, own);
+    for (var start = 0u; start < info.seen.x; start += RIGHT) {
+      visit(place, head, first, start, info.seen.x, invocation);
+    }
+  }
+  if (WINDOW) {
+    let last = min(first + LEFT, end) - 1u;
+    let runs = runs_of(first, last);
+    for (var number = 0u; number < runs; number++) {
+      let run = run_of(first, last, number, place.keys);
+      see_run(place, own, run);
+      for (var start = run.x; start < run.y; start += RIGHT) {
+        visit(place, head, first, start, run.y, invocation);
+      }
+    }
+  }
 }

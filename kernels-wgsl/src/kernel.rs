@@ -321,13 +321,7 @@ impl Kernel {
     fn own_values_by_rows(self) -> Vec<(&'static str, String)> {
         let gradients = match self {
             Self::AttendDkv(gradients) => gradients,
-            Self::ProjectBackward { adds } => {
-                let added = |text: &str| if adds { text.to_owned() } else { String::new() };
-                return vec![
-                    ("added_key", added(" + d_key_at(dk_row, c)")),
-                    ("added_value", added(" + d_value_at(dv_row, c)")),
-                ];
-            }
+            Self::ProjectBackward { adds } => return vec![("adds", adds.to_string())],
             _ => return Vec::new(),
         };
         let (keys, values) = match gradients {
@@ -366,16 +360,7 @@ impl Kernel {
             return self.own_values_by_rows();
         }
         match self {
-            Self::ProjectBackward { adds } => {
-                let added = |text: &str| if adds { text.to_owned() } else { String::new() };
-                vec![
-                    ("added_key", added(" + d_key_at(key_to, c_{{ chunk }})")),
-                    (
-                        "added_value",
-                        added(" + d_value_at(value_to, c_{{ chunk }})"),
-                    ),
-                ]
-            }
+            Self::ProjectBackward { adds } => vec![("adds", adds.to_string())],
             Self::AttendDq => gradients(true, false),
             Self::AttendDlandmarks => gradients(true, true),
             Self::AttendDkv(of) => {

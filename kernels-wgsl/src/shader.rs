@@ -161,7 +161,7 @@ impl Shader {
         } = self.tile;
         // A tile's rows on either side, and the vectors of one: see `tile.wgsl`.
         let (left, right, stride) = (4 * invocations / lanes.max(1), 4 * lanes, lanes + 1);
-        text = unroll(&text, vectors.div_ceil(lanes.max(1)));
+        text = unroll(&load(&text), vectors.div_ceil(lanes.max(1)));
         let constants = [
             ("d4", vectors.to_string()),
             ("d", self.width.to_string()),
@@ -234,6 +234,31 @@ fn fill(mut text: String, values: &[(String, String)]) -> String {
         text = text.replace(&format!("{{{{ {name} }}}}"), value);
     }
     text
+}
+
+/// Puts functions that load rows of a tile in the place of the lines `//# load` with the rows' names,
+/// which end with their side.
+fn load(text: &str) -> String {
+    let functions = |names: &str| -> String {
+        let function = |name: &str| {
+            let (side, count) = match name.ends_with("left") {
+                true => ("left", "LEFT"),
+                false => ("right", "RIGHT"),
+            };
+            let values = [("rows", name), ("side", side), ("count", count)];
+            let values = values.map(|(name, value)| (name.to_string(), value.to_string()));
+            fill(
+                include_str!("../shaders/load_rows.wgsl").to_string(),
+                &values,
+            )
+        };
+        names.split(' ').map(function).collect()
+    };
+    let line = |line: &str| match line.strip_prefix("//# load ") {
+        Some(names) => functions(names),
+        None => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
 }
 
 /// Repeats what stands between the lines `//# each chunk` and `//# end`, with the number of the chunk

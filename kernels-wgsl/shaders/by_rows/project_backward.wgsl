@@ -5,6 +5,9 @@
 // Token-major: a workgroup takes one task of one head, an invocation GROUP neighbouring tokens. All
 // go through the document's landmarks, which are staged in workgroup memory.
 
+// Whether the gradients of keys and values are added to what is there.
+const ADDS: bool = {{ adds }};
+
 var<private> keys: array<array<vec4<f32>, D4>, GROUP>;
 var<private> values: array<array<vec4<f32>, D4>, GROUP>;
 var<private> d_keys: array<array<vec4<f32>, D4>, GROUP>;
@@ -86,8 +89,12 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
       let dk_row = d_key_row(place.row, head, place.start + token);
       let dv_row = d_value_row(place.row, head, place.start + token);
       for (var c = 0u; c < D4; c++) {
-        d_key_put(dk_row, c, d_keys[g][c]{{ added_key }});
-        d_value_put(dv_row, c, d_values[g][c]{{ added_value }});
+        if (ADDS) {
+          d_keys[g][c] += d_key_at(dk_row, c);
+          d_values[g][c] += d_value_at(dv_row, c);
+        }
+        d_key_put(dk_row, c, d_keys[g][c]);
+        d_value_put(dv_row, c, d_values[g][c]);
       }
     }
   }

@@ -1,5 +1,5 @@
-//! CubeCL runtimes: LayerNorm, GELU, embeddings and linear layers by WGSL shaders where the runtime compiles them, the plain
-//! bodies elsewhere.
+//! CubeCL runtimes: LayerNorm, GELU, embeddings and linear layers by WGSL shaders where the runtime
+//! compiles them, the plain bodies elsewhere.
 
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::{FloatTensor, IntTensor};

@@ -1,5 +1,5 @@
-//! LayerNorm, the exact GELU, embeddings and linear layers in tensor operations, over any backend. Called with
-//! [`Dispatch`](burn::backend::Dispatch) or with `Autodiff<B>` the forward passes are
+//! LayerNorm, the exact GELU, embeddings and linear layers in tensor operations, over any backend.
+//! Called with [`Dispatch`](burn::backend::Dispatch) or with `Autodiff<B>` the forward passes are
 //! differentiable by Burn's own rules, which tests the backward passes.
 //!
 //! The exact GELU (Hendrycks and Gimpel 2016, arXiv 1606.08415) is `x Φ(x)` with the normal
