@@ -1,7 +1,7 @@
 """Times this project's training step and forward pass on the CPU against plain PyTorch's.
 
     pip install torch numpy            # a CPU build will do; measured with 2.9
-    cargo build --release --workspace --examples
+    cargo build --release --workspace --bins
     python3 benches/peer/compare.py --preset listops
 
 Both compute the same model on batches with the same lengths: ours packed, as `ls-train` does on a
@@ -73,7 +73,7 @@ def random_weights(preset):
 
 
 def pytorch(task):
-    """What the child process with PyTorch does: one JSON line, as the Rust example prints it."""
+    """What the child process with PyTorch does: one JSON line."""
     import resource
     import time
 
@@ -130,14 +130,16 @@ def child(command, environment, **more):
 
 
 def run_ours(binary, task):
+    command = [binary, "bench", "step", "--device", "flex", "--path", "fused", "--packing", "packed"]
+    command += ["--preset", task["preset"], "--pass", task["what"], "--repeats", str(task["steps"])]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("".join(" ".join(map(str, batch)) + "\n" for batch in task["batches"]))
         file.flush()
-        command = [binary, task["preset"], task["what"], str(task["steps"]), file.name]
+        command += ["--seconds", "600", "--json", "--lengths", file.name]
         answer, problem = child(command, {"RAYON_NUM_THREADS": str(task["threads"])})
     if problem:
         sys.exit(f"{binary} failed: {problem}")
-    return answer
+    return {"seconds": [answer["milliseconds"] / 1e3], "peak_bytes": answer["peak_bytes"]}
 
 
 def run_pytorch(task, compiled, kept):
@@ -184,11 +186,11 @@ def main():
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--json", action="store_true", help="a JSON line for each row, nothing else")
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    parser.add_argument("--binary", default=str(target / "release/examples/step"))
+    parser.add_argument("--binary", default=str(target / "release/ls-train"))
     options = parser.parse_args()
     if shutil.which(options.binary) is None:
         sys.exit(
-            f"{options.binary} is missing: cargo build --release --workspace --examples, "
+            f"{options.binary} is missing: cargo build --release --workspace --bins, "
             "or name it with --binary"
         )
     try:

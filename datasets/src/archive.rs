@@ -31,9 +31,9 @@ impl Entry<'_> {
     pub fn bytes(self) -> Result<Vec<u8>, DatasetError> {
         if self.size > LARGEST {
             let cause = format!("{} would have {} bytes", self.name, self.size);
-            return Err(DatasetError::bad_file(self.archive)(FileProblem::Archive {
+            return Err(DatasetError::bad_file(self.archive)(FileProblem::Archive(
                 cause,
-            }));
+            )));
         }
         let mut bytes = Vec::new();
         let read = self.reader.read_to_end(&mut bytes);
@@ -54,9 +54,9 @@ impl Entry<'_> {
             return Ok(());
         }
         let cause = format!("{} ends too early", self.name);
-        Err(DatasetError::bad_file(self.archive)(FileProblem::Archive {
+        Err(DatasetError::bad_file(self.archive)(FileProblem::Archive(
             cause,
-        }))
+        )))
     }
 }
 
@@ -156,14 +156,12 @@ pub(crate) fn each_entry(
         }
         if is_link {
             let name = name.clone();
-            return Err(DatasetError::bad_file(path)(FileProblem::Link { name }));
+            return Err(DatasetError::bad_file(path)(FileProblem::Link(name)));
         }
         // Two of them could look the same.
         if !matches!(String::from_utf8_lossy(&bytes), Cow::Borrowed(_)) {
             let name = name.clone();
-            return Err(DatasetError::bad_file(path)(FileProblem::NameNotUtf8 {
-                name,
-            }));
+            return Err(DatasetError::bad_file(path)(FileProblem::NameNotUtf8(name)));
         }
         let entry = Entry {
             archive: path,
@@ -178,7 +176,7 @@ pub(crate) fn each_entry(
     io::copy(&mut reader, &mut io::sink()).map_err(&damaged)?;
     if !is_gzip && !has_end(path)? {
         let cause = "it ends too early".to_owned();
-        return Err(DatasetError::bad_file(path)(FileProblem::Archive { cause }));
+        return Err(DatasetError::bad_file(path)(FileProblem::Archive(cause)));
     }
     Ok(side_files)
 }
@@ -201,7 +199,7 @@ fn refuse_foreign(start: &[u8]) -> Result<(), FileProblem> {
         return Ok(());
     }
     let found = foreign::described(start);
-    Err(FileProblem::NotArchive { found })
+    Err(FileProblem::NotArchive(found))
 }
 
 /// Whether a tar begins with this block: it holds its own sum, or only zeros, which end it.
@@ -256,9 +254,7 @@ fn damaged(path: &Path) -> impl Fn(io::Error) -> DatasetError {
     move |cause| match cause.raw_os_error() {
         // The disk's word, not the decoder's.
         Some(_) => DatasetError::io("read", path)(cause),
-        None => DatasetError::bad_file(path)(FileProblem::Archive {
-            cause: cause.to_string(),
-        }),
+        None => DatasetError::bad_file(path)(FileProblem::Archive(cause.to_string())),
     }
 }
 

@@ -83,23 +83,17 @@ pub enum DatasetError {
     #[error(
         "{}: it holds no samples. Delete the folder's data files and generate them again, \
          or copy them again from the archive",
-        shown(.path)
+        shown(.0)
     )]
-    NoSamples {
-        /// The file.
-        path: PathBuf,
-    },
+    NoSamples(PathBuf),
 
     /// Data would be written where there is some already.
     #[error(
         "{} exists already, and data files are never overwritten. Use it as it is, or delete it, \
          or choose another folder with --data",
-        shown(.path)
+        shown(.0)
     )]
-    Exists {
-        /// The file or folder in the way.
-        path: PathBuf,
-    },
+    Exists(PathBuf),
 
     /// Another process generates data in the same place.
     #[error(
@@ -129,12 +123,9 @@ pub enum DatasetError {
 
     /// The caller's cancel check said stop. What is complete was kept.
     #[error(
-        "stopped: what is complete stays in {}. Run the same command again to go on", shown(.folder)
+        "stopped: what is complete stays in {}. Run the same command again to go on", shown(.0)
     )]
-    Stopped {
-        /// The folder.
-        folder: PathBuf,
-    },
+    Stopped(PathBuf),
 
     /// Data that was generated in part stands in the way of other data.
     #[error(
@@ -246,13 +237,10 @@ impl UnknownName {
 pub enum LineProblem {
     /// The first line is not the header.
     #[error(
-        "the header is {found:?}, but has to be \"Source\\tTarget\" (with a tab). Is this a \
+        "the header is {0:?}, but has to be \"Source\\tTarget\" (with a tab). Is this a \
          ListOps file?"
     )]
-    Header {
-        /// The line, shortened.
-        found: String,
-    },
+    Header(String),
 
     /// The last line ends before its label.
     #[error(
@@ -277,11 +265,8 @@ pub enum LineProblem {
     ManyTabs,
 
     /// The label is not one of the classes.
-    #[error("the label is {found:?}, but has to be a digit from 0 to 9")]
-    Label {
-        /// What stands there, shortened.
-        found: String,
-    },
+    #[error("the label is {0:?}, but has to be a digit from 0 to 9")]
+    Label(String),
 
     /// The line has not as many fields as it should.
     #[error("{found} fields, but a line has {wanted}: {layout}. {}", damaged())]
@@ -304,31 +289,23 @@ pub enum LineProblem {
     },
 
     /// A name would lead out of the data's folder.
-    #[error("{found:?} is no name of a file below this folder. {}", damaged())]
-    Name {
-        /// What stands there, shortened.
-        found: String,
-    },
+    #[error("{:?} is no name of a file below this folder. {}", .0, damaged())]
+    Name(String),
 
     /// The line is longer than any in the published data.
     #[error(
-        "the line has more than {most} bytes: this is no file of the task. {}",
+        "the line has more than {} bytes: this is no file of the task. {}",
+        .0,
         damaged()
     )]
-    TooLong {
-        /// How many bytes a line may have.
-        most: usize,
-    },
+    TooLong(usize),
 
     /// The bytes are no text.
     #[error(
-        "byte {byte} of the line is not valid UTF-8: the file is damaged or compressed. Unpack or \
+        "byte {0} of the line is not valid UTF-8: the file is damaged or compressed. Unpack or \
          copy it again"
     )]
-    NotUtf8 {
-        /// The offending byte of the line, counted from 1.
-        byte: usize,
-    },
+    NotUtf8(usize),
 
     /// The expression cannot be split into tokens.
     #[error(transparent)]
@@ -350,7 +327,7 @@ pub enum LineProblem {
 impl From<std::str::Utf8Error> for LineProblem {
     fn from(error: std::str::Utf8Error) -> Self {
         let byte = error.valid_up_to() + 1;
-        LineProblem::NotUtf8 { byte }
+        LineProblem::NotUtf8(byte)
     }
 }
 

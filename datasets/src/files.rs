@@ -21,6 +21,12 @@ pub(crate) enum Files {
 }
 
 impl Files {
+    /// The files of an archive that was read before.
+    pub fn of(release: &Arc<Release>) -> Result<Self, DatasetError> {
+        release.is_unchanged()?;
+        Ok(Files::Release(release.clone()))
+    }
+
     /// The folder; in an archive, its path follows the archive's.
     pub fn place(&self) -> PathBuf {
         match self {
@@ -145,9 +151,7 @@ fn unzipped(mut file: File, path: &Path, near: &Path) -> Result<File, DatasetErr
     let start = start_of(&mut file).map_err(DatasetError::io("read", path))?;
     if !start.starts_with(&gzip::MAGIC) {
         let found = foreign::described(&start);
-        return Err(DatasetError::bad_file(path)(FileProblem::NotArchive {
-            found,
-        }));
+        return Err(DatasetError::bad_file(path)(FileProblem::NotArchive(found)));
     }
     file.rewind().map_err(DatasetError::io("read", path))?;
     let (mut copy, into) = release::temporary(near)?;

@@ -12,20 +12,14 @@ use crate::{foreign, png};
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     /// It is not what the task reads.
-    #[error("{problem}")]
-    Malformed {
-        /// What is wrong with it.
-        problem: String,
-    },
+    #[error("{0}")]
+    Malformed(String),
     /// There is nothing in it.
     #[error("there is no text to read")]
     Empty,
     /// There are not two documents to compare.
-    #[error("an input is two texts with a tab between them, and this has {found}")]
-    NotAPair {
-        /// How many there are.
-        found: usize,
-    },
+    #[error("an input is two texts with a tab between them, and this has {0}")]
+    NotAPair(usize),
     /// A file that was named cannot be read.
     #[error("an input is the path of a grey PNG, and {} cannot be read: {cause}", path.display())]
     Unreadable {
@@ -58,7 +52,7 @@ pub(crate) fn picture(path: &Path, side: usize) -> Result<Vec<u16>, InputError> 
             // What to do about data is none of a picture's business.
             what: what.unwrap_or_else(|| match problem {
                 FileProblem::Empty => "empty".to_owned(),
-                FileProblem::Png { cause } => format!("no grey PNG ({cause})"),
+                FileProblem::Png(cause) => format!("no grey PNG ({cause})"),
                 other => other.to_string(),
             }),
         }

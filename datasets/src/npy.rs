@@ -10,9 +10,7 @@ pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 /// # Errors
 /// [`FileProblem::Npy`] for any other array, and for damaged files.
 pub fn read_strings(bytes: &[u8]) -> Result<Vec<Vec<String>>, FileProblem> {
-    let problem = |cause: &str| FileProblem::Npy {
-        cause: cause.to_owned(),
-    };
+    let problem = |cause: &str| FileProblem::Npy(cause.to_owned());
     let rest = bytes
         .strip_prefix(MAGIC)
         .ok_or_else(|| problem("no NumPy file"))?;

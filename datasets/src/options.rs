@@ -1,6 +1,7 @@
 //! What tasks leave open of how samples are made of their files.
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString};
 
 use crate::{Missing, UnknownName};
 
@@ -34,17 +35,7 @@ pub struct Options {
 /// Parentheses are dropped by both. The ids are this crate's own: the published vocabularies were
 /// numbered in the order of a Python set, which differs from run to run.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::EnumString,
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString,
 )]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase", parse_err_ty = UnknownName, parse_err_fn = unknown_tokenizer)]
@@ -68,17 +59,7 @@ fn unknown_tokenizer(text: &str) -> UnknownName {
 
 /// How long the target contours are.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::EnumString,
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString,
 )]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase", parse_err_ty = UnknownName, parse_err_fn = unknown_difficulty)]
@@ -122,17 +103,7 @@ fn unknown_difficulty(text: &str) -> UnknownName {
 
 /// Who drew the line between training and dev. The test split is the publisher's.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::EnumString,
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString,
 )]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase", parse_err_ty = UnknownName, parse_err_fn = unknown_protocol)]

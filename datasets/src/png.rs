@@ -38,7 +38,7 @@ pub fn decode(bytes: &[u8]) -> Result<Grey, FileProblem> {
     if bytes.is_empty() {
         return Err(FileProblem::Empty);
     }
-    let problem = |cause: String| FileProblem::Png { cause };
+    let problem = |cause: String| FileProblem::Png(cause);
     let options = DecoderOptions::default()
         .set_max_width(LARGEST)
         .set_max_height(LARGEST)
@@ -158,7 +158,7 @@ mod tests {
         for length in 1..png.len() - 12 {
             let found = decode(&png[..length]);
             assert!(
-                matches!(found, Err(FileProblem::Png { .. })),
+                matches!(found, Err(FileProblem::Png(_))),
                 "{length}: {found:?}"
             );
         }

@@ -10,32 +10,23 @@ pub enum FileProblem {
     /// A gzip or tar file ends too early or is damaged.
     #[error(
         "the archive is damaged or was not downloaded completely ({}). Download it again",
-        on_one_line(.cause)
+        on_one_line(.0)
     )]
-    Archive {
-        /// What the decoder says.
-        cause: String,
-    },
+    Archive(String),
 
     /// Another file in the place of an archive: a failed download, most of the time.
     #[error(
-        "it is {found}, not an archive: the download failed, or brought another file. Download it \
+        "it is {0}, not an archive: the download failed, or brought another file. Download it \
          again"
     )]
-    NotArchive {
-        /// What it is.
-        found: &'static str,
-    },
+    NotArchive(&'static str),
 
     /// A file in an archive whose name is no text.
     #[error(
-        "the name of the file {name:?} in it is not valid UTF-8: make the archive again with names \
+        "the name of the file {0:?} in it is not valid UTF-8: make the archive again with names \
          that are"
     )]
-    NameNotUtf8 {
-        /// The name, with stand-ins for what is no text.
-        name: String,
-    },
+    NameNotUtf8(String),
 
     /// The file has the wrong length.
     #[error("{found} bytes, but {wanted}: it was not copied or unpacked completely. Copy it again")]
@@ -61,11 +52,8 @@ pub enum FileProblem {
     },
 
     /// The bytes are no text.
-    #[error("byte {byte} is not valid UTF-8: the file is damaged. Unpack or copy it again")]
-    NotUtf8 {
-        /// The offending byte, counted from 1.
-        byte: usize,
-    },
+    #[error("byte {0} is not valid UTF-8: the file is damaged. Unpack or copy it again")]
+    NotUtf8(usize),
 
     /// The document has no text.
     #[error("there is no text in it: it was not unpacked completely. Unpack it again")]
@@ -90,12 +78,9 @@ pub enum FileProblem {
     /// No picture, or one of another kind.
     #[error(
         "not a readable PNG ({}). Unpack it again, or delete the data and generate it",
-        on_one_line(.cause)
+        on_one_line(.0)
     )]
-    Png {
-        /// What the decoder says.
-        cause: String,
-    },
+    Png(String),
 
     /// A picture of another size.
     #[error(
@@ -125,40 +110,28 @@ pub enum FileProblem {
 
     /// Not the binary version of CIFAR-10.
     #[error(
-        "it is {found}, and the binary version of CIFAR-10 is what is read: fetch it with `ls-train \
+        "it is {0}, and the binary version of CIFAR-10 is what is read: fetch it with `ls-train \
          fetch image`, or take cifar-10-binary.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html"
     )]
-    NotBinary {
-        /// What it is.
-        found: &'static str,
-    },
+    NotBinary(&'static str),
 
     /// A NumPy file of another making, or a damaged one.
     #[error(
         "not a readable NumPy file of text ({}). Copy it again from the archive",
-        on_one_line(.cause)
+        on_one_line(.0)
     )]
-    Npy {
-        /// What the reader tripped over.
-        cause: String,
-    },
+    Npy(String),
 
     /// A folder of a class is missing, in a folder or in an archive.
     #[error(
         "{} is missing or holds no documents: unpack the archive again, completely",
-        on_one_line(.folder)
+        on_one_line(.0)
     )]
-    NoClass {
-        /// The folder.
-        folder: String,
-    },
+    NoClass(String),
 
     /// A file of an archive or folder is missing.
-    #[error("{} is missing: unpack or download it again, completely", on_one_line(.name))]
-    Missing {
-        /// The file.
-        name: String,
-    },
+    #[error("{} is missing: unpack or download it again, completely", on_one_line(.0))]
+    Missing(String),
 
     /// An archive holds two folders with the files of a task.
     #[error(
@@ -178,12 +151,9 @@ pub enum FileProblem {
     #[error(
         "{} is only a link in it, or a sparse file: make the archive again with \
          `tar --dereference --hard-dereference`, without --sparse",
-        on_one_line(.name)
+        on_one_line(.0)
     )]
-    Link {
-        /// The file.
-        name: String,
-    },
+    Link(String),
 
     /// A generated file without contents: written before a power cut, and lost in it.
     #[error(

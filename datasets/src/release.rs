@@ -155,7 +155,7 @@ impl Release {
         let part = self.parts.get(name).cloned();
         part.ok_or_else(|| {
             let name = shown(&self.path(name));
-            DatasetError::bad_file(&self.archive)(FileProblem::Missing { name })
+            DatasetError::bad_file(&self.archive)(FileProblem::Missing(name))
         })
     }
 }
@@ -272,9 +272,7 @@ impl Found {
                 other,
             }),
             (None, _, Some(problem)) => Err(problem),
-            (None, _, None) => Err(FileProblem::Missing {
-                name: format!("{task}'s data"),
-            }),
+            (None, _, None) => Err(FileProblem::Missing(format!("{task}'s data"))),
         }
     }
 }

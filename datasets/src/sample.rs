@@ -2,6 +2,7 @@
 
 use burn_dataset::{Dataset, InMemDataset};
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString};
 
 use crate::UnknownName;
 
@@ -65,9 +66,7 @@ impl Samples for Box<dyn Samples> {
 /// Retrieval's pairs with an empty document are no such samples: the published data has some, and
 /// they are left out and counted in any case; and so is the one empty image of the published data,
 /// `pathfinder32/curv_baseline/imgs/0/sample_172.png`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Missing {
@@ -121,18 +120,7 @@ pub(crate) fn ids(bytes: &[u8], first: u16) -> Vec<u16> {
 }
 
 /// Which part of a data set: to learn from, to choose by, or to be judged on once.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::EnumString,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum Split {

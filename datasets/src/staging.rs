@@ -64,9 +64,7 @@ impl Staging {
     pub(crate) fn new(target: &Path, names: &[&str]) -> Result<Self, DatasetError> {
         let inside = target.is_dir();
         if !inside && target.symlink_metadata().is_ok() {
-            return Err(DatasetError::Exists {
-                path: target.to_owned(),
-            });
+            return Err(DatasetError::Exists(target.to_owned()));
         }
         let beside = target.parent().zip(target.file_name());
         let beside = beside.filter(|_| !inside);
@@ -136,7 +134,7 @@ impl Staging {
     fn refuse_existing(&self, names: &[&str]) -> Result<(), DatasetError> {
         let mut paths = names.iter().map(|name| self.target(name));
         match paths.find(|path| path.symlink_metadata().is_ok()) {
-            Some(path) => Err(DatasetError::Exists { path }),
+            Some(path) => Err(DatasetError::Exists(path)),
             None => Ok(()),
         }
     }

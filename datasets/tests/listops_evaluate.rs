@@ -99,7 +99,7 @@ fn depth_and_length_are_not_limited() {
     let expression = "[SM 1 ".repeat(depth) + "0" + &" ]".repeat(depth);
     assert_eq!(evaluate(&expression), Ok((depth % 10) as u8));
     let missing = evaluate(&"[MAX ".repeat(depth));
-    assert_eq!(missing, Err(ExpressionError::Unclosed { missing: depth }));
+    assert_eq!(missing, Err(ExpressionError::Unclosed(depth)));
     let wide = format!("[SM {}]", "9 ".repeat(100_000));
     assert_eq!(evaluate(&wide), Ok(0));
 }

@@ -110,7 +110,7 @@ fn an_interrupted_run_goes_on_and_ends_with_the_same_files() {
                 drawn += report.drawn;
                 break;
             }
-            Err(DatasetError::Stopped { folder: named }) => assert_eq!(named, folder),
+            Err(DatasetError::Stopped(named)) => assert_eq!(named, folder),
             Err(other) => panic!("{other}"),
         }
         assert!(!is_prepared(parts.path(), Size::N32, Difficulty::Easy));

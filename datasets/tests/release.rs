@@ -234,7 +234,7 @@ fn one_reading_serves_all_splits_and_a_packed_start_none() {
     for (split, count) in Split::ALL.into_iter().zip([12, 4, 5]) {
         let key = retrieval::cache_key(dir.path(), split).unwrap();
         assert!(!is_packed(&cache, &key).unwrap());
-        let open = || Retrieval::from_release(&release, split);
+        let open = || Task::Retrieval.open(near, Some(&release), split, &options);
         let packed = cached(&cache, &key, open, &|_, _| {}, &|| false).unwrap();
         assert_eq!(packed.len(), count);
         assert!(is_packed(&cache, &key).unwrap());
@@ -248,7 +248,7 @@ fn one_reading_serves_all_splits_and_a_packed_start_none() {
     let key = retrieval::cache_key(dir.path(), Split::Train).unwrap();
     assert!(!is_packed(&cache, &key).unwrap());
     // What was read of the one is not packed for the other.
-    let open = || Retrieval::from_release(&release, Split::Train);
+    let open = || Task::Retrieval.open(near, Some(&release), Split::Train, &options);
     let mixed = cached(&cache, &key, open, &|_, _| {}, &|| false).unwrap_err();
     assert!(mixed.to_string().contains("has changed"), "{mixed}");
     assert!(!is_packed(&cache, &key).unwrap());

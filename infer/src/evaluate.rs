@@ -48,11 +48,8 @@ pub enum EvaluateError {
         classes: usize,
     },
     /// The device failed.
-    #[error("the device could not compute a batch: {problem}; try `--device flex`")]
-    Device {
-        /// The backend's own words.
-        problem: String,
-    },
+    #[error("the device could not compute a batch: {0}; try `--device flex`")]
+    Device(String),
 }
 
 /// How far an evaluation has come.
@@ -323,7 +320,7 @@ fn log_sum_exp(row: &[f32]) -> f64 {
 /// The rows of a float tensor, on the host.
 fn read_rows(tensor: Tensor<2>) -> Result<Vec<Vec<f32>>, EvaluateError> {
     let [_, columns] = tensor.dims();
-    let failed = |problem: String| EvaluateError::Device { problem };
+    let failed = |problem: String| EvaluateError::Device(problem);
     let values = tensor
         .try_into_data_as::<f32>()
         .map_err(|error| failed(error.to_string()))?

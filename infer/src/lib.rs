@@ -10,6 +10,7 @@
 pub mod batch;
 pub mod device;
 pub mod evaluate;
+pub mod logging;
 pub mod memory;
 pub mod predict;
 pub mod run;

@@ -27,11 +27,8 @@ pub const DEV_ACCURACY_KEY: &str = "dev_accuracy";
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsFileError {
     /// There is no such file.
-    #[error("there is no weight file at {}: check the path", path.display())]
-    Missing {
-        /// The path asked for.
-        path: PathBuf,
-    },
+    #[error("there is no weight file at {}: check the path", .0.display())]
+    Missing(PathBuf),
     /// The system would not read it.
     #[error("could not read {}: {cause}", path.display())]
     Unreadable {
@@ -140,9 +137,7 @@ fn is_safetensors(bytes: &[u8]) -> bool {
 /// A missing file, or the system's error.
 pub fn read(path: &Path) -> Result<Vec<u8>, WeightsFileError> {
     std::fs::read(path).map_err(|cause| match cause.kind() {
-        std::io::ErrorKind::NotFound => WeightsFileError::Missing {
-            path: path.to_path_buf(),
-        },
+        std::io::ErrorKind::NotFound => WeightsFileError::Missing(path.to_path_buf()),
         _ => WeightsFileError::Unreadable {
             path: path.to_path_buf(),
             cause,

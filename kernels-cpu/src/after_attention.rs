@@ -8,7 +8,7 @@ use transformer_ls_kernels::{Dropout, dropout};
 
 use crate::gelu::gelu;
 use crate::layers::{Linear, ROWS, Stack, pad, parts, parts_mut, rows_of_part, unpad};
-use crate::matrix::{Matrix, Sizes, Start, product, step};
+use crate::matrix::{Matrix, Start, product, step};
 use crate::norm::{Norm, PaddedNorm};
 use crate::real::{Lanes, Real, load, store};
 use crate::tile::Scratch;
@@ -95,7 +95,7 @@ pub fn after_attention<T: Real>(inputs: &AfterAttention<'_, T>, output: &mut [T]
         .enumerate()
         .collect();
     tasks.par_iter_mut().for_each_init(
-        Memory::new,
+        Memory::default,
         |memory, (number, ((context, residual), to))| {
             let first = *number * rows_of_part(rows);
             dispatch!(level, simd => part(simd, &layers, first, context, residual, to, memory));
@@ -104,6 +104,7 @@ pub fn after_attention<T: Real>(inputs: &AfterAttention<'_, T>, output: &mut [T]
 }
 
 /// Memory that a thread uses again for every tile.
+#[derive(Default)]
 pub(crate) struct Memory<T> {
     /// `C`
     pub context: Scratch<T>,
@@ -117,20 +118,6 @@ pub(crate) struct Memory<T> {
     pub activated: Scratch<T>,
     /// What a layer gives before dropout.
     pub branch: Scratch<T>,
-}
-
-impl<T: Real> Memory<T> {
-    pub fn new() -> Self {
-        Self {
-            context: Scratch::new(),
-            rows: Scratch::new(),
-            standardized: Scratch::new(),
-            normed: Scratch::new(),
-            hidden: Scratch::new(),
-            activated: Scratch::new(),
-            branch: Scratch::new(),
-        }
-    }
 }
 
 /// A part of the rows, `first` of them before it.
@@ -167,11 +154,7 @@ fn part<S: Simd, T: Real>(
             #[inline(always)]
             || layers.norm.normalize(simd, normed, x_step, inverse),
         );
-        let sizes = Sizes {
-            rows: count,
-            columns: hidden_width,
-            terms: width,
-        };
+        let sizes = [count, hidden_width, width];
         let bias = Start::Row(&layers.ff_in.bias);
         let left = Matrix::padded(normed, width);
         let weight = layers.ff_in.weight();
@@ -212,11 +195,7 @@ impl<T: Real> Layers<T> {
         };
         let width = layer.columns;
         let step = step::<T>(width);
-        let sizes = Sizes {
-            rows: tile_rows.len(),
-            columns: width,
-            terms: layer.inputs,
-        };
+        let sizes = [tile_rows.len(), width, layer.inputs];
         let bias = Start::Row(&layer.bias);
         product::<S, T, false>(simd, from, layer.weight(), bias, branch, step, sizes);
         let count = tile_rows.len();

@@ -10,7 +10,7 @@ use crate::gelu::gelu;
 use crate::layers::{
     LinearGradients, ROWS, Stack, add_up, pad, parts, parts_mut, rows_of_part, unpad,
 };
-use crate::matrix::{Matrix, Sizes, Start, add_columns, product, step};
+use crate::matrix::{Matrix, Start, add_columns, product, step};
 use crate::norm::NormGradients;
 use crate::real::{Lanes, Real, load, store};
 use crate::tile::Scratch;
@@ -58,9 +58,9 @@ pub fn after_attention_backward<T: Real>(
         .zip(sums.chunks_exact_mut(sums_len))
         .enumerate()
         .collect();
-    tasks.par_iter_mut().for_each_init(
-        || (Memory::new(), More::new()),
-        |(memory, more), (number, task)| {
+    tasks
+        .par_iter_mut()
+        .for_each_init(Default::default, |(memory, more), (number, task)| {
             let (((((context, residual), d_output), d_context), d_residual), sums) = task;
             let work = Work {
                 layers: &layers,
@@ -69,8 +69,7 @@ pub fn after_attention_backward<T: Real>(
             };
             let outputs = [&mut **d_context, &mut **d_residual];
             dispatch!(level, simd => part(simd, &work, outputs, sums, memory, more));
-        },
-    );
+        });
     let sums = add_up(&sums, sums_len);
     let mut rest = sums.as_slice();
     for (stack, to) in stacks.into_iter().zip([
@@ -88,6 +87,7 @@ pub fn after_attention_backward<T: Real>(
 }
 
 /// Memory of the backward pass alone.
+#[derive(Default)]
 struct More<T> {
     /// Gradients of the output, then of `Y`.
     d_rows: Scratch<T>,
@@ -95,17 +95,6 @@ struct More<T> {
     d_branch: Scratch<T>,
     d_hidden: Scratch<T>,
     d_normed: Scratch<T>,
-}
-
-impl<T: Real> More<T> {
-    fn new() -> Self {
-        Self {
-            d_rows: Scratch::new(),
-            d_branch: Scratch::new(),
-            d_hidden: Scratch::new(),
-            d_normed: Scratch::new(),
-        }
-    }
 }
 
 /// One part of the rows, `first` of them before it.
@@ -167,11 +156,7 @@ fn part<S: Simd, T: Real>(
                 layers.norm.scale(simd, from, normed, x_step, count);
             },
         );
-        let sizes = Sizes {
-            rows: count,
-            columns: hidden_width,
-            terms: width,
-        };
+        let sizes = [count, hidden_width, width];
         let left = Matrix::padded(normed, width);
         let (weight, bias) = (layers.ff_in.weight(), Start::Row(&layers.ff_in.bias));
         product::<S, T, false>(simd, left, weight, bias, hidden, h_step, sizes);
@@ -282,11 +267,7 @@ fn layer_backward<S: Simd, T: Real>(
         #[inline(always)]
         || add_columns(simd, d_outputs, count, layer.columns, d_bias),
     );
-    let sizes = Sizes {
-        rows: layer.inputs,
-        columns: layer.columns,
-        terms: count,
-    };
+    let sizes = [layer.inputs, layer.columns, count];
     let start = Start::Result;
     product::<S, T, true>(
         simd,
@@ -297,11 +278,7 @@ fn layer_backward<S: Simd, T: Real>(
         d_outputs.step,
         sizes,
     );
-    let sizes = Sizes {
-        rows: count,
-        columns: layer.inputs,
-        terms: layer.columns,
-    };
+    let sizes = [count, layer.inputs, layer.columns];
     let step = step::<T>(layer.inputs);
     let transposed = layer.transposed();
     product::<S, T, false>(

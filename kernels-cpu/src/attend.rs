@@ -173,13 +173,14 @@ pub fn attend<T: Real>(inputs: &Attend<'_, T>, output: &mut ViewMut<'_, T>, log_
     Cut::new(sizes.heads, sizes.width * size_of::<T>(), PART)
         .tasks(&documents)
         .par_iter()
-        .for_each_init(Memory::new, |memory, task| {
+        .for_each_init(Memory::default, |memory, task| {
             for part in task.strips(STRIP) {
                 dispatch!(level, simd => strip(simd, inputs, &part, output, &log_sum_exp, memory));
             }
         });
 }
 
+#[derive(Default)]
 struct Memory<T> {
     query: Scratch<T>,
     scores: Scratch<T>,
@@ -188,20 +189,6 @@ struct Memory<T> {
     bias: Scratch<T>,
     relative: Scratch<T>,
     sight: Sight<T>,
-}
-
-impl<T: Real> Memory<T> {
-    fn new() -> Self {
-        Self {
-            query: Scratch::new(),
-            scores: Scratch::new(),
-            landmark_values: Scratch::new(),
-            values: Scratch::new(),
-            bias: Scratch::new(),
-            relative: Scratch::new(),
-            sight: Sight::new(),
-        }
-    }
 }
 
 #[inline(always)]

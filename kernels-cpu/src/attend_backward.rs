@@ -110,7 +110,7 @@ pub fn attend_backward<T: Real>(
     partials
         .par_chunks_exact_mut(cut.group * layout.len())
         .zip(&tasks)
-        .for_each_init(Memory::new, |memory, (partials, task)| {
+        .for_each_init(Memory::default, |memory, (partials, task)| {
             let own = Part::new(task.tokens.clone(), &task.document, &inputs.visibility);
             for part in task.strips(STRIP) {
                 let partial = &mut partials[part.number * layout.len()..][..layout.len()];
@@ -148,6 +148,7 @@ struct Work<'a, 'b, T> {
     layout: Partial,
 }
 
+#[derive(Default)]
 struct Memory<T> {
     query_transposed: Scratch<T>,
     d_output_transposed: Scratch<T>,
@@ -164,26 +165,6 @@ struct Memory<T> {
     relative: Scratch<T>,
     relative_keys: Scratch<T>,
     sight: Sight<T>,
-}
-
-impl<T: Real> Memory<T> {
-    fn new() -> Self {
-        Self {
-            query_transposed: Scratch::new(),
-            d_output_transposed: Scratch::new(),
-            weights: Scratch::new(),
-            dropped: Scratch::new(),
-            d_weights: Scratch::new(),
-            landmark_keys: Scratch::new(),
-            keys: Scratch::new(),
-            queries: Scratch::new(),
-            d_outputs: Scratch::new(),
-            bias: Scratch::new(),
-            relative: Scratch::new(),
-            relative_keys: Scratch::new(),
-            sight: Sight::new(),
-        }
-    }
 }
 
 #[inline(always)]

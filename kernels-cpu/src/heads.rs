@@ -5,7 +5,7 @@ use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 
 use crate::layers::{Linear, ROWS, Stack, pad, parts, parts_mut, unpad};
-use crate::matrix::{Matrix, Sizes, Start, product, step};
+use crate::matrix::{Matrix, Start, product, step};
 use crate::norm::{Norm, PaddedNorm};
 use crate::real::Real;
 use crate::tile::Scratch;
@@ -108,7 +108,7 @@ pub fn heads<T: Real>(inputs: &Heads<'_, T>, output: &mut HeadsOutput<'_, T>) {
         .zip(parts_mut(output.scores, scores, rows))
         .collect();
     tasks.par_iter_mut().for_each_init(
-        || (Scratch::new(), Scratch::new()),
+        Default::default,
         |memory, ((((x, query), key), value), scores)| {
             let outputs = [&mut **query, &mut **key, &mut **value, &mut **scores];
             dispatch!(level, simd => part(simd, x, &stack, &norms, outputs, memory));
@@ -138,11 +138,7 @@ fn part<S: Simd, T: Real>(
             #[inline(always)]
             || norm.normalize(simd, normed, x_step, inverse),
         );
-        let sizes = Sizes {
-            rows: count,
-            columns: stack.columns,
-            terms: width,
-        };
+        let sizes = [count, stack.columns, width];
         let bias = Start::Row(&stack.bias);
         let left = Matrix::padded(normed, width);
         product::<S, T, false>(simd, left, stack.weight(), bias, y, y_step, sizes);

@@ -8,7 +8,7 @@ use crate::heads::Heads;
 use crate::layers::{
     LinearGradients, ROWS, Stack, add, add_up, pad, pad_sum, parts, parts_mut, rows_of_part, unpad,
 };
-use crate::matrix::{Matrix, Sizes, Start, add_columns, product, step};
+use crate::matrix::{Matrix, Start, add_columns, product, step};
 use crate::norm::{NormGradients, PaddedNorm};
 use crate::real::Real;
 use crate::tile::Scratch;
@@ -89,7 +89,7 @@ pub fn heads_backward<T: Real>(
         .collect();
     tasks
         .par_iter_mut()
-        .for_each_init(Memory::new, |memory, (number, ((x, d_x), sums))| {
+        .for_each_init(Memory::default, |memory, (number, ((x, d_x), sums))| {
             let given = given
                 .each_ref()
                 .map(|lists| lists.iter().map(|parts| parts[*number]).collect());
@@ -125,6 +125,7 @@ pub fn heads_backward<T: Real>(
     }
 }
 
+#[derive(Default)]
 struct Memory<T> {
     /// `x̂` of `LN`, and `LN(x)`.
     standardized: Scratch<T>,
@@ -134,18 +135,6 @@ struct Memory<T> {
     /// Gradients of all layers' outputs.
     d_y: Scratch<T>,
     d_normed: Scratch<T>,
-}
-
-impl<T: Real> Memory<T> {
-    fn new() -> Self {
-        Self {
-            standardized: Scratch::new(),
-            normed: Scratch::new(),
-            window: Scratch::new(),
-            d_y: Scratch::new(),
-            d_normed: Scratch::new(),
-        }
-    }
 }
 
 /// One part of the rows.
@@ -197,11 +186,7 @@ fn part<S: Simd, T: Real>(
             },
         );
         // Keys and values before LN_win.
-        let sizes = Sizes {
-            rows: count,
-            columns: window_columns,
-            terms: width,
-        };
+        let sizes = [count, window_columns, width];
         product::<S, T, false>(
             simd,
             Matrix::padded(normed, width),
@@ -233,18 +218,10 @@ fn part<S: Simd, T: Real>(
             },
         );
         let d_rows = Matrix::padded(d_y, stack.columns);
-        let sizes = Sizes {
-            rows: width,
-            columns: stack.columns,
-            terms: count,
-        };
+        let sizes = [width, stack.columns, count];
         let left = Matrix::padded(normed, width);
         product::<S, T, true>(simd, left, d_rows, Start::Result, d_weight, y_step, sizes);
-        let sizes = Sizes {
-            rows: count,
-            columns: width,
-            terms: stack.columns,
-        };
+        let sizes = [count, width, stack.columns];
         let transposed = stack.transposed();
         product::<S, T, false>(
             simd,

@@ -50,15 +50,6 @@ pub(crate) enum Start<'a, T> {
     Row(&'a [T]),
 }
 
-/// The sizes of a product.
-#[derive(Clone, Copy)]
-pub(crate) struct Sizes {
-    pub rows: usize,
-    /// Columns of the result; whole cache lines are computed, padding included.
-    pub columns: usize,
-    pub terms: usize,
-}
-
 /// `result[i][j] = start + Σ_k left(i, k) · right[k][j]`, where `left(i, k)` is `left[k][i]` if
 /// `TRANSPOSED`, else `left[i][k]`.
 #[inline(never)]
@@ -69,7 +60,7 @@ pub(crate) fn product<S: Simd, T: Real, const TRANSPOSED: bool>(
     start: Start<'_, T>,
     result: &mut [T],
     result_step: usize,
-    sizes: Sizes,
+    [rows, columns, terms]: [usize; 3],
 ) {
     simd.vectorize(
         #[inline(always)]
@@ -82,16 +73,16 @@ pub(crate) fn product<S: Simd, T: Real, const TRANSPOSED: bool>(
                 start,
                 result,
                 result_step,
-                terms: sizes.terms,
+                terms: terms,
             };
-            let columns = sizes.columns.next_multiple_of(64 / size_of::<T>());
+            let columns = columns.next_multiple_of(64 / size_of::<T>());
             let mut column = 0;
             while column < columns {
                 // As many sums as leave a register for each vector and one for a number.
                 let vectors = (columns - column) / lanes;
                 let mut row = 0;
-                while row < sizes.rows {
-                    let left = sizes.rows - row;
+                while row < rows {
+                    let left = rows - row;
                     row += match (vectors, left) {
                         (4.., 6..) if many => work.block::<S, TRANSPOSED, 6, 4>(simd, row, column),
                         (4.., 4..) if many => work.block::<S, TRANSPOSED, 4, 4>(simd, row, column),
@@ -247,11 +238,7 @@ mod tests {
                 Start::Result => fill(rows, columns, 4),
                 _ => vec![T::from_f64(f64::NAN); rows * step],
             };
-            let sizes = Sizes {
-                rows,
-                columns,
-                terms,
-            };
+            let sizes = [rows, columns, terms];
             let right = Matrix::padded(&right, columns);
             dispatch!(Level::new(), simd => {
                 product::<_, T, TRANSPOSED>(simd, left, right, start, &mut result, step, sizes)

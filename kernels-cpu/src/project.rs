@@ -149,7 +149,7 @@ pub fn project<T: Real>(inputs: &Project<'_, T>, output: &mut ViewMut<'_, T>) {
     partials
         .par_chunks_exact_mut(cut.group * layout.len())
         .zip(&tasks)
-        .for_each_init(Memory::new, |memory, (partials, task)| {
+        .for_each_init(Memory::default, |memory, (partials, task)| {
             for strip in task.strips(TOKENS) {
                 let partial = &mut partials[strip.number * layout.len()..][..layout.len()];
                 dispatch!(level, simd => tile(simd, inputs, &strip, layout, partial, memory));
@@ -195,20 +195,11 @@ impl Partial {
     }
 }
 
+#[derive(Default)]
 struct Memory<T> {
     weights: Scratch<T>,
     keys: Scratch<T>,
     values: Scratch<T>,
-}
-
-impl<T: Real> Memory<T> {
-    fn new() -> Self {
-        Self {
-            weights: Scratch::new(),
-            keys: Scratch::new(),
-            values: Scratch::new(),
-        }
-    }
 }
 
 /// Takes the tokens of a tile into the part's results.

@@ -71,7 +71,7 @@ pub fn project_backward<T: Real>(
     Cut::new(h, d * size_of::<T>(), PART)
         .tasks(&documents)
         .par_iter()
-        .for_each_init(Memory::new, |memory, task| {
+        .for_each_init(Memory::default, |memory, task| {
             for part in task.strips(STRIP) {
                 dispatch!(level, simd => {
                     strip(simd, inputs, output, d_output, gradients, &part, memory)
@@ -80,24 +80,13 @@ pub fn project_backward<T: Real>(
         });
 }
 
+#[derive(Default)]
 struct Memory<T> {
     d_key_transposed: Scratch<T>,
     d_value_transposed: Scratch<T>,
     d_landmark_keys: Scratch<T>,
     d_landmark_values: Scratch<T>,
     weights: Scratch<T>,
-}
-
-impl<T: Real> Memory<T> {
-    fn new() -> Self {
-        Self {
-            d_key_transposed: Scratch::new(),
-            d_value_transposed: Scratch::new(),
-            d_landmark_keys: Scratch::new(),
-            d_landmark_values: Scratch::new(),
-            weights: Scratch::new(),
-        }
-    }
 }
 
 /// What the tokens of a part need of 32 landmarks.

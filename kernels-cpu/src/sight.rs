@@ -13,7 +13,7 @@ pub(crate) const BLOCK: usize = 8;
 
 /// What the queries of a tile see of their document. Lanes beyond the last query see what it sees:
 /// they are computed and not used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sight<T> {
     /// In order; none where the tile sees no key.
     pub runs: Vec<Run<T>>,
@@ -47,15 +47,6 @@ pub(crate) struct Run<T> {
 }
 
 impl<T: Real> Sight<T> {
-    pub fn new() -> Self {
-        Self {
-            runs: Vec::new(),
-            width: 0,
-            landmarks: None,
-            alike: None,
-        }
-    }
-
     /// The keys from the first run to the last, those between the runs included.
     pub fn hull(&self) -> Range<usize> {
         match (self.runs.first(), self.runs.last()) {
@@ -81,9 +72,7 @@ impl<T: Real> Sight<T> {
             })),
         };
     }
-}
 
-impl<T: Real> Sight<T> {
     fn set_runs(&mut self, visibility: &Visibility, queries: &Range<usize>, keys: usize) {
         let alike = visibility
             .window
@@ -224,7 +213,7 @@ mod tests {
                 halo,
             }));
         }
-        let mut sight = Sight::<f32>::new();
+        let mut sight = Sight::<f32>::default();
         for window in patterns {
             for (queries, keys, memory) in [(1, 1, 0), (63, 63, 0), (70, 90, 20), (40, 17, 0)] {
                 let visibility = Visibility {

@@ -27,10 +27,6 @@ pub(crate) struct Scratch<T> {
 }
 
 impl<T: Real> Scratch<T> {
-    pub fn new() -> Self {
-        Self { data: Vec::new() }
-    }
-
     /// `len` elements that hold anything.
     pub fn take(&mut self, len: usize) -> &mut [T] {
         const LINE: usize = 64;

@@ -1,9 +1,12 @@
 //! The kernels, in one table: the files that a kernel is put together from, and what it binds.
 
+use strum::IntoStaticStr;
+
 use crate::tiles::Tile;
 
-/// A kernel of `shaders/`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A kernel of `shaders/`; its name is its file's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Kernel {
     /// `pack_landmarks.wgsl`
     PackLandmarks,
@@ -66,6 +69,10 @@ pub enum Kernel {
     MergeRuns,
     /// `sum_positions.wgsl`
     SumPositions,
+    /// `linear.wgsl`
+    Linear,
+    /// `linear_dx.wgsl`
+    LinearDx,
     /// `linear_backward.wgsl`
     LinearBackward,
     /// `sum_linear.wgsl`
@@ -255,6 +262,14 @@ impl Kernel {
             Self::SumPositions => {
                 entry!(["sum_positions.wgsl"]; Load d_output, Plain starts, Store d_table)
             }
+            Self::Linear => entry!(
+                ["linear_tile.wgsl", "linear.wgsl"];
+                Load x, Load weight, Load bias, Store y
+            ),
+            Self::LinearDx => entry!(
+                ["linear_tile.wgsl", "linear_dx.wgsl"];
+                Load x, Load weight, Store y
+            ),
             Self::LinearBackward => {
                 entry!(["linear_backward.wgsl"]; Load x, Load d_y, Plain parts)
             }
@@ -275,6 +290,8 @@ impl Kernel {
             Self::AttendDlandmarks => by_rows!["attention", "by_rows/attend_dlandmarks"],
             Self::Project => by_rows!["by_rows/project"],
             Self::ProjectBackward { .. } => by_rows!["by_rows/stage", "by_rows/project_backward"],
+            Self::Linear => by_rows!["by_rows/linear_tile", "by_rows/linear"],
+            Self::LinearDx => by_rows!["by_rows/linear_tile", "by_rows/linear_dx"],
             _ => return None,
         })
     }

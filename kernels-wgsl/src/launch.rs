@@ -2,25 +2,25 @@
 
 use burn_backend::cubecl::dtype_to_elem_type;
 use burn_backend::{DType, Shape};
-use burn_cubecl::cubecl::ir::{ElemType, UIntKind};
-use burn_cubecl::cubecl::prelude::InputScalar;
+use burn_cubecl::cubecl::ir::{ElemType, UIntKind, metadata};
+use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::cubecl::server::KernelArguments;
-use burn_cubecl::cubecl::{CubeCount, CubeDim, prelude::ExecutionMode, prelude::KernelId};
+use burn_cubecl::cubecl::{CubeKernel, PrecompiledSource};
 use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, full_device_dtype};
-use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::tensor::CubeTensor;
 
 use crate::info::Info;
 use crate::kernel::Kind;
 use crate::shader::{Element, RowFormat, Shader};
-use crate::testing;
+use crate::{testing, traffic};
 
 /// Workgroups of a dimension that every device takes.
 const WORKGROUPS: u32 = 65535;
 
-impl KernelSource for Shader {
-    fn source(&self) -> SourceTemplate {
-        SourceTemplate::new(self.render())
+impl KernelMetadata for Shader {
+    /// What profiles call it.
+    fn name(&self) -> &'static str {
+        self.kernel.into()
     }
 
     fn id(&self) -> KernelId {
@@ -28,11 +28,38 @@ impl KernelSource for Shader {
         KernelId::new::<Self>()
             .info(self.clone())
             .mode(ExecutionMode::Unchecked)
-            .cube_dim(CubeDim::new_1d(self.tile.invocations as u32).0)
+            .cube_dim(self.cube_dim().0)
     }
 
-    fn lang(&self) -> &'static str {
-        "wgsl"
+    fn address_type(&self) -> ElemType {
+        UIntKind::U32.into()
+    }
+}
+
+impl CubeKernel for Shader {
+    /// Nothing: the text is the kernel.
+    fn define(&self) -> KernelDefinition {
+        let (mode, address) = (ExecutionMode::Unchecked, AddressType::U32);
+        let settings = KernelSettings::new(self.cube_dim().0, mode, address);
+        KernelDefinition {
+            body: Scope::root(settings.clone()),
+            info: metadata::Info::default(),
+            settings,
+        }
+    }
+
+    fn source(&self) -> Option<PrecompiledSource> {
+        Some(PrecompiledSource {
+            source: self.render(),
+            entrypoint_name: "main".to_owned(),
+            lang: "wgsl",
+        })
+    }
+}
+
+impl Shader {
+    fn cube_dim(&self) -> CubeDim {
+        CubeDim::new_1d(self.tile.invocations as u32)
     }
 }
 
@@ -70,9 +97,9 @@ pub(crate) fn launch(
     info.set_strides(&buffers);
     let workgroups = workgroups as u32;
     let x = workgroups.min(WORKGROUPS);
-    let cube_dim = CubeDim::new_1d(shader.tile.invocations as u32);
+    traffic::count(shader.kernel.into(), bindings, &buffers);
     buffers[0].client.launch(
-        Box::new(SourceKernel::new(shader, cube_dim)),
+        Box::new(shader),
         CubeCount::Static(x, workgroups.div_ceil(x), 1),
         KernelArguments::new()
             .with_buffers(buffers.iter().map(|b| b.handle.clone().binding()).collect())

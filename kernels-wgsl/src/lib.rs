@@ -8,7 +8,7 @@
 //!   for every query.
 //!
 //! And of the layers around it what Burn composes of several passes or computes with few threads:
-//! [`layer_norm`], [`gelu`], [`embed`], the gradients of linear layers ([`linear_backward`]).
+//! [`layer_norm`], [`gelu`], [`embed`], [`linear`] layers.
 //!
 //! Their backward passes recompute probabilities from the log-sum-exp: nothing of size
 //! `n × (r + 2w)` is ever stored, and loops end where the window ends instead of masking what lies
@@ -44,6 +44,7 @@ pub mod kernel;
 mod launch;
 mod layer_norm;
 mod layer_norm_backward;
+mod linear;
 mod linear_backward;
 mod pack_bias;
 mod pack_landmarks;
@@ -62,6 +63,7 @@ mod sum_positions;
 mod sum_relative_keys;
 pub mod testing;
 pub mod tiles;
+pub mod traffic;
 
 pub use attend::{Attend, attend};
 pub use attend_backward::{AttendGradients, attend_backward};
@@ -72,6 +74,7 @@ pub use embedding_backward::embedding_backward;
 pub use gelu::{gelu, gelu_backward};
 pub use layer_norm::layer_norm;
 pub use layer_norm_backward::layer_norm_backward;
+pub use linear::{linear, linear_dx};
 pub use linear_backward::linear_backward;
 pub use project::{Project, project};
 pub use project_backward::{ProjectGradients, project_backward};

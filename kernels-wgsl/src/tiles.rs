@@ -165,14 +165,32 @@ impl LinearTiles {
     /// Rows that are staged at a time.
     pub(crate) const STAGED: usize = 16;
 
+    /// Rows and columns of a tile.
+    pub(crate) const SIDE: usize = 64;
+
+    /// `linear` and `linear_dx`: a tile's entries, of which an invocation takes 4 × 8, or with nothing
+    /// in workgroup memory 4 × 16 of its own.
+    pub fn product(limits: &Limits) -> Tile {
+        let (invocations, lanes) = if limits.emulated { (64, 1) } else { (128, 8) };
+        Tile {
+            group: 4,
+            invocations,
+            lanes,
+            staged: 0,
+        }
+    }
+
+    /// Workgroups of `linear` and `linear_dx` for so many rows and columns.
+    pub(crate) fn products([rows, columns]: [usize; 2], tile: &Tile) -> usize {
+        match tile.owns_rows() {
+            true => (rows.div_ceil(tile.group) * columns.div_ceil(16)).div_ceil(tile.invocations),
+            false => rows.div_ceil(Self::SIDE) * columns.div_ceil(Self::SIDE),
+        }
+    }
+
     /// Chooses the tiles for this many rows, inputs and outputs.
     pub fn choose([rows, inputs, outputs]: [usize; 3], limits: &Limits) -> Self {
-        let tile = Tile {
-            // A tile's entries, of which an invocation takes 4 × 8.
-            invocations: 128,
-            ..Tile::of_entries(limits)
-        };
-        let tiles = inputs.div_ceil(64) * outputs.div_ceil(64);
+        let tiles = inputs.div_ceil(Self::SIDE) * outputs.div_ceil(Self::SIDE);
         // A part is written and read once more, so splits are no more than what a device needs.
         let wanted = if limits.emulated { 16 } else { 512 };
         let split = rows.div_ceil((wanted / tiles).max(1)).max(64);
@@ -181,7 +199,11 @@ impl LinearTiles {
             tiles,
             split,
             splits: rows.div_ceil(split),
-            tile,
+            tile: Tile {
+                // A tile's entries, of which an invocation takes 4 × 8.
+                invocations: 128,
+                ..Tile::of_entries(limits)
+            },
         }
     }
 }

@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::attention::{Attention, AttentionConfig, AttentionInput, BatchLayout, Contexts};
 use crate::error::{ConfigError, check_dropout, refuse_too_large, refuse_zero};
 use crate::fields::{FieldError, Fields};
-use crate::ops::fused::{AfterAttentionModules, Fused};
-use crate::ops::layers::{exact_gelu, layer_norm, linear};
+use crate::ops::fused::{AfterAttentionLayers, Fused, linear_layer};
+use crate::ops::layers::{exact_gelu, layer_norm, linear, norm_layer};
 use crate::seed::{hash_dropout, mix};
 
 /// Configuration of a [`Block`].
@@ -192,16 +192,16 @@ impl Block {
         dropout_seed: Option<u64>,
     ) -> Tensor<3> {
         if let Some(fused) = Fused::of(&residual) {
-            let modules = AfterAttentionModules {
-                output: &self.output,
-                norm: &self.ff_norm,
-                ff_in: &self.ff_in,
-                ff_out: &self.ff_out,
+            let layers = AfterAttentionLayers {
+                output: linear_layer(&self.output),
+                norm: norm_layer(&self.ff_norm),
+                ff_in: linear_layer(&self.ff_in),
+                ff_out: linear_layer(&self.ff_out),
             };
             // Attention's own dropout has the seed itself.
             let seed = dropout_seed.map(|seed| mix(seed ^ 1));
             let dropout = hash_dropout(&self.dropout, &residual.device(), seed);
-            return fused.after_attention(context, residual, modules, dropout);
+            return fused.after_attention(context, residual, layers, dropout);
         }
         let x = self.dropout.forward(linear(context, &self.output)) + residual;
         let hidden = exact_gelu(linear(layer_norm(x.clone(), &self.ff_norm), &self.ff_in));

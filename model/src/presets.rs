@@ -68,116 +68,53 @@ pub fn all() -> Vec<Preset> {
         model.encoder.block.attention = attention.with_window(window).with_rank(rank).into();
         model
     };
-    let preset = |name, task, model, source, published_accuracy| Preset {
+    // A preset's name begins with its task's.
+    let preset = |name: &'static str, model, source, published_accuracy| Preset {
         name,
-        task,
-        is_strong: false,
+        task: name.trim_end_matches("-best").trim_end_matches("-strong"),
+        is_strong: name.ends_with("-strong"),
         model,
         source,
         published_accuracy,
     };
-    let strong = |name, task, model: &ClassifierConfig, sizes| Preset {
-        is_strong: true,
-        ..preset(name, task, at_sizes(model, sizes), STRONG, None)
+    let paper = |name, model, accuracy| preset(name, model, PAPER, Some(accuracy));
+    let plain = |name, model| preset(name, model, NYSTROMFORMER, None);
+    let strong =
+        |name, model: &ClassifierConfig, sizes| preset(name, at_sizes(model, sizes), STRONG, None);
+    let papers = Sizes {
+        layers: 4,
+        width: 128,
+        heads: 4,
+        ..LARGE
+    };
+    let grey = Sizes {
+        layers: 3,
+        width: 64,
+        heads: 4,
+        ff: 2,
+        input: Input::Floats,
+        ..LARGE
     };
     vec![
-        preset("listops", "listops", listops.clone(), PAPER, Some(37.50)),
-        preset(
-            "listops-best",
-            "listops",
-            sized(&listops, 16, 2),
-            PAPER,
-            Some(38.36),
-        ),
-        strong("listops-strong", "listops", &listops, LARGE),
-        preset("text", "text", text.clone(), PAPER, Some(66.01)),
-        preset("text-best", "text", sized(&text, 1, 1), PAPER, Some(68.40)),
-        strong("text-strong", "text", &text, LARGE),
-        preset(
-            "retrieval",
-            "retrieval",
-            retrieval.clone(),
-            PAPER,
-            Some(81.79),
-        ),
-        preset(
-            "retrieval-best",
-            "retrieval",
-            sized(&retrieval, 1, 254),
-            PAPER,
-            Some(81.95),
-        ),
-        strong(
-            "retrieval-strong",
-            "retrieval",
-            &retrieval,
-            Sizes {
-                layers: 4,
-                width: 128,
-                heads: 4,
-                ..LARGE
-            },
-        ),
-        preset("image", "image", image.clone(), NYSTROMFORMER, None),
-        strong(
-            "image-strong",
-            "image",
-            &s4_image,
-            Sizes {
-                layers: 3,
-                width: 64,
-                heads: 4,
-                ff: 2,
-                input: Input::Floats,
-                ..LARGE
-            },
-        ),
-        preset(
-            "pathfinder32",
-            "pathfinder32",
-            pathfinder(32),
-            NYSTROMFORMER,
-            None,
-        ),
-        strong(
-            "pathfinder32-strong",
-            "pathfinder32",
-            &pathfinder(32),
-            contours(8, 64),
-        ),
-        preset(
-            "pathfinder64",
-            "pathfinder64",
-            pathfinder(64),
-            NYSTROMFORMER,
-            None,
-        ),
-        strong(
-            "pathfinder64-strong",
-            "pathfinder64",
-            &pathfinder(64),
-            contours(8, 128),
-        ),
-        preset("path-x", "path-x", pathfinder(128), NYSTROMFORMER, None),
-        strong(
-            "path-x-strong",
-            "path-x",
-            &pathfinder(128),
-            contours(4, 512),
-        ),
-        preset(
-            "pathfinder256",
-            "pathfinder256",
-            pathfinder(256),
-            NYSTROMFORMER,
-            None,
-        ),
-        strong(
-            "pathfinder256-strong",
-            "pathfinder256",
-            &pathfinder(256),
-            contours(4, 512),
-        ),
+        paper("listops", listops.clone(), 37.50),
+        paper("listops-best", sized(&listops, 16, 2), 38.36),
+        strong("listops-strong", &listops, LARGE),
+        paper("text", text.clone(), 66.01),
+        paper("text-best", sized(&text, 1, 1), 68.40),
+        strong("text-strong", &text, LARGE),
+        paper("retrieval", retrieval.clone(), 81.79),
+        paper("retrieval-best", sized(&retrieval, 1, 254), 81.95),
+        strong("retrieval-strong", &retrieval, papers),
+        plain("image", image.clone()),
+        strong("image-strong", &s4_image, grey),
+        plain("pathfinder32", pathfinder(32)),
+        strong("pathfinder32-strong", &pathfinder(32), contours(8, 64)),
+        plain("pathfinder64", pathfinder(64)),
+        strong("pathfinder64-strong", &pathfinder(64), contours(8, 128)),
+        plain("path-x", pathfinder(128)),
+        strong("path-x-strong", &pathfinder(128), contours(4, 512)),
+        plain("pathfinder256", pathfinder(256)),
+        strong("pathfinder256-strong", &pathfinder(256), contours(4, 512)),
     ]
 }
 

@@ -6,9 +6,8 @@ use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
-use transformer_ls_train::optim::{
-    AdamWConfig, Beta1, OneCycle, OptimError, Schedule, StepScheduler,
-};
+use transformer_ls_infer::run::TrainingConfig;
+use transformer_ls_train::optim::{AdamWConfig, Beta1, OneCycle, OptimError, Schedule};
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -180,7 +179,13 @@ fn adamw_follows_pytorch_on_ndarray() {
 fn one_cycle_follows_pytorch_at_every_step() {
     let fixture = Fixture::read();
     let schedule = fixture.schedule();
-    let mut scheduler = Schedule::from(schedule).scheduler();
+    let training = TrainingConfig {
+        steps: fixture.steps,
+        warmup: fixture.warmup,
+        learning_rate: fixture.max_learning_rate,
+        ..TrainingConfig::default()
+    };
+    let mut scheduler = Schedule::new(&training).unwrap().scheduler();
     for (index, step) in fixture.cases[0].steps.iter().enumerate() {
         assert!(relative(schedule.learning_rate(index), step.learning_rate) < 1e-14);
         assert!(relative(schedule.beta1(index), step.beta1) < 1e-14);
@@ -226,15 +231,20 @@ fn one_cycle_has_a_value_at_every_step_of_degenerate_schedules() {
 
 #[test]
 fn a_scheduler_resumes_from_its_record() {
-    let schedule = OneCycle::new(20, 6, 1e-2).unwrap();
-    let mut scheduler = Schedule::from(schedule).scheduler();
+    let training = TrainingConfig {
+        steps: 20,
+        warmup: 6,
+        learning_rate: 1e-2,
+        ..TrainingConfig::default()
+    };
+    let schedule = Schedule::new(&training).unwrap();
+    let mut scheduler = schedule.clone().scheduler();
     for _ in 0..7 {
         scheduler.step();
     }
-    let mut resumed = Schedule::from(schedule).scheduler();
+    let mut resumed = schedule.clone().scheduler();
     resumed.load_record(scheduler.to_record());
     assert_eq!(resumed, scheduler);
-    assert_eq!(resumed, StepScheduler::at(schedule.into(), 7));
     assert_eq!(resumed.step(), schedule.learning_rate(7));
 }
 

@@ -43,9 +43,7 @@ pub fn unpack(
     let visited = each_entry(archive, &watch, wanted, |name, entry| {
         let Some(path) = within(name).map(|name| dir.join(name)) else {
             let cause = format!("{name} leads out of the folder");
-            return Err(DatasetError::bad_file(archive)(FileProblem::Archive {
-                cause,
-            }));
+            return Err(DatasetError::bad_file(archive)(FileProblem::Archive(cause)));
         };
         files.set(files.get() + 1);
         if fs::metadata(&path).is_ok_and(|file| file.len() == entry.size) {
@@ -63,16 +61,12 @@ pub fn unpack(
         Ok(ControlFlow::Continue(()))
     });
     if cancelled() {
-        return Err(DatasetError::Stopped {
-            folder: dir.to_owned(),
-        });
+        return Err(DatasetError::Stopped(dir.to_owned()));
     }
     visited?;
     if files.get() == 0 {
         let name = format!("{folder}/");
-        return Err(DatasetError::bad_file(archive)(FileProblem::Missing {
-            name,
-        }));
+        return Err(DatasetError::bad_file(archive)(FileProblem::Missing(name)));
     }
     Ok(files.get())
 }

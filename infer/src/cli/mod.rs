@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use transformer_ls_datasets::printable::printable;
+use transformer_ls_infer::logging;
 
 /// Asks a trained Long-Short Transformer for answers, and measures how many are right
 ///
@@ -52,16 +53,7 @@ const INTERRUPTED: i32 = 130;
 /// Exit codes: 0, 1 for an error, 2 for a wrong command line, 130 when interrupted.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        // It would say so on the standard error, which may be what is gone.
-        .log_internal_errors(false)
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-                "warn,wgpu_hal=off,wgpu_core=error,cubecl_runtime=error".into()
-            }),
-        )
-        .init();
+    logging::start(None);
     // Nothing is left half-done: files appear complete or not at all.
     if let Err(error) = ctrlc::set_handler(|| std::process::exit(INTERRUPTED)) {
         tracing::debug!("Ctrl-C ends the program without an exit code of its own: {error}");

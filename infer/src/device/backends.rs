@@ -1,7 +1,7 @@
 //! What depends on the backends compiled in: finding devices and opening them.
 
 use burn::tensor::Device;
-#[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+#[cfg(feature = "cube")]
 use burn::tensor::DeviceType;
 #[cfg(feature = "wgpu")]
 use burn_wgpu::WgpuDevice;
@@ -108,12 +108,12 @@ pub fn for_drawing_weights() -> Option<Device> {
 /// Whether the device compiles its kernels as it goes (WGPU, CUDA, ROCm). Such devices are best
 /// served with batches that always have the same shape.
 pub fn is_cubecl(device: &Device) -> bool {
-    #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+    #[cfg(feature = "cube")]
     {
         let device = device.clone().without_autodiff();
         matches!(device.as_dispatch(), burn::backend::DispatchDevice::Cube(_))
     }
-    #[cfg(not(any(feature = "wgpu", feature = "cuda", feature = "rocm")))]
+    #[cfg(not(feature = "cube"))]
     {
         let _ = device;
         false
@@ -168,7 +168,7 @@ pub(super) fn gpus() -> Vec<FoundGpu> {
     found
 }
 
-#[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+#[cfg(feature = "cube")]
 fn open_gpu(name: &str, class: DeviceClass, device: &Device) -> Result<ChosenDevice, DeviceError> {
     #[cfg(feature = "wgpu")]
     if let Some(wgpu) = as_wgpu(device) {
@@ -191,7 +191,7 @@ fn open_gpu(name: &str, class: DeviceClass, device: &Device) -> Result<ChosenDev
     })
 }
 
-#[cfg(not(any(feature = "wgpu", feature = "cuda", feature = "rocm")))]
+#[cfg(not(feature = "cube"))]
 fn open_gpu(_: &str, _: DeviceClass, _: &Device) -> Result<ChosenDevice, DeviceError> {
     Err(DeviceError::NoBackend)
 }

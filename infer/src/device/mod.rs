@@ -5,6 +5,10 @@
 //! panic from inside a backend.
 
 mod backends;
+#[cfg(feature = "cube")]
+mod profile;
+#[cfg(feature = "cube")]
+mod tuning;
 
 use burn::tensor::Device;
 use transformer_ls_burn::ops;
@@ -52,11 +56,8 @@ pub enum DeviceError {
         problem: String,
     },
     /// The environment asks for an attention path that there is none of.
-    #[error("LS_ATTENTION is `{value}`: set it to `plain`, or unset it")]
-    UnknownPath {
-        /// What it is set to.
-        value: String,
-    },
+    #[error("LS_ATTENTION is `{0}`: set it to `plain`, or unset it")]
+    UnknownPath(String),
     /// No backend at all is compiled in.
     #[error("this build holds no backend: build again with a feature such as `flex` or `wgpu`")]
     NoBackend,
@@ -168,11 +169,58 @@ fn parse(name: &str) -> Result<Option<(Backend, Which)>, DeviceError> {
 /// such hardware on this machine, or a driver that refuses to open it.
 pub fn resolve(name: &str) -> Result<ChosenDevice, DeviceError> {
     if let Some(value) = ops::unknown_path() {
-        return Err(DeviceError::UnknownPath { value });
+        return Err(DeviceError::UnknownPath(value));
     }
-    match parse(name)? {
+    let chosen = match parse(name)? {
         None => automatic(),
         Some((backend, which)) => open(name, backend, which),
+    }?;
+    #[cfg(feature = "cube")]
+    if is_cubecl(&chosen.device) {
+        tuning::keep(&chosen.device);
+    }
+    Ok(chosen)
+}
+
+/// A part of the log: what says on standard error that Burn tries out kernels, and how many so far.
+pub(crate) fn announcements<S>() -> impl tracing_subscriber::Layer<S>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    #[cfg(feature = "cube")]
+    {
+        tuning::announcements()
+    }
+    #[cfg(not(feature = "cube"))]
+    {
+        tracing_subscriber::layer::Identity::new()
+    }
+}
+
+/// What a kernel took in a profile.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct KernelTime {
+    /// Its name: that of a shader of this project, or of one of Burn's types.
+    pub name: String,
+    /// How often it was launched.
+    pub launches: usize,
+    /// Seconds of the device, of all launches together.
+    pub seconds: f64,
+    /// Bytes that the launches have to move, each tensor once; known of this project's shaders.
+    pub bytes: Option<u64>,
+}
+
+/// Runs `work`, which must leave nothing to do on the device, and times every kernel that it
+/// launches, the most expensive first. Devices that compile no kernels ([`is_cubecl`]) have none.
+pub fn profile(work: impl FnOnce()) -> Vec<KernelTime> {
+    #[cfg(feature = "cube")]
+    {
+        profile::profile(work)
+    }
+    #[cfg(not(feature = "cube"))]
+    {
+        work();
+        Vec::new()
     }
 }
 

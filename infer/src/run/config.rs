@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+use transformer_ls_burn::ops::{PathKind, attention_path};
 use transformer_ls_burn::{ClassifierConfig, Pooling, Reconstruction};
 use transformer_ls_datasets::image;
 use transformer_ls_datasets::listops::Tokenizer;
@@ -63,11 +64,8 @@ pub enum ConfigError {
         problem: String,
     },
     /// Values that are of the right type and make no sense.
-    #[error("{}", problems.join("\n"))]
-    Invalid {
-        /// One sentence each.
-        problems: Vec<String>,
-    },
+    #[error("{}", .0.join("\n"))]
+    Invalid(Vec<String>),
 }
 
 /// Everything that decides a run. `config.json` of a run folder holds it, so that any run can be
@@ -156,11 +154,11 @@ impl DataConfig {
 }
 
 /// How documents are put into a batch. The model's answers are the same either way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Packing {
-    /// Whatever the device does best: packed on CPU backends, padded where kernels are compiled
-    /// for a shape.
+    /// Whatever the device does best: packed on CPU backends and where attention is shaders', whose
+    /// steps try nothing out for a shape; padded on other GPUs.
     #[default]
     Auto,
     /// End to end, so that no time is spent on padding.
@@ -173,7 +171,7 @@ impl Packing {
     /// Whether batches are packed on this device.
     pub fn packs(self, device: &Device) -> bool {
         match self {
-            Self::Auto => !is_cubecl(device),
+            Self::Auto => !is_cubecl(device) || attention_path(device).kind == PathKind::Wgsl,
             Self::Packed => true,
             Self::Padded => false,
         }
@@ -341,6 +339,6 @@ pub(super) fn field_of_model(error: &str) -> Option<(&str, &str)> {
 fn invalid_if_any(problems: Vec<String>) -> Result<(), ConfigError> {
     match problems.is_empty() {
         true => Ok(()),
-        false => Err(ConfigError::Invalid { problems }),
+        false => Err(ConfigError::Invalid(problems)),
     }
 }

@@ -12,49 +12,34 @@ pub enum RunError {
     /// Something stands where the new run should go.
     #[error(
         "{} exists already: continue it with `--resume`, or give another folder with `--out`",
-        path.display()
+        .0.display()
     )]
-    Exists {
-        /// The path asked for.
-        path: PathBuf,
-    },
+    Exists(PathBuf),
     /// There is no such folder.
     #[error(
         "there is no run folder at {}: check the path, or train one with `ls-train`",
-        path.display()
+        .0.display()
     )]
-    Missing {
-        /// The path asked for.
-        path: PathBuf,
-    },
+    Missing(PathBuf),
     /// The folder is there, and is no run.
     #[error(
         "{} is not a run folder: it has no config.json; give the folder that `ls-train --out` wrote",
-        path.display()
+        .0.display()
     )]
-    NotARun {
-        /// The path asked for.
-        path: PathBuf,
-    },
+    NotARun(PathBuf),
     /// The run has no weights yet.
     #[error(
         "{} has no model.safetensors yet: the run has not evaluated on dev so far; let it go on \
          (`--resume`) until it has",
-        path.display()
+        .0.display()
     )]
-    NoWeights {
-        /// The run's folder.
-        path: PathBuf,
-    },
+    NoWeights(PathBuf),
     /// Another process writes this run.
     #[error(
         "{} is being written by another process: wait for it to end, or stop it first",
-        path.display()
+        .0.display()
     )]
-    Locked {
-        /// The run's folder.
-        path: PathBuf,
-    },
+    Locked(PathBuf),
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),

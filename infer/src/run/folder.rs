@@ -82,9 +82,7 @@ impl RunFolder {
         config: &RunConfig,
         files: &[(&str, &[u8])],
     ) -> Result<Self, RunError> {
-        let exists = || RunError::Exists {
-            path: path.to_path_buf(),
-        };
+        let exists = || RunError::Exists(path.to_path_buf());
         if path.symlink_metadata().is_ok() {
             return Err(exists());
         }
@@ -132,19 +130,13 @@ impl RunFolder {
     pub fn open(path: &Path) -> Result<Self, RunError> {
         if !path.is_dir() {
             return Err(match path.exists() {
-                true => RunError::NotARun {
-                    path: path.to_path_buf(),
-                },
-                false => RunError::Missing {
-                    path: path.to_path_buf(),
-                },
+                true => RunError::NotARun(path.to_path_buf()),
+                false => RunError::Missing(path.to_path_buf()),
             });
         }
         let config = path.join(CONFIG);
         if !config.exists() {
-            return Err(RunError::NotARun {
-                path: path.to_path_buf(),
-            });
+            return Err(RunError::NotARun(path.to_path_buf()));
         }
         Ok(Self {
             config: RunConfig::from_file(&config)?,
@@ -294,9 +286,7 @@ impl RunFolder {
     pub fn load_model(&self, device: &Device) -> Result<Classifier, RunError> {
         let path = self.weights_path();
         if !path.exists() {
-            return Err(RunError::NoWeights {
-                path: self.path.clone(),
-            });
+            return Err(RunError::NoWeights(self.path.clone()));
         }
         Ok(weights_file::load(&path, &self.config.model, device)?)
     }
@@ -335,7 +325,5 @@ impl RunFolder {
 fn lock(folder: &Path) -> Result<File, RunError> {
     let path = folder.join(LOCK);
     let file = lock_file(&path).map_err(RunError::io("lock", &path))?;
-    file.ok_or_else(|| RunError::Locked {
-        path: folder.to_path_buf(),
-    })
+    file.ok_or_else(|| RunError::Locked(folder.to_path_buf()))
 }

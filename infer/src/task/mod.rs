@@ -16,11 +16,8 @@ pub use open::{Data, Watch, open_split};
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
     /// No such task.
-    #[error("the run is for the task `{task}`, which this version does not know: use a newer one")]
-    Unknown {
-        /// The task.
-        task: String,
-    },
+    #[error("the run is for the task `{0}`, which this version does not know: use a newer one")]
+    Unknown(String),
     /// The run says no tokenizer.
     #[error(
         "the run's configuration has no `data.tokenizer`: set it to \"legacy\" or \"brackets\""
@@ -68,9 +65,9 @@ pub fn encode(config: &RunConfig, typed: &str) -> Result<Sample, InputError> {
 
 /// The run's task, and what the run chooses of what it leaves open.
 fn task(config: &RunConfig) -> Result<(Task, Options), TaskError> {
-    let task = config.known_task().ok_or_else(|| TaskError::Unknown {
-        task: config.task.clone(),
-    })?;
+    let task = config
+        .known_task()
+        .ok_or_else(|| TaskError::Unknown(config.task.clone()))?;
     let options = config.data.options();
     match task.has_tokenizer() && options.tokenizer.is_none() {
         true => Err(TaskError::NoTokenizer),

@@ -39,20 +39,14 @@ const ROUNDS: [(usize, usize, usize); 4] = [
 pub enum FindError {
     /// The model is for another task.
     #[error(
-        "only ListOps has a vocabulary to find, and the model is for the task {task}: leave it out"
+        "only ListOps has a vocabulary to find, and the model is for the task {0}: leave it out"
     )]
-    Task {
-        /// The model's task.
-        task: String,
-    },
+    Task(String),
     /// There are too few samples.
     #[error(
-        "{found} samples are too few to find the vocabulary from: give a split of at least {LEAST}"
+        "{0} samples are too few to find the vocabulary from: give a split of at least {LEAST}"
     )]
-    TooFew {
-        /// How many there are.
-        found: usize,
-    },
+    TooFew(usize),
     /// No order makes the model better than chance.
     #[error(
         "no order of the words is clearly better than chance: the best finds {:.1} % of the classes \
@@ -142,12 +136,12 @@ pub fn find(
     device: &Device,
     progress: &mut dyn FnMut(&Search),
 ) -> Result<Found, FindError> {
-    let tokenizer = config.tokenizer().ok_or_else(|| FindError::Task {
-        task: config.task.clone(),
-    })?;
+    let tokenizer = config
+        .tokenizer()
+        .ok_or_else(|| FindError::Task(config.task.clone()))?;
     let found = dataset.len();
     if found < LEAST {
-        return Err(FindError::TooFew { found });
+        return Err(FindError::TooFew(found));
     }
     let half = (found / 2).min(SEARCHED);
     let searched = read(dataset, 0..half)?;

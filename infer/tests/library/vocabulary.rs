@@ -163,5 +163,5 @@ fn nothing_is_guessed_of_an_untrained_model() {
     let error = find(&config, &model, &samples(200), &device, nobody).unwrap_err();
     assert!(matches!(error, FindError::Chance { .. }), "{error}");
     let error = find(&config, &model, &samples(100), &device, nobody).unwrap_err();
-    assert!(matches!(error, FindError::TooFew { found: 100 }), "{error}");
+    assert!(matches!(error, FindError::TooFew(100)), "{error}");
 }

@@ -4,7 +4,7 @@ use transformer_ls_kernels_wgsl::kernel::{Gradients, Kernel};
 use transformer_ls_kernels_wgsl::shader::{Element, Layout, Pattern, RowFormat, Shader};
 use transformer_ls_kernels_wgsl::tiles::{Limits, LinearTiles, Sizes, Tile, Tiles};
 
-const KERNELS: [Kernel; 34] = [
+const KERNELS: [Kernel; 36] = [
     Kernel::PackLandmarks,
     Kernel::PackBias,
     Kernel::PackRelativeKeys,
@@ -37,6 +37,8 @@ const KERNELS: [Kernel; 34] = [
     Kernel::SumRuns,
     Kernel::MergeRuns,
     Kernel::SumPositions,
+    Kernel::Linear,
+    Kernel::LinearDx,
     Kernel::LinearBackward,
     Kernel::SumLinear,
 ];
@@ -54,6 +56,7 @@ fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile
         Kernel::SumLayerNorm => Tile::of_sums(limits),
         Kernel::SortCount | Kernel::SortScatter => Tile::of_sort(limits),
         Kernel::SortScan => Tile::of_slots(1, limits),
+        Kernel::Linear | Kernel::LinearDx => LinearTiles::product(limits),
         Kernel::LinearBackward => LinearTiles::choose([9, width, width], limits).tile,
         Kernel::SumLinear => Tile::of_slots(8, limits),
         Kernel::MergeRuns => Tile::of_slots(width.div_ceil(4), limits),

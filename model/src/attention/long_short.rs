@@ -13,8 +13,8 @@ use super::batch::BatchLayout;
 use super::heads::{AttentionInput, Contexts, check_heads, merge, split};
 use super::rotary::check_rotary;
 use crate::error::{ConfigError, check_dropout, refuse_too_large};
-use crate::ops::fused::{Fused, HeadsModules};
-use crate::ops::layers::{embedding, layer_norm, linear};
+use crate::ops::fused::{Fused, HeadsLayers, linear_layer};
+use crate::ops::layers::{embedding, layer_norm, linear, norm_layer};
 use crate::ops::{self, Attend, Projected, Window};
 use crate::seed::hash_dropout;
 
@@ -265,24 +265,27 @@ impl LongShortAttention {
         if let (Some(norm), Some(projection)) = (norm, &self.projection)
             && let Some(fused) = Fused::of(&x)
         {
-            let modules = HeadsModules {
-                norm,
-                query: &self.query,
-                key: &self.key,
-                value: &self.value,
-                window_norm: &self.window_norm,
-                projection,
+            let layers = HeadsLayers {
+                norm: norm_layer(norm),
+                query: linear_layer(&self.query),
+                key: linear_layer(&self.key),
+                value: linear_layer(&self.value),
+                window_norm: norm_layer(&self.window_norm),
+                projection: linear_layer(projection),
             };
-            let heads = fused.heads(x, modules, self.heads);
+            let heads = fused.heads(x, layers, self.heads);
             return TokenHeads {
-                query: heads.query,
-                key: heads.key,
-                value: heads.value,
+                query: Tensor::from_dispatch(heads.query),
+                key: Tensor::from_dispatch(heads.key),
+                value: Tensor::from_dispatch(heads.value),
                 projection: Some(Projection {
-                    scores: heads.scores,
-                    own: Some((heads.projected_key, heads.projected_value)),
+                    scores: Tensor::from_dispatch(heads.scores),
+                    own: Some((
+                        Tensor::from_dispatch(heads.projected_key),
+                        Tensor::from_dispatch(heads.projected_value),
+                    )),
                 }),
-                residual: heads.residual,
+                residual: Tensor::from_dispatch(heads.residual),
             };
         }
         let residual = x.clone();

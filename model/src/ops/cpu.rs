@@ -11,9 +11,8 @@ use transformer_ls_kernels_cpu as kernels;
 use transformer_ls_kernels_cpu::{View, ViewMut};
 
 use super::{
-    AttendArgs, AttendBackwardArgs, AttendGradients, AttentionDropout, Boundaries, Documents,
-    Landmarks, OptionalTensor, ProjectArgs, ProjectBackwardArgs, ProjectGradients, ProjectOutput,
-    Visibility, path,
+    AttendArgs, AttendBackwardArgs, AttendGradients, Documents, Landmarks, OptionalTensor,
+    ProjectArgs, ProjectBackwardArgs, ProjectGradients, ProjectOutput, path,
 };
 
 /// What the kernels need to know of a CPU backend's float32 tensors.
@@ -32,9 +31,6 @@ pub(super) trait CpuBackend: Backend {
     /// Memory of a tensor that is [`contiguous`](Self::contiguous).
     fn slice(tensor: &FloatTensor<Self>) -> &[f32];
 
-    /// The values in logical order.
-    fn values(tensor: FloatTensor<Self>) -> Vec<f32>;
-
     /// Takes over contiguous memory.
     fn own(data: Vec<f32>, shape: &[usize]) -> FloatTensor<Self>;
 
@@ -49,37 +45,22 @@ pub(super) trait CpuBackend: Backend {
     fn mask_slice(mask: &BoolTensor<Self>) -> &[u8];
 }
 
-/// [`Documents`], ready for the kernels: they read the mask where it lies.
-pub(super) enum HostDocuments<B: CpuBackend> {
-    Full,
-    Padded(BoolTensor<B>),
-    Packed(Boundaries),
+/// The documents with a [`mask`](CpuBackend::mask) that the kernels read where it lies.
+pub(super) fn ready_documents<B: CpuBackend>(documents: Documents<B>) -> Documents<B> {
+    match documents {
+        Documents::Padded(mask) => Documents::Padded(B::mask(mask)),
+        other => other,
+    }
 }
 
-impl<B: CpuBackend> HostDocuments<B> {
-    pub(super) fn new(documents: Documents<B>) -> Self {
-        match documents {
-            Documents::Full => Self::Full,
-            Documents::Padded(mask) => Self::Padded(B::mask(mask)),
-            Documents::Packed(boundaries) => Self::Packed(boundaries),
-        }
-    }
-
-    pub(super) fn as_kernel(&self) -> kernels::Documents<'_> {
-        match self {
-            Self::Full => kernels::Documents::Rows { mask: None },
-            Self::Padded(mask) => kernels::Documents::Rows {
-                mask: Some(B::mask_slice(mask)),
-            },
-            Self::Packed(boundaries) => kernels::Documents::Packed(boundaries),
-        }
-    }
-
-    fn count(&self, rows: usize) -> usize {
-        match self {
-            Self::Full | Self::Padded(_) => rows,
-            Self::Packed(boundaries) => boundaries.count(),
-        }
+/// What the kernels see of documents that are ready.
+pub(super) fn kernel_documents<B: CpuBackend>(documents: &Documents<B>) -> kernels::Documents<'_> {
+    match documents {
+        Documents::Full => kernels::Documents::Rows { mask: None },
+        Documents::Padded(mask) => kernels::Documents::Rows {
+            mask: Some(B::mask_slice(mask)),
+        },
+        Documents::Packed(boundaries) => kernels::Documents::Packed(boundaries),
     }
 }
 
@@ -97,6 +78,11 @@ impl Unwritten {
             data: Vec::with_capacity(shape.iter().product()),
             shape: shape.to_vec(),
         }
+    }
+
+    /// One of a tensor's shape.
+    pub(super) fn like<B: CpuBackend>(tensor: &FloatTensor<B>) -> Self {
+        Self::new(tensor.shape().as_slice())
     }
 
     /// The memory, for a kernel that writes all of it and reads none.
@@ -164,41 +150,33 @@ impl Output {
     }
 }
 
-/// The projection's inputs, ready for the kernels.
-struct ProjectInputs<B: CpuBackend> {
-    scores: FloatTensor<B>,
-    key: FloatTensor<B>,
-    value: FloatTensor<B>,
-    documents: HostDocuments<B>,
+/// The projection's inputs with tensors that are ready for the kernels.
+fn ready_project<B: CpuBackend>(args: ProjectArgs<B>) -> ProjectArgs<B> {
+    ProjectArgs {
+        scores: B::ready(args.scores, true),
+        key: B::ready(args.key, false),
+        value: B::ready(args.value, false),
+        documents: ready_documents(args.documents),
+    }
 }
 
-impl<B: CpuBackend> ProjectInputs<B> {
-    fn new(args: ProjectArgs<B>) -> Self {
-        Self {
-            scores: B::ready(args.scores, true),
-            key: B::ready(args.key, false),
-            value: B::ready(args.value, false),
-            documents: HostDocuments::new(args.documents),
-        }
-    }
-
-    fn as_kernel(&self) -> kernels::Project<'_, f32> {
-        kernels::Project {
-            scores: B::view(&self.scores),
-            key: B::view(&self.key),
-            value: B::view(&self.value),
-            documents: self.documents.as_kernel(),
-        }
+/// What the kernels see of inputs that are ready.
+fn project_kernel<B: CpuBackend>(args: &ProjectArgs<B>) -> kernels::Project<'_, f32> {
+    kernels::Project {
+        scores: B::view(&args.scores),
+        key: B::view(&args.key),
+        value: B::view(&args.value),
+        documents: kernel_documents(&args.documents),
     }
 }
 
 pub(super) fn project<B: CpuBackend>(args: ProjectArgs<B>) -> ProjectOutput<B> {
     let (key, value) = (args.key.clone(), args.value.clone());
-    let inputs = ProjectInputs::<B>::new(args);
-    let kernel = inputs.as_kernel();
+    let inputs = ready_project(args);
+    let kernel = project_kernel(&inputs);
     let [b, h, r, _] = kernel.scores.shape();
     let [_, _, _, d] = kernel.key.shape();
-    let mut output = Output::contiguous([inputs.documents.count(b), h, r, 2 * d + 1]);
+    let mut output = Output::contiguous([kernel.documents.count(b), h, r, 2 * d + 1]);
     kernels::project(&kernel, &mut output.view());
     ProjectOutput {
         landmarks: output.finish::<B>(),
@@ -208,10 +186,10 @@ pub(super) fn project<B: CpuBackend>(args: ProjectArgs<B>) -> ProjectOutput<B> {
 }
 
 pub(super) fn project_backward<B: CpuBackend>(args: ProjectBackwardArgs<B>) -> ProjectGradients<B> {
-    let inputs = ProjectInputs::<B>::new(args.inputs);
+    let inputs = ready_project(args.inputs);
     let landmarks = B::ready(args.landmarks, false);
     let d_landmarks = B::ready(args.d_landmarks, false);
-    let kernel = inputs.as_kernel();
+    let kernel = project_kernel(&inputs);
     let mut d_scores = Output::scores(kernel.scores.shape());
     let mut d_key = Output::tokens(kernel.key.shape());
     let mut d_value = Output::tokens(kernel.key.shape());
@@ -234,68 +212,59 @@ pub(super) fn project_backward<B: CpuBackend>(args: ProjectBackwardArgs<B>) -> P
     .plus(args.d_key, args.d_value)
 }
 
-/// Attention's inputs, ready for the kernels.
-struct AttendInputs<B: CpuBackend> {
-    query: FloatTensor<B>,
-    key: FloatTensor<B>,
-    value: FloatTensor<B>,
-    landmarks: Option<(FloatTensor<B>, FloatTensor<B>)>,
-    bias: Option<Vec<f32>>,
-    relative_keys: Option<FloatTensor<B>>,
-    documents: HostDocuments<B>,
-    visibility: Visibility,
-    scale: f64,
-    dropout: AttentionDropout,
+/// Attention's inputs with tensors that are ready for the kernels.
+fn ready_attend<B: CpuBackend>(args: AttendArgs<B>) -> AttendArgs<B> {
+    let table = |table: OptionalTensor<B>| {
+        OptionalTensor::<B>::from_option(table.into_option().map(B::contiguous))
+    };
+    AttendArgs {
+        query: B::ready(args.query, false),
+        key: B::ready(args.key, false),
+        value: B::ready(args.value, false),
+        landmarks: match args.landmarks {
+            Landmarks::None => Landmarks::None,
+            Landmarks::Rows { key, value } => Landmarks::Rows {
+                key: B::ready(key, false),
+                value: B::ready(value, false),
+            },
+        },
+        bias: table(args.bias),
+        relative_keys: table(args.relative_keys),
+        documents: ready_documents(args.documents),
+        ..args
+    }
 }
 
-impl<B: CpuBackend> AttendInputs<B> {
-    fn new(args: AttendArgs<B>) -> Self {
-        Self {
-            query: B::ready(args.query, false),
-            key: B::ready(args.key, false),
-            value: B::ready(args.value, false),
-            landmarks: match args.landmarks {
-                Landmarks::None => None,
-                Landmarks::Rows { key, value } => {
-                    Some((B::ready(key, false), B::ready(value, false)))
-                }
-            },
-            bias: args.bias.into_option().map(B::values),
-            relative_keys: args.relative_keys.into_option().map(B::contiguous),
-            documents: HostDocuments::new(args.documents),
-            visibility: args.visibility,
-            scale: args.scale,
-            dropout: args.dropout,
+/// What the kernels see of inputs that are ready.
+fn attend_kernel<B: CpuBackend>(args: &AttendArgs<B>) -> kernels::Attend<'_, f32> {
+    let query = B::view(&args.query);
+    let documents = kernel_documents(&args.documents);
+    let (landmark_key, landmark_value) = match &args.landmarks {
+        Landmarks::Rows { key, value } => (B::view(key), B::view(value)),
+        Landmarks::None => {
+            let [b, h, _, d] = query.shape();
+            let none = View::contiguous(&[], [documents.count(b), h, 0, d]);
+            (none, none)
         }
-    }
-
-    fn as_kernel(&self) -> kernels::Attend<'_, f32> {
-        let query = B::view(&self.query);
-        let [b, h, _, d] = query.shape();
-        let none = || View::contiguous(&[], [self.documents.count(b), h, 0, d]);
-        let (landmark_key, landmark_value) = match &self.landmarks {
-            Some((key, value)) => (B::view(key), B::view(value)),
-            None => (none(), none()),
-        };
-        kernels::Attend {
-            query,
-            key: B::view(&self.key),
-            value: B::view(&self.value),
-            landmark_key,
-            landmark_value,
-            bias: self.bias.as_deref(),
-            relative_keys: self.relative_keys.as_ref().map(B::slice),
-            documents: self.documents.as_kernel(),
-            visibility: self.visibility,
-            scale: self.scale,
-            dropout: self.dropout,
-        }
+    };
+    kernels::Attend {
+        query,
+        key: B::view(&args.key),
+        value: B::view(&args.value),
+        landmark_key,
+        landmark_value,
+        bias: args.bias.as_option().map(B::slice),
+        relative_keys: args.relative_keys.as_option().map(B::slice),
+        documents,
+        visibility: args.visibility,
+        scale: args.scale,
+        dropout: args.dropout,
     }
 }
 
 pub(super) fn attend<B: CpuBackend>(args: AttendArgs<B>) -> (FloatTensor<B>, FloatTensor<B>) {
-    let inputs = AttendInputs::<B>::new(args);
-    let kernel = inputs.as_kernel();
+    let inputs = ready_attend(args);
+    let kernel = attend_kernel(&inputs);
     let [b, h, n, d] = kernel.query.shape();
     let mut output = Output::tokens([b, h, n, d]);
     let mut log_sum_exp = Unwritten::new(&[b, h, n]);
@@ -306,8 +275,8 @@ pub(super) fn attend<B: CpuBackend>(args: AttendArgs<B>) -> (FloatTensor<B>, Flo
 pub(super) fn attend_backward<B: CpuBackend>(args: AttendBackwardArgs<B>) -> AttendGradients<B> {
     let d_output = B::ready(args.d_output, false);
     let log_sum_exp = B::contiguous(args.log_sum_exp);
-    let inputs = AttendInputs::<B>::new(args.inputs);
-    let kernel = inputs.as_kernel();
+    let inputs = ready_attend(args.inputs);
+    let kernel = attend_kernel(&inputs);
     let [_, h, _, d] = kernel.query.shape();
     let offsets = inputs.visibility.window.offsets();
     let landmark_rows = kernel.landmark_key.shape();
@@ -316,7 +285,7 @@ pub(super) fn attend_backward<B: CpuBackend>(args: AttendBackwardArgs<B>) -> Att
     let mut d_value = Output::tokens(kernel.key.shape());
     let mut d_landmark_key = Output::contiguous(landmark_rows);
     let mut d_landmark_value = Output::contiguous(landmark_rows);
-    let mut d_bias = inputs.bias.as_ref().map(|table| vec![0.0; table.len()]);
+    let mut d_bias = kernel.bias.map(|table| vec![0.0; table.len()]);
     let mut d_relative_keys = kernel.relative_keys.map(|table| vec![0.0; table.len()]);
     let mut gradients = kernels::AttendGradients {
         query: d_query.view(),
@@ -338,8 +307,8 @@ pub(super) fn attend_backward<B: CpuBackend>(args: AttendBackwardArgs<B>) -> Att
         key: d_key.finish::<B>(),
         value: d_value.finish::<B>(),
         landmarks: match inputs.landmarks {
-            None => Landmarks::None,
-            Some(_) => Landmarks::Rows {
+            Landmarks::None => Landmarks::None,
+            Landmarks::Rows { .. } => Landmarks::Rows {
                 key: d_landmark_key.finish::<B>(),
                 value: d_landmark_value.finish::<B>(),
             },

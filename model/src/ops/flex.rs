@@ -46,13 +46,6 @@ impl CpuBackend for Flex {
         &values[..layout.shape().num_elements()]
     }
 
-    fn values(tensor: FloatTensor<Self>) -> Vec<f32> {
-        let tensor = tensor.to_contiguous();
-        let layout = tensor.layout();
-        let values = &tensor.storage::<f32>()[layout.start_offset()..];
-        values[..layout.shape().num_elements()].to_vec()
-    }
-
     fn own(data: Vec<f32>, shape: &[usize]) -> FloatTensor<Self> {
         let layout = Layout::contiguous(Shape::from(shape.to_vec()));
         FlexTensor::new(Bytes::from_elems(data), layout, DType::F32)

@@ -57,6 +57,8 @@ pub use tensor::{Attend, Attended, Layout, Projected, attend, project};
 pub use transformer_ls_kernels::{
     Boundaries, Dropout as AttentionDropout, Grid, LandmarksSeen, Visibility, Window,
 };
+#[cfg(feature = "cube")]
+pub use transformer_ls_kernels_wgsl::traffic;
 
 use burn::backend::tensor::{BoolTensor, FloatTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};

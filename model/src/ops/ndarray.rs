@@ -79,10 +79,6 @@ impl CpuBackend for NdArray {
         unsafe { std::slice::from_raw_parts(array.as_ptr(), array.len()) }
     }
 
-    fn values(tensor: FloatTensor<Self>) -> Vec<f32> {
-        array!(&tensor).iter().copied().collect()
-    }
-
     fn own(data: Vec<f32>, shape: &[usize]) -> FloatTensor<Self> {
         NdArrayTensor::from_data(TensorData::new(data, Shape::from(shape.to_vec())))
     }

@@ -54,13 +54,10 @@ pub enum WeightsError {
     None,
     /// A checkpoint holds something besides its weights that can't be read.
     #[error(
-        "it holds more than weights, of a kind that is not read ({problem}): save the weights alone with \
+        "it holds more than weights, of a kind that is not read ({0}): save the weights alone with \
          `torch.save(model.state_dict(), FILE)` and take that file"
     )]
-    Mixed {
-        /// What it is.
-        problem: String,
-    },
+    Mixed(String),
     /// It was saved in a form that loses where its tensors lie.
     #[error(
         "it was saved with pickle protocol 0, which loses the weights: save it again with PyTorch's own \
@@ -68,13 +65,8 @@ pub enum WeightsError {
     )]
     ProtocolZero,
     /// A tensor is there with and without what a wrapper put before its name.
-    #[error(
-        "it holds tensor {name} twice, under the prefix of a wrapper, too: save one model alone"
-    )]
-    Twice {
-        /// The release's name.
-        name: String,
-    },
+    #[error("it holds tensor {0} twice, under the prefix of a wrapper, too: save one model alone")]
+    Twice(String),
     /// A tensor that should be a weight holds whole numbers or truth values.
     #[error("tensor {name} holds {dtype:?}, not floats: these are no weights of this model")]
     NoFloats {

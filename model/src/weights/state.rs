@@ -33,7 +33,7 @@ impl StateDict {
     pub(super) fn insert(&mut self, name: &str, data: TensorData) -> Result<(), WeightsError> {
         let name = without_wrappers(name);
         match self.tensors.insert(name.clone(), data) {
-            Some(_) => Err(WeightsError::Twice { name }),
+            Some(_) => Err(WeightsError::Twice(name)),
             None => Ok(()),
         }
     }

@@ -60,12 +60,10 @@ fn malformed(problem: String) -> WeightsError {
 
 fn problem(error: PytorchError) -> WeightsError {
     match error {
-        PytorchError::Pickle(PickleError::UnsupportedType(kind)) => {
-            WeightsError::Mixed { problem: kind }
-        }
+        PytorchError::Pickle(PickleError::UnsupportedType(kind)) => WeightsError::Mixed(kind),
         // Keys are text or whole numbers there.
         PytorchError::Pickle(PickleError::InvalidData(problem)) if problem.contains("key must") => {
-            WeightsError::Mixed { problem }
+            WeightsError::Mixed(problem)
         }
         // Where tensors lie is text in it, which PyTorch itself can't read back.
         PytorchError::Pickle(PickleError::InvalidData(problem))

@@ -1,5 +1,5 @@
-//! Gradients of linear layers' parameters against loops on the host. All numbers are small integers,
-//! whose sums float32 has exactly.
+//! Linear layers and their gradients against loops on the host. All numbers are small integers, whose
+//! sums float32 has exactly.
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -26,6 +26,9 @@ const SIZES: [[usize; 3]; 10] = [
 pub fn check_linear(device: &Device, dtype: DType) {
     for [rows, inputs, outputs] in SIZES {
         let (x, d) = (integers(rows * inputs, 1), integers(rows * outputs, 2));
+        let (weight, bias) = (integers(inputs * outputs, 3), integers(outputs, 4));
+        let mut y = bias.repeat(rows);
+        let mut d_x = vec![0.0; rows * inputs];
         let mut d_weight = vec![0.0; inputs * outputs];
         let mut d_bias = vec![0.0; outputs];
         for row in 0..rows {
@@ -33,7 +36,10 @@ pub fn check_linear(device: &Device, dtype: DType) {
                 let d = d[row * outputs + k];
                 d_bias[k] += d;
                 for i in 0..inputs {
-                    d_weight[i * outputs + k] += x[row * inputs + i] * d;
+                    let (x, weight) = (x[row * inputs + i], weight[i * outputs + k]);
+                    y[row * outputs + k] += x * weight;
+                    d_x[row * inputs + i] += d * weight;
+                    d_weight[i * outputs + k] += x * d;
                 }
             }
         }
@@ -48,8 +54,19 @@ pub fn check_linear(device: &Device, dtype: DType) {
                 x.reshape([rows, 1, width]).into_dispatch()
             };
             let what = format!("of {rows} rows, {inputs} → {outputs}, turned: {turned}");
+            let parameters = |values: &[f64], shape: &[usize]| {
+                TensorData::new(values.to_vec(), shape.to_vec()).convert_dtype(dtype)
+            };
+            let weight =
+                Tensor::<2>::from_data(parameters(&weight, &[inputs, outputs]), (device, dtype));
+            let bias = Tensor::<1>::from_data(parameters(&bias, &[outputs]), (device, dtype));
             // Twice, for the bits might depend on who comes first.
             for _ in 0..2 {
+                let (weight, bias) = (weight.clone().into_dispatch(), bias.clone().into_dispatch());
+                let found = Dispatch::linear_layer(tensor(&x, inputs), weight.clone(), bias);
+                assert_exact(&float::<3>(found), &y, dtype, &format!("output {what}"));
+                let found = Dispatch::linear_layer_dx(tensor(&d, outputs), weight);
+                assert_exact(&float::<3>(found), &d_x, dtype, &format!("d input {what}"));
                 let (weight, bias) =
                     Dispatch::linear_layer_backward(tensor(&d, outputs), tensor(&x, inputs));
                 let (weight, bias) = (float::<2>(weight), float::<1>(bias));

@@ -9,7 +9,7 @@ use transformer_ls_infer::device;
 
 use super::cost::cost;
 use super::job::{Budget, Job, Line, Pass, Path, Sizes};
-use super::timing::{bytes_per_second, read, time};
+use super::timing::{bytes_per_second, kernels, read, time};
 
 /// Any number will do: figures do not depend on the values.
 const SEED: u64 = 1;
@@ -25,11 +25,17 @@ pub fn measure(job: Job, sizes: &Sizes, budget: &Budget) -> anyhow::Result<Line>
     let inputs = Inputs::new(&job, sizes, &device);
     let run = || inputs.run(job.path, job.pass);
     let timing = time(&device, budget, run, |result| inputs.check(result))?;
+    let kernels = match job.profile {
+        true => kernels(&device, run)?,
+        false => Vec::new(),
+    };
     drop(inputs);
     // Last, since it takes memory.
     let bytes_per_second = bytes_per_second(&device, budget)?;
     let cost = cost(&job, sizes);
     Ok(Line {
+        bytes_per_second: job.profile.then_some(bytes_per_second),
+        kernels,
         job,
         milliseconds: timing.seconds * 1e3,
         gflops: Some(cost.flops / timing.seconds / 1e9),
@@ -156,6 +162,7 @@ mod tests {
             pass: Pass::Forward,
             b: 2,
             n: 12,
+            profile: false,
             subject: Subject::Attention(sizes),
         };
         let mut inputs = Inputs::new(&job, &sizes, &device);

@@ -72,6 +72,7 @@ mod tests {
             pass,
             b: 32,
             n: 4096,
+            profile: false,
             subject: Subject::Attention(sizes),
         };
         cost(&job, &sizes)

@@ -3,6 +3,8 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use strum::Display;
+use transformer_ls_infer::device::KernelTime;
+use transformer_ls_infer::run::Packing;
 
 /// Which implementation of attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum, Display)]
@@ -38,10 +40,15 @@ pub enum Pass {
 pub enum Subject {
     /// Attention alone, forward or forward and backward.
     Attention(Sizes),
-    /// A model on full documents, forward or a step of training.
+    /// A model, forward or a step of training.
     Step {
         /// The preset's name.
         preset: String,
+        /// How documents are put into a batch.
+        packing: Packing,
+        /// For each batch the lengths of its documents, in tokens; none: all are full.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lengths: Vec<Vec<usize>>,
     },
 }
 
@@ -73,6 +80,9 @@ pub struct Job {
     pub b: usize,
     /// Tokens of each document.
     pub n: usize,
+    /// Whether every kernel is timed as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub profile: bool,
     /// What it is done with.
     #[serde(flatten)]
     pub subject: Subject,
@@ -83,7 +93,7 @@ impl Job {
     pub fn label(&self) -> String {
         let of = match &self.subject {
             Subject::Attention(_) => String::new(),
-            Subject::Step { preset } => format!("{preset} "),
+            Subject::Step { preset, .. } => format!("{preset} "),
         };
         format!("{of}{} n {}", self.series(), self.n)
     }
@@ -100,8 +110,14 @@ impl Job {
             Subject::Attention(Sizes { h, d, r, w }) => {
                 format!("{on}, {h} heads of width {d}, rank {r}, window {w}")
             }
-            Subject::Step { preset } => {
-                format!("preset {preset} on {on}, documents of full length")
+            Subject::Step {
+                preset, lengths, ..
+            } => {
+                let length = match lengths.is_empty() {
+                    true => "full",
+                    false => "real",
+                };
+                format!("preset {preset} on {on}, documents of {length} length")
             }
         }
     }
@@ -130,6 +146,12 @@ pub struct Line {
     /// Tokens of all documents of a model's batch, by the time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_second: Option<f64>,
+    /// In a profile: the bytes that the device reads and writes in a second when it copies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<f64>,
+    /// The kernels of a single run of a profile, the most expensive first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernels: Vec<KernelTime>,
     /// The most memory in use.
     pub peak_bytes: Option<u64>,
     /// How long the device needs to move the bytes that attention has to move.

@@ -19,7 +19,9 @@ pub fn refusal(job: &Job, chosen: &ChosenDevice) -> Option<String> {
     };
     let floats = match &job.subject {
         Subject::Attention(sizes) => attention_floats(job, sizes),
-        Subject::Step { preset } => step_floats(job.pass, &step::model(preset, job.n).ok()?, job.b),
+        Subject::Step { preset, .. } => {
+            step_floats(job.pass, &step::model(preset, job.n).ok()?, job.b)
+        }
     };
     let (needed, free) = (floats * size_of::<f32>() as f64, free_bytes()? as f64);
     (needed > free).then(|| {

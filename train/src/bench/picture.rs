@@ -183,6 +183,7 @@ mod tests {
                 pass,
                 b: 1,
                 n,
+                profile: false,
                 subject: Subject::Attention(Sizes { h, d, r, w }),
             },
             milliseconds: n as f64 / 700.0,
@@ -190,6 +191,8 @@ mod tests {
             tokens_per_second: None,
             peak_bytes: Some(50_000_000 + 600 * n as u64),
             floor_milliseconds: Some(n as f64 / 5000.0),
+            bytes_per_second: None,
+            kernels: Vec::new(),
         }
     }
 

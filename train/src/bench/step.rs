@@ -1,16 +1,17 @@
-//! A model's step, in the process that measures it: the step that training takes, on documents
-//! that fill their batch.
+//! A model's step, in the process that measures it: the step that training takes, on random
+//! documents.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use burn::tensor::Device;
 use transformer_ls_burn::ClassifierConfig;
 use transformer_ls_burn::presets;
 use transformer_ls_datasets::{Sample, TokenIds};
-use transformer_ls_infer::batch::Batcher;
+use transformer_ls_infer::batch::{Batch, Batcher};
 use transformer_ls_infer::device;
-use transformer_ls_infer::run::{Packing, TrainingConfig};
+use transformer_ls_infer::run::TrainingConfig;
 
-use super::job::{Budget, Job, Line, Pass};
-use super::timing::{read, sensible, time};
+use super::job::{Budget, Job, Line, Pass, Subject};
+use super::timing::{self, bytes_per_second, read, sensible, time};
 use crate::optim::LossScale;
 use crate::tasks;
 use crate::trainer::order::{Purpose, derive};
@@ -39,42 +40,80 @@ pub fn model(preset: &str, n: usize) -> anyhow::Result<ClassifierConfig> {
 }
 
 /// Measures in this process.
-pub fn measure(job: Job, preset: &str, budget: &Budget) -> anyhow::Result<Line> {
+pub fn measure(job: Job, budget: &Budget) -> anyhow::Result<Line> {
+    let Subject::Step {
+        preset,
+        packing,
+        lengths,
+    } = &job.subject
+    else {
+        bail!("attention has no step");
+    };
     let device = device::resolve(&job.device)?.device;
     let config = model(preset, job.n)?;
-    let samples: Vec<Sample> = (0..job.b).map(|index| sample(&config, index)).collect();
-    let batcher = Batcher::for_model(&config, Packing::Auto.packs(&device));
+    let batches = match lengths.is_empty() {
+        true => vec![samples(&config, &full(&config, job.b))],
+        false => lengths.iter().map(|of| samples(&config, of)).collect(),
+    };
+    let tokens: usize = batches.iter().flatten().map(token_count).sum();
+    let tokens_a_batch = tokens as f64 / batches.len() as f64;
+    let batcher = Batcher::for_model(&config, packing.packs(&device));
+    // Made ahead, as the trainer's loader does.
+    let batches = |device: &Device| -> Vec<Batch> {
+        let batch = |(step, samples): (usize, &Vec<_>)| {
+            batcher.batch(samples, device, Some(SEED + step as u64))
+        };
+        batches.iter().enumerate().map(batch).collect()
+    };
+    let mut kernels = Vec::new();
     let timing = match job.pass {
         Pass::TrainStep | Pass::ForwardBackward => {
-            let device = device.autodiff();
-            let batch = batcher.batch(&samples, &device, Some(SEED));
+            let device = device.clone().autodiff();
             let classifier = initial_weights(&config, SEED, &device)?;
             let training = training();
             let (mut learner, _) = learner(TrainingModel::new(classifier), &training)?;
             learner.fork(&device);
-            let step = || {
-                let parts = vec![batch.clone().into()];
+            let batches = batches(&device);
+            let mut batches = batches.iter().cycle().cloned();
+            let mut step = || {
+                let parts = batches.by_ref().take(1).map(Into::into).collect();
                 take_step(&mut learner, parts, &training, &mut LossScale::default())
             };
-            time(&device, budget, step, |figures| {
+            let timing = time(&device, budget, &mut step, |figures| {
                 sensible(figures?.read()?.mean_loss())
-            })?
+            })?;
+            if job.profile {
+                kernels = timing::kernels(&device, step)?;
+            }
+            timing
         }
         Pass::Forward => {
-            let batch = batcher.batch(&samples, &device, None);
             let classifier = initial_weights(&config, SEED, &device)?;
-            let pass = || batch.clone().logits(&classifier);
-            time(&device, budget, pass, read)?
+            let batches = batches(&device);
+            let mut batches = batches.iter().cycle().cloned();
+            let mut pass = || batches.next().map(|batch| batch.logits(&classifier));
+            let timing = time(&device, budget, &mut pass, |logits| {
+                read(logits.context("there is no batch")?)
+            })?;
+            if job.profile {
+                kernels = timing::kernels(&device, pass)?;
+            }
+            timing
         }
     };
-    let tokens: usize = samples.iter().map(|s| s.documents.token_count()).sum();
+    let bytes_per_second = match job.profile {
+        true => Some(bytes_per_second(&device, budget)?),
+        false => None,
+    };
     Ok(Line {
-        job,
         milliseconds: timing.seconds * 1e3,
         gflops: None,
-        tokens_per_second: Some(tokens as f64 / timing.seconds),
+        tokens_per_second: Some(tokens_a_batch / timing.seconds),
         peak_bytes: timing.peak_bytes,
         floor_milliseconds: None,
+        bytes_per_second,
+        kernels,
+        job,
     })
 }
 
@@ -86,21 +125,36 @@ fn training() -> TrainingConfig {
     }
 }
 
-/// Random documents of full length, without the id that stands for padding.
-fn sample(config: &ClassifierConfig, index: usize) -> Sample {
-    let embedding = &config.encoder.embedding;
-    let document = |which: usize| -> Vec<u16> {
-        let stream = derive(SEED, Purpose::Order, (2 * index + which) as u64);
-        let real_ids = (embedding.vocab_size.min(1 << 16) - 1).max(1) as u64;
-        (0..embedding.max_length as u64)
-            .map(|place| (1 + derive(stream, Purpose::Order, place) % real_ids) as u16)
-            .collect()
+/// The lengths of documents that fill a batch of `b` samples.
+fn full(config: &ClassifierConfig, b: usize) -> Vec<usize> {
+    vec![config.encoder.embedding.max_length; b * documents_a_sample(config)]
+}
+
+/// How many documents a sample of the preset has.
+pub fn documents_a_sample(config: &ClassifierConfig) -> usize {
+    1 + usize::from(config.pair)
+}
+
+fn token_count(sample: &Sample) -> usize {
+    sample.documents.token_count()
+}
+
+/// Random documents of these lengths, without the id that stands for padding.
+fn samples(config: &ClassifierConfig, lengths: &[usize]) -> Vec<Sample> {
+    let real_ids = (config.encoder.embedding.vocab_size.min(1 << 16) - 1).max(1) as u64;
+    let document = |(index, &length): (usize, &usize)| -> Vec<u16> {
+        let stream = derive(SEED, Purpose::Order, index as u64);
+        let id = |place| (1 + derive(stream, Purpose::Order, place) % real_ids) as u16;
+        (0..length as u64).map(id).collect()
     };
-    Sample {
-        documents: match config.pair {
-            true => TokenIds::Two(document(0), document(1)),
-            false => TokenIds::One(document(0)),
+    let documents: Vec<_> = lengths.iter().enumerate().map(document).collect();
+    let sample = |(index, documents): (usize, &[Vec<u16>])| Sample {
+        documents: match documents {
+            [first, second, ..] => TokenIds::Two(first.clone(), second.clone()),
+            one => TokenIds::One(one.concat()),
         },
         label: (index % config.classes.min(256)) as u8,
-    }
+    };
+    let samples = documents.chunks(documents_a_sample(config));
+    samples.enumerate().map(sample).collect()
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use burn::tensor::{Device, Distribution, Tensor};
-use transformer_ls_infer::device::is_cubecl;
+use transformer_ls_infer::device::{KernelTime, is_cubecl, profile};
 
 use super::job::Budget;
 use crate::trainer::memory;
@@ -92,6 +92,25 @@ pub fn time<T>(
         seconds: (seconds[low] + seconds[high]) / 2.0,
         peak_bytes,
     })
+}
+
+/// Runs once and times every kernel. The kernels run one after the other without waiting for each
+/// other's times.
+///
+/// # Errors
+///
+/// What the device reports of work that failed.
+pub fn kernels<T>(device: &Device, run: impl FnOnce() -> T) -> anyhow::Result<Vec<KernelTime>> {
+    let device = device.clone().without_autodiff();
+    device.sync()?;
+    let mut done = Ok(());
+    let kernels = profile(|| {
+        let result = run();
+        done = device.sync();
+        drop(result);
+    });
+    done?;
+    Ok(kernels)
 }
 
 /// Reads the sum of a result's magnitudes.

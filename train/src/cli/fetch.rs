@@ -81,7 +81,7 @@ pub(super) fn run(args: &FetchArgs) -> anyhow::Result<Done> {
         Ok(files) => say(&format!(
             "{files} files of {folder} unpacked; the archive is not needed any more"
         )),
-        Err(stopped @ DatasetError::Stopped { .. }) => {
+        Err(stopped @ DatasetError::Stopped(_)) => {
             say(&stopped.to_string());
             return Ok(Done::Interrupted);
         }

@@ -115,7 +115,7 @@ pub(super) fn generate(protocol: &Protocol, dir: &Path, what: &Generate) -> anyh
             Ok(Done::Completely)
         }
         Err(DatasetError::Cancelled) => Ok(Done::Interrupted),
-        Err(stopped @ DatasetError::Stopped { .. }) => {
+        Err(stopped @ DatasetError::Stopped(_)) => {
             say(&stopped.to_string());
             Ok(Done::Interrupted)
         }

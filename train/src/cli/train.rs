@@ -2,15 +2,14 @@
 //! a test.
 
 use std::fs::File;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use anyhow::bail;
 use transformer_ls_datasets::{DatasetError, Samples, Split};
-use transformer_ls_infer::device;
 use transformer_ls_infer::run::{RunConfig, RunError, RunFolder, Summary};
 use transformer_ls_infer::task::{Data, TaskError, Watch};
+use transformer_ls_infer::{device, logging};
 
 use super::args::{Choices, TrainArgs};
 use super::counted::{Counted, Unit};
@@ -141,7 +140,7 @@ fn start(
         .clone()
         .unwrap_or_else(|| settings::default_out(protocol.task, goal));
     if out.symlink_metadata().is_ok() {
-        return Err(RunError::Exists { path: out }.into());
+        return Err(RunError::Exists(out).into());
     }
     check_precision(&config.training, &device::resolve(&config.device)?)?;
     let is_named = config.data.dir != settings::default_data(protocol.task);
@@ -337,35 +336,18 @@ fn command_line() -> String {
         .join(" ")
 }
 
-/// Where warnings of the libraries go: to the standard error, but never into a dashboard.
-///
-/// `RUST_LOG` chooses what is logged.
+/// Warnings of the libraries never go into a dashboard.
 fn log_to(display: Display, run: &Path) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("warn,wgpu_core=error,wgpu_hal=error,naga=error,cubecl_runtime=error")
-    });
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
-    let file = match display {
-        Display::Dashboard => File::options()
-            .create(true)
-            .append(true)
-            .open(run.join("training.log"))
-            .ok(),
-        Display::Lines => None,
+    let log = || {
+        let name = run.join("training.log");
+        File::options().create(true).append(true).open(name).ok()
     };
-    // A subscriber that is set already (library users) stays.
-    let _ = match (display, file) {
-        (_, Some(file)) => builder
-            .with_ansi(false)
-            .with_writer(Mutex::new(file))
-            .try_init(),
-        (Display::Dashboard, None) => return,
-        (Display::Lines, None) => builder
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr)
-            // It would say so on the standard error, which may be what is gone.
-            .log_internal_errors(false)
-            .try_init(),
-    };
+    match display {
+        Display::Lines => logging::start(None),
+        Display::Dashboard => {
+            if let Some(file) = log() {
+                logging::start(Some(file));
+            }
+        }
+    }
 }

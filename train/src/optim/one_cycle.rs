@@ -46,11 +46,6 @@ impl OneCycle {
         })
     }
 
-    /// The learning rate at the peak.
-    pub fn max_learning_rate(&self) -> f64 {
-        self.max_learning_rate
-    }
-
     /// The learning rate of the optimizer step taken after `step` others.
     pub fn learning_rate(&self, step: usize) -> LearningRate {
         let initial = self.max_learning_rate / INITIAL_DIVISOR;

@@ -78,16 +78,9 @@ impl Schedule {
 
     /// The same schedule for the places where Burn wants to ask for one learning rate a step.
     pub fn scheduler(self) -> StepScheduler {
-        StepScheduler::at(self, 0)
-    }
-}
-
-impl From<OneCycle> for Schedule {
-    fn from(schedule: OneCycle) -> Self {
-        Self {
-            peak: schedule.max_learning_rate(),
-            shape: Shape::OneCycle(schedule),
-            changes: Vec::new(),
+        StepScheduler {
+            schedule: self,
+            next: 0,
         }
     }
 }
@@ -97,16 +90,6 @@ impl From<OneCycle> for Schedule {
 pub struct StepScheduler {
     schedule: Schedule,
     next: usize,
-}
-
-impl StepScheduler {
-    /// A scheduler whose next [`step`](LrScheduler::step) answers for optimizer step `step`.
-    pub fn at(schedule: Schedule, step: usize) -> Self {
-        Self {
-            schedule,
-            next: step,
-        }
-    }
 }
 
 impl LrScheduler for StepScheduler {

@@ -30,13 +30,8 @@ pub fn protocol() -> Protocol {
             steps: 5000,
             warmup: 1000,
             learning_rate: 1e-4,
-            weight_decay: 0.0,
-            beta2: 0.999,
-            epsilon: 1e-6,
-            batch_size: 32,
             evaluate_every: 50,
             checkpoint_every: 50,
-            eval_batch_size: 32,
             ..TrainingConfig::default()
         },
         about_data: "Making it takes 661 MB. The published `lra_release.gz` and a folder with \

@@ -25,12 +25,8 @@ pub fn protocol() -> Protocol {
             warmup: 8000,
             learning_rate: 1e-4,
             weight_decay: 0.01,
-            beta2: 0.999,
-            epsilon: 1e-6,
-            batch_size: 32,
             evaluate_every: 300,
             checkpoint_every: 300,
-            eval_batch_size: 32,
             ..TrainingConfig::default()
         },
         about_data: "It is part of the Long Range Arena's archive: `ls-train fetch retrieval` \

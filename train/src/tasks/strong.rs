@@ -54,7 +54,6 @@ impl Strong {
                 warmup: numbers.warmup,
                 learning_rate: classify,
                 weight_decay: 0.01,
-                beta2: 0.999,
                 epsilon: 1e-8,
                 batch_size: numbers.batch_size,
                 evaluate_every: numbers.evaluate_every,

@@ -33,12 +33,9 @@ pub enum EncoderRunError {
     /// Its weights are not those that a configuration names.
     #[error(
         "{} does not hold the weights that the configuration names by their SHA-256: name the run \
-         to start from with --init", .path.display()
+         to start from with --init", .0.display()
     )]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
+    Changed(PathBuf),
 }
 
 /// Why training stopped.
@@ -83,22 +80,16 @@ pub enum TrainError {
     },
     /// The device can't be trained on in the precision that was asked for.
     #[error(
-        "{device} does not train in float16, which takes a GPU (wgpu, cuda or rocm) that computes in it: \
+        "{0} does not train in float16, which takes a GPU (wgpu, cuda or rocm) that computes in it: \
          leave precision=f16 out, or choose another --device"
     )]
-    NoHalf {
-        /// The device.
-        device: String,
-    },
+    NoHalf(String),
     /// Passes in float16 overflow, however little their loss is scaled up.
     #[error(
-        "float16 has no room for the gradients by step {step}, and has not had for many steps: start a \
+        "float16 has no room for the gradients by step {0}, and has not had for many steps: start a \
          new run without precision=f16, or go on at a lower rate (--resume --set learning_rate=5e-5)"
     )]
-    HalfOverflow {
-        /// The step.
-        step: usize,
-    },
+    HalfOverflow(usize),
     /// The device has too little memory.
     #[error(
         "{device} ran out of memory near step {step}: start a new run with a smaller batch \

@@ -63,7 +63,7 @@ impl TrainingModel {
         let path = folder.init_path();
         let bytes = weights_file::read(&path).map_err(EncoderRunError::from)?;
         if weights_file::sha256(&bytes) != init.sha256 {
-            return Err(EncoderRunError::Changed { path }.into());
+            return Err(EncoderRunError::Changed(path).into());
         }
         Ok(Self {
             classifier: with_encoder(self.classifier, &path, &bytes)?,
@@ -93,10 +93,7 @@ impl EncoderRun {
         let folder = RunFolder::open(run)?;
         let weights = folder.weights_path();
         if !weights.exists() {
-            return Err(RunError::NoWeights {
-                path: run.to_path_buf(),
-            }
-            .into());
+            return Err(RunError::NoWeights(run.to_path_buf()).into());
         }
         let bytes = weights_file::read(&weights)?;
         Ok(Self { folder, bytes })
@@ -110,9 +107,7 @@ impl EncoderRun {
     pub fn named(init: &InitConfig) -> Result<Self, EncoderRunError> {
         let source = Self::open(&init.run)?;
         if source.config().sha256 != init.sha256 {
-            return Err(EncoderRunError::Changed {
-                path: source.folder.weights_path(),
-            });
+            return Err(EncoderRunError::Changed(source.folder.weights_path()));
         }
         Ok(source)
     }

@@ -128,7 +128,7 @@ pub fn check_precision(training: &TrainingConfig, chosen: &ChosenDevice) -> Resu
     let half = || is_cubecl(device) && device.supports_dtype(DType::F16);
     if training.precision == Precision::F16 && !half() {
         let device = chosen.name.clone();
-        return Err(TrainError::NoHalf { device });
+        return Err(TrainError::NoHalf(device));
     }
     Ok(())
 }

@@ -187,9 +187,8 @@ impl TrainingModel {
             let batch = batcher.masked_batch(samples, device, None, &hides);
             let (answers, tokens) = (batch.masked, batch.real_tokens);
             let (loss, hits) = self.fill_in(batch);
-            let failed = |error: burn::tensor::TensorReadError| EvaluateError::Device {
-                problem: error.to_string(),
-            };
+            let failed =
+                |error: burn::tensor::TensorReadError| EvaluateError::Device(error.to_string());
             let loss: f32 = loss.try_into_scalar().map_err(failed)?;
             if !loss.is_finite() {
                 return Err(EvaluateError::NotANumber);

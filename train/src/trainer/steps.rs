@@ -116,7 +116,7 @@ impl Loop {
             let figures = take_step(&mut self.learner, parts, &training, scale)
                 .map_err(TrainError::device(&self.setup.device_name, step))?;
             if scale.is_spent() {
-                return Err(TrainError::HalfOverflow { step });
+                return Err(TrainError::HalfOverflow(step));
             }
             if let Some(average) = &mut self.setup.average {
                 average.enter(self.learner.model().valid());

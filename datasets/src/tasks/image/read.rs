@@ -51,7 +51,7 @@ pub(super) fn find(path: &Path) -> Option<Source> {
 /// The same, with an error that says where was looked.
 fn locate(path: &Path) -> Result<Source, DatasetError> {
     find(path).ok_or_else(|| match other_version(path) {
-        Some((place, found)) => DatasetError::bad_file(&place)(FileProblem::NotBinary { found }),
+        Some((place, found)) => DatasetError::bad_file(&place)(FileProblem::NotBinary(found)),
         None => DatasetError::NotFound {
             task: DESCRIPTOR.name,
             dir: path.to_owned(),
@@ -76,7 +76,7 @@ fn read_folder(folder: &Path, batches: &[&str]) -> Result<Vec<Records>, DatasetE
         let bytes = fs::read(&path).map_err(|cause| match cause.kind() {
             io::ErrorKind::NotFound => {
                 let name = (*batch).to_owned();
-                DatasetError::bad_file(folder)(FileProblem::Missing { name })
+                DatasetError::bad_file(folder)(FileProblem::Missing(name))
             }
             _ => DatasetError::io("read", &path)(cause),
         })?;
@@ -112,10 +112,8 @@ fn read_archive(path: &Path, batches: &[&str]) -> Result<(Vec<Records>, usize), 
     let named = found.into_iter().zip(batches).map(|(records, batch)| {
         records.ok_or_else(|| {
             DatasetError::bad_file(path)(match other.get() {
-                Some(found) => FileProblem::NotBinary { found },
-                None => FileProblem::Missing {
-                    name: (*batch).to_owned(),
-                },
+                Some(found) => FileProblem::NotBinary(found),
+                None => FileProblem::Missing((*batch).to_owned()),
             })
         })
     });
@@ -209,9 +207,7 @@ impl Image {
             take(&all, kept)
         };
         if records.labels.is_empty() {
-            return Err(DatasetError::NoSamples {
-                path: source.path().to_owned(),
-            });
+            return Err(DatasetError::NoSamples(source.path().to_owned()));
         }
         Ok(Self {
             source,

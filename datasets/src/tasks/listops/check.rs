@@ -17,11 +17,7 @@ pub(super) fn check(path: &Path, report: &mut Report) {
         return;
     };
     for (split, published) in Split::ALL.into_iter().zip(PUBLISHED) {
-        let opened = match &release {
-            Some(release) => ListOps::from_release(release, split, Tokenizer::Brackets),
-            None => ListOps::open(path, split, Tokenizer::Brackets),
-        };
-        let data = match opened {
+        let data = match ListOps::open_in(path, release.as_ref(), split, Tokenizer::Brackets) {
             Ok(data) => data,
             Err(error) => {
                 report.error(error);

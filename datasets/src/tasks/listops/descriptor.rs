@@ -55,16 +55,11 @@ impl Data for Expressions {
         options: &Options,
     ) -> Result<Box<dyn Samples>, DatasetError> {
         let tokenizer = options.tokenizer.unwrap_or_default();
-        Ok(Box::new(match release {
-            Some(release) => ListOps::from_release(release, split, tokenizer)?,
-            None => ListOps::open(dir, split, tokenizer)?,
-        }))
+        Ok(Box::new(ListOps::open_in(dir, release, split, tokenizer)?))
     }
 
     fn encode(&self, typed: &str, options: &Options) -> Result<TokenIds, InputError> {
-        let malformed = |problem: &dyn Display| InputError::Malformed {
-            problem: problem.to_string(),
-        };
+        let malformed = |problem: &dyn Display| InputError::Malformed(problem.to_string());
         // The tokens alone would let `[MAX 1` pass.
         evaluate(typed).map_err(|error| malformed(&error))?;
         let tokens = options.tokenizer.unwrap_or_default().encode(typed);

@@ -12,35 +12,23 @@ pub enum ExpressionError {
     Token(#[from] TokenError),
 
     /// Operators are left open at the end.
-    #[error("the expression ends too early: add {missing} closing bracket(s) `]`")]
-    Unclosed {
-        /// How many closing brackets are missing.
-        missing: usize,
-    },
+    #[error("the expression ends too early: add {0} closing bracket(s) `]`")]
+    Unclosed(usize),
 
     /// A bracket closes nothing.
-    #[error("the `]` in column {column} closes nothing: remove it, or open an operator before it")]
-    Unopened {
-        /// Where it stands, counted from 1.
-        column: usize,
-    },
+    #[error("the `]` in column {0} closes nothing: remove it, or open an operator before it")]
+    Unopened(usize),
 
     /// An operator has nothing to work on.
-    #[error("the operator that ends in column {column} has no arguments: give it at least one")]
-    NoArguments {
-        /// Where its `]` stands, counted from 1.
-        column: usize,
-    },
+    #[error("the operator that ends in column {0} has no arguments: give it at least one")]
+    NoArguments(usize),
 
     /// There is a second expression after the first.
     #[error(
-        "the expression is complete before column {column}: put one expression on a line, with \
+        "the expression is complete before column {0}: put one expression on a line, with \
          one operator around it all"
     )]
-    Trailing {
-        /// Where the second one starts, counted from 1.
-        column: usize,
-    },
+    Trailing(usize),
 }
 
 /// Works an expression out.
@@ -66,16 +54,16 @@ pub fn evaluate(expression: &str) -> Result<u8, ExpressionError> {
         let symbol = symbol?;
         let column = symbols.column();
         if open.is_empty() && symbol != Symbol::Close && !values.is_empty() {
-            return Err(ExpressionError::Trailing { column });
+            return Err(ExpressionError::Trailing(column));
         }
         match symbol {
             Symbol::Digit(value) => values.push(value),
             Symbol::Open(operator) => open.push((operator, values.len())),
             Symbol::Close => {
-                let (operator, first) = open.pop().ok_or(ExpressionError::Unopened { column })?;
+                let (operator, first) = open.pop().ok_or(ExpressionError::Unopened(column))?;
                 let value = operator
                     .apply(&mut values[first..])
-                    .ok_or(ExpressionError::NoArguments { column })?;
+                    .ok_or(ExpressionError::NoArguments(column))?;
                 values.truncate(first);
                 values.push(value);
             }
@@ -84,6 +72,6 @@ pub fn evaluate(expression: &str) -> Result<u8, ExpressionError> {
     match (open.len(), values.pop()) {
         (0, Some(value)) => Ok(value),
         (0, None) => Err(TokenError::Empty.into()),
-        (missing, _) => Err(ExpressionError::Unclosed { missing }),
+        (missing, _) => Err(ExpressionError::Unclosed(missing)),
     }
 }

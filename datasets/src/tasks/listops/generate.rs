@@ -124,7 +124,7 @@ pub fn generate(
         ORIGIN_FILE,
     ];
     let staging = Staging::new(dir, &names).map_err(|error| match error {
-        DatasetError::Exists { .. } => incomplete(dir).unwrap_or(error),
+        DatasetError::Exists(_) => incomplete(dir).unwrap_or(error),
         error => error,
     })?;
     let mut files = SplitFiles::new(&staging, config)?;

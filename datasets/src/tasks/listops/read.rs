@@ -65,24 +65,20 @@ impl ListOps {
     /// [`DatasetError::Incomplete`] which of the files are there, [`DatasetError::Malformed`] names
     /// file and line, [`DatasetError::NoSamples`] an empty file.
     pub fn open(dir: &Path, split: Split, tokenizer: Tokenizer) -> Result<Self, DatasetError> {
-        let files = locate(dir, split)?.files(&WANTED)?;
-        Self::from_files(&files, split, tokenizer)
+        Self::open_in(dir, None, split, tokenizer)
     }
 
-    /// The same from an archive that was read before.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open); [`DatasetError::BadFile`] if the archive lacks the split.
-    pub fn from_release(
-        release: &Arc<Release>,
+    /// The same, or a split of an archive that was read before.
+    pub(crate) fn open_in(
+        dir: &Path,
+        release: Option<&Arc<Release>>,
         split: Split,
         tokenizer: Tokenizer,
     ) -> Result<Self, DatasetError> {
-        release.is_unchanged()?;
-        Self::from_files(&Files::Release(release.clone()), split, tokenizer)
-    }
-
-    fn from_files(files: &Files, split: Split, tokenizer: Tokenizer) -> Result<Self, DatasetError> {
+        let files = match release {
+            Some(release) => Files::of(release)?,
+            None => locate(dir, split)?.files(&WANTED)?,
+        };
         let (path, file) = files.section(file_name(split))?;
         let samples = read(file, &path, tokenizer)?;
         Ok(Self { path, samples })
@@ -134,7 +130,7 @@ fn push_line(samples: &mut Flat, line: &[u8], tokenizer: Tokenizer) -> Result<()
     }
     let &[digit @ b'0'..=b'9'] = label else {
         let found = shorten(label);
-        return Err(not_utf8(line).unwrap_or(LineProblem::Label { found }));
+        return Err(not_utf8(line).unwrap_or(LineProblem::Label(found)));
     };
 
     let start = samples.tokens.len();
@@ -173,7 +169,7 @@ fn read_part(part: &[u8], end: u8, tokenizer: Tokenizer) -> Result<Flat, PartErr
             let is_cut = line.last() != Some(&end)
                 && match &problem {
                     LineProblem::NoTab => true,
-                    LineProblem::Label { found } => found.is_empty(),
+                    LineProblem::Label(found) => found.is_empty(),
                     _ => false,
                 };
             (number, if is_cut { LineProblem::CutOff } else { problem })
@@ -228,9 +224,7 @@ fn read(mut file: impl Read, path: &Path, tokenizer: Tokenizer) -> Result<Flat, 
         }
     }
     if samples.labels.is_empty() {
-        return Err(DatasetError::NoSamples {
-            path: path.to_owned(),
-        });
+        return Err(DatasetError::NoSamples(path.to_owned()));
     }
     samples.tokens.shrink_to_fit();
     Ok(samples)
@@ -244,7 +238,7 @@ fn skip_header(text: &[u8], end: u8) -> Result<&[u8], LineProblem> {
         Ok(rest)
     } else {
         let found = shorten(line);
-        Err(not_utf8(line).unwrap_or(LineProblem::Header { found }))
+        Err(not_utf8(line).unwrap_or(LineProblem::Header(found)))
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) fn check(path: &Path, size: Size, report: &mut Report) {
         match checked {
             Err(
                 error @ DatasetError::BadFile {
-                    problem: FileProblem::Missing { .. } | FileProblem::Difficulty { .. },
+                    problem: FileProblem::Missing(_) | FileProblem::Difficulty { .. },
                     ..
                 },
             ) => missing = Some(error),
@@ -106,9 +106,7 @@ fn check_folder(files: &Files, size: Size, report: &mut Report) -> Result<(), Da
     let sum = |value: fn(&Batch) -> usize| batches.iter().map(value).sum::<usize>();
     let (images, connected) = (sum(|b| b.images), sum(|b| b.connected));
     if images == 0 {
-        return Err(DatasetError::NoSamples {
-            path: files.path(folder::METADATA),
-        });
+        return Err(DatasetError::NoSamples(files.path(folder::METADATA)));
     }
     if let Files::Release(release) = files {
         report.side_files = release.side_files();

@@ -70,10 +70,8 @@ impl Data for Size {
         options: &Options,
     ) -> Result<Box<dyn Samples>, DatasetError> {
         let (difficulty, missing) = (options.difficulty.unwrap_or_default(), options.missing);
-        Ok(Box::new(match release {
-            Some(release) => Pathfinder::from_release(release, *self, difficulty, split, missing)?,
-            None => Pathfinder::open(dir, *self, difficulty, split, missing)?,
-        }))
+        let data = Pathfinder::open_in(dir, release, *self, difficulty, split, missing)?;
+        Ok(Box::new(data))
     }
 
     fn encode(&self, path: &str, _: &Options) -> Result<TokenIds, InputError> {

@@ -76,9 +76,8 @@ fn entry(fields: &[&str]) -> Result<Entry, LineProblem> {
         }
     };
     let path = format!("{folder}/{file}");
-    let image = within(&path.replace('\\', "/")).ok_or_else(|| LineProblem::Name {
-        found: shorten(path.as_bytes()),
-    })?;
+    let image = within(&path.replace('\\', "/"))
+        .ok_or_else(|| LineProblem::Name(shorten(path.as_bytes())))?;
     let length = length.parse::<f64>().ok();
     let difficulty = Difficulty::ALL
         .into_iter()

@@ -102,33 +102,22 @@ impl Pathfinder {
         split: Split,
         missing: Missing,
     ) -> Result<Self, DatasetError> {
-        let files = files(locate(dir, size, difficulty)?, size, difficulty)?;
-        Self::from_files(files, size, difficulty, split, missing)
+        Self::open_in(dir, None, size, difficulty, split, missing)
     }
 
-    /// The same from an archive that was read before.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn from_release(
-        release: &Arc<Release>,
+    /// The same, or a split of an archive that was read before.
+    pub(crate) fn open_in(
+        dir: &Path,
+        release: Option<&Arc<Release>>,
         size: Size,
         difficulty: Difficulty,
         split: Split,
         missing: Missing,
     ) -> Result<Self, DatasetError> {
-        release.is_unchanged()?;
-        let files = Files::Release(release.clone());
-        Self::from_files(files, size, difficulty, split, missing)
-    }
-
-    fn from_files(
-        files: Files,
-        size: Size,
-        difficulty: Difficulty,
-        split: Split,
-        missing: Missing,
-    ) -> Result<Self, DatasetError> {
+        let files = match release {
+            Some(release) => Files::of(release)?,
+            None => files(locate(dir, size, difficulty)?, size, difficulty)?,
+        };
         if files.holds(UNFINISHED) {
             let unfinished = files.path(UNFINISHED);
             return Err(DatasetError::bad_file(&unfinished)(FileProblem::Unfinished));
@@ -164,9 +153,7 @@ impl Pathfinder {
             .map(|&at| all[at as usize].clone())
             .collect();
         if entries.is_empty() {
-            return Err(DatasetError::NoSamples {
-                path: files.path(folder::METADATA),
-            });
+            return Err(DatasetError::NoSamples(files.path(folder::METADATA)));
         }
         let data = Self {
             place: files.place(),

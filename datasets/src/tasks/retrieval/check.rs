@@ -14,11 +14,7 @@ pub(super) fn check(path: &Path, report: &mut Report) {
         return;
     };
     for (split, published) in Split::ALL.into_iter().zip(PUBLISHED) {
-        let opened = match &release {
-            Some(release) => Retrieval::from_release(release, split),
-            None => Retrieval::open(path, split),
-        };
-        match opened {
+        match Retrieval::open_in(path, release.as_ref(), split) {
             Ok(data) => {
                 report.place = data.path().parent().map(Path::to_owned);
                 let lengths = data.line_lengths();

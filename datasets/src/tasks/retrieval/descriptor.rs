@@ -54,16 +54,13 @@ impl Data for Pairs {
         split: Split,
         _: &Options,
     ) -> Result<Box<dyn Samples>, DatasetError> {
-        Ok(Box::new(match release {
-            Some(release) => Retrieval::from_release(release, split)?,
-            None => Retrieval::open(dir, split)?,
-        }))
+        Ok(Box::new(Retrieval::open_in(dir, release, split)?))
     }
 
     fn encode(&self, texts: &str, _: &Options) -> Result<TokenIds, InputError> {
         let texts: Vec<&str> = texts.split('\t').collect();
         let &[first, second] = texts.as_slice() else {
-            return Err(InputError::NotAPair { found: texts.len() });
+            return Err(InputError::NotAPair(texts.len()));
         };
         Ok(TokenIds::Two(typed(first)?, typed(second)?))
     }

@@ -115,14 +115,12 @@ impl Index {
             start += done as u64;
             searched = text.len();
             if text.len() > LONGEST {
-                let problem = LineProblem::TooLong { most: LONGEST };
+                let problem = LineProblem::TooLong(LONGEST);
                 return Err(DatasetError::malformed(path, line)(problem));
             }
         }
         if index.labels.is_empty() {
-            return Err(DatasetError::NoSamples {
-                path: path.to_owned(),
-            });
+            return Err(DatasetError::NoSamples(path.to_owned()));
         }
         Ok(index)
     }
@@ -140,7 +138,7 @@ impl Index {
             let too_few =
                 matches!(problem, LineProblem::Fields { found, wanted, .. } if found < wanted);
             // Only the last line can lack its end; a cut in it may fall into a character, too.
-            let is_cut = !has_end && (too_few || matches!(problem, LineProblem::NotUtf8 { .. }));
+            let is_cut = !has_end && (too_few || matches!(problem, LineProblem::NotUtf8(_)));
             DatasetError::malformed(path, number)(match is_cut {
                 true => LineProblem::CutOff,
                 false => problem,

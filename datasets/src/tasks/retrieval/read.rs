@@ -69,20 +69,19 @@ impl Retrieval {
     /// [`DatasetError::NotFound`] lists where the file was looked for,
     /// [`DatasetError::Malformed`] names file and line, [`DatasetError::NoSamples`] an empty file.
     pub fn open(dir: &Path, split: Split) -> Result<Self, DatasetError> {
-        let files = locate(dir, split)?.files(&WANTED)?;
-        Self::from_files(&files, split)
+        Self::open_in(dir, None, split)
     }
 
-    /// The same from an archive that was read before.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open); [`DatasetError::BadFile`] if the archive lacks the split.
-    pub fn from_release(release: &Arc<Release>, split: Split) -> Result<Self, DatasetError> {
-        release.is_unchanged()?;
-        Self::from_files(&Files::Release(release.clone()), split)
-    }
-
-    fn from_files(files: &Files, split: Split) -> Result<Self, DatasetError> {
+    /// The same, or a split of an archive that was read before.
+    pub(crate) fn open_in(
+        dir: &Path,
+        release: Option<&Arc<Release>>,
+        split: Split,
+    ) -> Result<Self, DatasetError> {
+        let files = match release {
+            Some(release) => Files::of(release)?,
+            None => locate(dir, split)?.files(&WANTED)?,
+        };
         let (path, file) = files.section(file_name(split))?;
         let index = Index::of(file.clone(), &path)?;
         Ok(Self { path, file, index })

@@ -79,8 +79,8 @@ fn split_folder(split: Split) -> &'static str {
 /// # Errors
 /// [`FileProblem::NotUtf8`], and [`FileProblem::NoText`] if nothing is left.
 pub fn trimmed(bytes: &[u8]) -> Result<&[u8], FileProblem> {
-    let text = std::str::from_utf8(unmarked(bytes)).map_err(|error| FileProblem::NotUtf8 {
-        byte: bytes.len() - unmarked(bytes).len() + error.valid_up_to() + 1,
+    let text = std::str::from_utf8(unmarked(bytes)).map_err(|error| {
+        FileProblem::NotUtf8(bytes.len() - unmarked(bytes).len() + error.valid_up_to() + 1)
     })?;
     let text = text.trim().as_bytes();
     if text.is_empty() {
@@ -160,9 +160,9 @@ impl Text {
         for (class, name) in (0..).zip(CLASS_FOLDERS) {
             if !data.labels().contains(&class) {
                 let folder = format!("{folder}/{name}");
-                return Err(DatasetError::bad_file(data.path())(FileProblem::NoClass {
+                return Err(DatasetError::bad_file(data.path())(FileProblem::NoClass(
                     folder,
-                }));
+                )));
             }
         }
         Ok(data)
@@ -226,9 +226,7 @@ fn from_folder(root: &Path, split: &str) -> Result<Vec<Review>, DatasetError> {
         let folder = root.join(split).join(name);
         if !folder.is_dir() {
             let folder = format!("{split}/{name}");
-            return Err(DatasetError::bad_file(root)(FileProblem::NoClass {
-                folder,
-            }));
+            return Err(DatasetError::bad_file(root)(FileProblem::NoClass(folder)));
         }
         for entry in fs::read_dir(&folder).map_err(DatasetError::io("read", &folder))? {
             let path = entry.map_err(DatasetError::io("read", &folder))?.path();

@@ -8,34 +8,23 @@ use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::autodiff::{Autodiff, NodeId};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 
-use super::cpu::{self, Ids};
-use super::{AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput, LinearLayer};
+use super::cpu::{self, HEADS_INPUTS, HEADS_OUTPUTS, Ids, after_attention_tensors, heads_tensors};
+use super::{AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput};
 use crate::ops::autodiff::{inner_documents, register, retrieve};
 use crate::ops::cpu::CpuBackend;
 use crate::ops::gate::Gate;
-use crate::ops::layers::NormLayer;
 use crate::ops::record::{record, record_with};
 use crate::ops::{AttentionDropout, Boundaries, Documents};
 
-/// Outputs of `heads`.
-const OUTPUTS: usize = 7;
-
-/// Inputs of `heads`: x and the parameters, in the order of [`heads_tensors`].
-const HEADS_INPUTS: usize = 13;
-
-/// Inputs of `after_attention`, in the order of [`after_attention_tensors`].
-const AFTER_ATTENTION_INPUTS: usize = 10;
-
 impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
     fn heads(x: FloatTensor<Self>, layers: HeadsLayers<Self>, heads: usize) -> HeadsOutput<Self> {
-        let gate = Gate::<B, OUTPUTS>::new();
+        let gate = Gate::<B, HEADS_OUTPUTS>::new();
         let (node, outputs) = record_with::<B, C, _, _, _>(
             HeadsRule,
             heads_tensors::<Self>(x, layers),
             |inputs| {
-                let (x, layers) = heads_layers::<B>(inputs);
-                let outputs = outputs::<B>(B::heads(x, layers, heads));
-                (Gate::<B, OUTPUTS>::tensor(&outputs[0]), outputs)
+                let outputs = outputs::<B>(cpu::heads::<B>(inputs, heads));
+                (Gate::<B, HEADS_OUTPUTS>::tensor(&outputs[0]), outputs)
             },
             |inputs, _, _| (inputs, gate.clone()),
         );
@@ -68,17 +57,8 @@ impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         record::<B, C, _, _>(
             after_attention_tensors::<Self>(context, residual, layers),
             dropout,
-            |inputs, dropout| {
-                let (context, residual, layers) = after_attention_layers::<B>(inputs);
-                B::after_attention(context, residual, layers, dropout)
-            },
-            |d_output, inputs, dropout| {
-                let (context, residual, layers) = after_attention_layers::<B>(inputs);
-                let (context, residual, layers) = cpu::after_attention_backward::<B>(
-                    d_output, context, residual, layers, dropout,
-                );
-                after_attention_tensors::<B>(context, residual, layers)
-            },
+            cpu::after_attention::<B>,
+            cpu::after_attention_backward::<B>,
         )
     }
 
@@ -106,9 +86,7 @@ impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         record::<B, C, _, _>(
             [query, key, value, context],
             inner_documents::<B, C>(documents),
-            |[query, key, value, context], documents| {
-                B::class_row(query, key, value, context, documents)
-            },
+            cpu::class_row::<B>,
             cpu::class_row_backward::<B>,
         )
     }
@@ -118,7 +96,7 @@ impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
 struct HeadsRule;
 
 impl<B: CpuBackend> Backward<B, HEADS_INPUTS> for HeadsRule {
-    type State = ([NodeId; HEADS_INPUTS], Gate<B, OUTPUTS>);
+    type State = ([NodeId; HEADS_INPUTS], Gate<B, HEADS_OUTPUTS>);
 
     fn backward(
         self,
@@ -129,15 +107,13 @@ impl<B: CpuBackend> Backward<B, HEADS_INPUTS> for HeadsRule {
         let _ = grads.consume::<B>(&ops.node);
         let (inputs, gate) = ops.state;
         let inputs = retrieve::<B, _>(checkpointer, inputs);
-        let (x, layers) = heads_layers::<B>(inputs);
-        let (x, layers) = cpu::heads_backward::<B>(gate.take(), x, layers);
-        let gradients = heads_tensors::<B>(x, layers);
+        let gradients = cpu::heads_backward::<B>(gate.take(), inputs);
         let parents = ops.parents.map(|parent| parent.map(|node| node.id));
         register::<B, _>(grads, parents, gradients);
     }
 }
 
-fn outputs<B: Backend>(output: HeadsOutput<B>) -> [FloatTensor<B>; OUTPUTS] {
+fn outputs<B: Backend>(output: HeadsOutput<B>) -> [FloatTensor<B>; HEADS_OUTPUTS] {
     [
         output.query,
         output.key,
@@ -147,77 +123,4 @@ fn outputs<B: Backend>(output: HeadsOutput<B>) -> [FloatTensor<B>; OUTPUTS] {
         output.projected_value,
         output.residual,
     ]
-}
-
-fn heads_tensors<B: Backend>(
-    x: FloatTensor<B>,
-    layers: HeadsLayers<B>,
-) -> [FloatTensor<B>; HEADS_INPUTS] {
-    [
-        x,
-        layers.norm.gamma,
-        layers.norm.beta,
-        layers.query.weight,
-        layers.query.bias,
-        layers.key.weight,
-        layers.key.bias,
-        layers.value.weight,
-        layers.value.bias,
-        layers.window_norm.gamma,
-        layers.window_norm.beta,
-        layers.projection.weight,
-        layers.projection.bias,
-    ]
-}
-
-/// The inverse of [`heads_tensors`].
-fn heads_layers<B: Backend>(
-    tensors: [FloatTensor<B>; HEADS_INPUTS],
-) -> (FloatTensor<B>, HeadsLayers<B>) {
-    let [x, a, b, c, d, e, f, g, h, i, j, k, l] = tensors;
-    let norm = |gamma, beta| NormLayer { gamma, beta };
-    let linear = |weight, bias| LinearLayer { weight, bias };
-    let layers = HeadsLayers {
-        norm: norm(a, b),
-        query: linear(c, d),
-        key: linear(e, f),
-        value: linear(g, h),
-        window_norm: norm(i, j),
-        projection: linear(k, l),
-    };
-    (x, layers)
-}
-
-fn after_attention_tensors<B: Backend>(
-    context: FloatTensor<B>,
-    residual: FloatTensor<B>,
-    layers: AfterAttentionLayers<B>,
-) -> [FloatTensor<B>; AFTER_ATTENTION_INPUTS] {
-    [
-        context,
-        residual,
-        layers.output.weight,
-        layers.output.bias,
-        layers.norm.gamma,
-        layers.norm.beta,
-        layers.ff_in.weight,
-        layers.ff_in.bias,
-        layers.ff_out.weight,
-        layers.ff_out.bias,
-    ]
-}
-
-/// The inverse of [`after_attention_tensors`].
-fn after_attention_layers<B: Backend>(
-    tensors: [FloatTensor<B>; AFTER_ATTENTION_INPUTS],
-) -> (FloatTensor<B>, FloatTensor<B>, AfterAttentionLayers<B>) {
-    let [context, residual, a, b, c, d, e, f, g, h] = tensors;
-    let linear = |weight, bias| LinearLayer { weight, bias };
-    let layers = AfterAttentionLayers {
-        output: linear(a, b),
-        norm: NormLayer { gamma: c, beta: d },
-        ff_in: linear(e, f),
-        ff_out: linear(g, h),
-    };
-    (context, residual, layers)
 }

@@ -1,138 +1,130 @@
 //! The CPU kernels of the layers over the float32 tensors of Flex and NdArray.
+//!
+//! Differentiable inputs come in an array, as autodiff records them, and their gradients leave in
+//! the same order.
 
 use std::sync::Arc;
 
-use burn::backend::TensorMetadata;
 use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, TensorMetadata};
 use transformer_ls_kernels_cpu as kernels;
 
-use super::{AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput, LinearLayer};
-use crate::ops::cpu::{CpuBackend, HostDocuments, Output, Unwritten};
-use crate::ops::layers::{EPSILON, NormLayer};
+use super::{AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput};
+use crate::ops::cpu::{CpuBackend, Output, Unwritten, kernel_documents, ready_documents};
+use crate::ops::layers::EPSILON;
 use crate::ops::{AttentionDropout, Boundaries, Documents, OptionalTensor};
 
-/// Contiguous tensors of a linear layer.
-struct Linear<B: CpuBackend>(FloatTensor<B>, FloatTensor<B>);
+/// Outputs of `heads`.
+pub(super) const HEADS_OUTPUTS: usize = 7;
 
-impl<B: CpuBackend> Linear<B> {
-    fn new(layer: LinearLayer<B>) -> Self {
-        Self(B::contiguous(layer.weight), B::contiguous(layer.bias))
-    }
+/// Inputs of `heads`, in the order of [`heads_tensors`].
+pub(super) const HEADS_INPUTS: usize = 13;
 
-    fn as_kernel(&self) -> kernels::Linear<'_, f32> {
-        kernels::Linear {
-            weight: B::slice(&self.0),
-            bias: B::slice(&self.1),
-        }
-    }
+/// Inputs of `after_attention`, in the order of [`after_attention_tensors`].
+pub(super) const AFTER_ATTENTION_INPUTS: usize = 10;
 
-    fn unwritten(&self) -> (Unwritten, Unwritten) {
-        (
-            Unwritten::new(self.0.shape().as_slice()),
-            Unwritten::new(self.1.shape().as_slice()),
-        )
-    }
-}
-
-fn linear_gradients(
-    (weight, bias): &mut (Unwritten, Unwritten),
-) -> kernels::LinearGradients<'_, f32> {
-    kernels::LinearGradients {
-        weight: weight.slice(),
-        bias: bias.slice(),
-    }
-}
-
-fn finish_linear<B: CpuBackend>((weight, bias): (Unwritten, Unwritten)) -> LinearLayer<B> {
-    LinearLayer {
-        weight: weight.finish::<B>(),
-        bias: bias.finish::<B>(),
-    }
-}
-
-/// Contiguous tensors of a LayerNorm.
-struct Norm<B: CpuBackend>(FloatTensor<B>, FloatTensor<B>);
-
-impl<B: CpuBackend> Norm<B> {
-    fn new(layer: NormLayer<B>) -> Self {
-        Self(B::contiguous(layer.gamma), B::contiguous(layer.beta))
-    }
-
-    fn as_kernel(&self) -> kernels::Norm<'_, f32> {
-        kernels::Norm {
-            gamma: B::slice(&self.0),
-            beta: B::slice(&self.1),
-            epsilon: EPSILON,
-        }
-    }
-
-    fn unwritten(&self) -> (Unwritten, Unwritten) {
-        (
-            Unwritten::new(self.0.shape().as_slice()),
-            Unwritten::new(self.1.shape().as_slice()),
-        )
-    }
-}
-
-fn norm_gradients((gamma, beta): &mut (Unwritten, Unwritten)) -> kernels::NormGradients<'_, f32> {
-    kernels::NormGradients {
-        gamma: gamma.slice(),
-        beta: beta.slice(),
-    }
-}
-
-fn finish_norm<B: CpuBackend>((gamma, beta): (Unwritten, Unwritten)) -> NormLayer<B> {
-    NormLayer {
-        gamma: gamma.finish::<B>(),
-        beta: beta.finish::<B>(),
-    }
-}
-
-/// The inputs of `heads`, ready for the kernels.
-struct Heads<B: CpuBackend> {
-    x: FloatTensor<B>,
-    norm: Norm<B>,
-    query: Linear<B>,
-    key: Linear<B>,
-    value: Linear<B>,
-    window_norm: Norm<B>,
-    projection: Linear<B>,
-}
-
-impl<B: CpuBackend> Heads<B> {
-    fn new(x: FloatTensor<B>, layers: HeadsLayers<B>) -> Self {
-        Self {
-            x: B::contiguous(x),
-            norm: Norm::new(layers.norm),
-            query: Linear::new(layers.query),
-            key: Linear::new(layers.key),
-            value: Linear::new(layers.value),
-            window_norm: Norm::new(layers.window_norm),
-            projection: Linear::new(layers.projection),
-        }
-    }
-
-    fn as_kernel(&self) -> kernels::Heads<'_, f32> {
-        kernels::Heads {
-            x: B::slice(&self.x),
-            norm: self.norm.as_kernel(),
-            query: self.query.as_kernel(),
-            key: self.key.as_kernel(),
-            value: self.value.as_kernel(),
-            window_norm: self.window_norm.as_kernel(),
-            projection: Some(self.projection.as_kernel()),
-        }
-    }
-}
-
-/// Gradients of [`FusedBackend::heads`]'s input and layers, given those of its outputs in the order
-/// of [`HeadsOutput`].
-pub(super) fn heads_backward<B: CpuBackend>(
-    d_output: [OptionalTensor<B>; 7],
+pub(super) fn heads_tensors<B: Backend>(
     x: FloatTensor<B>,
     layers: HeadsLayers<B>,
-) -> (FloatTensor<B>, HeadsLayers<B>) {
-    let inputs = Heads::<B>::new(x, layers);
+) -> [FloatTensor<B>; HEADS_INPUTS] {
+    [
+        x,
+        layers.norm.gamma,
+        layers.norm.beta,
+        layers.query.weight,
+        layers.query.bias,
+        layers.key.weight,
+        layers.key.bias,
+        layers.value.weight,
+        layers.value.bias,
+        layers.window_norm.gamma,
+        layers.window_norm.beta,
+        layers.projection.weight,
+        layers.projection.bias,
+    ]
+}
+
+/// What the kernels see of contiguous [`heads_tensors`].
+fn heads_kernel<B: CpuBackend>(inputs: &[FloatTensor<B>; HEADS_INPUTS]) -> kernels::Heads<'_, f32> {
+    let [x, a, b, c, d, e, f, g, h, i, j, k, l] = inputs.each_ref().map(B::slice);
+    kernels::Heads {
+        x,
+        norm: norm(a, b),
+        query: linear(c, d),
+        key: linear(e, f),
+        value: linear(g, h),
+        window_norm: norm(i, j),
+        projection: Some(linear(k, l)),
+    }
+}
+
+fn norm<'a>(gamma: &'a [f32], beta: &'a [f32]) -> kernels::Norm<'a, f32> {
+    kernels::Norm {
+        gamma,
+        beta,
+        epsilon: EPSILON,
+    }
+}
+
+fn linear<'a>(weight: &'a [f32], bias: &'a [f32]) -> kernels::Linear<'a, f32> {
+    kernels::Linear { weight, bias }
+}
+
+fn norm_gradients<'a>(
+    gamma: &'a mut [f32],
+    beta: &'a mut [f32],
+) -> kernels::NormGradients<'a, f32> {
+    kernels::NormGradients { gamma, beta }
+}
+
+fn linear_gradients<'a>(
+    weight: &'a mut [f32],
+    bias: &'a mut [f32],
+) -> kernels::LinearGradients<'a, f32> {
+    kernels::LinearGradients { weight, bias }
+}
+
+/// [`FusedBackend::heads`] of [`heads_tensors`].
+pub(super) fn heads<B: CpuBackend>(
+    inputs: [FloatTensor<B>; HEADS_INPUTS],
+    heads: usize,
+) -> HeadsOutput<B> {
+    let inputs = inputs.map(B::contiguous);
+    let [x, .., projection_bias] = &inputs;
+    let [b, n, width] = x.shape().dims();
+    let [scores] = projection_bias.shape().dims();
+    let tokens = || Unwritten::new(&[b, n, heads, width / heads]);
+    let (mut query, mut key, mut value) = (tokens(), tokens(), tokens());
+    let mut scores = Unwritten::new(&[b, n, heads, scores / heads]);
+    kernels::heads(
+        &heads_kernel::<B>(&inputs),
+        &mut kernels::HeadsOutput {
+            query: query.slice(),
+            key: key.slice(),
+            value: value.slice(),
+            scores: scores.slice(),
+        },
+    );
+    let split = |rows: Unwritten| B::float_swap_dims(rows.finish::<B>(), 1, 2);
+    let (key, value) = (split(key), split(value));
+    let [residual, ..] = inputs;
+    HeadsOutput {
+        query: split(query),
+        scores: B::float_permute(scores.finish::<B>(), &[0, 2, 3, 1]),
+        projected_key: key.clone(),
+        projected_value: value.clone(),
+        key,
+        value,
+        residual,
+    }
+}
+
+/// Gradients of [`heads_tensors`], given those of the outputs in the order of [`HeadsOutput`].
+pub(super) fn heads_backward<B: CpuBackend>(
+    d_output: [OptionalTensor<B>; HEADS_OUTPUTS],
+    inputs: [FloatTensor<B>; HEADS_INPUTS],
+) -> [FloatTensor<B>; HEADS_INPUTS] {
+    let inputs = inputs.map(B::contiguous);
     // Memory `[b, n, h, ·]`, as the kernels of attention write it: no copy is made.
     let rows = |gradient: OptionalTensor<B>, axes: [usize; 4]| {
         let gradient = gradient.into_option();
@@ -168,121 +160,98 @@ pub(super) fn heads_backward<B: CpuBackend>(
         scores: list(5..6),
         x: list(6..7),
     };
-    let mut d_x = Unwritten::new(inputs.x.shape().as_slice());
-    let mut norm = inputs.norm.unwritten();
-    let mut query = inputs.query.unwritten();
-    let mut key = inputs.key.unwritten();
-    let mut value = inputs.value.unwritten();
-    let mut window_norm = inputs.window_norm.unwritten();
-    let mut projection = inputs.projection.unwritten();
+    let mut gradients = inputs.each_ref().map(Unwritten::like::<B>);
+    let [x, a, b, c, d, e, f, g, h, i, j, k, l] = gradients.each_mut().map(Unwritten::slice);
     kernels::heads_backward(
-        &inputs.as_kernel(),
+        &heads_kernel::<B>(&inputs),
         &d_output,
         &mut kernels::HeadsGradients {
-            x: d_x.slice(),
-            norm: norm_gradients(&mut norm),
-            query: linear_gradients(&mut query),
-            key: linear_gradients(&mut key),
-            value: linear_gradients(&mut value),
-            projection: Some(linear_gradients(&mut projection)),
-            window_norm: norm_gradients(&mut window_norm),
+            x,
+            norm: norm_gradients(a, b),
+            query: linear_gradients(c, d),
+            key: linear_gradients(e, f),
+            value: linear_gradients(g, h),
+            window_norm: norm_gradients(i, j),
+            projection: Some(linear_gradients(k, l)),
         },
     );
-    let layers = HeadsLayers {
-        norm: finish_norm::<B>(norm),
-        query: finish_linear::<B>(query),
-        key: finish_linear::<B>(key),
-        value: finish_linear::<B>(value),
-        window_norm: finish_norm::<B>(window_norm),
-        projection: finish_linear::<B>(projection),
-    };
-    (d_x.finish::<B>(), layers)
+    gradients.map(Unwritten::finish::<B>)
 }
 
-/// The inputs of `after_attention`, ready for the kernels.
-struct AfterAttention<B: CpuBackend> {
-    context: FloatTensor<B>,
-    residual: FloatTensor<B>,
-    output: Linear<B>,
-    norm: Norm<B>,
-    ff_in: Linear<B>,
-    ff_out: Linear<B>,
-    dropout: AttentionDropout,
-}
-
-impl<B: CpuBackend> AfterAttention<B> {
-    fn new(
-        context: FloatTensor<B>,
-        residual: FloatTensor<B>,
-        layers: AfterAttentionLayers<B>,
-        dropout: AttentionDropout,
-    ) -> Self {
-        Self {
-            context: B::contiguous(context),
-            residual: B::contiguous(residual),
-            output: Linear::new(layers.output),
-            norm: Norm::new(layers.norm),
-            ff_in: Linear::new(layers.ff_in),
-            ff_out: Linear::new(layers.ff_out),
-            dropout,
-        }
-    }
-
-    fn as_kernel(&self) -> kernels::AfterAttention<'_, f32> {
-        kernels::AfterAttention {
-            context: B::slice(&self.context),
-            residual: B::slice(&self.residual),
-            output: self.output.as_kernel(),
-            norm: self.norm.as_kernel(),
-            ff_in: self.ff_in.as_kernel(),
-            ff_out: self.ff_out.as_kernel(),
-            dropout: self.dropout,
-        }
-    }
-}
-
-/// Gradients of [`FusedBackend::after_attention`]'s context, residual and layers.
-pub(super) fn after_attention_backward<B: CpuBackend>(
-    d_output: FloatTensor<B>,
+pub(super) fn after_attention_tensors<B: Backend>(
     context: FloatTensor<B>,
     residual: FloatTensor<B>,
     layers: AfterAttentionLayers<B>,
-    dropout: AttentionDropout,
-) -> (FloatTensor<B>, FloatTensor<B>, AfterAttentionLayers<B>) {
-    let inputs = AfterAttention::<B>::new(context, residual, layers, dropout);
-    let d_output = B::contiguous(d_output);
-    let rows = || Unwritten::new(inputs.residual.shape().as_slice());
-    let (mut d_context, mut d_residual) = (rows(), rows());
-    let mut output = inputs.output.unwritten();
-    let mut norm = inputs.norm.unwritten();
-    let mut ff_in = inputs.ff_in.unwritten();
-    let mut ff_out = inputs.ff_out.unwritten();
-    kernels::after_attention_backward(
-        &inputs.as_kernel(),
-        B::slice(&d_output),
-        &mut kernels::AfterAttentionGradients {
-            context: d_context.slice(),
-            residual: d_residual.slice(),
-            output: linear_gradients(&mut output),
-            norm: norm_gradients(&mut norm),
-            ff_in: linear_gradients(&mut ff_in),
-            ff_out: linear_gradients(&mut ff_out),
-        },
-    );
-    let layers = AfterAttentionLayers {
-        output: finish_linear::<B>(output),
-        norm: finish_norm::<B>(norm),
-        ff_in: finish_linear::<B>(ff_in),
-        ff_out: finish_linear::<B>(ff_out),
-    };
-    (d_context.finish::<B>(), d_residual.finish::<B>(), layers)
+) -> [FloatTensor<B>; AFTER_ATTENTION_INPUTS] {
+    [
+        context,
+        residual,
+        layers.output.weight,
+        layers.output.bias,
+        layers.norm.gamma,
+        layers.norm.beta,
+        layers.ff_in.weight,
+        layers.ff_in.bias,
+        layers.ff_out.weight,
+        layers.ff_out.bias,
+    ]
 }
 
-/// The inputs of `embed`, ready for the kernels.
-struct Embed<B: CpuBackend> {
-    token: FloatTensor<B>,
-    position: FloatTensor<B>,
-    ids: Ids,
+/// What the kernels see of contiguous [`after_attention_tensors`].
+fn after_attention_kernel<B: CpuBackend>(
+    inputs: &[FloatTensor<B>; AFTER_ATTENTION_INPUTS],
+    dropout: AttentionDropout,
+) -> kernels::AfterAttention<'_, f32> {
+    let [context, residual, a, b, c, d, e, f, g, h] = inputs.each_ref().map(B::slice);
+    kernels::AfterAttention {
+        context,
+        residual,
+        output: linear(a, b),
+        norm: norm(c, d),
+        ff_in: linear(e, f),
+        ff_out: linear(g, h),
+        dropout,
+    }
+}
+
+/// [`FusedBackend::after_attention`] of [`after_attention_tensors`].
+pub(super) fn after_attention<B: CpuBackend>(
+    inputs: [FloatTensor<B>; AFTER_ATTENTION_INPUTS],
+    dropout: AttentionDropout,
+) -> FloatTensor<B> {
+    let inputs = inputs.map(B::contiguous);
+    let [_, residual, ..] = &inputs;
+    let mut output = Unwritten::like::<B>(residual);
+    kernels::after_attention(
+        &after_attention_kernel::<B>(&inputs, dropout),
+        output.slice(),
+    );
+    output.finish::<B>()
+}
+
+/// Gradients of [`after_attention_tensors`].
+pub(super) fn after_attention_backward<B: CpuBackend>(
+    d_output: FloatTensor<B>,
+    inputs: [FloatTensor<B>; AFTER_ATTENTION_INPUTS],
+    dropout: AttentionDropout,
+) -> [FloatTensor<B>; AFTER_ATTENTION_INPUTS] {
+    let d_output = B::contiguous(d_output);
+    let inputs = inputs.map(B::contiguous);
+    let mut gradients = inputs.each_ref().map(Unwritten::like::<B>);
+    let [context, residual, a, b, c, d, e, f, g, h] = gradients.each_mut().map(Unwritten::slice);
+    kernels::after_attention_backward(
+        &after_attention_kernel::<B>(&inputs, dropout),
+        B::slice(&d_output),
+        &mut kernels::AfterAttentionGradients {
+            context,
+            residual,
+            output: linear_gradients(a, b),
+            norm: norm_gradients(c, d),
+            ff_in: linear_gradients(e, f),
+            ff_out: linear_gradients(g, h),
+        },
+    );
+    gradients.map(Unwritten::finish::<B>)
 }
 
 /// Token ids on the host, and the documents of a packed batch.
@@ -304,41 +273,33 @@ impl Ids {
     }
 }
 
-impl<B: CpuBackend> Embed<B> {
-    fn new([token, position]: [FloatTensor<B>; 2], ids: Ids) -> Self {
-        Self {
-            token: B::contiguous(token),
-            position: B::contiguous(position),
-            ids,
-        }
-    }
-
-    fn width(&self) -> usize {
-        let [_, width] = self.token.shape().dims();
-        width
-    }
-
-    fn as_kernel(&self) -> kernels::Embed<'_, f32> {
-        kernels::Embed {
-            token: B::slice(&self.token),
-            position: B::slice(&self.position),
-            width: self.width(),
-            ids: &self.ids.ids,
-            documents: match &self.ids.packed {
-                Some(boundaries) => kernels::Documents::Packed(boundaries),
-                None => kernels::Documents::Rows { mask: None },
-            },
-            batch: self.ids.shape[0],
-        }
+/// What the kernels see of contiguous tables of tokens and of positions.
+fn embed_kernel<'a, B: CpuBackend>(
+    tables: &'a [FloatTensor<B>; 2],
+    ids: &'a Ids,
+) -> kernels::Embed<'a, f32> {
+    let [token, position] = tables.each_ref().map(B::slice);
+    let [_, width] = tables[0].shape().dims();
+    kernels::Embed {
+        token,
+        position,
+        width,
+        ids: &ids.ids,
+        documents: match &ids.packed {
+            Some(boundaries) => kernels::Documents::Packed(boundaries),
+            None => kernels::Documents::Rows { mask: None },
+        },
+        batch: ids.shape[0],
     }
 }
 
 /// [`FusedBackend::embed`] of the tables of tokens and of positions.
 pub(super) fn embed<B: CpuBackend>(tables: [FloatTensor<B>; 2], ids: Ids) -> FloatTensor<B> {
-    let inputs = Embed::<B>::new(tables, ids);
-    let [b, n] = inputs.ids.shape;
-    let mut output = Unwritten::new(&[b, n, inputs.width()]);
-    kernels::embed(&inputs.as_kernel(), output.slice());
+    let tables = tables.map(B::contiguous);
+    let inputs = embed_kernel::<B>(&tables, &ids);
+    let [b, n] = ids.shape;
+    let mut output = Unwritten::new(&[b, n, inputs.width]);
+    kernels::embed(&inputs, output.slice());
     output.finish::<B>()
 }
 
@@ -349,54 +310,54 @@ pub(super) fn embed_backward<B: CpuBackend>(
     ids: Ids,
 ) -> [FloatTensor<B>; 2] {
     let d_output = B::contiguous(d_output);
-    let inputs = Embed::<B>::new(tables, ids);
-    let mut d_token = Unwritten::new(inputs.token.shape().as_slice());
-    let mut d_position = Unwritten::new(inputs.position.shape().as_slice());
+    let tables = tables.map(B::contiguous);
+    let mut gradients = tables.each_ref().map(Unwritten::like::<B>);
     kernels::embed_backward(
-        &inputs.as_kernel(),
+        &embed_kernel::<B>(&tables, &ids),
         B::slice(&d_output),
-        [d_token.slice(), d_position.slice()],
+        gradients.each_mut().map(Unwritten::slice),
     );
-    [d_token.finish::<B>(), d_position.finish::<B>()]
+    gradients.map(Unwritten::finish::<B>)
 }
 
-/// The inputs of `class_row`, ready for the kernels.
-struct ClassRow<B: CpuBackend> {
-    rows: [FloatTensor<B>; 3],
-    context: FloatTensor<B>,
-    documents: HostDocuments<B>,
+/// What the kernels see of query, key, value and context that are ready.
+fn class_row_kernel<'a, B: CpuBackend>(
+    inputs: &'a [FloatTensor<B>; 4],
+    documents: &'a Documents<B>,
+) -> kernels::ClassRow<'a, f32> {
+    let [query, key, value, context] = inputs.each_ref().map(|tensor| B::view(tensor));
+    kernels::ClassRow {
+        query,
+        key,
+        value,
+        context,
+        documents: kernel_documents(documents),
+    }
 }
 
-impl<B: CpuBackend> ClassRow<B> {
-    fn new(rows: [FloatTensor<B>; 3], context: FloatTensor<B>, documents: Documents<B>) -> Self {
-        Self {
-            rows: rows.map(|row| B::ready(row, false)),
-            context: B::ready(context, false),
-            documents: HostDocuments::new(documents),
-        }
-    }
-
-    fn as_kernel(&self) -> kernels::ClassRow<'_, f32> {
-        let [query, key, value] = self.rows.each_ref().map(|row| B::view(row));
-        kernels::ClassRow {
-            query,
-            key,
-            value,
-            context: B::view(&self.context),
-            documents: self.documents.as_kernel(),
-        }
-    }
+/// [`FusedBackend::class_row`] of query, key, value and context.
+pub(super) fn class_row<B: CpuBackend>(
+    inputs: [FloatTensor<B>; 4],
+    documents: Documents<B>,
+) -> FloatTensor<B> {
+    let inputs = inputs.map(|tensor| B::ready(tensor, false));
+    let documents = ready_documents(documents);
+    let inputs = class_row_kernel(&inputs, &documents);
+    let mut output = Output::contiguous(inputs.query.shape());
+    kernels::class_row(&inputs, &mut output.view());
+    output.finish::<B>()
 }
 
 /// Gradients of [`FusedBackend::class_row`]'s query, key, value and context.
 pub(super) fn class_row_backward<B: CpuBackend>(
     d_output: FloatTensor<B>,
-    [query, key, value, context]: [FloatTensor<B>; 4],
+    inputs: [FloatTensor<B>; 4],
     documents: Documents<B>,
 ) -> [FloatTensor<B>; 4] {
     let d_output = B::ready(d_output, false);
-    let inputs = ClassRow::<B>::new([query, key, value], context, documents);
-    let inputs = inputs.as_kernel();
+    let inputs = inputs.map(|tensor| B::ready(tensor, false));
+    let documents = ready_documents(documents);
+    let inputs = class_row_kernel(&inputs, &documents);
     let row = || Output::contiguous(inputs.query.shape());
     let (mut query, mut key, mut value) = (row(), row(), row());
     let mut context = Output::tokens(inputs.context.shape());
@@ -415,32 +376,7 @@ pub(super) fn class_row_backward<B: CpuBackend>(
 
 impl<B: CpuBackend> FusedBackend for B {
     fn heads(x: FloatTensor<Self>, layers: HeadsLayers<Self>, heads: usize) -> HeadsOutput<Self> {
-        let inputs = Heads::<Self>::new(x, layers);
-        let [b, n, width] = inputs.x.shape().dims();
-        let [scores] = inputs.projection.1.shape().dims();
-        let tokens = || Unwritten::new(&[b, n, heads, width / heads]);
-        let (mut query, mut key, mut value) = (tokens(), tokens(), tokens());
-        let mut scores = Unwritten::new(&[b, n, heads, scores / heads]);
-        kernels::heads(
-            &inputs.as_kernel(),
-            &mut kernels::HeadsOutput {
-                query: query.slice(),
-                key: key.slice(),
-                value: value.slice(),
-                scores: scores.slice(),
-            },
-        );
-        let split = |rows: Unwritten| Self::float_swap_dims(rows.finish::<Self>(), 1, 2);
-        let (key, value) = (split(key), split(value));
-        HeadsOutput {
-            query: split(query),
-            scores: Self::float_permute(scores.finish::<Self>(), &[0, 2, 3, 1]),
-            projected_key: key.clone(),
-            projected_value: value.clone(),
-            key,
-            value,
-            residual: inputs.x,
-        }
+        self::heads::<Self>(heads_tensors::<Self>(x, layers), heads)
     }
 
     fn after_attention(
@@ -449,10 +385,8 @@ impl<B: CpuBackend> FusedBackend for B {
         layers: AfterAttentionLayers<Self>,
         dropout: AttentionDropout,
     ) -> FloatTensor<Self> {
-        let inputs = AfterAttention::<Self>::new(context, residual, layers, dropout);
-        let mut output = Unwritten::new(inputs.residual.shape().as_slice());
-        kernels::after_attention(&inputs.as_kernel(), output.slice());
-        output.finish::<Self>()
+        let inputs = after_attention_tensors::<Self>(context, residual, layers);
+        after_attention::<Self>(inputs, dropout)
     }
 
     fn embed(
@@ -471,10 +405,6 @@ impl<B: CpuBackend> FusedBackend for B {
         context: FloatTensor<Self>,
         documents: Documents<Self>,
     ) -> FloatTensor<Self> {
-        let inputs = ClassRow::<Self>::new([query, key, value], context, documents);
-        let inputs = inputs.as_kernel();
-        let mut output = Output::contiguous(inputs.query.shape());
-        kernels::class_row(&inputs, &mut output.view());
-        output.finish::<Self>()
+        class_row::<Self>([query, key, value, context], documents)
     }
 }

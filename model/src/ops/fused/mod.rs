@@ -27,7 +27,7 @@ mod autodiff;
 mod cpu;
 mod tensor;
 
-pub(crate) use tensor::{AfterAttentionModules, Fused, HeadsModules};
+pub(crate) use tensor::{Fused, linear_layer};
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};

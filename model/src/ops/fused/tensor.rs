@@ -2,11 +2,10 @@
 
 use burn::backend::Dispatch;
 use burn::module::Param;
-use burn::nn::{LayerNorm, Linear};
+use burn::nn::Linear;
 use burn::tensor::{DType, Int, Tensor, assert_shape};
 
-use super::{AfterAttentionLayers, FusedBackend, HeadsLayers, LinearLayer};
-use crate::ops::layers::norm_layer;
+use super::{AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput, LinearLayer};
 use crate::ops::{AttentionDropout, Layout, PathKind, attention_path};
 
 /// The operations, which are there only where kernels compute them: elsewhere modules compose the
@@ -26,44 +25,18 @@ impl Fused {
     /// # Shapes
     ///
     /// - x: `[b, n, D]`
-    /// - output: as in [`Heads`]
+    /// - output: as in [`HeadsOutput`], for this many `heads`
     ///
     /// # Panics
     ///
     /// Panics if the shapes do not fit each other.
-    pub fn heads(self, x: Tensor<3>, modules: HeadsModules<'_>, heads: usize) -> Heads {
-        let [b, n, width] = x.dims();
-        let square = [width, width];
-        for module in [modules.query, modules.key, modules.value] {
-            assert_eq!(
-                module.weight.dims(),
-                square,
-                "a linear layer of width {width}"
-            );
-        }
-        let output = <Dispatch as FusedBackend>::heads(
-            x.into_dispatch(),
-            HeadsLayers {
-                norm: norm_layer(modules.norm),
-                query: linear(modules.query),
-                key: linear(modules.key),
-                value: linear(modules.value),
-                window_norm: norm_layer(modules.window_norm),
-                projection: linear(modules.projection),
-            },
-            heads,
-        );
-        let query = Tensor::from_dispatch(output.query);
-        assert_shape!(query, [b, heads, n, _]);
-        Heads {
-            query,
-            key: Tensor::from_dispatch(output.key),
-            value: Tensor::from_dispatch(output.value),
-            scores: Tensor::from_dispatch(output.scores),
-            projected_key: Tensor::from_dispatch(output.projected_key),
-            projected_value: Tensor::from_dispatch(output.projected_value),
-            residual: Tensor::from_dispatch(output.residual),
-        }
+    pub fn heads(
+        self,
+        x: Tensor<3>,
+        layers: HeadsLayers<Dispatch>,
+        heads: usize,
+    ) -> HeadsOutput<Dispatch> {
+        <Dispatch as FusedBackend>::heads(x.into_dispatch(), layers, heads)
     }
 
     /// What follows attention in a block: [`FusedBackend::after_attention`].
@@ -79,7 +52,7 @@ impl Fused {
         self,
         context: Tensor<3>,
         residual: Tensor<3>,
-        modules: AfterAttentionModules<'_>,
+        layers: AfterAttentionLayers<Dispatch>,
         dropout: AttentionDropout,
     ) -> Tensor<3> {
         let [b, n, width] = residual.dims();
@@ -87,12 +60,7 @@ impl Fused {
         Tensor::from_dispatch(<Dispatch as FusedBackend>::after_attention(
             context.into_dispatch(),
             residual.into_dispatch(),
-            AfterAttentionLayers {
-                output: linear(modules.output),
-                norm: norm_layer(modules.norm),
-                ff_in: linear(modules.ff_in),
-                ff_out: linear(modules.ff_out),
-            },
+            layers,
             dropout,
         ))
     }
@@ -159,56 +127,8 @@ impl Fused {
     }
 }
 
-/// The modules that [`Fused::heads`] computes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct HeadsModules<'a> {
-    /// In front of all others.
-    pub norm: &'a LayerNorm,
-    /// `W_q`
-    pub query: &'a Linear,
-    /// `W_k`
-    pub key: &'a Linear,
-    /// `W_v`
-    pub value: &'a Linear,
-    /// `LN_win`
-    pub window_norm: &'a LayerNorm,
-    /// `W_p`
-    pub projection: &'a Linear,
-}
-
-/// What [`Fused::heads`] gives; see [`HeadsOutput`](super::HeadsOutput).
-#[derive(Clone, Debug)]
-pub(crate) struct Heads {
-    /// `[b, h, n, d]`
-    pub query: Tensor<4>,
-    /// `[b, h, n, d]`, for `attend`
-    pub key: Tensor<4>,
-    /// `[b, h, n, d]`, for `attend`
-    pub value: Tensor<4>,
-    /// `[b, h, r, n]`
-    pub scores: Tensor<4>,
-    /// `[b, h, n, d]`, for `project`
-    pub projected_key: Tensor<4>,
-    /// `[b, h, n, d]`, for `project`
-    pub projected_value: Tensor<4>,
-    /// The input `[b, n, D]`, for the residual.
-    pub residual: Tensor<3>,
-}
-
-/// The modules that [`Fused::after_attention`] computes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AfterAttentionModules<'a> {
-    /// `W_o`
-    pub output: &'a Linear,
-    /// In front of the feed-forward layers.
-    pub norm: &'a LayerNorm,
-    /// `D` → `d_ff`
-    pub ff_in: &'a Linear,
-    /// `d_ff` → `D`
-    pub ff_out: &'a Linear,
-}
-
-fn linear(module: &Linear) -> LinearLayer<Dispatch> {
+/// A linear layer's parameters.
+pub(crate) fn linear_layer(module: &Linear) -> LinearLayer<Dispatch> {
     let bias = module.bias.as_ref().map(Param::val);
     let weight = module.weight.val();
     let bias = bias.unwrap_or_else(|| Tensor::zeros([weight.dims()[1]], &weight.device()));

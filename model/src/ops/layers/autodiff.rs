@@ -81,7 +81,7 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
             (),
             |[x, weight, bias], ()| B::linear_layer(x, weight, bias),
             |d_output, [x, weight, _], ()| {
-                let d_x = B::linear_x_backward(weight, d_output.clone());
+                let d_x = B::linear_layer_dx(d_output.clone(), weight);
                 let (d_weight, d_bias) = B::linear_layer_backward(d_output, x);
                 [d_x, d_weight, d_bias]
             },

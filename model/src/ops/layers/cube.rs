@@ -82,6 +82,27 @@ impl LayersBackend for CubeBackend {
         }
     }
 
+    fn linear_layer(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        match takes(&[&x, &weight, &bias]) {
+            true => wgsl::linear(&x, &weight, &bias),
+            false => plain::linear_layer::<Self>(x, weight, bias),
+        }
+    }
+
+    fn linear_layer_dx(
+        d_output: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        match takes(&[&d_output, &weight]) {
+            true => wgsl::linear_dx(&d_output, &weight),
+            false => plain::linear_layer_dx::<Self>(d_output, weight),
+        }
+    }
+
     fn linear_layer_backward(
         d_output: FloatTensor<Self>,
         x: FloatTensor<Self>,

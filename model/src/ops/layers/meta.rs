@@ -44,6 +44,21 @@ pub(super) fn embed_backward(
     }
 }
 
+pub(super) fn linear_layer(x: &TensorSpec, weight: &TensorSpec, _bias: &TensorSpec) -> TensorSpec {
+    of_width(x, weight.shape[1])
+}
+
+pub(super) fn linear_layer_dx(d_output: &TensorSpec, weight: &TensorSpec) -> TensorSpec {
+    of_width(d_output, weight.shape[0])
+}
+
+fn of_width(x: &TensorSpec, width: usize) -> TensorSpec {
+    let mut shape = x.shape.clone();
+    let last = shape.rank() - 1;
+    shape[last] = width;
+    TensorSpec::new(shape, x.dtype)
+}
+
 pub(super) fn linear_layer_backward(
     d_output: &TensorSpec,
     x: &TensorSpec,

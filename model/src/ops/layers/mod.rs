@@ -2,9 +2,9 @@
 //!
 //! Shaders compute them on devices that compile WGSL. LayerNorm and GELU are one pass each there, for
 //! Fusion does not join their passes, least of all backward. The gradient of an embedding is summed
-//! up by many workgroups, where Burn has one invocation a channel go through all tokens. Those of a
-//! linear layer's weight and bias are sums over all rows, too: one pass over inputs and gradients
-//! makes both. Elsewhere LayerNorm, embeddings and linear layers are Burn's, and the GELU is an
+//! up by many workgroups, where Burn has one invocation a channel go through all tokens. Linear
+//! layers are products of tiles that nothing has to be tried out for; the gradients of weight and bias,
+//! sums over all rows, are one pass over inputs and gradients. Elsewhere LayerNorm, embeddings and linear layers are Burn's, and the GELU is an
 //! operation because Burn approximates its gradient on some backends.
 //!
 //! | file | what |
@@ -25,8 +25,7 @@ pub mod plain;
 mod tensor;
 
 pub use tensor::exact_gelu;
-pub(in crate::ops) use tensor::norm_layer;
-pub(crate) use tensor::{embed, embedding, layer_norm, linear, shader_layers};
+pub(crate) use tensor::{embed, embedding, layer_norm, linear, norm_layer, shader_layers};
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};
@@ -176,20 +175,32 @@ pub trait LayersBackend: Backend {
         plain::embed_backward::<Self>(d_output, token, position, ids, packed)
     }
 
-    /// A linear layer, `x W + b`, as Burn's module computes it. Fusion takes it apart and joins the
-    /// bias with its neighbours.
+    /// A linear layer, `x W + b`, as Burn's module computes it.
     ///
     /// # Shapes
     ///
     /// - x: `[.., inputs]`; weight: `[inputs, outputs]`; bias: `[outputs]`
     /// - output: `[.., outputs]`
-    #[fusion(default)]
+    #[fusion(meta = meta::linear_layer)]
     fn linear_layer(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        Self::linear(x, weight, Some(bias))
+        plain::linear_layer::<Self>(x, weight, bias)
+    }
+
+    /// Gradient of [`linear_layer`](Self::linear_layer) for `x`.
+    ///
+    /// # Shapes
+    ///
+    /// As there.
+    #[fusion(meta = meta::linear_layer_dx)]
+    fn linear_layer_dx(
+        d_output: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        plain::linear_layer_dx::<Self>(d_output, weight)
     }
 
     /// Gradients of [`linear_layer`](Self::linear_layer) for weight and bias, in this order.

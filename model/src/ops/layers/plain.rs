@@ -171,6 +171,23 @@ fn places<B: Backend>(
     B::int_from_data(TensorData::new(places, [1, n]), &like.device())
 }
 
+/// See [`LayersBackend::linear_layer`](super::LayersBackend::linear_layer).
+pub fn linear_layer<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+) -> FloatTensor<B> {
+    B::linear(x, weight, Some(bias))
+}
+
+/// See [`LayersBackend::linear_layer_dx`](super::LayersBackend::linear_layer_dx).
+pub fn linear_layer_dx<B: Backend>(
+    d_output: FloatTensor<B>,
+    weight: FloatTensor<B>,
+) -> FloatTensor<B> {
+    B::linear_x_backward(weight, d_output)
+}
+
 /// See [`LayersBackend::linear_layer_backward`](super::LayersBackend::linear_layer_backward).
 pub fn linear_layer_backward<B: Backend>(
     d_output: FloatTensor<B>,

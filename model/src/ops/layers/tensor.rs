@@ -59,8 +59,8 @@ pub fn exact_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(gelu(x.into_dispatch()))
 }
 
-/// A linear layer as the module computes it, and the gradients of its parameters by a kernel where
-/// there is one: [`LayersBackend::linear_layer`].
+/// A linear layer as the module computes it, by kernels where there are some:
+/// [`LayersBackend::linear_layer`].
 ///
 /// # Shapes
 ///
@@ -128,7 +128,7 @@ pub(crate) fn embed(
 }
 
 /// The module's parameters.
-pub(in crate::ops) fn norm_layer(module: &LayerNorm) -> NormLayer<Dispatch> {
+pub(crate) fn norm_layer(module: &LayerNorm) -> NormLayer<Dispatch> {
     let gamma = module.gamma.val();
     let beta = module.beta.as_ref().map(Param::val);
     let beta = beta.unwrap_or_else(|| Tensor::zeros(gamma.dims(), &gamma.device()));

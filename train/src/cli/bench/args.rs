@@ -1,12 +1,14 @@
 //! What `ls-train bench` is given.
 
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path as FilePath, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use transformer_ls_datasets::atomic::Unfinished;
+use transformer_ls_infer::run::Packing;
 use transformer_ls_infer::typed;
 
 use crate::bench::job::{Pass, Path};
@@ -25,7 +27,7 @@ pub(crate) struct BenchArgs {
 pub(super) enum What {
     /// Attention alone: this project's, the same in plain tensor operations, and dense softmax
     Attention(AttentionArgs),
-    /// A preset's training step, or its forward pass, on documents of full length
+    /// A preset's training step, or its forward pass, on random documents
     Step(StepArgs),
     /// One measurement, for the two others
     #[command(hide = true)]
@@ -52,6 +54,9 @@ pub(super) struct CommonArgs {
     /// Print a line of JSON a measurement
     #[arg(long)]
     pub json: bool,
+    /// Time every kernel of a run as well, on a GPU
+    #[arg(long)]
+    pub profile: bool,
 }
 
 #[derive(Debug, Args)]
@@ -59,7 +64,8 @@ pub(super) struct CommonArgs {
 Examples:
   ls-train bench attention --n 1K,4K --path fused,plain     The two implementations beside each other
   ls-train bench attention --device wgpu --out bench.svg    On a GPU, with a picture
-  ls-train bench attention --json > bench.jsonl             A line of JSON a measurement")]
+  ls-train bench attention --json > bench.jsonl             A line of JSON a measurement
+  ls-train bench attention --n 4K --path fused --profile    Which kernels a GPU's time goes to")]
 pub(super) struct AttentionArgs {
     /// Tokens a document; K stands for 1024
     #[arg(
@@ -113,7 +119,8 @@ pub(super) struct AttentionArgs {
 #[command(after_help = "\
 Examples:
   ls-train bench step --preset text --b 8                   On documents of the preset's length
-  ls-train bench step --n 1K,2K,4K --pass forward --json    Shorter and longer ones, forward alone")]
+  ls-train bench step --n 1K,2K,4K --pass forward --json    Shorter and longer ones, forward alone
+  ls-train bench step --path fused --profile                Which kernels a GPU's time goes to")]
 pub(super) struct StepArgs {
     /// The model: a name from `ls-train presets`
     #[arg(long, value_name = "NAME", default_value = "listops")]
@@ -124,6 +131,13 @@ pub(super) struct StepArgs {
     /// Tokens a document; K stands for 1024 [default: the preset's longest]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = length)]
     pub n: Vec<usize>,
+    /// Documents of other lengths than full: a file with a batch a line, the lengths of its
+    /// documents in tokens
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["n", "b"], value_parser = typed::path())]
+    pub lengths: Option<PathBuf>,
+    /// How documents are put into a batch; auto: what the device does best
+    #[arg(long, value_name = "HOW", default_value = "auto", value_enum)]
+    pub packing: Packing,
     /// Which implementations of attention
     #[arg(
         long,
@@ -185,6 +199,35 @@ fn seconds(text: &str) -> Result<f64, String> {
         Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
         _ => Err("has to be a number above 0".to_owned()),
     }
+}
+
+/// The lengths of a file: a batch a line, a length for each of its documents, of which a sample has
+/// `per_sample` and none has more than `longest` tokens.
+pub(super) fn read_lengths(
+    file: &FilePath,
+    per_sample: usize,
+    longest: usize,
+) -> anyhow::Result<Vec<Vec<usize>>> {
+    let name = file.display();
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    let mut batches = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let lengths = line.split_whitespace().map(str::parse);
+        let lengths: Vec<usize> = lengths.collect::<Result<_, _>>().unwrap_or_default();
+        ensure!(
+            !lengths.is_empty()
+                && lengths.len().is_multiple_of(per_sample)
+                && lengths.iter().all(|length| (1..=longest).contains(length)),
+            "{name}: line {number} has to hold lengths from 1 to {longest}, {per_sample} for each \
+             sample, with spaces in between"
+        );
+        batches.push(lengths);
+    }
+    ensure!(
+        !batches.is_empty(),
+        "{name} is empty: write the lengths of a batch's documents into each line"
+    );
+    Ok(batches)
 }
 
 /// Checks before the measurements that the picture can be written.

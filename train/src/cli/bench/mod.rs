@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use anyhow::{bail, ensure};
 use transformer_ls_burn::ops::attention_path;
 use transformer_ls_burn::presets;
-use transformer_ls_infer::device;
+use transformer_ls_infer::device::{self, KernelTime};
 use transformer_ls_infer::run::write_atomically;
 
 use super::table::{Side, table};
@@ -53,7 +53,7 @@ fn attention(args: &AttentionArgs) -> anyhow::Result<Done> {
     let (done, lines) = measure(&args.common, &subject, args.b, wanted)?;
     if !args.common.json && !lines.is_empty() {
         let columns = [PATH, PASS, N, MS, GFLOPS, PEAK, FLOOR, TIMES_FLOOR];
-        print(&(for_people(&lines, &columns) + LEGEND))?;
+        print(&(for_people(&lines, &columns) + LEGEND + &kernels(&lines)))?;
     }
     if let (Some(out), Done::Completely) = (&args.out, done) {
         write_atomically(out, &Format::of(out)?.encode(picture::svg(&lines)?)?)?;
@@ -69,15 +69,25 @@ fn training_step(args: &StepArgs) -> anyhow::Result<Done> {
         lengths.push(preset.map_or(1, |preset| preset.model.encoder.embedding.max_length));
     }
     lengths.sort_unstable();
+    let mut documents = Vec::new();
+    let mut b = args.b;
     for &n in &lengths {
-        step::model(&args.preset, n)?;
+        let model = step::model(&args.preset, n)?;
+        if let Some(file) = &args.lengths {
+            documents = args::read_lengths(file, step::documents_a_sample(&model), n)?;
+            b = documents[0].len() / step::documents_a_sample(&model);
+        }
     }
-    let preset = args.preset.clone();
+    let subject = Subject::Step {
+        preset: args.preset.clone(),
+        packing: args.packing,
+        lengths: documents,
+    };
     let wanted = (&args.pass[..], &args.path[..], &lengths[..]);
-    let (done, lines) = measure(&args.common, &Subject::Step { preset }, args.b, wanted)?;
+    let (done, lines) = measure(&args.common, &subject, b, wanted)?;
     if !args.common.json && !lines.is_empty() {
         let columns = [PATH, PASS, N, MS, TOKENS, PEAK];
-        print(&for_people(&lines, &columns))?;
+        print(&(for_people(&lines, &columns) + &kernels(&lines)))?;
     }
     Ok(done)
 }
@@ -91,6 +101,11 @@ fn measure(
     (passes, paths, lengths): (&[Pass], &[Path], &[usize]),
 ) -> anyhow::Result<(Done, Vec<Line>)> {
     let chosen = device::resolve(&common.device)?;
+    ensure!(
+        !common.profile || device::is_cubecl(&chosen.device),
+        "{} has no kernels to tell apart: give the name of a GPU with --device, or leave out --profile",
+        chosen.name
+    );
     let mut lengths = lengths.to_vec();
     lengths.sort_unstable();
     let mut jobs: Vec<Job> = Vec::new();
@@ -104,6 +119,7 @@ fn measure(
                     pass,
                     b,
                     n,
+                    profile: common.profile,
                     subject: subject.clone(),
                 };
                 if !jobs.contains(&job) {
@@ -211,3 +227,50 @@ fn for_people(lines: &[Line], columns: &[Column]) -> String {
     let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
     heading + "\n\n" + &table(&headings, &rows)
 }
+
+/// What the kernels of each profiled run took, a table a run.
+fn kernels(lines: &[Line]) -> String {
+    let profiled = lines.iter().filter(|line| !line.kernels.is_empty());
+    profiled.map(kernels_of).collect()
+}
+
+fn kernels_of(line: &Line) -> String {
+    let seconds: f64 = line.kernels.iter().map(|kernel| kernel.seconds).sum();
+    let launches: usize = line.kernels.iter().map(|kernel| kernel.launches).sum();
+    let row = |kernel: &KernelTime| {
+        let bytes = kernel.bytes.map(|bytes| bytes as f64);
+        let floor = bytes.zip(line.bytes_per_second).map(|(b, rate)| b / rate);
+        let percent = |part: f64, whole: f64| format!("{:.1}", 100.0 * part / whole);
+        // Burn's types name all that they are made of.
+        let name: Vec<_> = kernel.name.split(" | ").take(2).collect();
+        vec![
+            name.join(" "),
+            kernel.launches.to_string(),
+            three_figures(kernel.seconds * 1e3),
+            percent(kernel.seconds, seconds),
+            figure(bytes.map(|bytes| bytes / 1e6)),
+            floor.map_or("-".to_owned(), |floor| percent(floor, kernel.seconds)),
+        ]
+    };
+    let rows: Vec<_> = line.kernels.iter().map(row).collect();
+    let headings = [
+        ("kernel", Side::Left),
+        ("launches", Side::Right),
+        ("ms", Side::Right),
+        ("% of all", Side::Right),
+        ("MB", Side::Right),
+        ("% of copy", Side::Right),
+    ];
+    let heading = format!(
+        "\n{}: {launches} launches, {} ms on the device, which copies {}/s\n\n",
+        line.job.label(),
+        three_figures(seconds * 1e3),
+        bytes(line.bytes_per_second.unwrap_or(0.0)),
+    );
+    heading + &table(&headings, &rows) + PROFILE_LEGEND
+}
+
+const PROFILE_LEGEND: &str = "
+MB           what the launches have to move, each tensor once; known of this project's shaders
+% of copy    how near that comes to the speed at which the device copies
+";

@@ -140,7 +140,7 @@ pub fn generate(
         let step = 16 * rayon::current_num_threads();
         for start in images.clone().step_by(step) {
             if cancelled() {
-                return Err(DatasetError::Stopped { folder });
+                return Err(DatasetError::Stopped(folder));
             }
             let part = start..(start + step).min(images.end);
             let drawn = writer.write(&generator, config, part.clone(), &mut metadata)?;
@@ -174,7 +174,7 @@ fn complete_batches(folder: &Path, size: Size) -> Result<Vec<u32>, DatasetError>
 
 /// Makes the folder this run's own, or that of the run that goes on.
 fn claim(folder: &Path, config: &GenerateConfig) -> Result<Lock, DatasetError> {
-    let exists = |path: PathBuf| DatasetError::Exists { path };
+    let exists = |path: PathBuf| DatasetError::Exists(path);
     let origin = folder.join(ORIGIN);
     if origin.exists() {
         return Err(exists(origin));

@@ -1,0 +1,72 @@
+//! What Burn finds out by trying kernels on a device stays on disk, and is said while it is found
+//! out.
+//!
+//! Burn times several kernels for each product of matrices, and the device's speed, before it
+//! settles on one. CubeCL's `persistence` keeps the answers in a small database, which several
+//! processes may share, and goes on without it where it cannot be read or written.
+
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use burn_cubecl::cubecl::config::cache::CacheConfig;
+use burn_cubecl::cubecl::environment;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+/// How often a count is printed.
+const OFTEN_ENOUGH: Duration = Duration::from_secs(5);
+
+/// Keeps what is found out from now on in the user's cache folder (`cubecl/` in it).
+///
+/// One file for each kind of hardware: the answers themselves are not told apart by it. In a
+/// process that uses several at once, the last one's is taken.
+pub(super) fn keep(device: &Device) {
+    let identity = device.identity().unwrap_or_default();
+    environment::set_root(CacheConfig::Global.root());
+    environment::activate(format!("{} {}", identity.name, identity.fingerprint));
+}
+
+/// What prints, on standard error, that kernels are being tried out: at the first, and then how
+/// many so far, every few seconds.
+pub(super) fn announcements<S>() -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    // One event for each thing to be found out, as CubeCL logs it.
+    let tunings = Targets::new().with_target("cubecl_runtime::tune::tuner", LevelFilter::INFO);
+    Announcements::default().with_filter(tunings)
+}
+
+#[derive(Default)]
+struct Announcements(Mutex<Said>);
+
+#[derive(Default)]
+struct Said {
+    events: usize,
+    last: Option<Instant>,
+}
+
+impl<S: Subscriber> Layer<S> for Announcements {
+    fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.events += 1;
+        let line = match said.last {
+            None => format!(
+                "trying out kernels for this device, once: the answers are kept in {}",
+                environment::root().display()
+            ),
+            Some(last) if last.elapsed() >= OFTEN_ENOUGH => {
+                format!("trying out kernels for this device: {} so far", said.events)
+            }
+            Some(_) => return,
+        };
+        said.last = Some(Instant::now());
+        // The terminal may be gone.
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+}

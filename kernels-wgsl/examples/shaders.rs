@@ -1,0 +1,51 @@
+//! Writes the texts of the shaders into a folder, as devices with WebGPU's own limits get them, for
+//! other compilers than naga (`.ci/tint.py`).
+//!
+//! ```text
+//! cargo run --release --workspace --example shaders -- DIR
+//! ```
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::{env, fs, io};
+
+use transformer_ls_kernels_wgsl::shader::{Layout, Pattern};
+use transformer_ls_kernels_wgsl::tiles::Limits;
+
+#[path = "../tests/common/shaders.rs"]
+#[allow(dead_code, reason = "tests use the rest")]
+mod shaders;
+
+const PATTERNS: [Pattern; 4] = [
+    Pattern::Segments,
+    Pattern::All,
+    Pattern::Causal,
+    Pattern::Grid,
+];
+
+fn main() -> io::Result<()> {
+    let folder = env::args_os().nth(1).unwrap_or_else(|| "shaders".into());
+    fs::create_dir_all(&folder)?;
+    let mut texts = BTreeSet::new();
+    for sizes in [[32, 32, 16], [64, 64, 128]] {
+        shaders::for_kernels(&Limits::PORTABLE, sizes, |mut shader| {
+            for layout in [Layout::Full, Layout::Padded, Layout::Packed] {
+                for (pattern, terms) in PATTERNS.into_iter().flat_map(|p| [(p, false), (p, true)]) {
+                    (shader.layout, shader.pattern) = (layout, pattern);
+                    (shader.bias, shader.relative_keys) = (terms, terms);
+                    (shader.dropout, shader.chunks) = (terms, terms);
+                    let name: &str = shader.kernel.into();
+                    texts.insert((name, shader.render()));
+                }
+            }
+        });
+    }
+    for (number, (name, text)) in texts.iter().enumerate() {
+        fs::write(
+            Path::new(&folder).join(format!("{name}_{number}.wgsl")),
+            text,
+        )?;
+    }
+    println!("{} shaders in {}", texts.len(), folder.display());
+    Ok(())
+}

@@ -1,0 +1,16 @@
+// A linear layer, Y = X W + b.
+
+// The weights of four channels, from vector `c`, for a vector of columns.
+fn weights_of(c: u32, column: u32) -> mat4x4<f32> {
+  let last = info.keys.x - 1u;
+  return mat4x4<f32>(
+    weight_at(weight_row(0u, 0u, 4u * c), column),
+    weight_at(weight_row(0u, 0u, min(4u * c + 1u, last)), column),
+    weight_at(weight_row(0u, 0u, min(4u * c + 2u, last)), column),
+    weight_at(weight_row(0u, 0u, min(4u * c + 3u, last)), column),
+  );
+}
+
+fn finished(sum: vec4<f32>, column: u32) -> vec4<f32> {
+  return sum + bias_at(bias_row(0u, 0u, 0u), column);
+}

@@ -1,0 +1,101 @@
+//! What a device compiles and tries out: once for batches of any length, and once for all starts.
+#![cfg(target_os = "linux")] // where XDG_CACHE_HOME names the cache
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Workplace, adapter, stderr};
+
+/// CubeCL writes a line for each kernel that it compiles, and one for each that it has tuned.
+const SETTINGS: &str = r#"
+[compilation]
+logger = { level = "basic", file = "compiled.log" }
+[autotune]
+logger = { level = "minimal", file = "tuned.log" }
+"#;
+
+/// Kernels compiled and kernels tuned by `ls-train bench`.
+fn made(place: &Workplace, args: &[&str]) -> [usize; 2] {
+    fs::write(place.path("cubecl.toml"), SETTINGS).expect("settings");
+    let mut command = place.command(&[&["bench"], args].concat());
+    let output = command.env("XDG_CACHE_HOME", place.path("cache")).output();
+    let output = output.expect("ls-train starts");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let count = |log: &str, start: &str| {
+        let text = fs::read_to_string(place.path(log)).unwrap_or_default();
+        let _ = fs::remove_file(place.path(log));
+        text.lines().filter(|line| line.starts_with(start)).count()
+    };
+    [
+        count("compiled.log", "[Compiling kernel]"),
+        count("tuned.log", "Fastest"),
+    ]
+}
+
+/// Steps on packed batches of so many lengths.
+fn steps(device: &str, lengths: usize) -> [usize; 2] {
+    let place = Workplace::empty();
+    // Two documents a batch, of 90 to 3000 tokens together.
+    let batch = |i: usize| format!("{} {}\n", 40 + i * 31, 50 + i * 29);
+    let batches: String = (0..lengths).map(batch).collect();
+    fs::write(place.path("lengths.txt"), batches).expect("lengths");
+    let repeats = lengths.to_string();
+    let mut args = vec!["step", "--device", device, "--path", "fused"];
+    args.extend(["--pass", "train_step", "--packing", "packed"]);
+    args.extend([
+        "--lengths",
+        "lengths.txt",
+        "--repeats",
+        &repeats,
+        "--seconds",
+        "600",
+    ]);
+    made(&place, &args)
+}
+
+#[test]
+fn fifty_lengths_take_the_kernels_of_a_few() {
+    let Some(wgpu) = adapter() else { return };
+    let [few, many] = [4, 50].map(|lengths| steps(&wgpu, lengths));
+    assert!(few[0] > 20, "{few:?}");
+    assert_eq!(many, few, "kernels compiled, kernels tuned");
+}
+
+fn database(folder: &Path) -> std::path::PathBuf {
+    let entries = fs::read_dir(folder).expect("a folder of the cache");
+    let mut paths = entries.map(|entry| entry.expect("an entry").path());
+    let found = paths.find(|path| path.extension().is_some_and(|e| e == "db"));
+    found.expect("a database")
+}
+
+/// A second start knows what the first has tried out, and a damaged or a missing folder costs no more
+/// than the time. Nothing is left in the folder that the program runs in.
+#[test]
+fn a_second_start_tries_nothing_out() {
+    let Some(wgpu) = adapter() else { return };
+    let place = Workplace::empty();
+    let mut args = vec![
+        "attention",
+        "--device",
+        &wgpu,
+        "--path",
+        "dense",
+        "--n",
+        "64",
+    ];
+    args.extend(["--pass", "forward", "--repeats", "1", "--seconds", "0.1"]);
+    let [_, first] = made(&place, &args);
+    assert!(first > 0, "products of matrices are tried out");
+    let [_, second] = made(&place, &args);
+    assert_eq!(second, 0);
+    assert_eq!(place.names(), ["cache", "cubecl.toml"]);
+
+    let folder = place.path("cache/cubecl");
+    fs::write(database(&folder), [0x5a; 10_000]).expect("damage");
+    made(&place, &args);
+    fs::remove_dir_all(&folder).expect("the folder");
+    fs::write(&folder, "no folder").expect("a file in its place");
+    made(&place, &args);
+}
