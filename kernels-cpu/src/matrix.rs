@@ -73,7 +73,7 @@ pub(crate) fn product<S: Simd, T: Real, const TRANSPOSED: bool>(
                 start,
                 result,
                 result_step,
-                terms: terms,
+                terms,
             };
             let columns = columns.next_multiple_of(64 / size_of::<T>());
             let mut column = 0;

@@ -16,11 +16,16 @@ use transformer_ls_kernels_wgsl::tiles::Limits;
 #[allow(dead_code, reason = "tests use the rest")]
 mod shaders;
 
-const PATTERNS: [Pattern; 4] = [
-    Pattern::Segments,
-    Pattern::All,
-    Pattern::Causal,
-    Pattern::Grid,
+/// How documents lie, what queries see, and whether a score has all its terms: each value of each
+/// once, and the usual one with everything.
+const VARIANTS: [(Layout, Pattern, bool); 7] = [
+    (Layout::Full, Pattern::Segments, false),
+    (Layout::Padded, Pattern::Segments, true),
+    (Layout::Packed, Pattern::Segments, false),
+    (Layout::Packed, Pattern::Segments, true),
+    (Layout::Full, Pattern::All, false),
+    (Layout::Full, Pattern::Causal, true),
+    (Layout::Full, Pattern::Grid, true),
 ];
 
 fn main() -> io::Result<()> {
@@ -29,14 +34,12 @@ fn main() -> io::Result<()> {
     let mut texts = BTreeSet::new();
     for sizes in [[32, 32, 16], [64, 64, 128]] {
         shaders::for_kernels(&Limits::PORTABLE, sizes, |mut shader| {
-            for layout in [Layout::Full, Layout::Padded, Layout::Packed] {
-                for (pattern, terms) in PATTERNS.into_iter().flat_map(|p| [(p, false), (p, true)]) {
-                    (shader.layout, shader.pattern) = (layout, pattern);
-                    (shader.bias, shader.relative_keys) = (terms, terms);
-                    (shader.dropout, shader.chunks) = (terms, terms);
-                    let name: &str = shader.kernel.into();
-                    texts.insert((name, shader.render()));
-                }
+            for (layout, pattern, terms) in VARIANTS {
+                (shader.layout, shader.pattern) = (layout, pattern);
+                (shader.bias, shader.relative_keys) = (terms, terms);
+                (shader.dropout, shader.chunks) = (terms, terms);
+                let name: &str = shader.kernel.into();
+                texts.insert((name, shader.render()));
             }
         });
     }

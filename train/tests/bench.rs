@@ -5,7 +5,7 @@ mod common;
 use std::collections::HashSet;
 use std::process::Output;
 
-use common::{Workplace, stderr, stdout};
+use common::{Workplace, adapter, stderr, stdout};
 use serde_json::Value;
 
 const ATTENTION_KEYS: [&str; 14] = [
@@ -25,7 +25,7 @@ const ATTENTION_KEYS: [&str; 14] = [
     "floor_milliseconds",
 ];
 
-const STEP_KEYS: [&str; 10] = [
+const STEP_KEYS: [&str; 11] = [
     "device",
     "adapter",
     "path",
@@ -33,6 +33,7 @@ const STEP_KEYS: [&str; 10] = [
     "b",
     "n",
     "preset",
+    "packing",
     "milliseconds",
     "tokens_per_second",
     "peak_bytes",
@@ -225,6 +226,99 @@ fn steps_are_measured_as_training_takes_them() {
         "{}",
         stdout(&table)
     );
+}
+
+/// Documents of the lengths in a file, batch by batch.
+#[test]
+fn documents_have_the_lengths_asked_for() {
+    let place = Workplace::empty();
+    std::fs::write(place.path("lengths.txt"), "60 4 20\n36 30 6\n").expect("lengths");
+    let step = ["bench", "step", "--device", "flex", "--path", "fused"];
+    let more = ["--pass", "forward", "--lengths", "lengths.txt", "--json"];
+    let output = place.run(&[&step[..], &more].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let line: Value = serde_json::from_str(&stdout(&output)).expect("a line of JSON");
+    assert_eq!((&line["b"], &line["n"]), (&3.into(), &2048.into()));
+    // 84 and 72 tokens.
+    let tokens = line["tokens_per_second"].as_f64().expect("a number")
+        * line["milliseconds"].as_f64().expect("a number")
+        / 1e3;
+    assert!((tokens - 78.0).abs() < 1e-6, "{line}");
+
+    for (text, problem) in [
+        ("", "is empty: write the lengths"),
+        (
+            "5 6\n\n",
+            "line 2 has to hold lengths from 1 to 2048, 1 for each sample",
+        ),
+        ("5 0", "line 1 has to hold lengths"),
+        ("5 2049", "line 1 has to hold lengths"),
+        ("5 many", "line 1 has to hold lengths"),
+    ] {
+        std::fs::write(place.path("lengths.txt"), text).expect("lengths");
+        let output = place.run(&[&step[..], &more].concat());
+        assert_eq!(output.status.code(), Some(1), "{text:?}");
+        let words = stderr(&output);
+        assert!(words.contains(problem), "{text:?}: {words}");
+    }
+    // A sample of Retrieval is a pair.
+    std::fs::write(place.path("lengths.txt"), "5 6 7\n").expect("lengths");
+    let output = place.run(&[&step[..], &more, &["--preset", "retrieval"]].concat());
+    assert!(
+        stderr(&output).contains("2 for each sample"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+/// A profile has this project's shaders by their names, with the bytes that they move.
+#[test]
+fn a_profile_tells_kernels_apart() {
+    let place = Workplace::empty();
+    let on = |device: &str| {
+        let command = [
+            "bench",
+            "attention",
+            "--device",
+            device,
+            "--path",
+            "fused",
+            "--n",
+            "64",
+        ];
+        let more = ["--pass", "forward", "--repeats", "1", "--profile", "--json"];
+        place.run(&[&command[..], &more].concat())
+    };
+    let refused = on("flex");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        stderr(&refused).contains("flex has no kernels to tell apart"),
+        "{}",
+        stderr(&refused)
+    );
+    let Some(wgpu) = adapter() else { return };
+    let output = on(&wgpu);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let line: Value = serde_json::from_str(&stdout(&output)).expect("a line of JSON");
+    positive(&line, &["bytes_per_second"]);
+    let kernels = line["kernels"].as_array().expect("kernels");
+    for (name, least) in [
+        // Queries, keys, values and output of 2 heads of 64 rows of 32 float32, and a log-sum-exp.
+        ("attend", 4 * 2 * 64 * (4 * 32 + 1)),
+        // Keys, values and 32 scores a token.
+        ("project", 4 * 2 * 64 * (2 * 32 + 32)),
+    ] {
+        let kernel = kernels.iter().find(|kernel| kernel["name"] == name);
+        let kernel = kernel.unwrap_or_else(|| panic!("no {name} in {line}"));
+        positive(kernel, &["seconds"]);
+        assert_eq!(kernel["launches"], 1, "{line}");
+        let bytes = kernel["bytes"].as_u64().expect("bytes");
+        // Landmarks and parts come on top.
+        assert!(
+            (least..2 * least).contains(&bytes),
+            "{name}: {bytes}, not {least}"
+        );
+    }
 }
 
 #[test]
