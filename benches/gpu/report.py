@@ -70,7 +70,7 @@ class Report:
 
     def bench(self, arguments, seconds=60):
         """The lines of `ls-train bench`."""
-        repeats = ["--repeats", "2", "--seconds", "0.1"] if self.small else ["--seconds", "0.6"]
+        repeats = ["--repeats", "2", "--seconds", "2"] if self.small else ["--seconds", "0.6"]
         program = str(self.packed / "bin/ls-train")
         command = [program, "bench", *arguments, "--device", self.device, "--json", *repeats]
         out, problem = self.run(command, seconds)

@@ -14,8 +14,11 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 release=${CARGO_TARGET_DIR:-$root/target}/release
 
 pack() {
-    local to=$1 golden
-    golden=$(find "$release/deps" -maxdepth 1 -name 'golden-*' ! -name '*.d' -printf '%T@ %p\n' | sort -n | tail -1 | cut -d' ' -f2)
+    local to=$1 golden='' found
+    # The newest, but for builds with LibTorch, which other machines lack.
+    while read -r _ found; do
+        grep -q libtorch_cpu "$found" || golden=$found
+    done < <(find "$release/deps" -maxdepth 1 -name 'golden-*' ! -name '*.d' -printf '%T@ %p\n' | sort -n)
     [[ -x "$release/ls-train" && -n "$golden" ]] || {
         echo "build first: cargo build --release --workspace --bins && cargo test --release --workspace --no-run" >&2
         exit 1
