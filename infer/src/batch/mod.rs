@@ -60,7 +60,7 @@ pub struct MaskedBatch {
 /// Puts samples into batches, in one of two ways that give the same answers:
 ///
 /// * *padded*: a document a row, each row as long as the model's positions, whatever the documents'
-///   lengths, so that every batch has one shape (kernels are compiled and tuned for a shape);
+///   lengths, so that every batch has one shape (Burn's products are tuned for a shape);
 /// * *packed*: the documents end to end in one row, so that no time is spent on padding.
 ///
 /// What is padding depends on the model: id 0, or, where ids are pixels that it takes as numbers,

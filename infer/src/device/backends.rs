@@ -105,8 +105,7 @@ pub fn for_drawing_weights() -> Option<Device> {
     }
 }
 
-/// Whether the device compiles its kernels as it goes (WGPU, CUDA, ROCm). Such devices are best
-/// served with batches that always have the same shape.
+/// Whether the device compiles its kernels as it goes (WGPU, CUDA, ROCm).
 pub fn is_cubecl(device: &Device) -> bool {
     #[cfg(feature = "cube")]
     {

@@ -115,7 +115,7 @@ impl Job {
             } => {
                 let length = match lengths.is_empty() {
                     true => "full",
-                    false => "real",
+                    false => "given",
                 };
                 format!("preset {preset} on {on}, documents of {length} length")
             }
