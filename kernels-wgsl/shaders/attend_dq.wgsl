@@ -42,7 +42,7 @@ fn add_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, c
   let c = chunk * CHUNK + invocation % LANES;
   if (c >= D4) { return sums; }
   for (var j = 0u; j < RIGHT; j++) {
-    let weight = weights[j * GROUPS + group];
+    let weight = weights_of_row(j, group);
     for (var k = 0u; k < 4u; k++) {
       sums[k] += weight[k] * context_vector(relative_of(head, first + group * 4u + k, start + j) + c);
     }

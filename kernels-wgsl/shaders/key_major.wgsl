@@ -40,7 +40,7 @@ fn multiply_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u
       let relative = relative_of(head, start + row, first + invocation / LANES * 4u + k) + chunk * CHUNK;
       var sum = 0.0;
       for (var c = 0u; c < vectors_of(chunk); c++) {
-        sum += dot(right[row * STRIDE + c], context_vector(relative + c));
+        sum += dot(right_vector(row, c), context_vector(relative + c));
       }
       products[i][k] += sum;
     }

@@ -1,6 +1,6 @@
 // Gradients of a LayerNorm, its statistics computed again: with g = γ ∘ dY,
-// dX = (g − mean g − x̂ mean(g ∘ x̂)) / √(variance + ε); of γ and β each slot sums its own rows,
-// dY ∘ x̂ and dY, as a part.
+// dX = (g − mean g − x̂ mean(g ∘ x̂)) / √(variance + ε), added to another gradient where there is one;
+// of γ and β each slot sums its own rows, dY ∘ x̂ and dY, as a part.
 @group(0) @binding({{ parts_binding }}) var<storage, read_write> parts: array<vec4<f32>>;
 
 var<private> d_vectors: array<vec4<f32>, GROUP>;
@@ -38,7 +38,7 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
       let to = d_x_row(0u, 0u, row);
       for (var i = 0u; i < GROUP; i++) {
         let c = lane + i * LANES;
-        if (c < D4) { d_x_put(to, c, (d_vectors[i] - means.x - normalised[i] * means.y) * scale); }
+        if (c < D4) { d_x_put(to, c, {{ added }} + (d_vectors[i] - means.x - normalised[i] * means.y) * scale); }
       }
     }
   }

@@ -1,4 +1,4 @@
-// The gradient of a linear layer for its input, dX = dY Wᵀ.
+// The gradient of a linear layer for its input, dX = dY Wᵀ, added to another where there is one.
 
 // The staged vectors of the weight's rows for the tile's columns, which are the layer's inputs: that of
 // input 4 a + b lies in the place of row 16 b + a, so that neighbours find theirs in other banks.
@@ -33,6 +33,6 @@ fn multiply(
   return sums;
 }
 
-fn finished(sum: vec4<f32>, column: u32) -> vec4<f32> {
-  return sum;
+fn finished(sum: vec4<f32>, row: u32, c: u32) -> vec4<f32> {
+  return {{ added }} + sum;
 }

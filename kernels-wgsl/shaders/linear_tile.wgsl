@@ -48,7 +48,7 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
       for (var i = 0u; i < GROUP; i++) {
         let row = first_row + own_row + i;
         if (row < info.batch.y) {
-          y_put(y_row(0u, 0u, row), column, finished(sums[i * VECTORS + own], column));
+          y_put(y_row(0u, 0u, row), column, finished(sums[i * VECTORS + own], row, column));
         }
       }
     }

@@ -5,6 +5,6 @@ fn load_{{ rows }}(place: Place, head: u32, start: u32, chunk: u32, invocation: 
     let c = chunk * CHUNK + i % CHUNK;
     var vector = vec4<f32>(0.0);
     if (!PARTIAL || c < D4) { vector = {{ rows }}(place, head, start + i / CHUNK, c); }
-    {{ side }}[i / CHUNK * STRIDE + i % CHUNK] = vector;
+    put_{{ side }}(i / CHUNK, i % CHUNK, vector);
   }
 }

@@ -51,7 +51,7 @@ fn multiply_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u
       let relative = relative_of(head, first + group + k, key) + chunk * CHUNK;
       var sum = 0.0;
       for (var c = 0u; c < vectors_of(chunk); c++) {
-        sum += dot(left[(group + k) * STRIDE + c], context_vector(relative + c));
+        sum += dot(left_vector(group + k, c), context_vector(relative + c));
       }
       products[i][k] += sum;
     }

@@ -16,15 +16,23 @@ var<workgroup> left: array<vec4<f32>, {{ left_vectors }}>;
 var<workgroup> right: array<vec4<f32>, {{ right_vectors }}>;
 // Of each right row its four weights in each group, `[right row][group]`.
 var<workgroup> weights: array<vec4<f32>, {{ weight_vectors }}>;
-var<workgroup> shared_place: array<Place, 1>;
 // Whether the last chunk of a row is not whole.
 const PARTIAL: bool = D4 % CHUNK != 0u;
 
-// Where the workgroup's task lies, in a way that barriers may depend on.
-fn place_of_workgroup(task: u32, invocation: u32) -> Place {
-  if (!PACKED) { return place_in_row(task); }
-  if (invocation == 0u) { shared_place[0] = place_of(task); }
-  return workgroupUniformLoad(&shared_place)[0];
+fn put_left(row: u32, c: u32, channels: vec4<f32>) {
+  left[row * STRIDE + c] = channels;
+}
+
+fn put_right(row: u32, c: u32, channels: vec4<f32>) {
+  right[row * STRIDE + c] = channels;
+}
+
+fn left_vector(row: u32, c: u32) -> vec4<f32> {
+  return left[row * STRIDE + c];
+}
+
+fn right_vector(row: u32, c: u32) -> vec4<f32> {
+  return right[row * STRIDE + c];
 }
 
 // Adds the products of left and right rows, over the chunk at hand: of each right row a vector of
@@ -51,6 +59,11 @@ fn put_weights(of_rows: array<vec4<f32>, 4>, invocation: u32) {
   var rows = of_rows;
   let at = invocation % LANES * GROUPS + invocation / LANES;
   for (var i = 0u; i < 4u; i++) { weights[at + i * LANES * GROUPS] = rows[i]; }
+}
+
+// The weights of a right row in a group.
+fn weights_of_row(row: u32, group: u32) -> vec4<f32> {
+  return weights[row * GROUPS + group];
 }
 
 // Adds the right rows by their weights: of each of the four left rows the vector `lane` of the chunk at

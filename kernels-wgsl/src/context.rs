@@ -1,13 +1,15 @@
 //! The context: all that is small, in one buffer, since a kernel may have no more than seven.
 
 use burn_backend::DType;
+use burn_backend::TensorMetadata;
+use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
 use crate::launch::empty;
 use crate::pack_bias::pack_bias;
 use crate::pack_landmarks::pack_landmarks;
 use crate::pack_relative_keys::pack_relative_keys;
-use crate::pack_words::{pack_mask, pack_tables};
+use crate::pack_words::{pack_mask, pack_tables, uploaded};
 use crate::problem::Problem;
 
 /// What an operation puts into its context, besides what says how documents lie.
@@ -23,7 +25,18 @@ pub(crate) struct Contents<'a> {
 
 /// The context of a call, filled where the problem says. Landmarks that aren't given are still to
 /// be written.
+///
+/// A mask, or the tables of packed documents, with nothing beside them are the context themselves.
 pub(crate) fn context(problem: &Problem, like: &CubeTensor, contents: &Contents) -> CubeTensor {
+    let places = &problem.places;
+    if let (0, Some(mask)) = (places.mask, problem.mask())
+        && mask.shape().num_elements().is_multiple_of(4)
+    {
+        return into_contiguous(mask.clone());
+    }
+    if let (0, Some(tables)) = (places.documents, &problem.tables) {
+        return uploaded(tables, like);
+    }
     let context = empty(like, [problem.places.words], DType::U32);
     if let Some((key, value)) = contents.landmarks {
         pack_landmarks(problem, &context, key, value);

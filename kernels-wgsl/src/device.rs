@@ -4,6 +4,7 @@ use burn_backend::{DType, TensorMetadata};
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{CubeBackend, CubeDevice};
 
+use crate::cooperative;
 use crate::testing;
 use crate::tiles::Limits;
 
@@ -72,6 +73,7 @@ impl Limits {
             // Processors that play a GPU have planes as wide as their vectors; GPUs that can be as
             // narrow can be wider as well.
             emulated: hardware.plane_size_max <= 8,
+            cooperative: cooperative::in_use(),
         }
     }
 }

@@ -45,10 +45,21 @@ pub enum Kernel {
         /// Whether the gradients of keys and values are added to what is there.
         adds: bool,
     },
+    /// `class_row.wgsl`
+    ClassRow,
+    /// `class_row_merge.wgsl`
+    ClassRowMerge,
+    /// `class_row_backward.wgsl`
+    ClassRowBackward,
+    /// `class_row_sum.wgsl`
+    ClassRowSum,
     /// `layer_norm.wgsl`
     LayerNorm,
     /// `layer_norm_backward.wgsl`
-    LayerNormBackward,
+    LayerNormBackward {
+        /// Whether the gradient is added to another.
+        adds: bool,
+    },
     /// `sum_layer_norm.wgsl`
     SumLayerNorm,
     /// `gelu.wgsl`
@@ -70,9 +81,15 @@ pub enum Kernel {
     /// `sum_positions.wgsl`
     SumPositions,
     /// `linear.wgsl`
-    Linear,
+    Linear {
+        /// Whether the output is added to other rows.
+        adds: bool,
+    },
     /// `linear_dx.wgsl`
-    LinearDx,
+    LinearDx {
+        /// Whether the gradient is added to another.
+        adds: bool,
+    },
     /// `linear_backward.wgsl`
     LinearBackward,
     /// `sum_linear.wgsl`
@@ -163,7 +180,7 @@ impl Kernel {
             }
             Self::PackWords => entry!(["pack_words.wgsl"]; Plain words, Context context),
             Self::Attend => entry!(
-                ["attention.wgsl", "tile.wgsl", "attend_scores.wgsl", "query_major.wgsl", "attend.wgsl"];
+                ["attention.wgsl", "uniform_place.wgsl", "tile.wgsl", "attend_scores.wgsl", "query_major.wgsl", "attend.wgsl"];
                 Load query, Load key, Load value, Context context, Store output, Plain log_sum_exp
             ),
             Self::AttendDelta => entry!(
@@ -171,26 +188,26 @@ impl Kernel {
                 Load d_output, Load output, Plain log_sum_exp, Context context, Plain stats
             ),
             Self::AttendDq => entry!(
-                ["attention.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "query_major.wgsl", "attend_dq.wgsl"];
+                ["attention.wgsl", "uniform_place.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "query_major.wgsl", "attend_dq.wgsl"];
                 Load d_output, Load query, Load key, Load value, Context context, Plain stats,
                 Store d_query
             ),
             Self::AttendDkv(Gradients::Both) => entry!(
-                ["attention.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
+                ["attention.wgsl", "uniform_place.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
                 Load d_output, Load query, Load key, Load value, Context context, Plain stats,
                 Store d_key, Store d_value
             ),
             Self::AttendDkv(Gradients::Keys) => entry!(
-                ["attention.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
+                ["attention.wgsl", "uniform_place.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
                 Load d_output, Load query, Load key, Load value, Context context, Plain stats,
                 Store d_key
             ),
             Self::AttendDkv(Gradients::Values) => entry!(
-                ["attention.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
+                ["attention.wgsl", "uniform_place.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
                 Load d_output, Load query, Load key, Context context, Plain stats, Store d_value
             ),
             Self::AttendDlandmarks => entry!(
-                ["attention.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dlandmarks.wgsl"];
+                ["attention.wgsl", "uniform_place.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dlandmarks.wgsl"];
                 Load d_output, Load query, Context context, Plain stats, Plain parts
             ),
             Self::SumParts => entry!(
@@ -207,7 +224,7 @@ impl Kernel {
                 entry!(["sum_relative_keys.wgsl"]; Plain parts, Store d_relative_key)
             }
             Self::Project => entry!(
-                ["tile.wgsl", "project.wgsl"];
+                ["uniform_place.wgsl", "tile.wgsl", "project.wgsl"];
                 Typed scores, Load key, Load value, Context context, Plain parts
             ),
             Self::ProjectMerge => entry!(
@@ -219,17 +236,39 @@ impl Kernel {
             }
             // Gradients of keys and values are loaded only where these are added to.
             Self::ProjectBackward { .. } => entry!(
-                ["tile.wgsl", "project_backward.wgsl"];
+                ["uniform_place.wgsl", "tile.wgsl", "project_backward.wgsl"];
                 Load scores, Load key, Load value, Context context, Store d_scores,
                 LoadStore d_key, LoadStore d_value
+            ),
+            Self::ClassRow => entry!(
+                ["uniform_place.wgsl", "class_row_tokens.wgsl", "class_row.wgsl"];
+                Load query, Load tokens, Context context, Plain parts
+            ),
+            Self::ClassRowMerge => entry!(
+                ["tasks_of.wgsl", "class_row_merge.wgsl"];
+                Load query, Load key, Load value, Context context, Plain parts, Store output,
+                Plain readings
+            ),
+            Self::ClassRowBackward => entry!(
+                ["uniform_place.wgsl", "class_row_tokens.wgsl", "class_row_backward.wgsl"];
+                Load d_output, Load tokens, Context context, Plain readings, Store d_tokens, Plain parts
+            ),
+            Self::ClassRowSum => entry!(
+                ["tasks_of.wgsl", "class_row_sum.wgsl"];
+                Load d_output, Context context, Plain readings, Plain parts, Store d_query, Store d_key,
+                Store d_value
             ),
             Self::LayerNorm => entry!(
                 ["layer_norm_rows.wgsl", "layer_norm.wgsl"];
                 Load x, Typed gamma, Typed beta, Store y
             ),
-            Self::LayerNormBackward => entry!(
+            Self::LayerNormBackward { adds: false } => entry!(
                 ["layer_norm_rows.wgsl", "layer_norm_backward.wgsl"];
                 Load d_y, Load x, Typed gamma, Store d_x, Plain parts
+            ),
+            Self::LayerNormBackward { adds: true } => entry!(
+                ["layer_norm_rows.wgsl", "layer_norm_backward.wgsl"];
+                Load d_y, Load x, Typed gamma, Store d_x, Plain parts, Load added
             ),
             Self::SumLayerNorm => entry!(
                 ["sum_layer_norm.wgsl"];
@@ -262,13 +301,21 @@ impl Kernel {
             Self::SumPositions => {
                 entry!(["sum_positions.wgsl"]; Load d_output, Plain starts, Store d_table)
             }
-            Self::Linear => entry!(
+            Self::Linear { adds: false } => entry!(
                 ["linear_tile.wgsl", "linear.wgsl"];
                 Load x, Load weight, Load bias, Store y
             ),
-            Self::LinearDx => entry!(
+            Self::Linear { adds: true } => entry!(
+                ["linear_tile.wgsl", "linear.wgsl"];
+                Load x, Load weight, Load bias, Store y, Load added
+            ),
+            Self::LinearDx { adds: false } => entry!(
                 ["linear_tile.wgsl", "linear_dx.wgsl"];
                 Load x, Load weight, Store y
+            ),
+            Self::LinearDx { adds: true } => entry!(
+                ["linear_tile.wgsl", "linear_dx.wgsl"];
+                Load x, Load weight, Store y, Load added
             ),
             Self::LinearBackward => {
                 entry!(["linear_backward.wgsl"]; Load x, Load d_y, Plain parts)
@@ -290,8 +337,8 @@ impl Kernel {
             Self::AttendDlandmarks => by_rows!["attention", "by_rows/attend_dlandmarks"],
             Self::Project => by_rows!["by_rows/project"],
             Self::ProjectBackward { .. } => by_rows!["by_rows/stage", "by_rows/project_backward"],
-            Self::Linear => by_rows!["by_rows/linear_tile", "by_rows/linear"],
-            Self::LinearDx => by_rows!["by_rows/linear_tile", "by_rows/linear_dx"],
+            Self::Linear { .. } => by_rows!["by_rows/linear_tile", "by_rows/linear"],
+            Self::LinearDx { .. } => by_rows!["by_rows/linear_tile", "by_rows/linear_dx"],
             _ => return None,
         })
     }
@@ -373,10 +420,16 @@ impl Kernel {
 
     /// Values of the placeholders that only this kernel has; they may hold others.
     pub(crate) fn own_values(self, tile: &Tile) -> Vec<(&'static str, String)> {
-        if tile.owns_rows() {
-            return self.own_values_by_rows();
-        }
         match self {
+            Self::Linear { adds } | Self::LinearDx { adds } | Self::LayerNormBackward { adds } => {
+                let added = if adds {
+                    "added_at(added_row(0u, 0u, row), c)"
+                } else {
+                    "vec4<f32>(0.0)"
+                };
+                vec![("added", added.to_string())]
+            }
+            _ if tile.owns_rows() => self.own_values_by_rows(),
             Self::ProjectBackward { adds } => vec![("adds", adds.to_string())],
             Self::AttendDq => gradients(true, false),
             Self::AttendDlandmarks => gradients(true, true),

@@ -10,16 +10,17 @@ use crate::layer_norm::FlatRows;
 use crate::tiles::{Limits, Tile};
 
 /// Gradients of [`layer_norm`](crate::layer_norm) for x, gamma and beta, each of its input's shape
-/// and type.
+/// and type; that for x is added to `added`.
 ///
 /// # Shapes
 ///
-/// - d_output: as x; the others as in [`layer_norm`](crate::layer_norm)
+/// - d_output, added: as x; the others as in [`layer_norm`](crate::layer_norm)
 pub fn layer_norm_backward(
     d_output: &CubeTensor,
     x: &CubeTensor,
     gamma: &CubeTensor,
     epsilon: f32,
+    added: Option<&CubeTensor>,
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
     let rows = FlatRows::of(x);
     let limits = Limits::of(x);
@@ -30,17 +31,21 @@ pub fn layer_norm_backward(
     let d_x = rows.empty(x);
     let [d_y, x, d_x_rows] = [d_output, x, &d_x].map(|tensor| rows.view(tensor));
     let gamma = into_contiguous(gamma.clone());
+    let added = added.map(|added| rows.view(added));
+    let mut tensors = vec![
+        ("d_y", &d_y),
+        ("x", &x),
+        ("gamma", &gamma),
+        ("d_x", &d_x_rows),
+        ("parts", &parts),
+    ];
+    tensors.extend(added.iter().map(|added| ("added", added)));
+    let adds = added.is_some();
     launch(
-        rows.shader(Kernel::LayerNormBackward, tile),
+        rows.shader(Kernel::LayerNormBackward { adds }, tile),
         (slots * tile.lanes).div_ceil(tile.invocations),
         rows.info().epsilon(epsilon).count(slots),
-        &[
-            ("d_y", &d_y),
-            ("x", &x),
-            ("gamma", &gamma),
-            ("d_x", &d_x_rows),
-            ("parts", &parts),
-        ],
+        &tensors,
     );
 
     let [d_gamma, d_beta] = [(); 2].map(|()| empty(&gamma, [rows.width], gamma.dtype));

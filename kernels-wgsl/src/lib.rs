@@ -6,6 +6,7 @@
 //!   landmarks a head.
 //! * [`attend`], the short path joined with the landmarks: one softmax over `[landmarks | window]`
 //!   for every query.
+//! * [`class_row`]: a row of each document reads its outputs.
 //!
 //! And of the layers around it what Burn composes of several passes or computes with few threads:
 //! [`layer_norm`], [`gelu`], [`embed`], [`linear`] layers.
@@ -13,6 +14,8 @@
 //! Their backward passes recompute probabilities from the log-sum-exp: nothing of size
 //! `n × (r + 2w)` is ever stored, and loops end where the window ends instead of masking what lies
 //! beyond. No kernel uses atomics, so the same launch gives the same bits.
+//!
+//! In float16, the products of tiles can be those of [`cooperative`] matrices; they are off until asked for.
 //!
 //! # Layout
 //!
@@ -33,7 +36,10 @@ mod attend_dkv;
 mod attend_dlandmarks;
 mod attend_dq;
 mod attend_dtables;
+mod class_row;
+mod class_row_backward;
 mod context;
+pub mod cooperative;
 mod device;
 mod documents;
 mod embed;
@@ -67,6 +73,8 @@ pub mod traffic;
 
 pub use attend::{Attend, attend};
 pub use attend_backward::{AttendGradients, attend_backward};
+pub use class_row::{ClassRow, class_row};
+pub use class_row_backward::{ClassRowGradients, class_row_backward};
 pub use device::{MAX_LAYER_WIDTH, MAX_WIDTH, refusal, refusal_of_ids, runs_wgsl};
 pub use documents::Documents;
 pub use embed::embed;

@@ -8,34 +8,57 @@ use crate::launch::{dims, empty, launch};
 use crate::layer_norm::FlatRows;
 use crate::tiles::{Limits, LinearTiles};
 
-/// A linear layer, `X W + b`, its sums in float32.
+/// A linear layer, `X W + b`, its sums in float32, and rows that it is added to.
 ///
 /// # Shapes
 ///
 /// - x: `[.., inputs]`; weight: `[inputs, outputs]`; bias: `[outputs]`
-/// - result: `[.., outputs]`
-pub fn linear(x: &CubeTensor, weight: &CubeTensor, bias: &CubeTensor) -> CubeTensor {
+/// - added and result: `[.., outputs]`
+pub fn linear(
+    x: &CubeTensor,
+    weight: &CubeTensor,
+    bias: &CubeTensor,
+    added: Option<&CubeTensor>,
+) -> CubeTensor {
     let [_, outputs] = dims(weight);
     let bias = FlatRows::of(bias).view(bias);
-    product(Kernel::Linear, x, weight, Some(&bias), outputs)
+    let adds = added.is_some();
+    product(
+        Kernel::Linear { adds },
+        [x, weight],
+        Some(&bias),
+        added,
+        outputs,
+    )
 }
 
-/// The gradient of [`linear`] for its input.
+/// The gradient of [`linear`] for its input, and another that it is added to.
 ///
 /// # Shapes
 ///
 /// - d_output: `[.., outputs]`; weight: `[inputs, outputs]`
-/// - result: `[.., inputs]`
-pub fn linear_dx(d_output: &CubeTensor, weight: &CubeTensor) -> CubeTensor {
+/// - added and result: `[.., inputs]`
+pub fn linear_dx(
+    d_output: &CubeTensor,
+    weight: &CubeTensor,
+    added: Option<&CubeTensor>,
+) -> CubeTensor {
     let [inputs, _] = dims(weight);
-    product(Kernel::LinearDx, d_output, weight, None, inputs)
+    let adds = added.is_some();
+    product(
+        Kernel::LinearDx { adds },
+        [d_output, weight],
+        None,
+        added,
+        inputs,
+    )
 }
 
 fn product(
     kernel: Kernel,
-    x: &CubeTensor,
-    weight: &CubeTensor,
+    [x, weight]: [&CubeTensor; 2],
     bias: Option<&CubeTensor>,
+    added: Option<&CubeTensor>,
     columns: usize,
 ) -> CubeTensor {
     let x_rows = FlatRows::of(x);
@@ -49,9 +72,11 @@ fn product(
     let y = empty(x, shape, x.dtype);
     let (x, weight) = (x_rows.view(x), FlatRows::of(weight).view(weight));
     let y_view = y_rows.view(&y);
+    let added = added.map(|added| y_rows.view(added));
     let mut tensors = vec![("x", &x), ("weight", &weight)];
     tensors.extend(bias.map(|bias| ("bias", bias)));
     tensors.push(("y", &y_view));
+    tensors.extend(added.iter().map(|added| ("added", added)));
     let tile = LinearTiles::product(&Limits::of(&x));
     let workgroups = LinearTiles::products([y_rows.rows, columns], &tile);
     launch(

@@ -27,8 +27,8 @@ thread_local! {
     static LAST: RefCell<Option<(Tables, CubeTensor)>> = const { RefCell::new(None) };
 }
 
-/// The tables on the device of `like`.
-fn uploaded(tables: &Tables, like: &CubeTensor) -> CubeTensor {
+/// The tables in whole vectors on the device of `like`.
+pub(crate) fn uploaded(tables: &Tables, like: &CubeTensor) -> CubeTensor {
     LAST.with_borrow_mut(|last| {
         if let Some((known, words)) = last
             && known == tables
@@ -36,7 +36,9 @@ fn uploaded(tables: &Tables, like: &CubeTensor) -> CubeTensor {
         {
             return words.clone();
         }
-        let words = upload(like, &tables.words);
+        let mut words = tables.words.clone();
+        words.resize(words.len().next_multiple_of(4), 0);
+        let words = upload(like, &words);
         *last = Some((tables.clone(), words.clone()));
         words
     })

@@ -1,5 +1,6 @@
 //! What both operations share: sizes, tiles, and how documents lie.
 
+use burn_backend::DType;
 use burn_cubecl::tensor::CubeTensor;
 use transformer_ls_kernels::{Dropout, LandmarksSeen, Visibility, Window, dropout};
 
@@ -119,7 +120,9 @@ impl<'a> Problem<'a> {
             landmarks,
             window: seen.visibility.window.keys_of_a_run(),
         };
-        let tiles = Tiles::choose(&sizes, &Limits::of(rows));
+        let mut limits = Limits::of(rows);
+        limits.cooperative = limits.cooperative.filter(|_| rows.dtype == DType::F16);
+        let tiles = Tiles::choose(&sizes, &limits);
         let tables = match documents {
             Documents::Packed(boundaries) => Some(Tables::new(boundaries, &tiles)),
             _ => None,

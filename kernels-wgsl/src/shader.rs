@@ -3,7 +3,7 @@
 use transformer_ls_kernels::Window;
 
 use crate::kernel::{Binding, Kernel, Kind};
-use crate::tiles::Tile;
+use crate::tiles::{Cooperative, Tile};
 
 /// Element type of a tensor in storage; all arithmetic is in float32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,17 +114,28 @@ pub struct Shader {
     pub element: Element,
 }
 
+/// The products of a tile, and the same on cooperative matrices.
+const TILE: &str = include_str!("../shaders/tile.wgsl");
+const COOPERATIVE_TILE: &str = include_str!("../shaders/tile_cooperative.wgsl");
+
 impl Shader {
     /// The WGSL text.
     pub fn render(&self) -> String {
         let mut text = String::new();
         let elements = self.rows.iter().map(|rows| rows.element);
-        if elements.chain([self.element]).any(|e| e == Element::F16) {
+        let cooperates = self.tile.cooperative.is_some();
+        if cooperates || elements.chain([self.element]).any(|e| e == Element::F16) {
             text += "enable f16;\n";
+        }
+        if cooperates {
+            text += "enable wgpu_cooperative_matrix;\n";
         }
         let entry = self.kernel.entry();
         for part in self.kernel.files(&self.tile) {
-            text += part;
+            text += match self.tile.cooperative {
+                Some(_) if *part == TILE => COOPERATIVE_TILE,
+                _ => part,
+            };
             text += "\n";
         }
         if self.kernel.attends() {
@@ -162,7 +173,10 @@ impl Shader {
         // A tile's rows on either side, and the vectors of one: see `tile.wgsl`.
         let (left, right, stride) = (4 * invocations / lanes.max(1), 4 * lanes, lanes + 1);
         text = unroll(&load(&text), vectors.div_ceil(lanes.max(1)));
+        let Cooperative { size, subgroup } = self.tile.cooperative.unwrap_or_default();
         let constants = [
+            ("cooperative", size.to_string()),
+            ("subgroup", subgroup.to_string()),
             ("d4", vectors.to_string()),
             ("d", self.width.to_string()),
             ("group", self.tile.group.to_string()),

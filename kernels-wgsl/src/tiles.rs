@@ -12,6 +12,27 @@ pub struct Limits {
     /// Whether a processor plays the GPU. There a load costs as much as tens of multiplications
     /// and private arrays cost little, so that an invocation takes several times the rows.
     pub emulated: bool,
+    /// Cooperative matrices, where there are some and they are asked for.
+    pub cooperative: Option<Cooperative>,
+}
+
+/// Products of square float16 matrices that a subgroup computes together, their sums in float32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Cooperative {
+    /// Rows and columns of a matrix: 8 or 16.
+    pub size: usize,
+    /// Invocations of a subgroup.
+    pub subgroup: usize,
+}
+
+impl Cooperative {
+    /// Whether a tile's products can be of such matrices.
+    fn fits(&self, tile: &Tile) -> bool {
+        let whole = |count: usize, of: usize| count > 0 && count.is_multiple_of(of);
+        whole(tile.rows(), self.size)
+            && whole(4 * tile.lanes, self.size)
+            && whole(tile.invocations, self.subgroup)
+    }
 }
 
 impl Limits {
@@ -21,6 +42,7 @@ impl Limits {
         workgroup_bytes: 16 << 10,
         invocations: 256,
         emulated: false,
+        cooperative: None,
     };
 }
 
@@ -53,6 +75,8 @@ pub struct Tile {
     /// Invocations that share a row (LayerNorm), the rows of a group (`tile.wgsl`), or that take
     /// neighbouring vectors (sums).
     pub lanes: usize,
+    /// What computes the products of a tile in workgroup memory, if not each invocation its own.
+    pub cooperative: Option<Cooperative>,
 }
 
 impl Tile {
@@ -62,7 +86,7 @@ impl Tile {
             group: 1,
             invocations: 64.min(limits.invocations),
             lanes: 1,
-            staged: 0,
+            ..Self::default()
         }
     }
 
@@ -72,7 +96,7 @@ impl Tile {
             group: 4,
             invocations: 2 * rows,
             lanes: 8,
-            staged: 0,
+            ..Self::default()
         }
     }
 
@@ -95,6 +119,16 @@ impl Tile {
         self.group * self.invocations / self.lanes
     }
 
+    /// `class_row` and `class_row_backward`: a token for each invocation, eight vectors of its row at a
+    /// time.
+    pub fn of_class_rows(limits: &Limits) -> Self {
+        Self {
+            invocations: if limits.emulated { 16 } else { 64 },
+            lanes: 8,
+            ..Self::of_entries(limits)
+        }
+    }
+
     /// Rows of `width` channels that are normalised in registers.
     pub fn of_norm(width: usize, limits: &Limits) -> Self {
         let vectors = width.div_ceil(4).max(1);
@@ -107,7 +141,7 @@ impl Tile {
             group: vectors.div_ceil(lanes),
             invocations: most,
             lanes,
-            staged: 0,
+            ..Self::default()
         }
     }
 
@@ -176,7 +210,7 @@ impl LinearTiles {
             group: 4,
             invocations,
             lanes,
-            staged: 0,
+            ..Tile::default()
         }
     }
 
@@ -247,7 +281,7 @@ impl Tiles {
         let by_rows = limits.emulated && rounds < 50_000;
         let tiles = match by_rows {
             true => Self::by_rows(sizes, limits, block),
-            false => Self::of_rows(sizes),
+            false => Self::of_rows(sizes, limits.cooperative),
         };
         // What is wanted to be under way at the same time, and what one split has of it.
         let (wanted, a_split) = match by_rows {
@@ -266,17 +300,26 @@ impl Tiles {
     }
 
     /// Tiles in workgroup memory.
-    fn of_rows(sizes: &Sizes) -> Self {
+    fn of_rows(sizes: &Sizes, cooperative: Option<Cooperative>) -> Self {
+        let of_rows = |rows: usize| {
+            // Rows of nothing fill a matrix up.
+            let rows = cooperative.map_or(rows, |matrices| rows.next_multiple_of(matrices.size));
+            let tile = Tile::of_rows(rows);
+            Tile {
+                cooperative: cooperative.filter(|matrices| matrices.fits(&tile)),
+                ..tile
+            }
+        };
         // Of a small window, fewer queries have fewer keys that others see and they do not.
-        let queries = Tile::of_rows(if sizes.window > 32 { 32 } else { 16 });
-        let landmarks = Tile::of_rows(sizes.landmarks.next_multiple_of(8).clamp(8, 32));
+        let queries = of_rows(if sizes.window > 32 { 32 } else { 16 });
+        let landmarks = of_rows(sizes.landmarks.next_multiple_of(8).clamp(8, 32));
         Self {
             attend: queries,
             attend_dq: queries,
             attend_dkv: queries,
             attend_dlandmarks: landmarks,
             project: landmarks,
-            project_backward: Tile::of_rows(32),
+            project_backward: of_rows(32),
             ..Self::default()
         }
     }
@@ -300,6 +343,7 @@ impl Tiles {
                 invocations: (block / group).clamp(1, limits.invocations),
                 staged: (fits / 4 * 4).min(wanted).max(4),
                 lanes: 1,
+                ..Tile::default()
             }
         };
         let by_landmark = |arrays: usize| Tile {
@@ -339,6 +383,7 @@ mod tests {
             workgroup_bytes: 64 << 10,
             invocations: 1024,
             emulated: false,
+            cooperative: None,
         };
         let software = Limits {
             emulated: true,

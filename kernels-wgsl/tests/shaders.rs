@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, TypeInner};
 use transformer_ls_kernels_wgsl::shader::{Element, Layout, Pattern, RowFormat, Shader};
-use transformer_ls_kernels_wgsl::tiles::Limits;
+use transformer_ls_kernels_wgsl::tiles::{Cooperative, Limits};
 
 #[path = "common/shaders.rs"]
 mod common;
@@ -31,11 +31,11 @@ fn check(shader: &Shader, limits: &Limits) {
     };
     let half = shader.rows.iter().any(|rows| rows.element == Element::F16)
         || shader.element == Element::F16;
-    // What WebGPU has without extensions, and float16 where it is asked for.
-    let capabilities = match half {
-        true => Capabilities::SHADER_FLOAT16,
-        false => Capabilities::empty(),
-    };
+    // What WebGPU has without extensions, and what is asked for.
+    let mut capabilities = Capabilities::empty();
+    let cooperates = shader.tile.cooperative.is_some();
+    capabilities.set(Capabilities::SHADER_FLOAT16, half || cooperates);
+    capabilities.set(Capabilities::COOPERATIVE_MATRIX, cooperates);
     let info = match Validator::new(ValidationFlags::all(), capabilities).validate(&module) {
         Ok(info) => info,
         Err(error) => fail(error.emit_to_string(&text)),
@@ -84,7 +84,15 @@ fn check(shader: &Shader, limits: &Limits) {
 
 #[test]
 fn every_tile_is_valid() {
-    for limits in [Limits::PORTABLE, ROOMY, SOFTWARE] {
+    let cooperative = |size, subgroup| Limits {
+        cooperative: Some(Cooperative { size, subgroup }),
+        ..Limits::PORTABLE
+    };
+    let cooperative = [cooperative(8, 8), cooperative(16, 32), cooperative(16, 64)];
+    for limits in [Limits::PORTABLE, ROOMY, SOFTWARE]
+        .into_iter()
+        .chain(cooperative)
+    {
         for width in [1, 4, 6, 32, 64, 128, 256] {
             for landmarks in [1, 32, 254] {
                 for window in [16, 128] {

@@ -9,7 +9,7 @@ use crate::attention::{Attention, AttentionConfig, AttentionInput, BatchLayout, 
 use crate::error::{ConfigError, check_dropout, refuse_too_large, refuse_zero};
 use crate::fields::{FieldError, Fields};
 use crate::ops::fused::{AfterAttentionLayers, Fused, linear_layer};
-use crate::ops::layers::{exact_gelu, layer_norm, linear, norm_layer};
+use crate::ops::layers::{exact_gelu, layer_norm_through, linear, linear_onto, norm_layer};
 use crate::seed::{hash_dropout, mix};
 
 /// Configuration of a [`Block`].
@@ -203,9 +203,10 @@ impl Block {
             let dropout = hash_dropout(&self.dropout, &residual.device(), seed);
             return fused.after_attention(context, residual, layers, dropout);
         }
-        let x = self.dropout.forward(linear(context, &self.output)) + residual;
-        let hidden = exact_gelu(linear(layer_norm(x.clone(), &self.ff_norm), &self.ff_in));
+        let x = linear_onto(residual, context, &self.output, &self.dropout);
+        let (normed, x) = layer_norm_through(x, &self.ff_norm);
+        let hidden = exact_gelu(linear(normed, &self.ff_in));
         let hidden = self.dropout.forward(hidden);
-        self.dropout.forward(linear(hidden, &self.ff_out)) + x
+        linear_onto(x, hidden, &self.ff_out, &self.dropout)
     }
 }

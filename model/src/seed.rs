@@ -18,6 +18,11 @@ pub(crate) fn mix(seed: u64) -> u64 {
 /// Seeds for callers that bring none.
 static SEEDS: AtomicU64 = AtomicU64::new(0);
 
+/// Whether a module drops anything.
+pub(crate) fn drops(dropout: &Dropout, device: &Device) -> bool {
+    dropout.training.is_enabled() && device.is_autodiff() && dropout.prob > 0.0
+}
+
 /// The dropout of a module as an operation takes it: a hash of entries' places, off where the
 /// module does not train.
 pub(crate) fn hash_dropout(
@@ -25,8 +30,7 @@ pub(crate) fn hash_dropout(
     device: &Device,
     seed: Option<u64>,
 ) -> AttentionDropout {
-    let trains = dropout.training.is_enabled() && device.is_autodiff();
-    if !trains || dropout.prob == 0.0 {
+    if !drops(dropout, device) {
         return AttentionDropout::OFF;
     }
     let seed = seed.unwrap_or_else(|| SEEDS.fetch_add(1, Ordering::Relaxed));

@@ -5,9 +5,14 @@ use burn::tensor::Device;
 use burn::tensor::DeviceType;
 #[cfg(feature = "wgpu")]
 use burn_wgpu::WgpuDevice;
+#[cfg(feature = "wgpu")]
+use transformer_ls_burn::ops::cooperative::{self, Cooperative};
 
 #[cfg(feature = "tch")]
 use transformer_ls_burn::ops::libtorch_device;
+
+#[cfg(feature = "wgpu")]
+use std::sync::{Mutex, PoisonError};
 
 use super::{Backend, ChosenDevice, DeviceClass, DeviceError, Which};
 
@@ -332,20 +337,44 @@ fn wgpu_class(device: &WgpuDevice) -> DeviceClass {
 fn open_wgpu(device: &WgpuDevice) -> Result<(), String> {
     use burn_wgpu::graphics::AutoGraphicsApi;
     use burn_wgpu::{RuntimeOptions, WgpuInitError, try_init_setup};
-    use std::sync::{Mutex, PoisonError};
 
-    static OPEN: Mutex<Vec<WgpuDevice>> = Mutex::new(Vec::new());
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if open.contains(device) {
+    if open.iter().any(|(known, _)| known == device) {
         return Ok(());
     }
     let options = RuntimeOptions::try_default().map_err(|error| error.to_string())?;
-    match try_init_setup::<AutoGraphicsApi>(device, options) {
+    let matrices = match try_init_setup::<AutoGraphicsApi>(device, options) {
+        Ok(setup) => cooperative::of(&setup.adapter),
         // A registration is refused where a tensor has opened the device before.
-        Ok(_) | Err(WgpuInitError::Registration { .. }) => {
-            open.push(device.clone());
-            Ok(())
-        }
-        Err(error) => Err(error.to_string()),
+        Err(WgpuInitError::Registration { .. }) => Err("this process has opened it before"),
+        Err(error) => return Err(error.to_string()),
+    };
+    open.push((device.clone(), matrices));
+    Ok(())
+}
+
+/// The adapters that are open, and the cooperative matrices of each, or what it lacks.
+#[cfg(feature = "wgpu")]
+static OPEN: Mutex<Vec<(WgpuDevice, Result<Cooperative, &'static str>)>> = Mutex::new(Vec::new());
+
+/// Has shaders use the cooperative matrices of an open device.
+pub(super) fn use_cooperative_matrices(chosen: &ChosenDevice) -> Result<(), DeviceError> {
+    let lacks = |lack| {
+        let name = chosen.name.clone();
+        Err(DeviceError::NoCooperativeMatrices { name, lack })
+    };
+    #[cfg(feature = "wgpu")]
+    if let Some(device) = as_wgpu(&chosen.device) {
+        let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = open.iter().find(|(known, _)| *known == device);
+        return match found.map(|(_, matrices)| *matrices) {
+            Some(Ok(matrices)) => {
+                cooperative::take(Some(matrices));
+                Ok(())
+            }
+            Some(Err(lack)) => lacks(lack),
+            None => lacks("it is not open"),
+        };
     }
+    lacks("no shaders compute its attention")
 }

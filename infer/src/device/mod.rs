@@ -56,8 +56,16 @@ pub enum DeviceError {
         problem: String,
     },
     /// The environment asks for an attention path that there is none of.
-    #[error("LS_ATTENTION is `{0}`: set it to `plain`, or unset it")]
+    #[error("LS_ATTENTION is `{0}`: set it to `plain` or `cooperative`, or unset it")]
     UnknownPath(String),
+    /// The environment asks for cooperative matrices, which the device has none of.
+    #[error("LS_ATTENTION is `cooperative`, and device `{name}` can't do that: {lack}; unset it")]
+    NoCooperativeMatrices {
+        /// The device's name.
+        name: String,
+        /// What it lacks.
+        lack: &'static str,
+    },
     /// No backend at all is compiled in.
     #[error("this build holds no backend: build again with a feature such as `flex` or `wgpu`")]
     NoBackend,
@@ -175,6 +183,9 @@ pub fn resolve(name: &str) -> Result<ChosenDevice, DeviceError> {
         None => automatic(),
         Some((backend, which)) => open(name, backend, which),
     }?;
+    if ops::cooperative_is_asked_for() {
+        backends::use_cooperative_matrices(&chosen)?;
+    }
     #[cfg(feature = "cube")]
     if is_cubecl(&chosen.device) {
         tuning::keep(&chosen.device);

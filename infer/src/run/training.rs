@@ -17,7 +17,7 @@ pub enum ScheduleKind {
 }
 
 /// What the forward and the backward pass of a step compute in. Weights and updates are float32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// float32

@@ -57,7 +57,10 @@ fn a_batch_of_nothing_and_an_attention_path_that_is_none_are_refused() {
     };
     refused(
         ask("fast"),
-        &["LS_ATTENTION is `fast`", "set it to `plain`"],
+        &[
+            "LS_ATTENTION is `fast`",
+            "set it to `plain` or `cooperative`",
+        ],
     );
     for value in ["plain", "Plain", " PLAIN ", ""] {
         let (code, _, errors) = ask(value);

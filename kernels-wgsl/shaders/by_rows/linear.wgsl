@@ -1,4 +1,4 @@
-// A linear layer, Y = X W + b.
+// A linear layer, Y = X W + b, added to other rows where there are some.
 
 // The weights of four channels, from vector `c`, for a vector of columns.
 fn weights_of(c: u32, column: u32) -> mat4x4<f32> {
@@ -11,6 +11,6 @@ fn weights_of(c: u32, column: u32) -> mat4x4<f32> {
   );
 }
 
-fn finished(sum: vec4<f32>, column: u32) -> vec4<f32> {
-  return sum + bias_at(bias_row(0u, 0u, 0u), column);
+fn finished(sum: vec4<f32>, row: u32, c: u32) -> vec4<f32> {
+  return {{ added }} + sum + bias_at(bias_row(0u, 0u, 0u), c);
 }

@@ -1,4 +1,4 @@
-// The gradient of a linear layer for its input, dX = dY Wᵀ.
+// The gradient of a linear layer for its input, dX = dY Wᵀ, added to another where there is one.
 
 // The weights of four channels, from vector `c`, for a vector of columns, which are the layer's inputs.
 fn weights_of(c: u32, column: u32) -> mat4x4<f32> {
@@ -11,6 +11,6 @@ fn weights_of(c: u32, column: u32) -> mat4x4<f32> {
   ));
 }
 
-fn finished(sum: vec4<f32>, column: u32) -> vec4<f32> {
-  return sum;
+fn finished(sum: vec4<f32>, row: u32, c: u32) -> vec4<f32> {
+  return {{ added }} + sum;
 }

@@ -22,7 +22,8 @@ pub fn driver() -> Option<PathBuf> {
 pub fn spirv(shader: &Shader) -> Vec<u32> {
     let text = shader.render();
     let module = naga::front::wgsl::parse_str(&text).expect("valid WGSL");
-    let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16)
+    let capabilities = Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
+    let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .expect("a valid module");
     let unchecked = BoundsCheckPolicy::Unchecked;
@@ -57,6 +58,8 @@ pub struct Device {
     // Keeps the library loaded.
     _entry: ash::Entry,
     device: ash::Device,
+    /// Whether it has cooperative matrices.
+    pub cooperates: bool,
     statistics: khr::pipeline_executable_properties::Device,
 }
 
@@ -76,7 +79,15 @@ impl Device {
                 panic!("one device is expected: {devices:?}");
             };
             let queues = [vk::DeviceQueueCreateInfo::default().queue_priorities(&[1.0])];
-            let extensions = [khr::pipeline_executable_properties::NAME.as_ptr()];
+            let offered = instance
+                .enumerate_device_extension_properties(physical)
+                .expect("extensions");
+            let cooperates = offered
+                .iter()
+                .any(|one| one.extension_name_as_c_str() == Ok(khr::cooperative_matrix::NAME));
+            let mut extensions = vec![khr::pipeline_executable_properties::NAME.as_ptr()];
+            let mut matrices =
+                vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default().cooperative_matrix(true);
             let mut executables =
                 vk::PhysicalDevicePipelineExecutablePropertiesFeaturesKHR::default()
                     .pipeline_executable_info(true);
@@ -91,6 +102,10 @@ impl Device {
                 .push_next(&mut storage)
                 .push_next(&mut memory)
                 .push_next(&mut executables);
+            if cooperates {
+                extensions.push(khr::cooperative_matrix::NAME.as_ptr());
+                features = features.push_next(&mut matrices);
+            }
             let device = vk::DeviceCreateInfo::default()
                 .queue_create_infos(&queues)
                 .enabled_extension_names(&extensions)
@@ -102,6 +117,7 @@ impl Device {
             Self {
                 _entry: entry,
                 device,
+                cooperates,
                 statistics,
             }
         }

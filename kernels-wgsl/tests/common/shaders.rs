@@ -4,7 +4,7 @@ use transformer_ls_kernels_wgsl::kernel::{Gradients, Kernel};
 use transformer_ls_kernels_wgsl::shader::{Element, Layout, Pattern, RowFormat, Shader};
 use transformer_ls_kernels_wgsl::tiles::{Limits, LinearTiles, Sizes, Tile, Tiles};
 
-const KERNELS: [Kernel; 36] = [
+const KERNELS: [Kernel; 43] = [
     Kernel::PackLandmarks,
     Kernel::PackBias,
     Kernel::PackRelativeKeys,
@@ -25,8 +25,13 @@ const KERNELS: [Kernel; 36] = [
     Kernel::ProjectDelta,
     Kernel::ProjectBackward { adds: false },
     Kernel::ProjectBackward { adds: true },
+    Kernel::ClassRow,
+    Kernel::ClassRowMerge,
+    Kernel::ClassRowBackward,
+    Kernel::ClassRowSum,
     Kernel::LayerNorm,
-    Kernel::LayerNormBackward,
+    Kernel::LayerNormBackward { adds: false },
+    Kernel::LayerNormBackward { adds: true },
     Kernel::SumLayerNorm,
     Kernel::Gelu,
     Kernel::GeluBackward,
@@ -37,8 +42,10 @@ const KERNELS: [Kernel; 36] = [
     Kernel::SumRuns,
     Kernel::MergeRuns,
     Kernel::SumPositions,
-    Kernel::Linear,
-    Kernel::LinearDx,
+    Kernel::Linear { adds: false },
+    Kernel::Linear { adds: true },
+    Kernel::LinearDx { adds: false },
+    Kernel::LinearDx { adds: true },
     Kernel::LinearBackward,
     Kernel::SumLinear,
 ];
@@ -52,11 +59,12 @@ fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile
         Kernel::AttendDlandmarks => tiles.attend_dlandmarks,
         Kernel::Project => tiles.project,
         Kernel::ProjectBackward { .. } => tiles.project_backward,
-        Kernel::LayerNorm | Kernel::LayerNormBackward => Tile::of_norm(width, limits),
+        Kernel::ClassRow | Kernel::ClassRowBackward => Tile::of_class_rows(limits),
+        Kernel::LayerNorm | Kernel::LayerNormBackward { .. } => Tile::of_norm(width, limits),
         Kernel::SumLayerNorm => Tile::of_sums(limits),
         Kernel::SortCount | Kernel::SortScatter => Tile::of_sort(limits),
         Kernel::SortScan => Tile::of_slots(1, limits),
-        Kernel::Linear | Kernel::LinearDx => LinearTiles::product(limits),
+        Kernel::Linear { .. } | Kernel::LinearDx { .. } => LinearTiles::product(limits),
         Kernel::LinearBackward => LinearTiles::choose([9, width, width], limits).tile,
         Kernel::SumLinear => Tile::of_slots(8, limits),
         Kernel::MergeRuns => Tile::of_slots(width.div_ceil(4), limits),
@@ -70,6 +78,7 @@ pub const ROOMY: Limits = Limits {
     workgroup_bytes: 48 << 10,
     invocations: 1024,
     emulated: false,
+    cooperative: None,
 };
 
 /// Calls with each kernel that a device with these limits would launch for these sizes.

@@ -11,7 +11,7 @@ use super::heads::{AttentionInput, Contexts, check_heads, merge, split};
 use super::rotary::check_rotary;
 use crate::error::{ConfigError, check_dropout, refuse_too_large};
 use crate::ops::Layout;
-use crate::ops::layers::{layer_norm, linear};
+use crate::ops::layers::{layer_norm_through, linear, linear_through};
 
 /// Configuration of a [`DenseAttention`].
 #[derive(Config, Debug, PartialEq)]
@@ -138,11 +138,10 @@ impl DenseAttention {
         let [d_model, _] = self.query.weight.dims();
         input.check(d_model);
         let layout = input.layout;
-        let residual = input.tokens.clone();
-        let [_, n, _] = residual.dims();
-        let tokens = match &input.norm {
-            Some(norm) => layer_norm(input.tokens, norm),
-            None => input.tokens,
+        let [_, n, _] = input.tokens.dims();
+        let (tokens, residual) = match &input.norm {
+            Some(norm) => layer_norm_through(input.tokens, norm),
+            None => (input.tokens.clone(), input.tokens),
         };
         let mut tokens = self.heads(tokens);
         if self.rotary {
@@ -188,9 +187,11 @@ impl DenseAttention {
     fn heads(&self, x: Tensor<3>) -> Heads {
         let [_, _, d_model] = x.dims();
         let scale = ((d_model / self.heads) as f64).powf(-0.5);
+        let (query, x) = linear_through(x, &self.query);
+        let (key, x) = linear_through(x, &self.key);
         Heads {
-            query: split(linear(x.clone(), &self.query), self.heads) * scale,
-            key: split(linear(x.clone(), &self.key), self.heads),
+            query: split(query, self.heads) * scale,
+            key: split(key, self.heads),
             value: split(linear(x, &self.value), self.heads),
         }
     }

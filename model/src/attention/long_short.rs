@@ -13,8 +13,11 @@ use super::batch::BatchLayout;
 use super::heads::{AttentionInput, Contexts, check_heads, merge, split};
 use super::rotary::check_rotary;
 use crate::error::{ConfigError, check_dropout, refuse_too_large};
+use crate::ops::class_row::{class_row, reads_by_kernels};
 use crate::ops::fused::{Fused, HeadsLayers, linear_layer};
-use crate::ops::layers::{embedding, layer_norm, linear, norm_layer};
+use crate::ops::layers::{
+    embedding, layer_norm, layer_norm_through, linear, linear_through, norm_layer,
+};
 use crate::ops::{self, Attend, Projected, Window};
 use crate::seed::hash_dropout;
 
@@ -288,22 +291,26 @@ impl LongShortAttention {
                 residual: Tensor::from_dispatch(heads.residual),
             };
         }
-        let residual = x.clone();
-        let x = match norm {
-            Some(norm) => layer_norm(x, norm),
-            None => x,
+        let (x, residual) = match norm {
+            Some(norm) => layer_norm_through(x, norm),
+            None => (x.clone(), x),
         };
         let windowed = |rows| self.split(layer_norm(rows, &self.window_norm));
-        let key = windowed(linear(x.clone(), &self.key));
-        let value = windowed(linear(x.clone(), &self.value));
+        let (key, x) = linear_through(x, &self.key);
+        let (value, x) = linear_through(x, &self.value);
+        let (query, projection) = match &self.projection {
+            Some(projection) => {
+                let (query, x) = linear_through(x, &self.query);
+                let scores = self.split(linear(x, projection)).swap_dims(2, 3);
+                (query, Some(Projection { scores, own: None }))
+            }
+            None => (linear(x, &self.query), None),
+        };
         TokenHeads {
-            query: self.split(linear(x.clone(), &self.query)),
-            projection: self.projection.as_ref().map(|projection| Projection {
-                scores: self.split(linear(x, projection)).swap_dims(2, 3),
-                own: None,
-            }),
-            key,
-            value,
+            query: self.split(query),
+            key: windowed(key),
+            value: windowed(value),
+            projection,
             residual,
         }
     }
@@ -338,9 +345,9 @@ impl LongShortAttention {
 ///
 /// The sum over tokens is a projection of rank 1, whose log-sum-exp gives `p_0`.
 fn read_outputs(row: ClassRow, context: Tensor<4>, layout: &BatchLayout) -> Tensor<4> {
-    if let Some(fused) = Fused::of(&context) {
-        let ClassRow { query, key, value } = row;
-        return fused.class_row(query, key, value, context, layout.layout().clone());
+    if reads_by_kernels(&context) {
+        let row = [row.query, row.key, row.value];
+        return class_row(row, context, layout.layout().clone());
     }
     // Elementwise rather than a product with one row, for which see burn#5122.
     let query = match layout.owners(&context.device()) {

@@ -5,8 +5,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use burn::backend::TensorMetadata;
+use burn::backend::ops::BoolTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::DType;
+use burn::tensor::{DType, IntDType};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 use transformer_ls_kernels_wgsl as wgsl;
@@ -136,11 +137,22 @@ fn attend_tensors(args: &AttendArgs<CubeBackend>) -> Vec<&CubeTensor> {
     all
 }
 
-fn borrow(documents: &Documents<CubeBackend>) -> wgsl::Documents<'_> {
+pub(super) fn borrow(documents: &Documents<CubeBackend>) -> wgsl::Documents<'_> {
     match documents {
         Documents::Full => wgsl::Documents::Full,
         Documents::Padded(mask) => wgsl::Documents::Padded(mask),
         Documents::Packed(boundaries) => wgsl::Documents::Packed(boundaries),
+    }
+}
+
+/// A mask as the shaders read it, in words of 32 bits.
+pub(super) fn whole_words(documents: Documents<CubeBackend>) -> Documents<CubeBackend> {
+    match documents {
+        Documents::Padded(mask) if mask.dtype.size() != DType::U32.size() => {
+            let words = CubeBackend::bool_into_int(mask, IntDType::U32);
+            Documents::Padded(words)
+        }
+        others => others,
     }
 }
 

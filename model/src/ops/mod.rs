@@ -30,6 +30,7 @@
 )]
 
 mod autodiff;
+pub mod class_row;
 #[cfg(feature = "cpu")]
 mod cpu;
 #[cfg(feature = "cube")]
@@ -50,7 +51,9 @@ mod record;
 mod tch;
 mod tensor;
 
-pub use path::{AttentionPath, PATH_VARIABLE, PathKind, attention_path, unknown_path};
+pub use path::{
+    AttentionPath, PATH_VARIABLE, PathKind, attention_path, cooperative_is_asked_for, unknown_path,
+};
 #[cfg(feature = "tch")]
 pub use tch::libtorch_device;
 pub use tensor::{Attend, Attended, Layout, Projected, attend, project};
@@ -58,7 +61,7 @@ pub use transformer_ls_kernels::{
     Boundaries, Dropout as AttentionDropout, Grid, LandmarksSeen, Visibility, Window,
 };
 #[cfg(feature = "cube")]
-pub use transformer_ls_kernels_wgsl::traffic;
+pub use transformer_ls_kernels_wgsl::{cooperative, traffic};
 
 use burn::backend::tensor::{BoolTensor, FloatTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};

@@ -36,24 +36,36 @@ impl fmt::Display for PathKind {
 }
 
 /// The environment variable that, set to `plain` in letters of any case, has every device take the plain
-/// path: to see whether a kernel is at fault, or to measure what it gains.
+/// path: to see whether a kernel is at fault, or to measure what it gains. Set to `cooperative`, it has
+/// the shaders compute the products of float16 tiles on cooperative matrices.
 pub const PATH_VARIABLE: &str = "LS_ATTENTION";
 
 /// The text that [`PATH_VARIABLE`] is set to if it asks for no path that there is: programs refuse it.
 pub fn unknown_path() -> Option<String> {
     let value = std::env::var_os(PATH_VARIABLE)?;
     let value = value.to_string_lossy().into_owned();
-    (!value.trim().is_empty() && !is_plain(&value)).then_some(value)
+    let known = [PLAIN, COOPERATIVE]
+        .iter()
+        .any(|known| is_called(&value, known));
+    (!value.trim().is_empty() && !known).then_some(value)
 }
 
-fn is_plain(value: &str) -> bool {
-    value.trim().eq_ignore_ascii_case("plain")
+const PLAIN: &str = "plain";
+const COOPERATIVE: &str = "cooperative";
+
+fn is_called(value: &str, name: &str) -> bool {
+    value.trim().eq_ignore_ascii_case(name)
+}
+
+/// Whether [`PATH_VARIABLE`] asks for cooperative matrices.
+pub fn cooperative_is_asked_for() -> bool {
+    std::env::var(PATH_VARIABLE).is_ok_and(|value| is_called(&value, COOPERATIVE))
 }
 
 /// Whether [`PATH_VARIABLE`] asks for the plain path. It is read once.
 pub(super) fn plain_is_asked_for() -> bool {
     static ASKED: OnceLock<bool> = OnceLock::new();
-    *ASKED.get_or_init(|| std::env::var(PATH_VARIABLE).is_ok_and(|value| is_plain(&value)))
+    *ASKED.get_or_init(|| std::env::var(PATH_VARIABLE).is_ok_and(|value| is_called(&value, PLAIN)))
 }
 
 /// The attention path that `device` takes for float32 tensors; other types may take the plain one.

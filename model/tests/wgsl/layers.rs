@@ -2,6 +2,7 @@
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use transformer_ls_burn::ops::OptionalTensor;
 use transformer_ls_burn::ops::layers::{LayersBackend, NormLayer, plain};
 
 use super::compare::{Body, Results, compare, float};
@@ -27,16 +28,22 @@ pub fn check_layers(device: &Device) {
                 gamma: vector(3),
                 beta: vector(4),
             };
+            let onto = || OptionalTensor::Some(matrix(5));
+            let added = match body {
+                Body::Plain => plain::norm_backward(matrix(2), matrix(1), layer(), onto()),
+                Body::Kernels => Dispatch::norm_backward(matrix(2), matrix(1), layer(), onto()),
+            };
+            let added = added.x;
             let (y, gradients, activated, d_activated) = match body {
                 Body::Plain => (
                     plain::norm(matrix(1), layer()),
-                    plain::norm_backward(matrix(2), matrix(1), layer()),
+                    plain::norm_backward(matrix(2), matrix(1), layer(), OptionalTensor::None),
                     plain::exact_gelu::<Dispatch>(matrix(1)),
                     plain::exact_gelu_backward::<Dispatch>(matrix(2), matrix(1)),
                 ),
                 Body::Kernels => (
                     Dispatch::norm(matrix(1), layer()),
-                    Dispatch::norm_backward(matrix(2), matrix(1), layer()),
+                    Dispatch::norm_backward(matrix(2), matrix(1), layer(), OptionalTensor::None),
                     Dispatch::gelu_pass(matrix(1)),
                     Dispatch::gelu_pass_backward(matrix(2), matrix(1)),
                 ),
@@ -44,6 +51,7 @@ pub fn check_layers(device: &Device) {
             vec![
                 ("norm", float::<2>(y)),
                 ("d x", float::<2>(gradients.x)),
+                ("d x, added", float::<2>(added)),
                 ("d gamma", float::<1>(gradients.layer.gamma)),
                 ("d beta", float::<1>(gradients.layer.beta)),
                 ("gelu", float::<2>(activated)),

@@ -3,6 +3,7 @@
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use transformer_ls_burn::ops::OptionalTensor;
 use transformer_ls_burn::ops::layers::LayersBackend;
 
 use super::compare::{assert_exact, float, integers};
@@ -60,13 +61,34 @@ pub fn check_linear(device: &Device, dtype: DType) {
             let weight =
                 Tensor::<2>::from_data(parameters(&weight, &[inputs, outputs]), (device, dtype));
             let bias = Tensor::<1>::from_data(parameters(&bias, &[outputs]), (device, dtype));
-            // Twice, for the bits might depend on who comes first.
-            for _ in 0..2 {
+            // Twice, for the bits might depend on who comes first; then with others' rows added.
+            for adds in [false, false, true] {
                 let (weight, bias) = (weight.clone().into_dispatch(), bias.clone().into_dispatch());
-                let found = Dispatch::linear_layer(tensor(&x, inputs), weight.clone(), bias);
-                assert_exact(&float::<3>(found), &y, dtype, &format!("output {what}"));
-                let found = Dispatch::linear_layer_dx(tensor(&d, outputs), weight);
-                assert_exact(&float::<3>(found), &d_x, dtype, &format!("d input {what}"));
+                let onto = |values: &[f64], width: usize| match adds {
+                    true => (OptionalTensor::Some(tensor(values, width)), values.to_vec()),
+                    false => (OptionalTensor::None, vec![0.0; values.len()]),
+                };
+                let sum = |a: &[f64], b: &[f64]| -> Vec<f64> {
+                    a.iter().zip(b).map(|(a, b)| a + b).collect()
+                };
+                let (added, values) = onto(&d, outputs);
+                let found = Dispatch::linear_layer(tensor(&x, inputs), weight.clone(), bias, added);
+                let wanted = sum(&y, &values);
+                assert_exact(
+                    &float::<3>(found),
+                    &wanted,
+                    dtype,
+                    &format!("output {what}"),
+                );
+                let (added, values) = onto(&x, inputs);
+                let found = Dispatch::linear_layer_dx(tensor(&d, outputs), weight, added);
+                let wanted = sum(&d_x, &values);
+                assert_exact(
+                    &float::<3>(found),
+                    &wanted,
+                    dtype,
+                    &format!("d input {what}"),
+                );
                 let (weight, bias) =
                     Dispatch::linear_layer_backward(tensor(&d, outputs), tensor(&x, inputs));
                 let (weight, bias) = (float::<2>(weight), float::<1>(bias));

@@ -9,6 +9,7 @@
 #![cfg(feature = "wgpu")]
 
 mod cases;
+mod class_row;
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
@@ -19,11 +20,14 @@ mod linear;
 use std::sync::{Mutex, MutexGuard};
 
 use burn::tensor::DType;
+use burn_cubecl::cubecl::future::block_on;
+use burn_cubecl::cubecl::wgpu::wgpu;
 use proptest::prelude::*;
-use transformer_ls_kernels_wgsl::testing;
-use transformer_ls_kernels_wgsl::tiles::Limits;
+use transformer_ls_kernels_wgsl::tiles::{Cooperative, Limits};
+use transformer_ls_kernels_wgsl::{cooperative, testing};
 
 use cases::{Case, Kind, PLAIN, cases, packed, padded, patterns, segments};
+use class_row::check_class_rows;
 use compare::Body;
 use embeddings::check_embeddings;
 use layers::check_layers;
@@ -45,6 +49,7 @@ fn kernels_agree_with_the_plain_bodies() {
     check_layers(&device);
     check_embeddings(&device, DType::F32);
     check_linear(&device, DType::F32);
+    check_class_rows(&device, DType::F32);
 }
 
 #[test]
@@ -74,6 +79,7 @@ fn every_entry_is_written_and_none_is_read_before() {
     check_layers(&device);
     check_embeddings(&device, DType::F32);
     check_linear(&device, DType::F32);
+    check_class_rows(&device, DType::F32);
     testing::poison_memory(false);
 }
 
@@ -92,6 +98,7 @@ fn the_smallest_device_and_a_processor_agree_too() {
         check_layers(&device);
         check_embeddings(&device, DType::F32);
         check_linear(&device, DType::F32);
+        check_class_rows(&device, DType::F32);
     }
     testing::force_limits(None);
 }
@@ -158,6 +165,48 @@ fn float16_storage_loses_no_more_than_its_rounding() {
     }
     check_embeddings(&device, DType::F16);
     check_linear(&device, DType::F16);
+    check_class_rows(&device, DType::F16);
+}
+
+/// The adapter's cooperative matrices, or what it lacks.
+fn cooperative_matrices() -> Result<Cooperative, &'static str> {
+    let descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    let instance = wgpu::Instance::new(descriptor);
+    let options = wgpu::RequestAdapterOptions {
+        power_preference: wgpu::PowerPreference::HighPerformance,
+        ..Default::default()
+    };
+    let adapter = block_on(instance.request_adapter(&options));
+    cooperative::of(&adapter.map_err(|_| "there is none")?)
+}
+
+#[test]
+fn cooperative_matrices_agree_too() {
+    let _turn = turn();
+    let Some(device) = common::wgpu() else { return };
+    let matrices = match cooperative_matrices() {
+        Ok(matrices) => matrices,
+        Err(lack) => {
+            eprintln!(
+                "\nNO COOPERATIVE MATRICES ON THIS ADAPTER ({lack}): THEIR KERNELS ARE VALIDATED \
+                 (shaders.rs), NOT RUN\n"
+            );
+            return;
+        }
+    };
+    testing::poison_memory(true);
+    testing::force_limits(Some(Limits {
+        cooperative: Some(matrices),
+        ..Limits::PORTABLE
+    }));
+    for case in cases().into_iter().chain(patterns()) {
+        // Mesa's software driver takes minutes to compile wider heads.
+        if case.size == 1.0 && case.width <= 64 {
+            case.check(&device, DType::F16);
+        }
+    }
+    testing::force_limits(None);
+    testing::poison_memory(false);
 }
 
 proptest! {

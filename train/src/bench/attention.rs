@@ -2,10 +2,11 @@
 
 use anyhow::Context;
 use burn::tensor::activation::softmax;
-use burn::tensor::{Device, Distribution, Gradients, Tensor};
+use burn::tensor::{DType, Device, Distribution, Gradients, Tensor};
 use transformer_ls_burn::Layout;
 use transformer_ls_burn::ops::{Attend, AttentionDropout, Window, attend, project};
 use transformer_ls_infer::device;
+use transformer_ls_infer::run::Precision;
 
 use super::cost::cost;
 use super::job::{Budget, Job, Line, Pass, Path, Sizes};
@@ -64,6 +65,10 @@ impl Inputs {
         let random = |width| {
             let normal = Distribution::Normal(0.0, 1.0);
             let memory = Tensor::<4>::random([job.b, job.n, h, width], normal, device);
+            let memory = memory.cast(match job.precision {
+                Precision::F32 => DType::F32,
+                Precision::F16 => DType::F16,
+            });
             memory.swap_dims(1, 2)
         };
         let input = |view: Tensor<4>| match device.is_autodiff() {
@@ -162,6 +167,7 @@ mod tests {
             pass: Pass::Forward,
             b: 2,
             n: 12,
+            precision: Precision::F32,
             profile: false,
             subject: Subject::Attention(sizes),
         };

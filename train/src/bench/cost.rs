@@ -5,6 +5,8 @@
 //! writes its outputs once; the backward passes recompute the probabilities, and add to the
 //! gradients of keys and values where the other operation has left them.
 
+use transformer_ls_infer::run::Precision;
+
 use super::job::{Job, Pass, Path, Sizes};
 
 /// Arithmetic and memory traffic.
@@ -47,9 +49,13 @@ pub fn cost(job: &Job, sizes: &Sizes) -> Cost {
         Pass::ForwardBackward | Pass::TrainStep => (forward.0 + backward.0, forward.1 + backward.1),
     };
     let queries = (job.b * sizes.h) as f64 * n;
+    let bytes_a_float = match job.precision {
+        Precision::F32 => 4.0,
+        Precision::F16 => 2.0,
+    };
     Cost {
         flops: queries * flops,
-        bytes: queries * floats * size_of::<f32>() as f64,
+        bytes: queries * floats * bytes_a_float,
     }
 }
 
@@ -72,6 +78,7 @@ mod tests {
             pass,
             b: 32,
             n: 4096,
+            precision: Precision::F32,
             profile: false,
             subject: Subject::Attention(sizes),
         };

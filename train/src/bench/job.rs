@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use strum::Display;
 use transformer_ls_infer::device::KernelTime;
-use transformer_ls_infer::run::Packing;
+use transformer_ls_infer::run::{Packing, Precision};
 
 /// Which implementation of attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum, Display)]
@@ -80,6 +80,9 @@ pub struct Job {
     pub b: usize,
     /// Tokens of each document.
     pub n: usize,
+    /// What it is computed in.
+    #[serde(default)]
+    pub precision: Precision,
     /// Whether every kernel is timed as well.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub profile: bool,
@@ -105,7 +108,11 @@ impl Job {
 
     /// On which device, and of which sizes: the heading of a table or a picture.
     pub fn heading(&self) -> String {
-        let on = format!("{} ({}): batch {}", self.device, self.adapter, self.b);
+        let half = match self.precision {
+            Precision::F32 => "",
+            Precision::F16 => ", float16",
+        };
+        let on = format!("{} ({}){half}: batch {}", self.device, self.adapter, self.b);
         match &self.subject {
             Subject::Attention(Sizes { h, d, r, w }) => {
                 format!("{on}, {h} heads of width {d}, rank {r}, window {w}")

@@ -171,6 +171,8 @@ fn length(n: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::job::{Job, Sizes, Subject};
+    use transformer_ls_infer::run::Precision;
+
     use super::*;
 
     fn line(path: Path, pass: Pass, n: usize) -> Line {
@@ -183,6 +185,7 @@ mod tests {
                 pass,
                 b: 1,
                 n,
+                precision: Precision::F32,
                 profile: false,
                 subject: Subject::Attention(Sizes { h, d, r, w }),
             },

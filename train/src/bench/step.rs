@@ -70,17 +70,23 @@ pub fn measure(job: Job, budget: &Budget) -> anyhow::Result<Line> {
         Pass::TrainStep | Pass::ForwardBackward => {
             let device = device.clone().autodiff();
             let classifier = initial_weights(&config, SEED, &device)?;
-            let training = training();
+            let training = TrainingConfig {
+                precision: job.precision,
+                ..training()
+            };
             let (mut learner, _) = learner(TrainingModel::new(classifier), &training)?;
             learner.fork(&device);
             let batches = batches(&device);
             let mut batches = batches.iter().cycle().cloned();
             let mut step = || {
                 let parts = batches.by_ref().take(1).map(Into::into).collect();
-                take_step(&mut learner, parts, &training, &mut LossScale::default())
+                let figures = take_step(&mut learner, parts, &training, &mut LossScale::default());
+                (figures, learner.model())
             };
-            let timing = time(&device, budget, &mut step, |figures| {
-                sensible(figures?.read()?.mean_loss())
+            // The loss is that of the weights before the step, which may be all that failed.
+            let timing = time(&device, budget, &mut step, |(figures, stepped)| {
+                sensible(figures?.read()?.mean_loss())?;
+                Ok(stepped.state_dict()?.check_finite()?)
             })?;
             if job.profile {
                 kernels = timing::kernels(&device, step)?;

@@ -1,33 +1,19 @@
-//! The rules that tie the layers to Burn's autodiff. `heads` has seven outputs, so it is a gate.
+//! The rules that tie the layers to Burn's autodiff.
 
 use burn::backend::Backend;
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::Autodiff;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops};
-use burn::backend::autodiff::{Autodiff, NodeId};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 
 use super::cpu::{self, HEADS_INPUTS, HEADS_OUTPUTS, Ids, after_attention_tensors, heads_tensors};
 use super::{AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput};
-use crate::ops::autodiff::{inner_documents, register, retrieve};
 use crate::ops::cpu::CpuBackend;
-use crate::ops::gate::Gate;
-use crate::ops::record::{record, record_with};
-use crate::ops::{AttentionDropout, Boundaries, Documents};
+use crate::ops::gate::record_outputs;
+use crate::ops::record::record;
+use crate::ops::{AttentionDropout, Boundaries, OptionalTensor};
 
 impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
     fn heads(x: FloatTensor<Self>, layers: HeadsLayers<Self>, heads: usize) -> HeadsOutput<Self> {
-        let gate = Gate::<B, HEADS_OUTPUTS>::new();
-        let (node, outputs) = record_with::<B, C, _, _, _>(
-            HeadsRule,
-            heads_tensors::<Self>(x, layers),
-            |inputs| {
-                let outputs = outputs::<B>(cpu::heads::<B>(inputs, heads));
-                (Gate::<B, HEADS_OUTPUTS>::tensor(&outputs[0]), outputs)
-            },
-            |inputs, _, _| (inputs, gate.clone()),
-        );
         let [
             query,
             key,
@@ -36,7 +22,14 @@ impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
             projected_key,
             projected_value,
             residual,
-        ] = gate.outputs::<C>(&node, outputs);
+        ] = record_outputs::<B, C, _, HEADS_INPUTS, HEADS_OUTPUTS>(
+            heads_tensors::<Self>(x, layers),
+            heads,
+            |inputs, heads| outputs::<B>(cpu::heads::<B>(inputs, heads)),
+            |d_outputs, inputs, _| {
+                cpu::heads_backward::<B>(d_outputs, inputs).map(OptionalTensor::Some)
+            },
+        );
         HeadsOutput {
             query,
             key,
@@ -74,42 +67,6 @@ impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
             cpu::embed::<B>,
             cpu::embed_backward::<B>,
         )
-    }
-
-    fn class_row(
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        context: FloatTensor<Self>,
-        documents: Documents<Self>,
-    ) -> FloatTensor<Self> {
-        record::<B, C, _, _>(
-            [query, key, value, context],
-            inner_documents::<B, C>(documents),
-            cpu::class_row::<B>,
-            cpu::class_row_backward::<B>,
-        )
-    }
-}
-
-#[derive(Debug)]
-struct HeadsRule;
-
-impl<B: CpuBackend> Backward<B, HEADS_INPUTS> for HeadsRule {
-    type State = ([NodeId; HEADS_INPUTS], Gate<B, HEADS_OUTPUTS>);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, HEADS_INPUTS>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let _ = grads.consume::<B>(&ops.node);
-        let (inputs, gate) = ops.state;
-        let inputs = retrieve::<B, _>(checkpointer, inputs);
-        let gradients = cpu::heads_backward::<B>(gate.take(), inputs);
-        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
-        register::<B, _>(grads, parents, gradients);
     }
 }
 

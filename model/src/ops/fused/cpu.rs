@@ -335,8 +335,8 @@ fn class_row_kernel<'a, B: CpuBackend>(
     }
 }
 
-/// [`FusedBackend::class_row`] of query, key, value and context.
-pub(super) fn class_row<B: CpuBackend>(
+/// A class row's reading, of query, key, value and context.
+pub(in crate::ops) fn class_row<B: CpuBackend>(
     inputs: [FloatTensor<B>; 4],
     documents: Documents<B>,
 ) -> FloatTensor<B> {
@@ -348,8 +348,8 @@ pub(super) fn class_row<B: CpuBackend>(
     output.finish::<B>()
 }
 
-/// Gradients of [`FusedBackend::class_row`]'s query, key, value and context.
-pub(super) fn class_row_backward<B: CpuBackend>(
+/// Gradients of a class row's reading for query, key, value and context.
+pub(in crate::ops) fn class_row_backward<B: CpuBackend>(
     d_output: FloatTensor<B>,
     inputs: [FloatTensor<B>; 4],
     documents: Documents<B>,
@@ -396,15 +396,5 @@ impl<B: CpuBackend> FusedBackend for B {
         packed: Option<Boundaries>,
     ) -> FloatTensor<Self> {
         embed::<Self>([token, position], Ids::new::<Self>(ids, packed))
-    }
-
-    fn class_row(
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        context: FloatTensor<Self>,
-        documents: Documents<Self>,
-    ) -> FloatTensor<Self> {
-        class_row::<Self>([query, key, value, context], documents)
     }
 }

@@ -1,6 +1,5 @@
 //! The layers around attention as operations of CPUs: embeddings (`embed`), what is read of a token
-//! before attention (`heads`), what follows it in a block (`after_attention`), and the class row's
-//! reading of the outputs (`class_row`).
+//! before attention (`heads`), and what follows it in a block (`after_attention`).
 //!
 //! Composed of a backend's own operations, these layers cost a CPU more than its arithmetic: each
 //! operation makes and reads whole tensors. The CPU kernels compute them tile by tile, in one pass
@@ -27,13 +26,15 @@ mod autodiff;
 mod cpu;
 mod tensor;
 
+#[cfg(feature = "cpu")]
+pub(super) use cpu::{class_row as cpu_class_row, class_row_backward as cpu_class_row_backward};
 pub(crate) use tensor::{Fused, linear_layer};
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};
 
 use super::layers::NormLayer;
-use super::{AttentionDropout, Boundaries, Documents};
+use super::{AttentionDropout, Boundaries};
 
 /// A linear layer's parameters, or their gradients.
 #[derive(ExtensionType, Clone, Debug)]
@@ -161,19 +162,5 @@ pub(crate) trait FusedBackend: Backend {
         position: FloatTensor<Self>,
         ids: IntTensor<Self>,
         packed: Option<Boundaries>,
-    ) -> FloatTensor<Self>;
-
-    /// Class rows read the outputs of their documents: with `p = softmax([q·k, q·C_1 … q·C_n])` over
-    /// the real tokens, `p_0 v + Σ p_i C_i`; 0 for a document without a real token.
-    ///
-    /// # Shapes
-    ///
-    /// - query, key, value, output: `[documents, h, 1, d]`; context: `[b, h, n, d]`
-    fn class_row(
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        context: FloatTensor<Self>,
-        #[extension_type] documents: Documents<Self>,
     ) -> FloatTensor<Self>;
 }

@@ -93,38 +93,6 @@ impl Fused {
             layout.boundaries().cloned(),
         ))
     }
-
-    /// Class rows read the outputs of their documents: [`FusedBackend::class_row`].
-    ///
-    /// # Shapes
-    ///
-    /// - query, key, value, output: `[documents, h, 1, d]`; context: `[b, h, n, d]`
-    ///
-    /// # Panics
-    ///
-    /// Panics if the shapes do not fit each other or the layout.
-    pub fn class_row(
-        self,
-        query: Tensor<4>,
-        key: Tensor<4>,
-        value: Tensor<4>,
-        context: Tensor<4>,
-        layout: Layout,
-    ) -> Tensor<4> {
-        let [b, h, n, d] = context.dims();
-        layout.check(b, n);
-        let documents = layout.documents(b);
-        for row in [&query, &key, &value] {
-            assert_shape!(row, [documents, h, 1, d]);
-        }
-        Tensor::from_dispatch(<Dispatch as FusedBackend>::class_row(
-            query.into_dispatch(),
-            key.into_dispatch(),
-            value.into_dispatch(),
-            context.into_dispatch(),
-            layout.into_dispatch(),
-        ))
-    }
 }
 
 /// A linear layer's parameters.

@@ -1,10 +1,12 @@
 //! LayerNorm, GELU, embeddings and linear layers in the graph of Burn's autodiff.
 
+use burn::backend::Backend;
 use burn::backend::autodiff::Autodiff;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 
 use super::{LayersBackend, NormLayer};
+use crate::ops::gate::record_outputs;
 use crate::ops::record::record;
 use crate::ops::{Boundaries, OptionalTensor};
 
@@ -15,7 +17,23 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
             (),
             |[x, gamma, beta], ()| B::norm(x, NormLayer { gamma, beta }),
             |d_output, [x, gamma, beta], ()| {
-                let gradients = B::norm_backward(d_output, x, NormLayer { gamma, beta });
+                let layer = NormLayer { gamma, beta };
+                let gradients = B::norm_backward(d_output, x, layer, OptionalTensor::None);
+                [gradients.x, gradients.layer.gamma, gradients.layer.beta]
+            },
+        )
+    }
+
+    fn norm_through(
+        x: FloatTensor<Self>,
+        layer: NormLayer<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        through::<B, C>(
+            [x, layer.gamma, layer.beta],
+            |[x, gamma, beta]| B::norm_through(x, NormLayer { gamma, beta }),
+            |d_output, d_through, [x, gamma, beta]| {
+                let layer = NormLayer { gamma, beta };
+                let gradients = B::norm_backward(d_output, x, layer, d_through);
                 [gradients.x, gradients.layer.gamma, gradients.layer.beta]
             },
         )
@@ -75,18 +93,85 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        added: OptionalTensor<Self>,
     ) -> FloatTensor<Self> {
-        record::<B, C, _, _>(
+        match added {
+            OptionalTensor::None => record::<B, C, _, _>(
+                [x, weight, bias],
+                (),
+                |[x, weight, bias], ()| B::linear_layer(x, weight, bias, OptionalTensor::None),
+                |d_output, [x, weight, _], ()| {
+                    linear_gradients::<B>(d_output, OptionalTensor::None, x, weight)
+                },
+            ),
+            OptionalTensor::Some(added) => record::<B, C, _, _>(
+                [x, weight, bias, added],
+                (),
+                |[x, weight, bias, added], ()| {
+                    B::linear_layer(x, weight, bias, OptionalTensor::Some(added))
+                },
+                |d_output, [x, weight, _, _], ()| {
+                    let none = OptionalTensor::None;
+                    let [x, weight, bias] =
+                        linear_gradients::<B>(d_output.clone(), none, x, weight);
+                    [x, weight, bias, d_output]
+                },
+            ),
+        }
+    }
+
+    fn linear_through(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        through::<B, C>(
             [x, weight, bias],
-            (),
-            |[x, weight, bias], ()| B::linear_layer(x, weight, bias),
-            |d_output, [x, weight, _], ()| {
-                let d_x = B::linear_layer_dx(d_output.clone(), weight);
-                let (d_weight, d_bias) = B::linear_layer_backward(d_output, x);
-                [d_x, d_weight, d_bias]
+            |[x, weight, bias]| B::linear_through(x, weight, bias),
+            |d_output, d_through, [x, weight, _]| {
+                linear_gradients::<B>(d_output, d_through, x, weight)
             },
         )
     }
 
     // The backward operations of `Autodiff<B>` are the default bodies.
+}
+
+/// Gradients of a linear layer for its input, added to another, its weight and its bias.
+fn linear_gradients<B: LayersBackend>(
+    d_output: FloatTensor<B>,
+    added: OptionalTensor<B>,
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+) -> [FloatTensor<B>; 3] {
+    let d_x = B::linear_layer_dx(d_output.clone(), weight, added);
+    let (d_weight, d_bias) = B::linear_layer_backward(d_output, x);
+    [d_x, d_weight, d_bias]
+}
+
+/// The gradients of an operation's inputs, given that of its output, that of the first input where it
+/// went through, and the inputs.
+type ThroughPass<B> =
+    fn(FloatTensor<B>, OptionalTensor<B>, [FloatTensor<B>; 3]) -> [FloatTensor<B>; 3];
+
+/// Records an operation of a layer that hands its first input on, whose gradient then comes back
+/// through here.
+fn through<B: Backend, C: CheckpointStrategy>(
+    inputs: [FloatTensor<Autodiff<B, C>>; 3],
+    run: fn([FloatTensor<B>; 3]) -> (FloatTensor<B>, FloatTensor<B>),
+    backward: ThroughPass<B>,
+) -> (FloatTensor<Autodiff<B, C>>, FloatTensor<Autodiff<B, C>>) {
+    let [output, through] = record_outputs::<B, C, _, 3, 2>(
+        inputs,
+        backward,
+        |inputs, _| run(inputs).into(),
+        |[d_output, d_through], inputs, backward| match d_output {
+            OptionalTensor::Some(d_output) => {
+                backward(d_output, d_through, inputs).map(OptionalTensor::Some)
+            }
+            // The layer's output was not read.
+            OptionalTensor::None => [d_through, OptionalTensor::None, OptionalTensor::None],
+        },
+    );
+    (output, through)
 }

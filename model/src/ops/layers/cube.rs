@@ -22,12 +22,14 @@ impl LayersBackend for CubeBackend {
         d_output: FloatTensor<Self>,
         x: FloatTensor<Self>,
         layer: NormLayer<Self>,
+        added: OptionalTensor<Self>,
     ) -> LayerNormGradients<Self> {
-        if !fits(&x) || !takes(&[&x, &d_output, &layer.gamma]) {
-            return plain::norm_backward::<Self>(d_output, x, layer);
+        if !fits(&x) || !takes_all([&x, &d_output, &layer.gamma], &added) {
+            return plain::norm_backward::<Self>(d_output, x, layer, added);
         }
+        let added = added.as_option();
         let (x, gamma, beta) =
-            wgsl::layer_norm_backward(&d_output, &x, &layer.gamma, EPSILON as f32);
+            wgsl::layer_norm_backward(&d_output, &x, &layer.gamma, EPSILON as f32, added);
         LayerNormGradients {
             x,
             layer: NormLayer { gamma, beta },
@@ -86,20 +88,22 @@ impl LayersBackend for CubeBackend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        added: OptionalTensor<Self>,
     ) -> FloatTensor<Self> {
-        match takes(&[&x, &weight, &bias]) {
-            true => wgsl::linear(&x, &weight, &bias),
-            false => plain::linear_layer::<Self>(x, weight, bias),
+        match takes_all([&x, &weight, &bias], &added) {
+            true => wgsl::linear(&x, &weight, &bias, added.as_option()),
+            false => plain::linear_layer::<Self>(x, weight, bias, added),
         }
     }
 
     fn linear_layer_dx(
         d_output: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        added: OptionalTensor<Self>,
     ) -> FloatTensor<Self> {
-        match takes(&[&d_output, &weight]) {
-            true => wgsl::linear_dx(&d_output, &weight),
-            false => plain::linear_layer_dx::<Self>(d_output, weight),
+        match takes_all([&d_output, &weight], &added) {
+            true => wgsl::linear_dx(&d_output, &weight, added.as_option()),
+            false => plain::linear_layer_dx::<Self>(d_output, weight, added),
         }
     }
 
@@ -123,6 +127,16 @@ fn takes_ids(ids: &CubeTensor) -> bool {
 fn fits(x: &CubeTensor) -> bool {
     let width = x.shape().iter().last().copied();
     width.is_some_and(|width| width <= wgsl::MAX_LAYER_WIDTH)
+}
+
+/// Whether the shaders take these tensors and the one that they add to.
+fn takes_all<const N: usize>(
+    tensors: [&CubeTensor; N],
+    added: &OptionalTensor<CubeBackend>,
+) -> bool {
+    let mut all = tensors.to_vec();
+    all.extend(added.as_option());
+    takes(&all)
 }
 
 /// Whether the shaders take these tensors.

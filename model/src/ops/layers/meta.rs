@@ -14,6 +14,7 @@ pub(super) fn norm_backward(
     _d_output: &TensorSpec,
     x: &TensorSpec,
     layer: &NormLayerMetadata,
+    _added: &OptionalTensorMetadata,
 ) -> LayerNormGradientsMetadata {
     LayerNormGradientsMetadata {
         x: x.clone(),
@@ -44,11 +45,20 @@ pub(super) fn embed_backward(
     }
 }
 
-pub(super) fn linear_layer(x: &TensorSpec, weight: &TensorSpec, _bias: &TensorSpec) -> TensorSpec {
+pub(super) fn linear_layer(
+    x: &TensorSpec,
+    weight: &TensorSpec,
+    _bias: &TensorSpec,
+    _added: &OptionalTensorMetadata,
+) -> TensorSpec {
     of_width(x, weight.shape[1])
 }
 
-pub(super) fn linear_layer_dx(d_output: &TensorSpec, weight: &TensorSpec) -> TensorSpec {
+pub(super) fn linear_layer_dx(
+    d_output: &TensorSpec,
+    weight: &TensorSpec,
+    _added: &OptionalTensorMetadata,
+) -> TensorSpec {
     of_width(d_output, weight.shape[0])
 }
 

@@ -26,7 +26,10 @@ pub mod plain;
 mod tensor;
 
 pub use tensor::exact_gelu;
-pub(crate) use tensor::{embed, embedding, layer_norm, linear, norm_layer, shader_layers};
+pub(crate) use tensor::{
+    embed, embedding, layer_norm, layer_norm_through, linear, linear_onto, linear_through,
+    norm_layer, shader_layers,
+};
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};
@@ -88,18 +91,33 @@ pub trait LayersBackend: Backend {
         plain::norm::<Self>(x, layer)
     }
 
-    /// Gradients of [`norm`](Self::norm).
+    /// Gradients of [`norm`](Self::norm); that of `x` is added to `added`.
     ///
     /// # Shapes
     ///
-    /// As there.
+    /// As there; added: as x
     #[fusion(meta = meta::norm_backward)]
     fn norm_backward(
         d_output: FloatTensor<Self>,
         x: FloatTensor<Self>,
         #[extension_type] layer: NormLayer<Self>,
+        #[extension_type] added: OptionalTensor<Self>,
     ) -> LayerNormGradients<Self> {
-        plain::norm_backward::<Self>(d_output, x, layer)
+        plain::norm_backward::<Self>(d_output, x, layer, added)
+    }
+
+    /// [`norm`](Self::norm), and `x` once more: the same numbers, but to autodiff an output of its
+    /// own, whose gradient the backward pass of the LayerNorm adds its own to.
+    ///
+    /// # Shapes
+    ///
+    /// - x and both outputs: `[.., D]`
+    #[fusion(default)]
+    fn norm_through(
+        x: FloatTensor<Self>,
+        #[extension_type] layer: NormLayer<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        (Self::norm(x.clone(), layer), x)
     }
 
     /// The exact GELU, whose gradient Burn approximates on some backends; see
@@ -176,32 +194,50 @@ pub trait LayersBackend: Backend {
         plain::embed_backward::<Self>(d_output, token, position, ids, packed)
     }
 
-    /// A linear layer, `x W + b`, as Burn's module computes it.
+    /// A linear layer, `x W + b`, as Burn's module computes it, added to `added`.
     ///
     /// # Shapes
     ///
     /// - x: `[.., inputs]`; weight: `[inputs, outputs]`; bias: `[outputs]`
-    /// - output: `[.., outputs]`
+    /// - added and output: `[.., outputs]`
     #[fusion(meta = meta::linear_layer)]
     fn linear_layer(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        #[extension_type] added: OptionalTensor<Self>,
     ) -> FloatTensor<Self> {
-        plain::linear_layer::<Self>(x, weight, bias)
+        plain::linear_layer::<Self>(x, weight, bias, added)
     }
 
-    /// Gradient of [`linear_layer`](Self::linear_layer) for `x`.
+    /// [`linear_layer`](Self::linear_layer) with nothing added, and `x` once more, as in
+    /// [`norm_through`](Self::norm_through).
     ///
     /// # Shapes
     ///
-    /// As there.
+    /// - outputs: `[.., outputs]`, `[.., inputs]`
+    #[fusion(default)]
+    fn linear_through(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let output = Self::linear_layer(x.clone(), weight, bias, OptionalTensor::None);
+        (output, x)
+    }
+
+    /// Gradient of [`linear_layer`](Self::linear_layer) for `x`, added to `added`.
+    ///
+    /// # Shapes
+    ///
+    /// As there; added: as x
     #[fusion(meta = meta::linear_layer_dx)]
     fn linear_layer_dx(
         d_output: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        #[extension_type] added: OptionalTensor<Self>,
     ) -> FloatTensor<Self> {
-        plain::linear_layer_dx::<Self>(d_output, weight)
+        plain::linear_layer_dx::<Self>(d_output, weight, added)
     }
 
     /// Gradients of [`linear_layer`](Self::linear_layer) for weight and bias, in this order.

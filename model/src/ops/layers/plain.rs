@@ -27,12 +27,20 @@ pub fn norm_backward<B: Backend>(
     d_output: FloatTensor<B>,
     x: FloatTensor<B>,
     layer: NormLayer<B>,
+    added: OptionalTensor<B>,
 ) -> LayerNormGradients<B> {
     let shape = x.shape();
     let (d_x, layer) = norm_gradients::<B>(flat::<B>(d_output), flat::<B>(x), &layer);
     LayerNormGradients {
-        x: B::float_reshape(d_x, shape),
+        x: plus::<B>(B::float_reshape(d_x, shape), added),
         layer,
+    }
+}
+
+fn plus<B: Backend>(x: FloatTensor<B>, added: OptionalTensor<B>) -> FloatTensor<B> {
+    match added.into_option() {
+        Some(added) => B::float_add(added, x),
+        None => x,
     }
 }
 
@@ -176,16 +184,18 @@ pub fn linear_layer<B: Backend>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
     bias: FloatTensor<B>,
+    added: OptionalTensor<B>,
 ) -> FloatTensor<B> {
-    B::linear(x, weight, Some(bias))
+    plus::<B>(B::linear(x, weight, Some(bias)), added)
 }
 
 /// See [`LayersBackend::linear_layer_dx`](super::LayersBackend::linear_layer_dx).
 pub fn linear_layer_dx<B: Backend>(
     d_output: FloatTensor<B>,
     weight: FloatTensor<B>,
+    added: OptionalTensor<B>,
 ) -> FloatTensor<B> {
-    B::linear_x_backward(weight, d_output)
+    plus::<B>(B::linear_x_backward(weight, d_output), added)
 }
 
 /// See [`LayersBackend::linear_layer_backward`](super::LayersBackend::linear_layer_backward).

@@ -1,12 +1,14 @@
 //! LayerNorm, GELU, embeddings and linear layers over [`Tensor`] and Burn's modules.
 
 use burn::backend::Dispatch;
+use burn::backend::tensor::FloatTensor;
 use burn::module::Param;
-use burn::nn::{LayerNorm, Linear};
+use burn::nn::{Dropout, LayerNorm, Linear};
 use burn::tensor::{DType, Int, Tensor, assert_shape};
 
 use super::{LayersBackend, NormLayer};
 use crate::ops::{Layout, OptionalTensor, PathKind, attention_path};
+use crate::seed::drops;
 
 /// Whether the layers are shaders' on this tensor's device.
 pub(crate) fn shader_layers<const D: usize>(x: &Tensor<D>) -> bool {
@@ -31,18 +33,40 @@ const WIDEST_FUSED_NORM: usize = 0;
 ///
 /// Panics if the width of `x` is not the module's.
 pub(crate) fn layer_norm<const D: usize>(x: Tensor<D>, module: &LayerNorm) -> Tensor<D> {
-    if !shader_layers(&x) || x.dims()[D - 1] > WIDEST_FUSED_NORM {
+    if !norm_is_shaders(&x, module) {
         return module.forward(x);
     }
-    assert_eq!(
-        x.dims()[D - 1],
-        module.gamma.dims()[0],
-        "the LayerNorm's width"
-    );
     Tensor::from_dispatch(<Dispatch as LayersBackend>::norm(
         x.into_dispatch(),
         norm_layer(module),
     ))
+}
+
+/// [`layer_norm`], and `x` to go on with, whose gradient the LayerNorm's is then added to where a
+/// kernel computes it.
+///
+/// # Panics
+///
+/// As [`layer_norm`].
+pub(crate) fn layer_norm_through<const D: usize>(
+    x: Tensor<D>,
+    module: &LayerNorm,
+) -> (Tensor<D>, Tensor<D>) {
+    if !norm_is_shaders(&x, module) {
+        return (module.forward(x.clone()), x);
+    }
+    let (y, x) = <Dispatch as LayersBackend>::norm_through(x.into_dispatch(), norm_layer(module));
+    (Tensor::from_dispatch(y), Tensor::from_dispatch(x))
+}
+
+fn norm_is_shaders<const D: usize>(x: &Tensor<D>, module: &LayerNorm) -> bool {
+    let width = x.dims()[D - 1];
+    let shaders = shader_layers(x) && width <= WIDEST_FUSED_NORM;
+    assert!(
+        !shaders || width == module.gamma.dims()[0],
+        "the LayerNorm's width"
+    );
+    shaders
 }
 
 /// The exact GELU with its exact gradient, in the way that suits the device: one shader, or
@@ -71,17 +95,76 @@ pub fn exact_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 ///
 /// Panics if the width of `x` is not the module's.
 pub(crate) fn linear<const D: usize>(x: Tensor<D>, module: &Linear) -> Tensor<D> {
-    let Some(bias) = module.bias.as_ref().filter(|_| shader_layers(&x)) else {
+    let Some([weight, bias]) = shader_parameters(&x, module) else {
         return module.forward(x);
     };
+    let none = OptionalTensor::None;
+    Tensor::from_dispatch(<Dispatch as LayersBackend>::linear_layer(
+        x.into_dispatch(),
+        weight,
+        bias,
+        none,
+    ))
+}
+
+/// `added + dropout(linear(x))`, in one pass where a kernel computes the layer and nothing is
+/// dropped.
+///
+/// # Shapes
+///
+/// - x: `[.., inputs]`
+/// - added and output: `[.., outputs]`
+///
+/// # Panics
+///
+/// Panics if the width of `x` is not the module's, or if the outputs' shape is not that of `added`.
+pub(crate) fn linear_onto<const D: usize>(
+    added: Tensor<D>,
+    x: Tensor<D>,
+    module: &Linear,
+    dropout: &Dropout,
+) -> Tensor<D> {
+    let drops = drops(dropout, &x.device());
+    let Some([weight, bias]) = shader_parameters(&x, module).filter(|_| !drops) else {
+        return dropout.forward(linear(x, module)) + added;
+    };
+    let mut shape = x.dims();
+    shape[D - 1] = module.weight.dims()[1];
+    assert_eq!(shape, added.dims(), "the shape of what a layer is added to");
+    Tensor::from_dispatch(<Dispatch as LayersBackend>::linear_layer(
+        x.into_dispatch(),
+        weight,
+        bias,
+        OptionalTensor::Some(added.into_dispatch()),
+    ))
+}
+
+/// [`linear`], and `x` for the next reader, as in [`layer_norm_through`].
+///
+/// # Panics
+///
+/// As [`linear`].
+pub(crate) fn linear_through<const D: usize>(
+    x: Tensor<D>,
+    module: &Linear,
+) -> (Tensor<D>, Tensor<D>) {
+    let Some([weight, bias]) = shader_parameters(&x, module) else {
+        return (module.forward(x.clone()), x);
+    };
+    let (y, x) = <Dispatch as LayersBackend>::linear_through(x.into_dispatch(), weight, bias);
+    (Tensor::from_dispatch(y), Tensor::from_dispatch(x))
+}
+
+/// Weight and bias of a layer with both, where the shaders compute layers.
+fn shader_parameters<const D: usize>(
+    x: &Tensor<D>,
+    module: &Linear,
+) -> Option<[FloatTensor<Dispatch>; 2]> {
+    let bias = module.bias.as_ref().filter(|_| shader_layers(x))?;
     let weight = module.weight.val();
     let [inputs, _] = weight.dims();
     assert_shape!(x, [.., inputs]);
-    Tensor::from_dispatch(<Dispatch as LayersBackend>::linear_layer(
-        x.into_dispatch(),
-        weight.into_dispatch(),
-        bias.val().into_dispatch(),
-    ))
+    Some([weight.into_dispatch(), bias.val().into_dispatch()])
 }
 
 /// Rows of a table by id: Burn's operation, and its gradient by a kernel where there is one.

@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use transformer_ls_datasets::atomic::Unfinished;
-use transformer_ls_infer::run::Packing;
+use transformer_ls_infer::run::{Packing, Precision};
 use transformer_ls_infer::typed;
 
 use crate::bench::job::{Pass, Path};
@@ -57,6 +57,9 @@ pub(super) struct CommonArgs {
     /// Time every kernel of a run as well, on a GPU
     #[arg(long)]
     pub profile: bool,
+    /// What it is computed in
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    pub precision: Precision,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use anyhow::{bail, ensure};
 use transformer_ls_burn::ops::attention_path;
 use transformer_ls_burn::presets;
 use transformer_ls_infer::device::{self, KernelTime};
-use transformer_ls_infer::run::write_atomically;
+use transformer_ls_infer::run::{TrainingConfig, write_atomically};
 
 use super::table::{Side, table};
 use super::{Done, print};
@@ -16,8 +16,8 @@ use crate::bench::job::{Budget, Job, Line, Pass, Path, Sizes, Subject};
 use crate::bench::limits::refusal;
 use crate::bench::{picture, process, step};
 use crate::drawing::Format;
-use crate::trainer::interrupt;
 use crate::trainer::progress::{bar, bytes, rate, say_aside, three_figures};
+use crate::trainer::{check_precision, interrupt};
 pub(super) use args::BenchArgs;
 use args::{AttentionArgs, CommonArgs, StepArgs, What};
 
@@ -106,6 +106,12 @@ fn measure(
         "{} has no kernels to tell apart: give the name of a GPU with --device, or leave out --profile",
         chosen.name
     );
+    let precision = common.precision;
+    let training = TrainingConfig {
+        precision,
+        ..TrainingConfig::default()
+    };
+    check_precision(&training, &chosen)?;
     let mut lengths = lengths.to_vec();
     lengths.sort_unstable();
     let mut jobs: Vec<Job> = Vec::new();
@@ -119,6 +125,7 @@ fn measure(
                     pass,
                     b,
                     n,
+                    precision,
                     profile: common.profile,
                     subject: subject.clone(),
                 };
