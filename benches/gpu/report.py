@@ -68,15 +68,15 @@ class Report:
         words = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         return done.stdout, words if done.returncode else None
 
-    def bench(self, arguments, seconds=60):
+    def bench(self, arguments, seconds=60, **environment):
         """The lines of `ls-train bench`."""
         repeats = ["--repeats", "2", "--seconds", "2"] if self.small else ["--seconds", "0.6"]
         program = str(self.packed / "bin/ls-train")
         command = [program, "bench", *arguments, "--device", self.device, "--json", *repeats]
-        out, problem = self.run(command, seconds)
+        out, problem = self.run(command, seconds, **environment)
         lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
         for line in lines:
-            self.keep(line)
+            self.keep(line | environment)
         if problem or not lines:
             self.write(f"`{' '.join(map(str, arguments))}` failed: {problem or 'nothing was measured'}")
         return lines
@@ -122,17 +122,26 @@ def start(report):
     report.table(["", "time"], rows)
 
 
+# How the shaders compute, and what asks for it.
+WAYS = [
+    ("float32", "f32", {}),
+    ("float16", "f16", {}),
+    ("float16, cooperative matrices", "f16", {"LS_ATTENTION": "cooperative"}),
+]
+
+
 def attention(report):
     report.section("Attention, forward and backward")
     shapes = [SMALL] if report.small else [LRA, WIDE, (*WIDE[:5], 1024), (*WIDE[:5], 16384)]
     rows = []
     for shape in shapes:
-        for line in report.bench(["attention", "--path", "fused", *of_attention(shape)]):
-            ratio = line["milliseconds"] / line["floor_milliseconds"]
-            rows.append(
-                [*shape, line["pass"], figure(line["milliseconds"]), figure(line["floor_milliseconds"]), figure(ratio)]
-            )
-    report.table(["b", "h", "d", "r", "w", "n", "pass", "ms", "floor ms", "ms / floor"], rows)
+        for way, precision, environment in WAYS:
+            arguments = ["attention", "--path", "fused", "--precision", precision, *of_attention(shape)]
+            for line in report.bench(arguments, **environment):
+                ratio = line["milliseconds"] / line["floor_milliseconds"]
+                times = (line["milliseconds"], line["floor_milliseconds"], ratio)
+                rows.append([*shape, line["pass"], way, *map(figure, times)])
+    report.table(["b", "h", "d", "r", "w", "n", "pass", "way", "ms", "floor ms", "ms / floor"], rows)
 
 
 def kernels(report, title, arguments):

@@ -6,6 +6,7 @@
 //! several times as slow.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// without; none = anything goes.
 struct Gpu {
     name: &'static str,
+    /// As newer drivers call it.
+    alias: &'static str,
     allowed: fn(d: usize, terms: bool) -> Option<u64>,
 }
 
@@ -40,14 +43,17 @@ struct Gpu {
 const GPUS: [Gpu; 3] = [
     Gpu {
         name: "vega10",
+        alias: "vega10",
         allowed: |_, _| Some(0),
     },
     Gpu {
         name: "navi21",
+        alias: "navi21",
         allowed: |_, _| Some(0),
     },
     Gpu {
         name: "gfx1100",
+        alias: "navi31",
         allowed: |d, terms| (d <= 64).then_some(if terms { 48 } else { 40 }),
     },
 ];
@@ -151,11 +157,20 @@ fn check(gpu: &Gpu) -> Result<(), Failed> {
         eprintln!("\n{message}\n");
         return Ok(());
     };
+    match compiled(gpu, gpu.name, &driver)? {
+        Some(wrong) => wrong,
+        None => compiled(gpu, gpu.alias, &driver)?.ok_or("the driver knows no such GPU")?,
+    }
+    .map_err(Failed::from)
+}
+
+/// What is wrong with what the driver compiles for the GPU of that name; none if it knows no such name.
+fn compiled(gpu: &Gpu, family: &str, driver: &Path) -> Result<Option<Result<(), String>>, Failed> {
     let mut child = Command::new(std::env::current_exe()?)
-        .envs([(CHILD, "1"), ("RADV_FORCE_FAMILY", gpu.name)])
+        .envs([(CHILD, "1"), ("RADV_FORCE_FAMILY", family)])
         .envs([("RADV_DEBUG", "nocache"), ("VK_LOADER_LAYERS_DISABLE", "*")])
-        .env("VK_ICD_FILENAMES", &driver)
-        .env("VK_DRIVER_FILES", &driver)
+        .env("VK_ICD_FILENAMES", driver)
+        .env("VK_DRIVER_FILES", driver)
         .stdout(Stdio::piped())
         .spawn()?;
     let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
@@ -176,8 +191,12 @@ fn check(gpu: &Gpu) -> Result<(), Failed> {
     let (mut wrong, mut left_out) = (Vec::new(), 0);
     for Named { name, shader } in gpu_shaders() {
         let next = || receive.recv_timeout(PATIENCE);
-        let answer = next().and_then(|_| next());
-        let Ok(answer) = answer else {
+        let Ok(question) = next() else {
+            child.wait()?;
+            return Ok(None);
+        };
+        assert!(question.starts_with('?'), "{question}");
+        let Ok(answer) = next() else {
             child.kill()?;
             wrong.push(format!("{name}: its compiler ends, or takes a minute"));
             break;
@@ -213,8 +232,8 @@ fn check(gpu: &Gpu) -> Result<(), Failed> {
         table += &format!("no cooperative matrices here: {left_out} shaders left out\n");
     }
     print!("{table}");
-    match wrong.is_empty() {
+    Ok(Some(match wrong.is_empty() {
         true => Ok(()),
-        false => Err(wrong.join("\n").into()),
-    }
+        false => Err(wrong.join("\n")),
+    }))
 }

@@ -11,11 +11,16 @@ use transformer_ls_kernels_wgsl::shader::Shader;
 
 /// RADV's entry among the drivers that Vulkan's loader knows.
 pub fn driver() -> Option<PathBuf> {
-    let name = format!("radeon_icd.{}.json", std::env::consts::ARCH);
-    ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"]
-        .map(|folder| PathBuf::from(folder).join(&name))
-        .into_iter()
-        .find(|path| path.exists())
+    // Newer ones are named without the processor.
+    let names = [
+        format!("radeon_icd.{}.json", std::env::consts::ARCH),
+        "radeon_icd.json".to_string(),
+    ];
+    let folders = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
+    let all = folders
+        .iter()
+        .flat_map(|folder| names.iter().map(|name| PathBuf::from(folder).join(name)));
+    all.into_iter().find(|path| path.exists())
 }
 
 /// The shader as wgpu hands it to Vulkan's drivers: without checks of bounds or of loops.

@@ -390,6 +390,56 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
+/// Long documents, wide windows, many landmarks, and what lies next to whole chunks of channels.
+pub fn extremes() -> Vec<Case> {
+    let full = |length| Kind::Full {
+        documents: 1,
+        length,
+    };
+    vec![
+        Case {
+            kind: full(100_003),
+            heads: 1,
+            width: 4,
+            landmarks: 3,
+            visibility: segments(1),
+            ..PLAIN
+        },
+        Case {
+            kind: full(2100),
+            heads: 1,
+            width: 4,
+            landmarks: 1,
+            visibility: segments(2048),
+            // Sharp: of thousands of values the mean is near 0, and its last bits are those of sums.
+            size: 6.7,
+            ..PLAIN
+        },
+        Case {
+            kind: packed(&[1100, 1, 31]),
+            heads: 1,
+            width: 96,
+            landmarks: 33,
+            visibility: segments(512),
+            ..PLAIN
+        },
+        Case {
+            kind: full(513),
+            width: 33,
+            landmarks: 512,
+            visibility: segments(2),
+            ..PLAIN
+        },
+        Case {
+            kind: full(1),
+            width: 256,
+            landmarks: 512,
+            visibility: segments(0),
+            ..PLAIN
+        },
+    ]
+}
+
 /// Every pattern, with and without bias, dropout, memory, keys of another number, landmarks of
 /// finished chunks, and documents that lie in every way.
 pub fn patterns() -> Vec<Case> {
