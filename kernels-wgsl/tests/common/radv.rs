@@ -17,10 +17,13 @@ pub fn driver() -> Option<PathBuf> {
         "radeon_icd.json".to_string(),
     ];
     let folders = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
-    let all = folders
-        .iter()
-        .flat_map(|folder| names.iter().map(|name| PathBuf::from(folder).join(name)));
-    all.into_iter().find(|path| path.exists())
+    let paths = |folder: &str| {
+        names
+            .each_ref()
+            .map(|name| PathBuf::from(folder).join(name))
+    };
+    let mut all = folders.into_iter().flat_map(paths);
+    all.find(|path| path.exists())
 }
 
 /// The shader as wgpu hands it to Vulkan's drivers: without checks of bounds or of loops.

@@ -28,15 +28,16 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
         x: FloatTensor<Self>,
         layer: NormLayer<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        through::<B, C>(
+        let [output, x] = through::<B, C>(
             [x, layer.gamma, layer.beta],
-            |[x, gamma, beta]| B::norm_through(x, NormLayer { gamma, beta }),
+            |[x, gamma, beta]| B::norm_through(x, NormLayer { gamma, beta }).into(),
             |d_output, d_through, [x, gamma, beta]| {
                 let layer = NormLayer { gamma, beta };
                 let gradients = B::norm_backward(d_output, x, layer, d_through);
                 [gradients.x, gradients.layer.gamma, gradients.layer.beta]
             },
-        )
+        );
+        (output, x)
     }
 
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -125,13 +126,14 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        through::<B, C>(
+        let [output, x] = through::<B, C>(
             [x, weight, bias],
-            |[x, weight, bias]| B::linear_through(x, weight, bias),
+            |[x, weight, bias]| B::linear_through(x, weight, bias).into(),
             |d_output, d_through, [x, weight, _]| {
                 linear_gradients::<B>(d_output, d_through, x, weight)
             },
-        )
+        );
+        (output, x)
     }
 
     // The backward operations of `Autodiff<B>` are the default bodies.
@@ -158,13 +160,13 @@ type ThroughPass<B> =
 /// through here.
 fn through<B: Backend, C: CheckpointStrategy>(
     inputs: [FloatTensor<Autodiff<B, C>>; 3],
-    run: fn([FloatTensor<B>; 3]) -> (FloatTensor<B>, FloatTensor<B>),
+    run: fn([FloatTensor<B>; 3]) -> [FloatTensor<B>; 2],
     backward: ThroughPass<B>,
-) -> (FloatTensor<Autodiff<B, C>>, FloatTensor<Autodiff<B, C>>) {
-    let [output, through] = record_outputs::<B, C, _, 3, 2>(
+) -> [FloatTensor<Autodiff<B, C>>; 2] {
+    record_outputs::<B, C, _, 3, 2>(
         inputs,
         backward,
-        |inputs, _| run(inputs).into(),
+        |inputs, _| run(inputs),
         |[d_output, d_through], inputs, backward| match d_output {
             OptionalTensor::Some(d_output) => {
                 backward(d_output, d_through, inputs).map(OptionalTensor::Some)
@@ -172,6 +174,5 @@ fn through<B: Backend, C: CheckpointStrategy>(
             // The layer's output was not read.
             OptionalTensor::None => [d_through, OptionalTensor::None, OptionalTensor::None],
         },
-    );
-    (output, through)
+    )
 }
