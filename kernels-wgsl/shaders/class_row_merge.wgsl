@@ -25,7 +25,8 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   for (var task = tasks.x; task < tasks.y; task++) {
     let part = parts[(task * info.batch.x + head) * (D4 + 1u) + D4];
     top = max(top, part.x);
-    real = real || part.y > 0.0;
+    // What is not a number stays none.
+    real = real || !(part.y == 0.0);
   }
   let value = value_at(value_row(document, head, 0u), c);
   var total = exp(own - top);

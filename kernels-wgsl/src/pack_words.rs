@@ -23,23 +23,26 @@ pub(crate) fn pack_mask(problem: &Problem, context: &CubeTensor, mask: &CubeTens
 }
 
 thread_local! {
-    /// The tables that came last, on their device: all operations of a batch have the same.
-    static LAST: RefCell<Option<(Tables, CubeTensor)>> = const { RefCell::new(None) };
+    /// The tables that came last, on their device: the operations of a batch have two or three.
+    static LAST: RefCell<Vec<(Tables, CubeTensor)>> = const { RefCell::new(Vec::new()) };
 }
+
+/// How many are kept.
+const KEPT: usize = 4;
 
 /// The tables in whole vectors on the device of `like`.
 pub(crate) fn uploaded(tables: &Tables, like: &CubeTensor) -> CubeTensor {
     LAST.with_borrow_mut(|last| {
-        if let Some((known, words)) = last
-            && known == tables
-            && words.device == like.device
-        {
-            return words.clone();
+        let known =
+            |(known, words): &(Tables, CubeTensor)| known == tables && words.device == like.device;
+        if let Some(place) = last.iter().position(known) {
+            return last[place].1.clone();
         }
         let mut words = tables.words.clone();
         words.resize(words.len().next_multiple_of(4), 0);
         let words = upload(like, &words);
-        *last = Some((tables.clone(), words.clone()));
+        last.truncate(KEPT - 1);
+        last.insert(0, (tables.clone(), words.clone()));
         words
     })
 }

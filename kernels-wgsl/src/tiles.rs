@@ -304,7 +304,11 @@ impl Tiles {
     fn of_rows(sizes: &Sizes, cooperative: Option<Cooperative>) -> Self {
         let of_rows = |rows: usize| {
             // Rows of nothing fill a matrix up.
-            let rows = cooperative.map_or(rows, |matrices| rows.next_multiple_of(matrices.size));
+            let rows = cooperative.map_or(rows, |matrices| {
+                let whole = rows.next_multiple_of(matrices.size);
+                // A row has two invocations.
+                whole.max((matrices.subgroup / 2).min(32))
+            });
             let tile = Tile::of_rows(rows);
             Tile {
                 cooperative: cooperative.filter(|matrices| matrices.fits(&tile)),

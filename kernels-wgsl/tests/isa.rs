@@ -188,13 +188,19 @@ fn compiled(gpu: &Gpu, family: &str, driver: &Path) -> Result<Option<Result<(), 
         "\n{}\n{:<58} {:>9} {:>7} {:>7} {:>5} {:>12} {:>6}\n",
         gpu.name, "shader", "registers", "spilled", "scratch", "waves", "instructions", "ms"
     );
-    let (mut wrong, mut left_out) = (Vec::new(), 0);
+    let (mut wrong, mut left_out, mut any) = (Vec::new(), 0, false);
     for Named { name, shader } in gpu_shaders() {
         let next = || receive.recv_timeout(PATIENCE);
         let Ok(question) = next() else {
+            child.kill()?;
             child.wait()?;
-            return Ok(None);
+            if !any {
+                return Ok(None);
+            }
+            wrong.push(format!("{name}: its compiler ends"));
+            break;
         };
+        any = true;
         assert!(question.starts_with('?'), "{question}");
         let Ok(answer) = next() else {
             child.kill()?;

@@ -37,7 +37,8 @@ impl fmt::Display for PathKind {
 
 /// The environment variable that, set to `plain` in letters of any case, has every device take the plain
 /// path: to see whether a kernel is at fault, or to measure what it gains. Set to `cooperative`, it has
-/// the shaders compute the products of float16 tiles on cooperative matrices.
+/// this project's programs let the shaders compute the products of float16 tiles on cooperative
+/// matrices.
 pub const PATH_VARIABLE: &str = "LS_ATTENTION";
 
 /// The text that [`PATH_VARIABLE`] is set to if it asks for no path that there is: programs refuse it.

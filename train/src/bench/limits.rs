@@ -3,6 +3,7 @@
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 use transformer_ls_burn::ClassifierConfig;
 use transformer_ls_infer::device::{ChosenDevice, DeviceClass};
+use transformer_ls_infer::run::Precision;
 
 use super::job::{Job, Pass, Path, Sizes, Subject};
 use super::step;
@@ -23,7 +24,12 @@ pub fn refusal(job: &Job, chosen: &ChosenDevice) -> Option<String> {
             step_floats(job.pass, &step::model(preset, job.n).ok()?, job.b)
         }
     };
-    let (needed, free) = (floats * size_of::<f32>() as f64, free_bytes()? as f64);
+    // Weights and their gradients are float32 in any case.
+    let bytes_a_float = match (&job.subject, job.precision) {
+        (Subject::Attention(_), Precision::F16) => 2.0,
+        _ => 4.0,
+    };
+    let (needed, free) = (floats * bytes_a_float, free_bytes()? as f64);
     (needed > free).then(|| {
         let (needed, free) = (bytes(needed), bytes(free));
         format!("it needs {needed} at least, and {free} are free")

@@ -2,17 +2,18 @@
 //! documents.
 
 use anyhow::{Context, bail};
+use burn::module::Module;
 use burn::tensor::Device;
 use transformer_ls_burn::ClassifierConfig;
 use transformer_ls_burn::presets;
 use transformer_ls_datasets::{Sample, TokenIds};
 use transformer_ls_infer::batch::{Batch, Batcher};
 use transformer_ls_infer::device;
-use transformer_ls_infer::run::TrainingConfig;
+use transformer_ls_infer::run::{Precision, TrainingConfig};
 
 use super::job::{Budget, Job, Line, Pass, Subject};
 use super::timing::{self, bytes_per_second, read, sensible, time};
-use crate::optim::LossScale;
+use crate::optim::{LossScale, half_copy};
 use crate::tasks;
 use crate::trainer::order::{Purpose, derive};
 use crate::trainer::{TrainingModel, initial_weights, learner, take_step};
@@ -78,11 +79,18 @@ pub fn measure(job: Job, budget: &Budget) -> anyhow::Result<Line> {
             learner.fork(&device);
             let batches = batches(&device);
             let mut batches = batches.iter().cycle().cloned();
+            let mut scale = LossScale::default();
             let mut step = || {
                 let parts = batches.by_ref().take(1).map(Into::into).collect();
-                let figures = take_step(&mut learner, parts, &training, &mut LossScale::default());
+                let figures = take_step(&mut learner, parts, &training, &mut scale);
                 (figures, learner.model())
             };
+            // A gradient that leaves float16 ends its step early, with a smaller scale for the next.
+            for _ in 0..16 {
+                if job.precision == Precision::F32 || !step().0?.skipped {
+                    break;
+                }
+            }
             // The loss is that of the weights before the step, which may be all that failed.
             let timing = time(&device, budget, &mut step, |(figures, stepped)| {
                 sensible(figures?.read()?.mean_loss())?;
@@ -95,6 +103,10 @@ pub fn measure(job: Job, budget: &Budget) -> anyhow::Result<Line> {
         }
         Pass::Forward => {
             let classifier = initial_weights(&config, SEED, &device)?;
+            let classifier = match job.precision {
+                Precision::F32 => classifier,
+                Precision::F16 => half_copy(&classifier).valid(),
+            };
             let batches = batches(&device);
             let mut batches = batches.iter().cycle().cloned();
             let mut pass = || batches.next().map(|batch| batch.logits(&classifier));

@@ -11,7 +11,7 @@
 use std::time::Instant;
 
 use anyhow::ensure;
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{DType, Device, Distribution, Tensor};
 use transformer_ls_infer::device::{KernelTime, is_cubecl, profile};
 
 use super::job::Budget;
@@ -120,7 +120,8 @@ pub fn kernels<T>(device: &Device, run: impl FnOnce() -> T) -> anyhow::Result<Ve
 /// What the device reports when it is asked for the number, or a number that random inputs don't
 /// give: none at all, or 0.
 pub fn read<const D: usize>(result: Tensor<D>) -> anyhow::Result<()> {
-    let sum = result.abs().sum().try_into_data()?;
+    // Float16 ends at 65 504.
+    let sum = result.cast(DType::F32).abs().sum().try_into_data()?;
     sensible(sum.iter::<f64>().next().unwrap_or(f64::NAN))
 }
 

@@ -124,13 +124,13 @@ pub(crate) fn linear_onto<const D: usize>(
     module: &Linear,
     dropout: &Dropout,
 ) -> Tensor<D> {
+    let mut shape = x.dims();
+    shape[D - 1] = module.weight.dims()[1];
+    assert_eq!(shape, added.dims(), "the shape of what a layer is added to");
     let drops = drops(dropout, &x.device());
     let Some([weight, bias]) = shader_parameters(&x, module).filter(|_| !drops) else {
         return dropout.forward(linear(x, module)) + added;
     };
-    let mut shape = x.dims();
-    shape[D - 1] = module.weight.dims()[1];
-    assert_eq!(shape, added.dims(), "the shape of what a layer is added to");
     Tensor::from_dispatch(<Dispatch as LayersBackend>::linear_layer(
         x.into_dispatch(),
         weight,
