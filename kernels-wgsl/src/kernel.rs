@@ -180,7 +180,7 @@ impl Kernel {
             }
             Self::PackWords => entry!(["pack_words.wgsl"]; Plain words, Context context),
             Self::Attend => entry!(
-                ["attention.wgsl", "uniform_place.wgsl", "tile.wgsl", "attend_scores.wgsl", "query_major.wgsl", "attend.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "uniform_place.wgsl", "attend_scores.wgsl", "query_major.wgsl", "attend.wgsl"];
                 Load query, Load key, Load value, Context context, Store output, Plain log_sum_exp
             ),
             Self::AttendDelta => entry!(
@@ -188,26 +188,26 @@ impl Kernel {
                 Load d_output, Load output, Plain log_sum_exp, Context context, Plain stats
             ),
             Self::AttendDq => entry!(
-                ["attention.wgsl", "uniform_place.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "query_major.wgsl", "attend_dq.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "uniform_place.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "query_major.wgsl", "attend_dq.wgsl"];
                 Load d_output, Load query, Load key, Load value, Context context, Plain stats,
                 Store d_query
             ),
             Self::AttendDkv(Gradients::Both) => entry!(
-                ["attention.wgsl", "uniform_place.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "uniform_place.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
                 Load d_output, Load query, Load key, Load value, Context context, Plain stats,
                 Store d_key, Store d_value
             ),
             Self::AttendDkv(Gradients::Keys) => entry!(
-                ["attention.wgsl", "uniform_place.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "uniform_place.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
                 Load d_output, Load query, Load key, Load value, Context context, Plain stats,
                 Store d_key
             ),
             Self::AttendDkv(Gradients::Values) => entry!(
-                ["attention.wgsl", "uniform_place.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "uniform_place.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dkv.wgsl"];
                 Load d_output, Load query, Load key, Context context, Plain stats, Store d_value
             ),
             Self::AttendDlandmarks => entry!(
-                ["attention.wgsl", "uniform_place.wgsl", "tile.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dlandmarks.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "uniform_place.wgsl", "attend_scores.wgsl", "attend_gradients.wgsl", "key_major.wgsl", "attend_dlandmarks.wgsl"];
                 Load d_output, Load query, Context context, Plain stats, Plain parts
             ),
             Self::SumParts => entry!(
@@ -224,7 +224,7 @@ impl Kernel {
                 entry!(["sum_relative_keys.wgsl"]; Plain parts, Store d_relative_key)
             }
             Self::Project => entry!(
-                ["uniform_place.wgsl", "tile.wgsl", "project.wgsl"];
+                ["tile.wgsl", "uniform_place.wgsl", "project.wgsl"];
                 Typed scores, Load key, Load value, Context context, Plain parts
             ),
             Self::ProjectMerge => entry!(
@@ -236,7 +236,7 @@ impl Kernel {
             }
             // Gradients of keys and values are loaded only where these are added to.
             Self::ProjectBackward { .. } => entry!(
-                ["uniform_place.wgsl", "tile.wgsl", "project_backward.wgsl"];
+                ["tile.wgsl", "uniform_place.wgsl", "project_backward.wgsl"];
                 Load scores, Load key, Load value, Context context, Store d_scores,
                 LoadStore d_key, LoadStore d_value
             ),
