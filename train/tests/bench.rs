@@ -8,13 +8,14 @@ use std::process::Output;
 use common::{Workplace, adapter, stderr, stdout};
 use serde_json::Value;
 
-const ATTENTION_KEYS: [&str; 14] = [
+const ATTENTION_KEYS: [&str; 15] = [
     "device",
     "adapter",
     "path",
     "pass",
     "b",
     "n",
+    "precision",
     "h",
     "d",
     "r",
@@ -25,13 +26,14 @@ const ATTENTION_KEYS: [&str; 14] = [
     "floor_milliseconds",
 ];
 
-const STEP_KEYS: [&str; 11] = [
+const STEP_KEYS: [&str; 12] = [
     "device",
     "adapter",
     "path",
     "pass",
     "b",
     "n",
+    "precision",
     "preset",
     "packing",
     "milliseconds",
