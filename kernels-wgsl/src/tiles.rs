@@ -290,10 +290,15 @@ impl Tiles {
             false => (1 << 16, tiles.project.invocations),
         };
         let splits = wanted / (sizes.documents * sizes.heads * a_split).max(1);
+        // See above: a class row's reading takes some 18 rounds a token at 256 channels.
+        let longest_split = if limits.emulated { 1 << 11 } else { usize::MAX };
         Self {
             block,
             // A power of two, so that batches of other lengths find their pipelines made.
-            split: (sizes.longest / splits.max(1)).max(128).next_power_of_two(),
+            split: (sizes.longest / splits.max(1))
+                .max(128)
+                .next_power_of_two()
+                .min(longest_split),
             both_gradients: limits.storage_buffers >= BOTH_GRADIENTS && sizes.width <= 128,
             entries: Tile::of_entries(limits),
             ..tiles

@@ -1,5 +1,8 @@
 //! What depends on the backends compiled in: finding devices and opening them.
 
+#[cfg(feature = "wgpu")]
+use std::sync::{Mutex, PoisonError};
+
 use burn::tensor::Device;
 #[cfg(feature = "cube")]
 use burn::tensor::DeviceType;
@@ -7,12 +10,8 @@ use burn::tensor::DeviceType;
 use burn_wgpu::WgpuDevice;
 #[cfg(feature = "wgpu")]
 use transformer_ls_burn::ops::cooperative::{self, Cooperative};
-
 #[cfg(feature = "tch")]
 use transformer_ls_burn::ops::libtorch_device;
-
-#[cfg(feature = "wgpu")]
-use std::sync::{Mutex, PoisonError};
 
 use super::{Backend, ChosenDevice, DeviceClass, DeviceError, Which};
 

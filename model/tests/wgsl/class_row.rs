@@ -4,7 +4,7 @@ use burn::backend::Dispatch;
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 use transformer_ls_burn::Boundaries;
 use transformer_ls_burn::ops::Documents;
-use transformer_ls_burn::ops::class_row::ClassRowBackend;
+use transformer_ls_burn::ops::class_row::{ClassRow, ClassRowBackend};
 
 use super::compare::float;
 
@@ -164,18 +164,15 @@ fn check(device: &Device, dtype: DType, lie: Lie, heads: usize, width: usize, si
             .into_dispatch()
     };
     let row = |values: &[f64]| tensor(values, [documents.len(), 1]);
-    let read = || {
-        let context = tensor(&tokens, [rows, length]);
-        let given = lie.given(device);
-        let (query, key, value) = (row(&query), row(&key), row(&value));
-        Dispatch::class_row(query, key, value, context, given)
+    let inputs = || ClassRow::<Dispatch> {
+        query: row(&query),
+        key: row(&key),
+        value: row(&value),
+        context: tensor(&tokens, [rows, length]),
     };
+    let read = || Dispatch::class_row(inputs(), lie.given(device));
     let back = || {
-        let context = tensor(&tokens, [rows, length]);
-        let given = lie.given(device);
-        let (query, key, value) = (row(&query), row(&key), row(&value));
-        let gradients =
-            Dispatch::class_row_backward(row(&d_output), query, key, value, context, given);
+        let gradients = Dispatch::class_row_backward(row(&d_output), inputs(), lie.given(device));
         let rows = [gradients.query, gradients.key, gradients.value];
         let in_memory = |x| {
             float::<4>(

@@ -81,7 +81,7 @@ pub enum TrainError {
     /// The device can't be trained on in the precision that was asked for.
     #[error(
         "{0} does not train in float16, which takes a GPU (wgpu, cuda or rocm) that computes in it: \
-         leave precision=f16 out, or choose another --device"
+         leave precision=f16 out (of a bench --precision f16), or choose another --device"
     )]
     NoHalf(String),
     /// Passes in float16 overflow, however little their loss is scaled up.

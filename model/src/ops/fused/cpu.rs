@@ -10,9 +10,9 @@ use burn::backend::{Backend, TensorMetadata};
 use transformer_ls_kernels_cpu as kernels;
 
 use super::{AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput};
-use crate::ops::cpu::{CpuBackend, Output, Unwritten, kernel_documents, ready_documents};
+use crate::ops::cpu::{CpuBackend, Unwritten};
 use crate::ops::layers::EPSILON;
-use crate::ops::{AttentionDropout, Boundaries, Documents, OptionalTensor};
+use crate::ops::{AttentionDropout, Boundaries, OptionalTensor};
 
 /// Outputs of `heads`.
 pub(super) const HEADS_OUTPUTS: usize = 7;
@@ -318,60 +318,6 @@ pub(super) fn embed_backward<B: CpuBackend>(
         gradients.each_mut().map(Unwritten::slice),
     );
     gradients.map(Unwritten::finish::<B>)
-}
-
-/// What the kernels see of query, key, value and context that are ready.
-fn class_row_kernel<'a, B: CpuBackend>(
-    inputs: &'a [FloatTensor<B>; 4],
-    documents: &'a Documents<B>,
-) -> kernels::ClassRow<'a, f32> {
-    let [query, key, value, context] = inputs.each_ref().map(|tensor| B::view(tensor));
-    kernels::ClassRow {
-        query,
-        key,
-        value,
-        context,
-        documents: kernel_documents(documents),
-    }
-}
-
-/// A class row's reading, of query, key, value and context.
-pub(in crate::ops) fn class_row<B: CpuBackend>(
-    inputs: [FloatTensor<B>; 4],
-    documents: Documents<B>,
-) -> FloatTensor<B> {
-    let inputs = inputs.map(|tensor| B::ready(tensor, false));
-    let documents = ready_documents(documents);
-    let inputs = class_row_kernel(&inputs, &documents);
-    let mut output = Output::contiguous(inputs.query.shape());
-    kernels::class_row(&inputs, &mut output.view());
-    output.finish::<B>()
-}
-
-/// Gradients of a class row's reading for query, key, value and context.
-pub(in crate::ops) fn class_row_backward<B: CpuBackend>(
-    d_output: FloatTensor<B>,
-    inputs: [FloatTensor<B>; 4],
-    documents: Documents<B>,
-) -> [FloatTensor<B>; 4] {
-    let d_output = B::ready(d_output, false);
-    let inputs = inputs.map(|tensor| B::ready(tensor, false));
-    let documents = ready_documents(documents);
-    let inputs = class_row_kernel(&inputs, &documents);
-    let row = || Output::contiguous(inputs.query.shape());
-    let (mut query, mut key, mut value) = (row(), row(), row());
-    let mut context = Output::tokens(inputs.context.shape());
-    kernels::class_row_backward(
-        &inputs,
-        B::view(&d_output),
-        &mut kernels::ClassRowGradients {
-            query: query.view(),
-            key: key.view(),
-            value: value.view(),
-            context: context.view(),
-        },
-    );
-    [query, key, value, context].map(Output::finish::<B>)
 }
 
 impl<B: CpuBackend> FusedBackend for B {

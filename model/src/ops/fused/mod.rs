@@ -26,8 +26,6 @@ mod autodiff;
 mod cpu;
 mod tensor;
 
-#[cfg(feature = "cpu")]
-pub(super) use cpu::{class_row as cpu_class_row, class_row_backward as cpu_class_row_backward};
 pub(crate) use tensor::{Fused, linear_layer};
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
