@@ -175,6 +175,7 @@ fn measure(what: &str, lengths: &[usize], repetitions: usize, dropout: Dropout) 
         landmark_key: View::contiguous(&landmarks[0], landmarks_shape),
         landmark_value: View::contiguous(&landmarks[1], landmarks_shape),
         bias: None,
+        landmark_bias: None,
         relative_keys: None,
         documents: layout,
         visibility: Window::segments(W).into(),
@@ -228,6 +229,7 @@ fn measure(what: &str, lengths: &[usize], repetitions: usize, dropout: Dropout) 
                 landmark_key: ViewMut::contiguous(d_landmark_key, landmarks_shape),
                 landmark_value: ViewMut::contiguous(d_landmark_value, landmarks_shape),
                 bias: None,
+                landmark_bias: None,
                 relative_keys: None,
             };
             let d_output = View::new(&d_output, shape, strides);

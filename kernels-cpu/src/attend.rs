@@ -1,7 +1,7 @@
 //! The windowed path joined with the landmarks (paper section 3.3): one softmax per query.
 //!
 //! ```text
-//! S = scale · Q [K̄ | K_window + R]ᵀ (+ bias on the window)  A = softmax S,   L = log Σ exp S
+//! S = scale · Q [K̄ | K_window + R]ᵀ (+ bias)             A = softmax S,   L = log Σ exp S
 //! C = (A ∘ Z) [V̄ | V_window]                              Z: dropout, 0 or 1 / (1 − p)
 //! ```
 //!
@@ -50,11 +50,15 @@ pub struct Attend<'a, T> {
     pub landmark_key: View<'a, T>,
     /// `[documents, h, r, d]`
     pub landmark_value: View<'a, T>,
-    /// `[h, offsets]` in row-major order: what is added to the score of a window key for a query,
-    /// at the column of their [`Visibility::offset`].
+    /// `[documents, h, r]` in row-major order: what is added to all scores of a landmark.
+    pub landmark_bias: Option<&'a [T]>,
+    /// `[h, entries]` in row-major order: what is added to the score of a window key for a query,
+    /// at the entry of their [`Visibility::offset`]. There are as many entries as offsets, or `r` more:
+    /// behind those of the window what is added to the score of a landmark, by its
+    /// [`Visibility::landmark_offset`].
     pub bias: Option<&'a [T]>,
-    /// `[h, offsets, d]` in row-major order: keys by that column, which queries meet besides the
-    /// window's.
+    /// `[h, entries, d]` in row-major order: keys by that entry, which queries meet besides the
+    /// others.
     pub relative_keys: Option<&'a [T]>,
     /// How documents lie in the batch.
     pub documents: Documents<'a>,
@@ -75,6 +79,8 @@ pub(crate) struct Sizes {
     pub keys: usize,
     pub width: usize,
     pub landmarks: usize,
+    /// Entries of a table by offset; 0 without one.
+    pub entries: usize,
 }
 
 impl<T: Real> Attend<'_, T> {
@@ -86,6 +92,10 @@ impl<T: Real> Attend<'_, T> {
             key: self.key.shape(),
             value: self.value.shape(),
             landmarks: Some([self.landmark_key.shape(), self.landmark_value.shape()]),
+            landmark_bias: (self.landmark_bias).map(|bias| {
+                let documents = self.documents.count(batch);
+                [documents, heads, table(bias, documents)]
+            }),
             bias: self.bias.map(|bias| [heads, table(bias, 1)]),
             relative_keys: (self.relative_keys).map(|keys| [heads, table(keys, width), width]),
         };
@@ -103,6 +113,7 @@ impl<T: Real> Attend<'_, T> {
         }
         let keys = self.key.shape()[2];
         let landmarks = self.landmark_key.shape()[2];
+        let entries = shapes.entries().unwrap_or(0);
         Sizes {
             batch,
             heads,
@@ -110,6 +121,7 @@ impl<T: Real> Attend<'_, T> {
             keys,
             width,
             landmarks,
+            entries,
         }
     }
 
@@ -130,12 +142,21 @@ impl<T: Real> Attend<'_, T> {
         let (data, count) = match self.relative_keys {
             None => (&[][..], 0),
             Some(keys) => {
-                let count = self.visibility.window.offsets();
+                let [_, heads, _, _] = self.query.shape();
+                let count = keys.len() / (heads * width);
                 (&keys[head * count * width..][..count * width], count)
             }
         };
         let step = width;
         (Rows { data, step, width }, count)
+    }
+
+    /// What is added to the scores of a document's landmarks under a head.
+    pub(crate) fn landmark_bias(&self, document: usize, head: usize) -> &[T] {
+        let [_, heads, landmarks, _] = self.landmark_key.shape();
+        let at = (document * heads + head) * landmarks;
+        self.landmark_bias
+            .map_or(&[], |bias| &bias[at..at + landmarks])
     }
 
     pub(crate) fn tile_dropout(&self, strip: &Strip<'_>) -> Option<TileDropout<T>> {
@@ -203,13 +224,14 @@ fn strip<S: Simd, T: Real>(
     let visibility = inputs.visibility;
     let document = &strip.document;
     let (batch, head) = (document.batch, strip.head);
-    let [_, _, landmarks, d] = inputs.landmark_key.shape();
+    let [_, heads, landmarks, d] = inputs.landmark_key.shape();
     let landmark_keys = inputs.landmark_key.rows(document.number, head, 0);
     let landmark_values = inputs.landmark_value.rows(document.number, head, 0);
     let landmark_values =
         whole_vectors::<S, T>(landmark_values, landmarks, &mut memory.landmark_values);
-    let bias = PaddedBias::new(inputs.bias, head, visibility, &mut memory.bias);
-    let (relative_keys, offsets) = inputs.relative_keys(head);
+    let bias = PaddedBias::new(inputs.bias, head, heads, visibility, &mut memory.bias);
+    let landmark_bias = inputs.landmark_bias(document.number, head);
+    let (relative_keys, entries) = inputs.relative_keys(head);
     let dropout = inputs.tile_dropout(strip);
     let transposed = memory.query.take_rows(d);
     for start in strip.tokens.clone().step_by(TILE) {
@@ -232,8 +254,9 @@ fn strip<S: Simd, T: Real>(
             );
             let keys = |key| inputs.key.rows(batch, head, document.start + key);
             tile_dots(simd, transposed, landmark_keys, keys, &columns, scores);
-            let relative = memory.relative.take_rows(offsets);
+            let relative = memory.relative.take_rows(entries);
             row_dots(simd, transposed, relative_keys, relative);
+            columns.add_to_landmarks(landmark_bias, &bias, relative, scores);
             columns.hide(simd, document, start, &bias, relative, scores);
             softmax(simd, &columns, scores, &mut sums_of, &mut log_sums);
             if let Some(dropout) = dropout {

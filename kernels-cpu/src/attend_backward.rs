@@ -19,8 +19,12 @@ use crate::attend::{Attend, STRIP};
 use crate::attend_gradients::{
     Part, Target, add_to_queries, key_gradients, query_gradients, row_gradients,
 };
-use crate::attend_merge::{Partial, merge, merge_bias, merge_relative_keys};
-use crate::attend_tile::{Columns, probabilities, row_dots, scale_all, score_gradients, tile_dots};
+use crate::attend_merge::{
+    Partial, merge, merge_bias, merge_landmark_bias, merge_relative_keys,
+};
+use crate::attend_tile::{
+    Columns, probabilities, row_dots, scale_all, score_gradients, sum_of, tile_dots,
+};
 use crate::documents::{Cut, Strip};
 use crate::padded_bias::PaddedBias;
 use crate::products::Terms;
@@ -43,9 +47,11 @@ pub struct AttendGradients<'a, T> {
     pub landmark_key: ViewMut<'a, T>,
     /// `[documents, h, r, d]`
     pub landmark_value: ViewMut<'a, T>,
-    /// `[h, offsets]` in row-major order, wanted or not; only with a bias among the inputs.
+    /// `[documents, h, r]` in row-major order; with a bias of landmarks among the inputs.
+    pub landmark_bias: Option<&'a mut [T]>,
+    /// `[h, entries]` in row-major order, wanted or not; only with a bias among the inputs.
     pub bias: Option<&'a mut [T]>,
-    /// `[h, offsets, d]` in row-major order, wanted or not; only with relative keys among the inputs.
+    /// `[h, entries, d]` in row-major order, wanted or not; only with relative keys among the inputs.
     pub relative_keys: Option<&'a mut [T]>,
 }
 
@@ -94,12 +100,18 @@ pub fn attend_backward<T: Real>(
         inputs.relative_keys.map(<[T]>::len),
         "the relative keys' length and their gradients'"
     );
+    assert_eq!(
+        gradients.landmark_bias.as_ref().map(|bias| bias.len()),
+        inputs.landmark_bias.map(<[T]>::len),
+        "the landmarks' bias's length and its gradient's"
+    );
     let log_sum_exp = View::contiguous(log_sum_exp, [batch, heads, 1, sizes.tokens]);
     let layout = Partial::new(
         sizes,
         inputs.visibility,
         gradients.bias.is_some(),
         inputs.relative_keys.is_some(),
+        inputs.landmark_bias.is_some(),
     );
     let documents = inputs.list(sizes);
     let cut = Cut::new(heads, sizes.width * size_of::<T>(), layout.part());
@@ -133,6 +145,9 @@ pub fn attend_backward<T: Real>(
     }
     if let Some(keys) = &mut gradients.relative_keys {
         merge_relative_keys(layout, &partials, keys);
+    }
+    if let Some(bias) = &mut gradients.landmark_bias {
+        merge_landmark_bias(layout, &partials, heads, bias);
     }
 }
 
@@ -185,16 +200,18 @@ fn strip<S: Simd, T: Real>(
     let visibility = inputs.visibility;
     let document = &strip.document;
     let (batch, head) = (document.batch, strip.head);
-    let [_, _, landmarks, d] = inputs.landmark_key.shape();
+    let [_, heads, landmarks, d] = inputs.landmark_key.shape();
     let landmark_keys = inputs.landmark_key.rows(document.number, head, 0);
     let landmark_values = inputs.landmark_value.rows(document.number, head, 0);
     let whole_landmark_keys =
         whole_vectors::<S, T>(landmark_keys, landmarks, &mut memory.landmark_keys);
-    let bias = PaddedBias::new(inputs.bias, head, visibility, &mut memory.bias);
+    let bias = PaddedBias::new(inputs.bias, head, heads, visibility, &mut memory.bias);
+    let landmark_bias = inputs.landmark_bias(document.number, head);
     let places = bias.places;
-    let (relative_keys, offsets) = inputs.relative_keys(head);
+    let (relative_keys, entries) = inputs.relative_keys(head);
+    let offsets = entries.min(places.offsets());
     let whole_relative_keys =
-        whole_vectors::<S, T>(relative_keys, offsets, &mut memory.relative_keys);
+        whole_vectors::<S, T>(relative_keys, entries, &mut memory.relative_keys);
     let dropout = inputs.tile_dropout(strip);
     let query_transposed = memory.query_transposed.take_rows(d);
     let d_output_transposed = memory.d_output_transposed.take_rows(d);
@@ -250,8 +267,9 @@ fn strip<S: Simd, T: Real>(
             &columns,
             d_weights,
         );
-        let relative = memory.relative.take_rows(offsets);
+        let relative = memory.relative.take_rows(entries);
         row_dots(simd, query_transposed, relative_keys, relative);
+        columns.add_to_landmarks(landmark_bias, &bias, relative, weights);
         columns.hide(simd, document, start, &bias, relative, weights);
 
         // A lane without a real query: exp(s − ∞) is 0, so that nothing comes of it.
@@ -276,9 +294,13 @@ fn strip<S: Simd, T: Real>(
             }
         };
         score_gradients(simd, weights, d_weights);
+        for (to, row) in layout.landmark_bias_mut(partial).iter_mut().zip(&*d_weights) {
+            *to += sum_of(row);
+        }
         if gradients.bias.is_some() {
-            let totals = layout.bias_mut(partial);
-            for run in &sight.runs {
+            let (totals, of_landmarks) = layout.bias_mut(partial);
+            columns.add_bias_gradients(d_weights, of_landmarks);
+            for run in sight.runs.iter().filter(|_| places.offsets() > 0) {
                 let rows = &d_weights[columns.of_run(run)];
                 for (key, row) in run.keys.clone().zip(rows) {
                     places.add(totals, start, key, row);
@@ -290,22 +312,24 @@ fn strip<S: Simd, T: Real>(
         let keys = whole_vectors::<S, T>(keys(hull.start), hull.len(), &mut memory.keys);
         let landmark_keys = whole_landmark_keys;
         query_gradients(simd, &columns, d_weights, landmark_keys, keys, d_query);
-        if offsets > 0 {
+        if entries > 0 {
             relative.fill([T::ZERO; TILE]);
+            let (of_window, of_landmarks) = relative.split_at_mut(offsets);
+            columns.scatter_landmarks(d_weights, of_landmarks);
             for run in &sight.runs {
                 for (key, row) in run.keys.clone().zip(&d_weights[columns.of_run(run)]) {
-                    places.scatter(row, start, key, relative);
+                    places.scatter(row, start, key, of_window);
                 }
             }
             let terms = Terms {
                 weights: relative,
                 rows: whole_relative_keys,
-                terms: 0..offsets,
+                terms: 0..entries,
             };
             add_to_queries(simd, terms, 0..count, d_query);
         }
         let query = whole_vectors::<S, T>(query, count, &mut memory.queries);
-        if offsets > 0 {
+        if entries > 0 {
             let to = layout.relative_keys_mut(partial);
             row_gradients(simd, relative, query, count, to, d);
         }

@@ -15,17 +15,19 @@ use crate::real::Real;
 use crate::tile::TILE;
 
 /// How one part's own memory lies. For keys, then for values: a row for each landmark, then rows
-/// for the keys before the part's own that its queries see, then those after them. Last, the bias and the relative
-/// keys.
+/// for the keys before the part's own that its queries see, then those after them. Last, the bias, the
+/// relative keys and the landmarks' bias.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Partial {
     landmarks: usize,
     width: usize,
     /// Keys that a part's queries see on either side of its own; 0 where no document has two parts.
     border: usize,
-    /// Length of a padded row of the bias; 0 where its gradient isn't wanted.
+    /// Length of a padded row of the bias, and its entries for landmarks; 0 where its gradient isn't wanted.
     bias: usize,
+    bias_of_landmarks: usize,
     relative_keys: usize,
+    landmark_bias: usize,
     part: usize,
     visibility: Visibility,
 }
@@ -35,7 +37,13 @@ impl Partial {
     /// for many threads, and the more there is to add up.
     const LEAST: usize = 1024;
 
-    pub fn new(sizes: Sizes, visibility: Visibility, bias: bool, relative_keys: bool) -> Self {
+    pub fn new(
+        sizes: Sizes,
+        visibility: Visibility,
+        bias: bool,
+        relative_keys: bool,
+        landmark_bias: bool,
+    ) -> Self {
         let border = visibility.window.border();
         let part = match border {
             Some(border) => Self::LEAST.max((4 * border).next_multiple_of(TILE)),
@@ -48,7 +56,12 @@ impl Partial {
             width: sizes.width,
             border: border.filter(|_| sizes.tokens > part).unwrap_or(0),
             bias: if_given(bias, Places::new(visibility).padded_len()),
-            relative_keys: if_given(relative_keys, visibility.window.offsets()),
+            bias_of_landmarks: if_given(
+                bias,
+                sizes.entries.saturating_sub(visibility.window.offsets()),
+            ),
+            relative_keys: if_given(relative_keys, sizes.entries),
+            landmark_bias: if_given(landmark_bias, sizes.landmarks),
             part,
             visibility,
         }
@@ -61,7 +74,15 @@ impl Partial {
 
     /// Never 0, so that each part has memory, be there anything to put into it or not.
     pub fn len(&self) -> usize {
-        (2 * self.side() + self.bias + self.relative_keys * self.width).max(1)
+        (self.landmark_bias_at() + self.landmark_bias).max(1)
+    }
+
+    fn relative_keys_at(&self) -> usize {
+        2 * self.side() + self.bias + self.bias_of_landmarks
+    }
+
+    fn landmark_bias_at(&self) -> usize {
+        self.relative_keys_at() + self.relative_keys * self.width
     }
 
     fn side(&self) -> usize {
@@ -103,16 +124,22 @@ impl Partial {
         &mut partial[self.place(side, self.landmarks + self.border_row(own, key))]
     }
 
-    /// The totals of the padded bias.
+    /// The totals of the padded bias, and those of its entries for landmarks.
     #[inline(always)]
-    pub fn bias_mut<'p, T>(&self, partial: &'p mut [T]) -> &'p mut [T] {
-        &mut partial[2 * self.side()..][..self.bias]
+    pub fn bias_mut<'p, T>(&self, partial: &'p mut [T]) -> (&'p mut [T], &'p mut [T]) {
+        partial[2 * self.side()..self.relative_keys_at()].split_at_mut(self.bias)
+    }
+
+    /// The totals of the landmarks' bias.
+    #[inline(always)]
+    pub fn landmark_bias_mut<'p, T>(&self, partial: &'p mut [T]) -> &'p mut [T] {
+        &mut partial[self.landmark_bias_at()..][..self.landmark_bias]
     }
 
     /// The rows of the relative keys.
     #[inline(always)]
     pub fn relative_keys_mut<'p, T>(&self, partial: &'p mut [T]) -> &'p mut [T] {
-        &mut partial[2 * self.side() + self.bias..][..self.relative_keys * self.width]
+        &mut partial[self.relative_keys_at()..][..self.relative_keys * self.width]
     }
 }
 
@@ -161,14 +188,37 @@ pub(crate) fn merge<T: Real>(
     });
 }
 
-/// Adds up the bias's gradients, `[h, offsets]`.
+/// Adds up the bias's gradients, `[h, entries]`.
 pub(crate) fn merge_bias<T: Real>(layout: Partial, partials: &[OfHead<'_, '_, T>], to: &mut [T]) {
     let offsets = layout.visibility.window.offsets();
+    let entries = offsets + layout.bias_of_landmarks;
     to.fill(T::ZERO);
     for (_, head, partials) in partials {
+        let to = &mut to[head * entries..][..entries];
         for partial in partials {
-            let totals = &partial[2 * layout.side() + TILE..][..offsets];
-            add_row(&mut to[head * offsets..][..offsets], totals);
+            let totals = &partial[2 * layout.side()..layout.relative_keys_at()];
+            add_row(&mut to[..offsets], &totals[TILE..]);
+            add_row(&mut to[offsets..], &totals[layout.bias..]);
+        }
+    }
+}
+
+/// Adds up the gradients of the landmarks' bias, `[documents, h, r]`.
+pub(crate) fn merge_landmark_bias<T: Real>(
+    layout: Partial,
+    partials: &[OfHead<'_, '_, T>],
+    heads: usize,
+    to: &mut [T],
+) {
+    let length = layout.landmark_bias;
+    to.fill(T::ZERO);
+    for (document, head, partials) in partials {
+        let at = (document.number * heads + head) * length;
+        for partial in partials {
+            add_row(
+                &mut to[at..][..length],
+                &partial[layout.landmark_bias_at()..],
+            );
         }
     }
 }
@@ -183,7 +233,7 @@ pub(crate) fn merge_relative_keys<T: Real>(
     to.fill(T::ZERO);
     for (_, head, partials) in partials {
         for partial in partials {
-            let totals = &partial[2 * layout.side() + layout.bias..][..length];
+            let totals = &partial[layout.relative_keys_at()..][..length];
             add_row(&mut to[head * length..][..length], totals);
         }
     }

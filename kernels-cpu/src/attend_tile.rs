@@ -6,7 +6,7 @@ use fearless_simd::prelude::*;
 
 use crate::documents::Document;
 use crate::exp::exp;
-use crate::padded_bias::PaddedBias;
+use crate::padded_bias::{PaddedBias, Places};
 use crate::products::{Factors, Terms, all_vectors, dots};
 use crate::real::{Lanes, Real, load, splat, store};
 use crate::sight::{BLOCK, Run, Sight};
@@ -128,6 +128,74 @@ impl<'a, T: Real> Columns<'a, T> {
             .filter(|terms| !terms.terms.is_empty())
     }
 
+    /// Adds to landmark scores what goes by landmark, and what goes by the landmarks that come after it:
+    /// the bias and the products with the relative keys (`relative`, the window's entries first).
+    #[inline(always)]
+    pub fn add_to_landmarks(
+        &self,
+        landmark_bias: &[T],
+        bias: &PaddedBias<'_, T>,
+        relative: &[TileRow<T>],
+        scores: &mut [TileRow<T>],
+    ) {
+        for (row, bias) in scores.iter_mut().zip(landmark_bias) {
+            for score in row {
+                *score += *bias;
+            }
+        }
+        let relative = self.of_landmarks(relative, &bias.places);
+        if relative.is_empty() && bias.landmarks.is_empty() {
+            return;
+        }
+        for (lanes, count) in &self.sight.landmarks_of {
+            for (landmark, row) in scores[..*count].iter_mut().enumerate() {
+                let offset = count - 1 - landmark;
+                let row = &mut row[lanes.clone()];
+                if let Some(bias) = bias.landmarks.get(offset) {
+                    for score in &mut *row {
+                        *score += *bias;
+                    }
+                }
+                if let Some(own) = relative.get(offset) {
+                    for (score, own) in row.iter_mut().zip(&own[lanes.clone()]) {
+                        *score += *own;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Of rows by offset those of landmarks, which come behind the window's, if there are any.
+    #[inline(always)]
+    fn of_landmarks<'r>(&self, by_offset: &'r [TileRow<T>], places: &Places) -> &'r [TileRow<T>] {
+        by_offset.get(places.offsets()..).unwrap_or_default()
+    }
+
+    /// Undoes [`add_to_landmarks`](Self::add_to_landmarks) for a bias: what its entries for landmarks had
+    /// for gradients.
+    #[inline(always)]
+    pub fn add_bias_gradients(&self, d_scores: &[TileRow<T>], totals: &mut [T]) {
+        for (lanes, count) in &self.sight.landmarks_of {
+            for (landmark, row) in d_scores[..*count].iter().enumerate() {
+                if let Some(total) = totals.get_mut(count - 1 - landmark) {
+                    *total += sum_of(&row[lanes.clone()]);
+                }
+            }
+        }
+    }
+
+    /// The same for relative keys, whose entries for landmarks get a row each.
+    #[inline(always)]
+    pub fn scatter_landmarks(&self, d_scores: &[TileRow<T>], by_offset: &mut [TileRow<T>]) {
+        for (lanes, count) in &self.sight.landmarks_of {
+            for (landmark, row) in d_scores[..*count].iter().enumerate() {
+                if let Some(own) = by_offset.get_mut(count - 1 - landmark) {
+                    own[lanes.clone()].copy_from_slice(&row[lanes.clone()]);
+                }
+            }
+        }
+    }
+
     /// Adds to window scores what goes by offset, the bias and the products with the relative keys
     /// (`relative`, a row an offset, if there are any), and makes −∞ of all that a query does not see.
     #[inline(always)]
@@ -155,6 +223,7 @@ impl<'a, T: Real> Columns<'a, T> {
                 }
             }
         }
+        let relative = &relative[..relative.len().min(bias.places.offsets())];
         for run in &self.sight.runs {
             for v in 0..vectors::<S, T>() {
                 let at = v * lanes;
@@ -217,6 +286,12 @@ impl<'a, T: Real> Columns<'a, T> {
             }
         }
     }
+}
+
+/// The sum of some lanes.
+#[inline(always)]
+pub(crate) fn sum_of<T: Real>(lanes: &[T]) -> T {
+    lanes.iter().fold(T::ZERO, |sum, x| sum + *x)
 }
 
 #[inline(always)]

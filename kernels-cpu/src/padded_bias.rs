@@ -12,6 +12,8 @@ use crate::tile::{Scratch, TILE, TileRow};
 pub(crate) struct PaddedBias<'a, T> {
     /// Empty if there is no bias.
     table: &'a [T],
+    /// The entries of landmarks, if there are any.
+    pub landmarks: &'a [T],
     pub places: Places,
 }
 
@@ -29,6 +31,11 @@ impl Places {
             visibility,
             side_by_side: visibility.window.is_line(),
         }
+    }
+
+    /// Entries of the window.
+    pub fn offsets(&self) -> usize {
+        self.visibility.window.offsets()
     }
 
     /// Length of a padded row.
@@ -99,23 +106,37 @@ impl Places {
 
 impl<'a, T: Real> PaddedBias<'a, T> {
     pub fn new(
-        bias: Option<&[T]>,
+        bias: Option<&'a [T]>,
         head: usize,
+        heads: usize,
         visibility: Visibility,
         scratch: &'a mut Scratch<T>,
     ) -> Self {
         let places = Places::new(visibility);
-        let table: &[T] = match bias {
-            None => &[],
+        let (table, landmarks): (&[T], &[T]) = match bias {
+            None => (&[], &[]),
             Some(bias) => {
-                let offsets = visibility.window.offsets();
+                let entries = bias.len() / heads;
+                let own = &bias[head * entries..][..entries];
+                let (own, landmarks) = own.split_at(places.offsets());
+                if own.is_empty() {
+                    return Self {
+                        table: &[],
+                        landmarks,
+                        places,
+                    };
+                }
                 let table = scratch.take(places.padded_len());
                 table.fill(T::ZERO);
-                table[TILE..][..offsets].copy_from_slice(&bias[head * offsets..][..offsets]);
-                table
+                table[TILE..][..own.len()].copy_from_slice(own);
+                (table, landmarks)
             }
         };
-        Self { table, places }
+        Self {
+            table,
+            landmarks,
+            places,
+        }
     }
 
     /// Adds the biases of this key for this query and those after it, if there are any, to their

@@ -21,6 +21,8 @@ pub(crate) struct Sight<T> {
     pub width: usize,
     /// How many landmarks each query sees, if not all.
     pub landmarks: Option<TileRow<T>>,
+    /// Lanes that see as many landmarks, and how many.
+    pub landmarks_of: Vec<(Range<usize>, usize)>,
     /// The pattern whose only run this is, its first query's [phase](Window::phase) and how many
     /// queries there are, where no key is missing on either side: the next tile often sees the same.
     alike: Option<(Window, usize, usize)>,
@@ -64,13 +66,23 @@ impl<T: Real> Sight<T> {
         landmarks: usize,
     ) {
         self.set_runs(visibility, &queries, keys);
-        self.landmarks = match visibility.landmarks {
-            LandmarksSeen::All => None,
-            LandmarksSeen::Chunks { .. } => Some(std::array::from_fn(|lane| {
-                let query = (queries.start + lane).min(queries.end - 1);
-                T::from_index(visibility.landmarks_of(query, landmarks) as isize)
-            })),
-        };
+        self.landmarks_of.clear();
+        if visibility.landmarks == LandmarksSeen::All {
+            self.landmarks = None;
+            self.landmarks_of.push((0..TILE, landmarks));
+            return;
+        }
+        let mut counts = [T::ZERO; TILE];
+        for (lane, to) in counts.iter_mut().enumerate() {
+            let query = (queries.start + lane).min(queries.end - 1);
+            let count = visibility.landmarks_of(query, landmarks);
+            *to = T::from_index(count as isize);
+            match self.landmarks_of.last_mut() {
+                Some((lanes, alike)) if *alike == count => lanes.end += 1,
+                _ => self.landmarks_of.push((lane..lane + 1, count)),
+            }
+        }
+        self.landmarks = Some(counts);
     }
 
     fn set_runs(&mut self, visibility: &Visibility, queries: &Range<usize>, keys: usize) {

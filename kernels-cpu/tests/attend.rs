@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::attend::{Sizes, case, case_of, run, with_bias, with_relative_keys};
+use common::attend::{
+    Sizes, case, case_of, run, with_bias, with_landmark_terms, with_relative_keys,
+};
 use common::dense::{Attend, Attended};
 use common::{Batch, MemoryLayout, Numbers, Tensor, assert_close, assert_slopes, inner_product};
 use transformer_ls_kernels::{Dropout, Grid, LandmarksSeen, Visibility, Window};
@@ -301,8 +303,10 @@ fn patterns() {
                         seed: 9,
                     };
                 }
+                let name = format!("{visibility:?}, {n} queries, {m} keys");
                 let case = with_tables_if(window.offsets() > 0, case);
-                check(&case, &format!("{visibility:?}, {n} queries, {m} keys"));
+                check(&case, &name);
+                check(&with_landmark_terms(case), &format!("{name}, all terms"));
             }
         }
         for batch in [
@@ -324,6 +328,8 @@ fn patterns() {
             let case = case_of(sizes, batch, 130, window.into());
             let case = with_tables_if(window.offsets() > 0, case);
             check(&case, &format!("{window:?} of documents"));
+            let case = with_landmark_terms(case);
+            check(&case, &format!("{window:?} of documents, all terms"));
         }
     }
 }
@@ -346,7 +352,7 @@ fn parts_of_patterns_are_merged() {
                 ..window.into()
             };
             let case = case_of(sizes, Batch::Full, m, visibility);
-            let case = with_relative_keys(with_bias(case));
+            let case = with_landmark_terms(case);
             let name = format!("{visibility:?}, {n} queries, {m} keys in parts");
             check_within(&case, &name, &[MemoryLayout::GAPS], 4.0);
         }
@@ -374,7 +380,7 @@ fn finite_differences() {
             r: 2,
         };
         let case = case(sizes, Batch::of_lengths(&[13, 6], 13));
-        let mut case = with_relative_keys(with_bias(case));
+        let mut case = with_landmark_terms(case);
         case.dropout = dropout;
         let d_output = Tensor::random(case.query.shape, 1.0, 7);
         let gradients = run::<f64>(&case, &d_output, MemoryLayout::HEADS_SIDE_BY_SIDE);
@@ -404,6 +410,14 @@ fn finite_differences() {
             "landmark value",
             |case| &mut case.landmark_value,
             d_value,
+            loss,
+        );
+        let d_bias = gradients.d_landmark_bias.as_ref().unwrap();
+        assert_slopes(
+            &mut case,
+            "landmark bias",
+            |case| case.landmark_bias.as_mut().unwrap(),
+            d_bias,
             loss,
         );
         let d_bias = gradients.d_bias.as_ref().unwrap();

@@ -18,6 +18,7 @@ fn run(change: impl FnOnce(&mut Attend<'_, f32>)) {
         landmark_key: none,
         landmark_value: none,
         bias: None,
+        landmark_bias: None,
         relative_keys: None,
         documents: Documents::Rows { mask: None },
         visibility: Window::segments(2).into(),

@@ -98,6 +98,7 @@ impl Case {
             landmark_key: landmarks[0].view(),
             landmark_value: landmarks[1].view(),
             bias: None,
+            landmark_bias: None,
             relative_keys: None,
             documents: self.batch.documents(),
             visibility: Window::segments(self.window).into(),
@@ -122,6 +123,7 @@ impl Case {
             landmark_key: d_landmark_key.view_mut(),
             landmark_value: d_landmark_value.view_mut(),
             bias: None,
+            landmark_bias: None,
             relative_keys: None,
         };
         attend_backward(&inputs, d_output.view(), &log_sum_exp, &mut gradients);

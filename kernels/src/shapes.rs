@@ -17,9 +17,11 @@ pub struct AttendShapes {
     pub value: [usize; 4],
     /// Keys and values, both `[documents, h, r, d]`.
     pub landmarks: Option<[[usize; 4]; 2]>,
-    /// `[h, offsets]`
+    /// `[documents, h, r]`
+    pub landmark_bias: Option<[usize; 3]>,
+    /// `[h, offsets]`, or `[h, offsets + r]`
     pub bias: Option<[usize; 2]>,
-    /// `[h, offsets, d]`
+    /// `[h, offsets, d]`, or `[h, offsets + r, d]`
     pub relative_keys: Option<[usize; 3]>,
 }
 
@@ -47,17 +49,36 @@ impl AttendShapes {
             self.landmarks.is_some() || window != Window::Off,
             "attention without window and without landmarks sees nothing"
         );
+        let r = self.landmarks.map_or(0, |[key, _]| key[2]);
+        if let Some(shape) = self.landmark_bias {
+            assert_eq!(shape, [documents, h, r], "the landmarks' bias's shape");
+        }
+        let Some(entries) = self.entries() else {
+            return;
+        };
         let offsets = window.offsets();
         assert!(
-            offsets > 0 || (self.bias.is_none() && self.relative_keys.is_none()),
+            entries > 0,
             "a table by offset needs a window that bounds offsets, not {window:?}"
         );
+        assert!(
+            entries == offsets || entries == offsets + r,
+            "a table by offset has {offsets} entries a head, or {r} more for landmarks, not {entries}"
+        );
         if let Some(shape) = self.bias {
-            assert_eq!(shape, [h, offsets], "the bias's shape");
+            assert_eq!(shape, [h, entries], "the bias's shape");
         }
         if let Some(shape) = self.relative_keys {
-            assert_eq!(shape, [h, offsets, d], "the relative keys' shape");
+            assert_eq!(shape, [h, entries, d], "the relative keys' shape");
         }
+    }
+
+    /// Entries of a table by offset, if there is one: those of the window's offsets, and where it is
+    /// longer, one for each number of landmarks that may come after one
+    /// ([`Visibility::landmark_offset`]).
+    pub fn entries(&self) -> Option<usize> {
+        let bias = self.bias.map(|shape| shape[1]);
+        bias.or(self.relative_keys.map(|shape| shape[1]))
     }
 }
 

@@ -63,6 +63,12 @@ impl Visibility {
         }
     }
 
+    /// How many of its document's `landmarks` a query sees after this one, which it sees: 0 for the
+    /// last, as the offset of a key is 0 for the query's own.
+    pub fn landmark_offset(&self, query: usize, landmark: usize, landmarks: usize) -> usize {
+        (self.landmarks_of(query, landmarks) - 1).wrapping_sub(landmark)
+    }
+
     /// Runs of keys, half-open intervals in order, that together hold every key which one of these
     /// queries sees: one run for windows in one dimension, one a row for grids. All queries see a
     /// part of a run without gaps: [`keys_of`](Self::keys_of).

@@ -35,6 +35,7 @@ mod embedding;
 mod encoder;
 mod error;
 mod fields;
+mod language_model;
 pub mod ops;
 pub mod presets;
 mod reconstruction;
@@ -48,6 +49,10 @@ pub use embedding::{Axes, EmbeddingConfig, Input, Positions, TokenEmbedding};
 pub use encoder::{Encoder, EncoderConfig, Pooling};
 pub use error::ConfigError;
 pub use fields::FieldError;
+pub use language_model::{
+    LanguageModel, LanguageModelConfig, LanguageModelLayer, LanguageModelLayerConfig, Memory,
+    Predictions, Segment,
+};
 pub use ops::{Boundaries, Layout};
 pub use reconstruction::{Decoder, MaskedTokens, Reconstruction};
 pub use tokens::Tokens;

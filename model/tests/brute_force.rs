@@ -55,6 +55,7 @@ fn tracked<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// padding must be at the end.
 struct Ours {
     inputs: [Tensor<4>; 5],
+    landmark_bias: Option<Tensor<3>>,
     bias: Option<Tensor<2>>,
     relative_keys: Option<Tensor<3>>,
     layout: Layout,
@@ -91,12 +92,16 @@ impl Ours {
                 device,
             )),
         };
-        let [q, k, v, lk, lv, bias, relative_keys] = &problem.inputs;
+        let [q, k, v, lk, lv, bias, relative_keys, landmark_bias] = &problem.inputs;
         let offsets = bias.len() / h;
         let table = |table: &[f64], shape: &[usize]| {
             let table: Vec<f32> = table.iter().map(|&x| x as f32).collect();
             TensorData::new(table, shape)
         };
+        let landmark_bias = (problem.with_landmark_bias).then(|| {
+            let data = table(landmark_bias, &[b, h, r]);
+            tracked(Tensor::from_data(data, device))
+        });
         let bias = (problem.with_bias)
             .then(|| tracked(Tensor::from_data(table(bias, &[h, offsets]), device)));
         let relative_keys = problem.with_relative_keys.then(|| {
@@ -111,6 +116,7 @@ impl Ours {
                 leaf(lk, landmarks, device),
                 leaf(lv, landmarks, device),
             ],
+            landmark_bias,
             bias,
             relative_keys,
             layout,
@@ -145,6 +151,7 @@ impl Ours {
             key: self.lay(k),
             value: self.lay(v),
             landmarks,
+            landmark_bias: self.landmark_bias.clone(),
             bias: self.bias.clone(),
             relative_keys: self.relative_keys.clone(),
             layout: self.layout.clone(),
@@ -215,6 +222,14 @@ fn check_gradients(problem: &Problem) {
                 assert!(
                     worst < 2e-5,
                     "{name} packed {packed}: input {which} {worst:.1e}"
+                );
+            }
+            if let Some(bias) = &ours.landmark_bias {
+                let gradient = bias.grad(&gradients).expect("the bias has a gradient");
+                let worst = error(&values(gradient), &dense[7]);
+                assert!(
+                    worst < 2e-5,
+                    "{name} packed {packed}: landmark bias {worst:.1e}"
                 );
             }
             if let Some(bias) = &ours.bias {
@@ -337,6 +352,9 @@ fn every_pattern_is_its_definition() {
         problem.with_relative_keys = bias;
         check_values(&problem, 1e-5);
         check_gradients(&problem);
+        let problem = problem.with_landmark_terms();
+        check_values(&problem, 1e-5);
+        check_gradients(&problem);
         for (keys, memory, landmarks) in [(17, 5, chunks), (8, 0, LandmarksSeen::All)] {
             let mut problem = Problem::new([2, 1, 11, 4], [0, 4], 1.0, 22, |_, _| true);
             let visibility = Visibility {
@@ -347,6 +365,9 @@ fn every_pattern_is_its_definition() {
             problem.see(visibility, keys);
             problem.with_bias = bias;
             problem.with_relative_keys = bias;
+            check_values(&problem, 1e-5);
+            check_gradients(&problem);
+            let problem = problem.with_landmark_terms();
             check_values(&problem, 1e-5);
             check_gradients(&problem);
         }

@@ -26,6 +26,7 @@ pub fn case(sizes: Sizes, batch: Batch) -> Attend {
         value: Tensor::random([b, h, n, d], 1.0, seed + 2),
         landmark_key: Tensor::random([documents, h, r, d], 1.0, seed + 3),
         landmark_value: Tensor::random([documents, h, r, d], 1.0, seed + 4),
+        landmark_bias: None,
         bias: None,
         relative_keys: None,
         batch,
@@ -58,6 +59,16 @@ pub fn with_relative_keys(mut case: Attend) -> Attend {
     case
 }
 
+/// What landmark scores may have for terms, besides those of windows that bound offsets.
+pub fn with_landmark_terms(mut case: Attend) -> Attend {
+    let [documents, h, r, d] = case.landmark_key.shape;
+    let entries = case.visibility.window.offsets() + r;
+    case.landmark_bias = Some(Tensor::random([1, documents, h, r], 1.0, 79));
+    case.bias = Some(Tensor::random([1, 1, h, entries], 1.0, 80));
+    case.relative_keys = Some(Tensor::random([1, h, entries, d], 1.0, 81));
+    case
+}
+
 /// The kernels' results, with tensors lying in memory as said.
 pub fn run<T: Real>(case: &Attend, d_output: &Tensor, layout: MemoryLayout) -> Attended {
     let [query, key] = [&case.query, &case.key].map(|x| Memory::<T>::of(x, layout));
@@ -69,12 +80,14 @@ pub fn run<T: Real>(case: &Attend, d_output: &Tensor, layout: MemoryLayout) -> A
         data.map(|data| data.map(|&x| T::from_f64(x)).collect())
     };
     let (bias, relative_keys) = (table(&case.bias), table(&case.relative_keys));
+    let landmark_bias = table(&case.landmark_bias);
     let inputs = kernels::Attend {
         query: query.view(),
         key: key.view(),
         value: value.view(),
         landmark_key: landmark_key.view(),
         landmark_value: landmark_value.view(),
+        landmark_bias: landmark_bias.as_deref(),
         bias: bias.as_deref(),
         relative_keys: relative_keys.as_deref(),
         documents: case.batch.documents(),
@@ -95,12 +108,14 @@ pub fn run<T: Real>(case: &Attend, d_output: &Tensor, layout: MemoryLayout) -> A
     let mut d_landmark_value = Memory::<T>::unwritten(case.landmark_key.shape, layout);
     let unwritten = |table: &Option<Vec<T>>| table.as_ref().map(|table| vec![nan; table.len()]);
     let (mut d_bias, mut d_relative_keys) = (unwritten(&bias), unwritten(&relative_keys));
+    let mut d_landmark_bias = unwritten(&landmark_bias);
     let mut gradients = AttendGradients {
         query: d_query.view_mut(),
         key: d_key.view_mut(),
         value: d_value.view_mut(),
         landmark_key: d_landmark_key.view_mut(),
         landmark_value: d_landmark_value.view_mut(),
+        landmark_bias: d_landmark_bias.as_deref_mut(),
         bias: d_bias.as_deref_mut(),
         relative_keys: d_relative_keys.as_deref_mut(),
     };
@@ -117,6 +132,8 @@ pub fn run<T: Real>(case: &Attend, d_output: &Tensor, layout: MemoryLayout) -> A
         d_value: d_value.tensor(),
         d_landmark_key: d_landmark_key.tensor(),
         d_landmark_value: d_landmark_value.tensor(),
+        d_landmark_bias: d_landmark_bias
+            .map(|data| tensor(&data, case.landmark_bias.as_ref().unwrap().shape)),
         d_bias: d_bias.map(|data| tensor(&data, case.bias.as_ref().unwrap().shape)),
         d_relative_keys: d_relative_keys
             .map(|data| tensor(&data, case.relative_keys.as_ref().unwrap().shape)),

@@ -134,9 +134,11 @@ pub struct Attend {
     pub value: Tensor,
     pub landmark_key: Tensor,
     pub landmark_value: Tensor,
-    /// `[1, 1, h, offsets]`
+    /// `[1, documents, h, r]`
+    pub landmark_bias: Option<Tensor>,
+    /// `[1, 1, h, entries]`
     pub bias: Option<Tensor>,
-    /// `[1, h, offsets, d]`
+    /// `[1, h, entries, d]`
     pub relative_keys: Option<Tensor>,
     pub batch: Batch,
     pub visibility: Visibility,
@@ -153,6 +155,7 @@ pub struct Attended {
     pub d_value: Tensor,
     pub d_landmark_key: Tensor,
     pub d_landmark_value: Tensor,
+    pub d_landmark_bias: Option<Tensor>,
     pub d_bias: Option<Tensor>,
     pub d_relative_keys: Option<Tensor>,
 }
@@ -169,6 +172,8 @@ impl Attended {
             ("d_landmark_key", &self.d_landmark_key),
             ("d_landmark_value", &self.d_landmark_value),
         ];
+        let bias = self.d_landmark_bias.as_ref();
+        parts.extend(bias.map(|bias| ("d_landmark_bias", bias)));
         parts.extend(self.d_bias.as_ref().map(|bias| ("d_bias", bias)));
         let keys = self.d_relative_keys.as_ref();
         parts.extend(keys.map(|keys| ("d_relative_keys", keys)));
@@ -182,7 +187,8 @@ struct Seen {
     landmark: Option<usize>,
     token: usize,
     column: usize,
-    offset: usize,
+    /// The entry of tables by offset, if they have one.
+    entry: Option<usize>,
 }
 
 /// Column and offset of a key at `j` for a query at `p`, if it sees it.
@@ -224,12 +230,19 @@ impl Attend {
                 rows,
             } => r.min(before + query / chunk * rows),
         };
+        // Entries of the tables behind those of the window are the landmarks', the most recent's first.
+        let entries = match (&self.bias, &self.relative_keys) {
+            (Some(bias), _) => bias.shape[3],
+            (None, Some(keys)) => keys.shape[2],
+            (None, None) => 0,
+        };
+        let offsets = self.visibility.window.offsets();
         let mut seen: Vec<Seen> = (0..count)
             .map(|t| Seen {
                 landmark: Some(t),
                 token: 0,
                 column: t,
-                offset: 0,
+                entry: (entries > offsets).then_some(offsets + count - 1 - t),
             })
             .collect();
         let position = (query + self.visibility.memory) as isize;
@@ -241,7 +254,7 @@ impl Attend {
                     landmark: None,
                     token,
                     column: r + column as usize,
-                    offset: offset as usize,
+                    entry: Some(offset as usize),
                 });
             }
         }
@@ -263,6 +276,7 @@ impl Attend {
             d_value: key_zeros(),
             d_landmark_key: landmark_zeros(),
             d_landmark_value: landmark_zeros(),
+            d_landmark_bias: (self.landmark_bias.as_ref()).map(|bias| Tensor::zeros(bias.shape)),
             d_bias: self.bias.as_ref().map(|bias| Tensor::zeros(bias.shape)),
             d_relative_keys: (self.relative_keys.as_ref()).map(|keys| Tensor::zeros(keys.shape)),
         };
@@ -303,15 +317,18 @@ impl Attend {
         };
         let score = |seen: &Seen| {
             let mut product = dot::<T>(query, key(seen));
-            if let (Some(keys), None) = (&self.relative_keys, seen.landmark) {
-                let own = dot::<T>(query, keys.row([0, head, seen.offset]));
+            if let (Some(keys), Some(entry)) = (&self.relative_keys, seen.entry) {
+                let own = dot::<T>(query, keys.row([0, head, entry]));
                 product = round::<T>(product + own);
             }
-            let score = round::<T>(product * self.scale);
-            match (&self.bias, seen.landmark) {
-                (Some(bias), None) => round::<T>(score + bias.at([0, 0, head, seen.offset])),
-                _ => score,
+            let mut score = round::<T>(product * self.scale);
+            if let (Some(bias), Some(entry)) = (&self.bias, seen.entry) {
+                score = round::<T>(score + bias.at([0, 0, head, entry]));
             }
+            if let (Some(bias), Some(t)) = (&self.landmark_bias, seen.landmark) {
+                score = round::<T>(score + bias.at([0, document, head, t]));
+            }
+            score
         };
         let factor = |seen: &Seen| match self.dropout {
             d if d.probability == 0.0 => 1.0,
@@ -342,8 +359,12 @@ impl Attend {
             let scaled = round::<T>(d_score * self.scale);
             let kept = round::<T>(p * z);
             add_row::<T>(&mut result.d_query, at, scaled, key(seen));
-            if let (Some(keys), None) = (&self.relative_keys, seen.landmark) {
-                let of_offset = [0, head, seen.offset];
+            if let (Some(d_bias), Some(entry)) = (&mut result.d_bias, seen.entry) {
+                let to = d_bias.at_mut([0, 0, head, entry]);
+                *to = round::<T>(*to + d_score);
+            }
+            if let (Some(keys), Some(entry)) = (&self.relative_keys, seen.entry) {
+                let of_offset = [0, head, entry];
                 add_row::<T>(&mut result.d_query, at, scaled, keys.row(of_offset));
                 let d_keys = result.d_relative_keys.as_mut().expect("as given");
                 add_row::<T>(d_keys, of_offset, scaled, query);
@@ -353,15 +374,15 @@ impl Attend {
                     let at = [document, head, t];
                     add_row::<T>(&mut result.d_landmark_key, at, scaled, query);
                     add_row::<T>(&mut result.d_landmark_value, at, kept, gradient);
+                    if let Some(d_bias) = &mut result.d_landmark_bias {
+                        let to = d_bias.at_mut([0, document, head, t]);
+                        *to = round::<T>(*to + d_score);
+                    }
                 }
                 None => {
                     let at = [row, head, seen.token];
                     add_row::<T>(&mut result.d_key, at, scaled, query);
                     add_row::<T>(&mut result.d_value, at, kept, gradient);
-                    if let Some(d_bias) = &mut result.d_bias {
-                        let to = d_bias.at_mut([0, 0, head, seen.offset]);
-                        *to = round::<T>(*to + d_score);
-                    }
                 }
             }
         }

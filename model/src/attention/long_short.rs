@@ -243,6 +243,7 @@ impl LongShortAttention {
             key: tokens.key,
             value: tokens.value,
             landmarks,
+            landmark_bias: None,
             bias: self.offset_bias.as_ref().map(|table| table.val()),
             relative_keys: None,
             layout: layout.layout().clone(),

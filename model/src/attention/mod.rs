@@ -5,6 +5,7 @@
 //! [`AttentionLayer`] has `W_o` alone.
 
 mod batch;
+pub(crate) mod causal;
 mod dense;
 mod heads;
 mod layer;
@@ -19,6 +20,7 @@ use crate::error::ConfigError;
 use crate::fields::{FieldError, Fields};
 
 pub use batch::BatchLayout;
+pub use causal::{CausalAttention, CausalAttentionConfig, Distances};
 pub use dense::{DenseAttention, DenseAttentionConfig};
 pub use heads::{AttentionInput, Contexts};
 pub use layer::{AttentionLayer, AttentionLayerConfig, AttentionOutput};

@@ -153,14 +153,15 @@ impl<B: LongShortBackend> Backward<B, 3> for ProjectRule {
 }
 
 /// Tensors of attention's arguments that gradients may be wanted for: query, key, value, landmark
-/// key and value, bias, relative keys. In the place of one that isn't given stands the query, so that there is one
+/// key and value, landmarks' bias, bias, relative keys. In the place of one that isn't given stands the query, so that there is one
 /// rule for all.
-const ATTEND_INPUTS: usize = 7;
+const ATTEND_INPUTS: usize = 8;
 
 /// Attention's arguments besides these tensors.
 #[derive(Clone, Debug)]
 struct Setting<B: Backend> {
     landmarks: bool,
+    landmark_bias: bool,
     bias: bool,
     relative_keys: bool,
     documents: Documents<B>,
@@ -179,10 +180,11 @@ impl<B: Backend> Setting<B> {
             Landmarks::None => (false, [absent(), absent()]),
             Landmarks::Rows { key, value } => (true, [key, value]),
         };
-        let [bias, relative_keys] =
-            [args.bias, args.relative_keys].map(OptionalTensor::into_option);
+        let [landmark_bias, bias, relative_keys] =
+            [args.landmark_bias, args.bias, args.relative_keys].map(OptionalTensor::into_option);
         let setting = Self {
             landmarks: has_landmarks,
+            landmark_bias: landmark_bias.is_some(),
             bias: bias.is_some(),
             relative_keys: relative_keys.is_some(),
             documents: inner_documents::<B, C>(args.documents),
@@ -190,13 +192,15 @@ impl<B: Backend> Setting<B> {
             scale: args.scale,
             dropout: args.dropout,
         };
-        let [bias, relative_keys] = [bias, relative_keys].map(|table| table.unwrap_or_else(absent));
+        let [landmark_bias, bias, relative_keys] =
+            [landmark_bias, bias, relative_keys].map(|table| table.unwrap_or_else(absent));
         let tensors = [
             query,
             args.key,
             args.value,
             landmark_key,
             landmark_value,
+            landmark_bias,
             bias,
             relative_keys,
         ];
@@ -210,6 +214,7 @@ impl<B: Backend> Setting<B> {
             value,
             landmark_key,
             landmark_value,
+            landmark_bias,
             bias,
             relative_keys,
         ] = tensors;
@@ -224,6 +229,7 @@ impl<B: Backend> Setting<B> {
                 },
                 false => Landmarks::None,
             },
+            landmark_bias: OptionalTensor::from_option(self.landmark_bias.then_some(landmark_bias)),
             bias: OptionalTensor::from_option(self.bias.then_some(bias)),
             relative_keys: OptionalTensor::from_option(self.relative_keys.then_some(relative_keys)),
             documents: self.documents,
@@ -269,6 +275,7 @@ impl<B: LongShortBackend> Backward<B, ATTEND_INPUTS> for AttendRule {
             value,
             landmark_key,
             landmark_value,
+            landmark_bias,
             bias,
             relative_keys,
         ] = ops.parents.map(|parent| parent.map(|node| node.id));
@@ -281,6 +288,7 @@ impl<B: LongShortBackend> Backward<B, ATTEND_INPUTS> for AttendRule {
             register::<B, _>(grads, [landmark_key, landmark_value], [key, value]);
         }
         for (parent, gradient) in [
+            (landmark_bias, gradients.landmark_bias),
             (bias, gradients.bias),
             (relative_keys, gradients.relative_keys),
         ] {

@@ -228,6 +228,7 @@ fn ready_attend<B: CpuBackend>(args: AttendArgs<B>) -> AttendArgs<B> {
                 value: B::ready(value, false),
             },
         },
+        landmark_bias: table(args.landmark_bias),
         bias: table(args.bias),
         relative_keys: table(args.relative_keys),
         documents: ready_documents(args.documents),
@@ -253,6 +254,7 @@ fn attend_kernel<B: CpuBackend>(args: &AttendArgs<B>) -> kernels::Attend<'_, f32
         value: B::view(&args.value),
         landmark_key,
         landmark_value,
+        landmark_bias: args.landmark_bias.as_option().map(B::slice),
         bias: args.bias.as_option().map(B::slice),
         relative_keys: args.relative_keys.as_option().map(B::slice),
         documents,
@@ -278,13 +280,13 @@ pub(super) fn attend_backward<B: CpuBackend>(args: AttendBackwardArgs<B>) -> Att
     let inputs = ready_attend(args.inputs);
     let kernel = attend_kernel(&inputs);
     let [_, h, _, d] = kernel.query.shape();
-    let offsets = inputs.visibility.window.offsets();
     let landmark_rows = kernel.landmark_key.shape();
     let mut d_query = Output::tokens(kernel.query.shape());
     let mut d_key = Output::tokens(kernel.key.shape());
     let mut d_value = Output::tokens(kernel.key.shape());
     let mut d_landmark_key = Output::contiguous(landmark_rows);
     let mut d_landmark_value = Output::contiguous(landmark_rows);
+    let mut d_landmark_bias = kernel.landmark_bias.map(|table| vec![0.0; table.len()]);
     let mut d_bias = kernel.bias.map(|table| vec![0.0; table.len()]);
     let mut d_relative_keys = kernel.relative_keys.map(|table| vec![0.0; table.len()]);
     let mut gradients = kernels::AttendGradients {
@@ -293,6 +295,7 @@ pub(super) fn attend_backward<B: CpuBackend>(args: AttendBackwardArgs<B>) -> Att
         value: d_value.view(),
         landmark_key: d_landmark_key.view(),
         landmark_value: d_landmark_value.view(),
+        landmark_bias: d_landmark_bias.as_deref_mut(),
         bias: d_bias.as_deref_mut(),
         relative_keys: d_relative_keys.as_deref_mut(),
     };
@@ -313,10 +316,18 @@ pub(super) fn attend_backward<B: CpuBackend>(args: AttendBackwardArgs<B>) -> Att
                 value: d_landmark_value.finish::<B>(),
             },
         },
-        bias: OptionalTensor::from_option(d_bias.map(|table| B::own(table, &[h, offsets]))),
-        relative_keys: OptionalTensor::from_option(
-            d_relative_keys.map(|table| B::own(table, &[h, offsets, d])),
-        ),
+        landmark_bias: OptionalTensor::from_option(d_landmark_bias.map(|table| {
+            let [documents, h, r, _] = landmark_rows;
+            B::own(table, &[documents, h, r])
+        })),
+        bias: OptionalTensor::from_option(d_bias.map(|table| {
+            let entries = table.len() / h;
+            B::own(table, &[h, entries])
+        })),
+        relative_keys: OptionalTensor::from_option(d_relative_keys.map(|table| {
+            let entries = table.len() / (h * d);
+            B::own(table, &[h, entries, d])
+        })),
     }
 }
 

@@ -59,7 +59,7 @@ impl LongShortBackend for CubeBackend {
     }
 
     fn attend(args: AttendArgs<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        match takes(&attend_tensors(&args), &args.documents) {
+        match takes(&attend_tensors(&args), &args.documents) && !has_landmark_terms(&args) {
             true => wgsl::attend(&attend_inputs(&args)),
             false => plain::attend::<Self>(args),
         }
@@ -68,7 +68,7 @@ impl LongShortBackend for CubeBackend {
     fn attend_backward(args: AttendBackwardArgs<Self>) -> AttendGradients<Self> {
         let mut tensors = attend_tensors(&args.inputs);
         tensors.extend([&args.d_output, &args.output]);
-        if !takes(&tensors, &args.inputs.documents) {
+        if !takes(&tensors, &args.inputs.documents) || has_landmark_terms(&args.inputs) {
             return plain::attend_backward::<Self>(args);
         }
         let gradients = wgsl::attend_backward(
@@ -85,6 +85,7 @@ impl LongShortBackend for CubeBackend {
                 Some((key, value)) => Landmarks::Rows { key, value },
                 None => Landmarks::None,
             },
+            landmark_bias: OptionalTensor::None,
             bias: OptionalTensor::from_option(gradients.bias),
             relative_keys: OptionalTensor::from_option(gradients.relative_keys),
         }
@@ -119,6 +120,14 @@ fn log_once(reason: &'static str) {
         logged.push(reason);
         log::warn!("attention takes the plain path instead of the shaders: {reason}");
     }
+}
+
+fn has_landmark_terms(args: &AttendArgs<CubeBackend>) -> bool {
+    let offsets = args.visibility.window.offsets();
+    let longer = |table: &OptionalTensor<CubeBackend>| {
+        (table.as_option()).is_some_and(|table| table.shape()[1] > offsets)
+    };
+    args.landmark_bias.as_option().is_some() || longer(&args.bias) || longer(&args.relative_keys)
 }
 
 /// The projection's tensors, keys first.

@@ -49,6 +49,7 @@ pub(super) fn attend_backward(args: &AttendBackwardArgsMetadata) -> AttendGradie
         key: args.inputs.key.clone(),
         value: args.inputs.value.clone(),
         landmarks: args.inputs.landmarks.clone(),
+        landmark_bias: args.inputs.landmark_bias.clone(),
         bias: args.inputs.bias.clone(),
         relative_keys: args.inputs.relative_keys.clone(),
     }

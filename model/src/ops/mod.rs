@@ -176,11 +176,19 @@ pub struct ProjectBackwardArgs<B: Backend> {
 /// Relative positions as Transformer-XL has them (Dai et al. 2019) are of this form: with its `u`
 /// added to the queries, the table is `R` and the bias `scale · (v − u) · R[o]`.
 ///
+/// The score of a landmark `t` has the same terms where the tables have entries for it, and one of its own:
+///
+/// ```text
+/// scale · (query[i] · landmark key[t] + query[i] · relative_keys[o]) + bias[o] + landmark_bias[t],
+///     o = offsets + landmarks that i sees after t
+/// ```
+///
 /// # Shapes
 ///
 /// As in [`ProjectArgs`]; where every row is one document without a mask, there may be another
 /// number of keys, `m`, than of queries. Tables by offset have [`Window::offsets`] entries a head,
-/// with a pair of a query and a key at [`Visibility::offset`].
+/// with a pair of a query and a key at [`Visibility::offset`]; or `r` more behind those, with a pair
+/// of a query and a landmark at [`Visibility::landmark_offset`] among these.
 #[derive(ExtensionType, Clone, Debug)]
 #[cfg_attr(feature = "fusion", extension_type(fusion))]
 pub struct AttendArgs<B: Backend> {
@@ -193,10 +201,13 @@ pub struct AttendArgs<B: Backend> {
     /// `[documents, h, r, d]`
     #[extension_type]
     pub landmarks: Landmarks<B>,
-    /// `[h, offsets]`
+    /// `[documents, h, r]`
+    #[extension_type]
+    pub landmark_bias: OptionalTensor<B>,
+    /// `[h, entries]`
     #[extension_type]
     pub bias: OptionalTensor<B>,
-    /// `[h, offsets, d]`
+    /// `[h, entries, d]`
     #[extension_type]
     pub relative_keys: OptionalTensor<B>,
     /// How documents lie in the batch.
@@ -277,10 +288,13 @@ pub struct AttendGradients<B: Backend> {
     /// As the landmarks given.
     #[extension_type]
     pub landmarks: Landmarks<B>,
-    /// `[h, offsets]`, with a bias among the inputs.
+    /// `[documents, h, r]`, with a landmarks' bias among the inputs.
+    #[extension_type]
+    pub landmark_bias: OptionalTensor<B>,
+    /// `[h, entries]`, with a bias among the inputs.
     #[extension_type]
     pub bias: OptionalTensor<B>,
-    /// `[h, offsets, d]`, with relative keys among the inputs.
+    /// `[h, entries, d]`, with relative keys among the inputs.
     #[extension_type]
     pub relative_keys: OptionalTensor<B>,
 }

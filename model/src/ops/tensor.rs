@@ -172,9 +172,12 @@ pub struct Attend {
     pub value: Tensor<4>,
     /// Keys and values, both `[documents, h, r, d]`, `r ≥ 1`.
     pub landmarks: Option<(Tensor<4>, Tensor<4>)>,
-    /// `[h, offsets]` with [`Window::offsets`].
+    /// `[documents, h, r]`: what is added to all scores of a landmark.
+    pub landmark_bias: Option<Tensor<3>>,
+    /// `[h, offsets]` with [`Window::offsets`], or `[h, offsets + r]`: what is added to scores by offset.
     pub bias: Option<Tensor<2>>,
-    /// `[h, offsets, d]` likewise: keys by offset, which queries meet besides their own.
+    /// `[h, offsets, d]` or `[h, offsets + r, d]` likewise: keys by offset, which queries meet besides
+    /// their own.
     pub relative_keys: Option<Tensor<3>>,
     /// How documents lie in the batch.
     pub layout: Layout,
@@ -198,6 +201,7 @@ pub fn attend(inputs: Attend) -> Attended {
         key,
         value,
         landmarks,
+        landmark_bias,
         bias,
         relative_keys,
         layout,
@@ -212,6 +216,7 @@ pub fn attend(inputs: Attend) -> Attended {
         key: key.dims(),
         value: value.dims(),
         landmarks: (landmarks.as_ref()).map(|(key, value)| [key.dims(), value.dims()]),
+        landmark_bias: landmark_bias.as_ref().map(Tensor::dims),
         bias: bias.as_ref().map(Tensor::dims),
         relative_keys: relative_keys.as_ref().map(Tensor::dims),
     };
@@ -229,6 +234,7 @@ pub fn attend(inputs: Attend) -> Attended {
         key: key.into_dispatch(),
         value: value.into_dispatch(),
         landmarks,
+        landmark_bias: OptionalTensor::from_option(landmark_bias.map(Tensor::into_dispatch)),
         bias: OptionalTensor::from_option(bias.map(Tensor::into_dispatch)),
         relative_keys: OptionalTensor::from_option(relative_keys.map(Tensor::into_dispatch)),
         documents: layout.into_dispatch(),

@@ -5,6 +5,7 @@
 //! are the same thing in two containers.
 
 mod draw;
+mod language_model;
 mod names;
 mod record;
 mod state;
@@ -19,6 +20,7 @@ use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, bri
 use thiserror::Error;
 
 pub use draw::draw;
+pub use language_model::{language_model_state_dict, load_language_model};
 pub use record::renamed_record;
 pub use state::StateDict;
 

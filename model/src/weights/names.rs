@@ -55,7 +55,7 @@ pub(super) fn without_wrappers(name: &str) -> String {
 }
 
 /// `path` with the first prefix of `pairs` that it begins with replaced.
-fn replace_prefix<'a>(
+pub(super) fn replace_prefix<'a>(
     path: &str,
     mut pairs: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Option<String> {

@@ -44,10 +44,13 @@ pub struct Problem {
     pub visibility: Visibility,
     pub scale: f64,
     pub real: Vec<bool>,
-    /// query, key, value, landmark key, landmark value, bias table, relative keys, in this order.
-    pub inputs: [Vec<f64>; 7],
+    /// query, key, value, landmark key, landmark value, bias table, relative keys, landmarks' bias, in
+    /// this order.
+    pub inputs: [Vec<f64>; 8],
     pub with_bias: bool,
     pub with_relative_keys: bool,
+    /// Whether landmarks have a bias; the tables have entries for them wherever they are as long.
+    pub with_landmark_bias: bool,
     pub dropout: AttentionDropout,
 }
 
@@ -70,6 +73,7 @@ impl Problem {
             b * h * r * d,
             h * (2 * reach + 1),
             h * (2 * reach + 1) * d,
+            b * h * r,
         ];
         let mut inputs = counts.map(|count| random.many(count, 1.0));
         inputs[0].iter_mut().for_each(|x| *x *= size);
@@ -86,6 +90,7 @@ impl Problem {
             inputs,
             with_bias: false,
             with_relative_keys: false,
+            with_landmark_bias: false,
             dropout: AttentionDropout::OFF,
         }
     }
@@ -103,6 +108,17 @@ impl Problem {
         self.inputs[6] = random.many(offsets * self.d, 1.0);
     }
 
+    /// Gives landmark scores all terms that they may have.
+    pub fn with_landmark_terms(mut self) -> Self {
+        let mut random = Random::new(77);
+        let entries = self.h * (self.visibility.window.offsets() + self.r);
+        self.inputs[5] = random.many(entries, 1.0);
+        self.inputs[6] = random.many(entries * self.d, 1.0);
+        (self.with_bias, self.with_relative_keys) = (true, true);
+        self.with_landmark_bias = true;
+        self
+    }
+
     /// Output `[b, h, n, d]` and log-sum-exp `[b, h, n]`.
     pub fn attend(&self) -> (Vec<f64>, Vec<f64>) {
         let attended = self.defined().run::<f64>(&Tensor::zeros(self.tokens()));
@@ -110,7 +126,7 @@ impl Problem {
     }
 
     /// Gradients of `Σ output ∘ d_output` for each input.
-    pub fn attend_gradients(&self, d_output: &[f64]) -> [Vec<f64>; 7] {
+    pub fn attend_gradients(&self, d_output: &[f64]) -> [Vec<f64>; 8] {
         let attended = self.defined().run::<f64>(&tensor(d_output, self.tokens()));
         [
             attended.d_query.data,
@@ -122,6 +138,9 @@ impl Problem {
             attended
                 .d_relative_keys
                 .map_or(Vec::new(), |keys| keys.data),
+            attended
+                .d_landmark_bias
+                .map_or(Vec::new(), |bias| bias.data),
         ]
     }
 
@@ -138,6 +157,7 @@ impl Problem {
             landmark_value,
             bias,
             relative_keys,
+            landmark_bias,
         ] = &self.inputs;
         let offsets = bias.len() / self.h;
         let keys = [self.b, self.h, self.m, self.d];
@@ -148,6 +168,8 @@ impl Problem {
             value: tensor(value, keys),
             landmark_key: tensor(landmark_key, landmarks),
             landmark_value: tensor(landmark_value, landmarks),
+            landmark_bias: (self.with_landmark_bias)
+                .then(|| tensor(landmark_bias, [1, self.b, self.h, self.r])),
             bias: (self.with_bias).then(|| tensor(bias, [1, 1, self.h, offsets])),
             relative_keys: (self.with_relative_keys)
                 .then(|| tensor(relative_keys, [1, self.h, offsets, self.d])),

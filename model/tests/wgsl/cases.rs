@@ -38,6 +38,9 @@ pub struct Case {
     pub keys: Option<usize>,
     pub bias: bool,
     pub relative_keys: bool,
+    /// Whether landmark scores have all the terms that they may have: entries of those tables that are
+    /// there, and a bias of their own.
+    pub landmark_terms: bool,
     pub dropout: f64,
     /// Size of queries, keys and scores.
     pub size: f64,
@@ -48,7 +51,7 @@ pub struct Case {
 struct Inputs {
     /// query, key, value, d_output `[b, n, h, d]` (of `m` keys, where they differ); scores `[b, n, h, r]`; landmark key, landmark
     /// value `[documents, h, r, d]`; bias `[h, offsets]`; d_projected `[documents, h, r, 2d + 1]`;
-    /// relative keys `[h, offsets, d]`.
+    /// relative keys `[h, offsets, d]`; landmarks' bias `[documents, h, r]`.
     tensors: Vec<(Vec<usize>, Vec<f32>)>,
     mask: Option<Vec<bool>>,
 }
@@ -73,7 +76,8 @@ impl Case {
     fn inputs(&self) -> Inputs {
         let ((b, n), h, d, r) = (self.rows(), self.heads, self.width, self.landmarks);
         let documents = self.documents();
-        let offsets = self.visibility.window.offsets().max(1);
+        let of_landmarks = if self.landmark_terms { r } else { 0 };
+        let offsets = (self.visibility.window.offsets() + of_landmarks).max(1);
         let m = self.keys.unwrap_or(n);
         let shapes = [
             (vec![b, n, h, d], self.size),
@@ -86,6 +90,7 @@ impl Case {
             (vec![h, offsets], 1.0),
             (vec![documents, h, r, 2 * d + 1], 1.0),
             (vec![h, offsets, d], 1.0),
+            (vec![documents, h, r], 1.0),
         ];
         let mut state = self.seed.wrapping_mul(2).wrapping_add(1);
         let mut next = move || {
@@ -208,6 +213,7 @@ impl Case {
             key: k.clone(),
             value: v.clone(),
             landmarks: landmarks(),
+            landmark_bias: table(self.landmark_terms, 10),
             bias: table(self.bias, 7),
             relative_keys: table(self.relative_keys, 9),
             documents: documents(),
@@ -234,6 +240,9 @@ impl Case {
         if let Landmarks::Rows { key, value } = gradients.landmarks {
             results.push(("d landmark key", float::<4>(key)));
             results.push(("d landmark value", float::<4>(value)));
+        }
+        if let Some(table) = gradients.landmark_bias.into_option() {
+            results.push(("d landmark bias", float::<3>(table)));
         }
         if let Some(table) = gradients.bias.into_option() {
             results.push(("d bias", float::<2>(table)));
@@ -263,6 +272,7 @@ pub const PLAIN: Case = Case {
     keys: None,
     bias: false,
     relative_keys: false,
+    landmark_terms: false,
     dropout: 0.0,
     size: 1.0,
     seed: 1,
@@ -486,6 +496,24 @@ pub fn patterns() -> Vec<Case> {
                 bias: bounded,
                 relative_keys: bounded,
                 dropout: if memory > 0 { 0.3 } else { 0.0 },
+                ..PLAIN
+            });
+        }
+        // All terms of landmark scores, beside a window's and alone.
+        if matches!(window, Window::Causal { .. } | Window::All) {
+            cases.push(Case {
+                kind: full.clone(),
+                visibility: Visibility {
+                    window,
+                    memory: 37,
+                    landmarks: chunks,
+                },
+                keys: Some(120),
+                width: 12,
+                landmarks: 17,
+                bias: true,
+                relative_keys: true,
+                landmark_terms: true,
                 ..PLAIN
             });
         }

@@ -226,6 +226,7 @@ proptest! {
         window in 1..20_usize,
         bias: bool,
         relative_keys: bool,
+        landmark_terms: bool,
         dropout in prop::sample::select(vec![0.0, 0.25]),
         seed: u64,
     ) {
@@ -240,8 +241,8 @@ proptest! {
         };
         let visibility = segments(window);
         let case = Case {
-            kind, heads, width, landmarks, visibility, keys: None, bias, relative_keys, dropout,
-            size: 1.0, seed,
+            kind, heads, width, landmarks, visibility, keys: None, bias, relative_keys,
+            landmark_terms: landmark_terms && landmarks > 0, dropout, size: 1.0, seed,
         };
         case.check(&device, DType::F32);
     }

@@ -1,14 +1,14 @@
 //! The windowed path joined with the landmarks (paper section 3.3): one softmax per query.
 //!
 //! ```text
-//! S  = scale · Q [K̄ | K_window + R]ᵀ (+ bias)  A = softmax S,   L = log Σ exp S
+//! S  = scale · Q [K̄ + R̄ | K_window + R]ᵀ (+ bias)  A = softmax S,   L = log Σ exp S
 //! C  = A [V̄ | V_window]                        (dropout: A ∘ Z, Z = 0 or 1/(1 − p))
 //! dS = A ∘ (Z ∘ dC [V̄ | V_window]ᵀ − D),       D = Σ_d dC ∘ C
 //! ```
 //!
 //! The backward pass recomputes `A = exp(S − L)`.
 
-use burn::backend::tensor::{BoolTensor, FloatTensor};
+use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::Shape;
 use transformer_ls_kernels::{LandmarksSeen, dropout};
@@ -92,6 +92,9 @@ pub fn attend_backward<B: Backend>(args: AttendBackwardArgs<B>) -> AttendGradien
             },
             None => Landmarks::None,
         },
+        landmark_bias: OptionalTensor::from_option(
+            gradients.landmark_bias.map(|bias| bias.narrow_to(dtype)),
+        ),
         bias: OptionalTensor::from_option(gradients.bias.map(|table| table.narrow_to(dtype))),
         relative_keys: OptionalTensor::from_option(
             gradients.relative_keys.map(|table| table.narrow_to(dtype)),
@@ -105,8 +108,9 @@ struct Call<B: Backend> {
     key: Wide<B>,
     value: Wide<B>,
     landmarks: Option<(Wide<B>, Wide<B>)>,
-    bias: Option<Wide<B>>,
-    relative_keys: Option<Wide<B>>,
+    landmark_bias: Option<Wide<B>>,
+    bias: Option<Tables<B>>,
+    relative_keys: Option<Tables<B>>,
     visibility: Visibility,
     groups: Option<Groups>,
     scale: f64,
@@ -115,11 +119,44 @@ struct Call<B: Backend> {
     first_document: usize,
 }
 
+/// A table by offset, `[h, entries, …]`, in its parts.
+#[derive(Clone)]
+struct Tables<B: Backend> {
+    window: Option<Wide<B>>,
+    landmarks: Option<Wide<B>>,
+}
+
+impl<B: Backend> Tables<B> {
+    const NONE: Self = Self {
+        window: None,
+        landmarks: None,
+    };
+
+    fn new(table: Wide<B>, visibility: &Visibility, rank: usize) -> Self {
+        let shape = table.clone().into_inner().shape();
+        let (offsets, entries) = (visibility.window.offsets(), shape[1]);
+        debug_assert_eq!(shape.num_dims(), rank);
+        let part = |start: usize, length: usize| {
+            (length > 0).then(|| table.clone().narrow(1, start, length))
+        };
+        Self {
+            window: part(0, offsets),
+            landmarks: part(offsets, entries - offsets),
+        }
+    }
+
+    fn join(self) -> Option<Wide<B>> {
+        let parts: Vec<_> = [self.window, self.landmarks].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| Wide::cat(parts, 1))
+    }
+}
+
 struct Gradients<B: Backend> {
     query: Wide<B>,
     key: Wide<B>,
     value: Wide<B>,
     landmarks: Option<(Wide<B>, Wide<B>)>,
+    landmark_bias: Option<Wide<B>>,
     bias: Option<Wide<B>>,
     relative_keys: Option<Wide<B>>,
 }
@@ -152,8 +189,11 @@ impl<B: Backend> Call<B> {
             key,
             value: Wide::widen(args.value),
             landmarks,
-            bias: args.bias.into_option().map(Wide::widen),
-            relative_keys: args.relative_keys.into_option().map(Wide::widen),
+            landmark_bias: args.landmark_bias.into_option().map(Wide::widen),
+            bias: (args.bias.into_option())
+                .map(|table| Tables::new(Wide::widen(table), &args.visibility, 2)),
+            relative_keys: (args.relative_keys.into_option())
+                .map(|table| Tables::new(Wide::widen(table), &args.visibility, 3)),
             visibility: args.visibility,
             groups,
             scale: args.scale,
@@ -180,6 +220,7 @@ impl<B: Backend> Call<B> {
                         .landmarks
                         .as_ref()
                         .map(|(key, value)| (own(key), own(value))),
+                    landmark_bias: self.landmark_bias.as_ref().map(own),
                     bias: self.bias.clone(),
                     relative_keys: self.relative_keys.clone(),
                     visibility: self.visibility,
@@ -195,7 +236,20 @@ impl<B: Backend> Call<B> {
     fn scores(&self, real: Option<&Wide<B>>) -> Scores<B> {
         let query = self.query.clone().scale(self.scale);
         let landmarks = self.landmarks.as_ref().map(|(key, _)| {
-            let scores = query.clone().matmul(key.clone().transpose());
+            let mut scores = query.clone().matmul(key.clone().transpose());
+            if let Some(bias) = &self.landmark_bias {
+                let [documents, h, r] = bias.dims();
+                scores = scores.add(bias.clone().reshape([documents, h, 1, r]));
+            }
+            if let Some(table) = self.bias.as_ref().and_then(|bias| bias.landmarks.clone()) {
+                let [h, r] = table.dims();
+                let by_offset = self.ones_like_queries().mul(table.reshape([1, h, 1, r]));
+                scores = scores.add(self.by_landmark(by_offset));
+            }
+            if let Some(keys) = self.landmark_relative_keys() {
+                let own = query.clone().matmul(keys.transpose());
+                scores = scores.add(self.by_landmark(own));
+            }
             match self.landmarks_seen(&scores) {
                 Some(seen) => scores.add(seen.hide_zeros()),
                 None => scores,
@@ -205,12 +259,12 @@ impl<B: Backend> Call<B> {
             let keys = groups.windows(self.key.clone());
             let queries = groups.split(query.clone());
             let mut scores = queries.clone().matmul(keys.clone().transpose());
-            if let Some(table) = &self.bias {
+            if let Some(table) = self.bias.as_ref().and_then(|bias| bias.window.as_ref()) {
                 let [h, _] = table.dims();
                 let biases = groups.spread(table.clone());
                 scores = scores.add(biases.reshape([1, h, 1, groups.size, groups.span]));
             }
-            if let Some(table) = &self.relative_keys {
+            if let Some(table) = self.window_relative_keys() {
                 let own = groups.spread_keys(table.clone()).transpose();
                 let own = queries.swap(2, 3).matmul(own).swap(2, 3);
                 scores = scores.add(own);
@@ -234,6 +288,50 @@ impl<B: Backend> Call<B> {
             landmarks,
             window,
         }
+    }
+
+    /// Relative keys by the window's offsets, `[h, offsets, d]`.
+    fn window_relative_keys(&self) -> Option<&Wide<B>> {
+        self.relative_keys.as_ref()?.window.as_ref()
+    }
+
+    /// Relative keys of landmarks, `[1, h, r, d]`.
+    fn landmark_relative_keys(&self) -> Option<Wide<B>> {
+        let keys = self.relative_keys.as_ref()?.landmarks.clone()?;
+        let [h, r, d] = keys.dims();
+        Some(keys.reshape([1, h, r, d]))
+    }
+
+    /// `[1, 1, n, 1]`
+    fn ones_like_queries(&self) -> Wide<B> {
+        let [_, _, n, _] = self.query.dims();
+        self.query.ones_like_with([1, 1, n, 1])
+    }
+
+    /// What is given for each query by landmarks' offsets, `[b, h, n, r]`, by landmark. The offset of the
+    /// landmark `t` is `T − 1 − t` where a query sees `T`; what it does not see gets any entry.
+    fn by_landmark(&self, x: Wide<B>) -> Wide<B> {
+        let [b, h, _, r] = x.dims();
+        x.gather(3, self.landmark_offsets(b, h, r))
+    }
+
+    /// Undoes [`by_landmark`](Self::by_landmark), for what is 0 where a query does not see a landmark.
+    fn by_landmark_offset(&self, x: Wide<B>) -> Wide<B> {
+        // The same permutation: t ↔ T − 1 − t.
+        self.by_landmark(x)
+    }
+
+    fn landmark_offsets(&self, b: usize, h: usize, r: usize) -> IntTensor<B> {
+        let [_, _, n, _] = self.query.dims();
+        let of_query = |query: usize| {
+            let count = self.visibility.landmarks_of(query, r);
+            (0..r).map(move |landmark| match landmark < count {
+                true => (count - 1 - landmark) as i32,
+                false => landmark as i32,
+            })
+        };
+        let one: Vec<i32> = (0..n).flat_map(of_query).collect();
+        self.query.indices(one.repeat(b * h), [b, h, n, r])
     }
 
     /// 1 for each landmark that a query sees, else 0: `[1, 1, n, r]`; none if all see all.
@@ -327,9 +425,12 @@ impl<B: Backend> Call<B> {
             key: self.key.zeros_like_with(self.key.dims::<4>()),
             value: self.value.zeros_like_with(self.value.dims::<4>()),
             landmarks: None,
+            landmark_bias: None,
             bias: None,
             relative_keys: None,
         };
+        let mut bias = Tables::NONE;
+        let mut relative_keys = Tables::NONE;
         if let (Some(landmarks), Some((key, value))) = (scores.landmarks, &self.landmarks) {
             let p = landmarks.sub(log_sum_exp.clone()).exp();
             let d_value = self
@@ -339,6 +440,23 @@ impl<B: Backend> Call<B> {
             let d_p = self.drop_landmarks(d_output.clone().matmul(value.clone().transpose()));
             let d_scores = p.mul(d_p.sub(delta.clone()));
             gradients.query = d_scores.clone().matmul(key.clone());
+            if self.landmark_bias.is_some() {
+                let [b, h, _, r] = d_scores.dims();
+                gradients.landmark_bias = Some(d_scores.clone().sum_dim(2).reshape([b, h, r]));
+            }
+            let by_offset = || self.by_landmark_offset(d_scores.clone());
+            if let Some(table) = self.bias.as_ref().and_then(|bias| bias.landmarks.as_ref()) {
+                let [h, r] = table.dims();
+                let own = by_offset().sum_dim(2).sum_dim(0);
+                bias.landmarks = Some(own.reshape([h, r]));
+            }
+            if let Some(keys) = self.landmark_relative_keys() {
+                let [_, h, r, d] = keys.dims();
+                let own = by_offset();
+                gradients.query = gradients.query.add(own.clone().matmul(keys));
+                let own = own.transpose().matmul(scores.query.clone()).sum_dim(0);
+                relative_keys.landmarks = Some(own.reshape([h, r, d]));
+            }
             let d_key = d_scores.transpose().matmul(scores.query.clone());
             gradients.landmarks = Some((d_key, d_value));
         }
@@ -361,21 +479,23 @@ impl<B: Backend> Call<B> {
             let queries = groups.split(scores.query);
             let d_keys = d_scores.clone().transpose().matmul(queries.clone());
             gradients.key = groups.fold(d_keys);
-            if let Some(table) = &self.bias {
+            if let Some(table) = self.bias.as_ref().and_then(|bias| bias.window.as_ref()) {
                 let own = d_scores.clone().sum_dim(2).sum_dim(0);
-                gradients.bias = Some(groups.collect(own, table));
+                bias.window = Some(groups.collect(own, table));
             }
-            if let Some(table) = &self.relative_keys {
+            if let Some(table) = self.window_relative_keys() {
                 // Group by group every query row has relative keys of its own.
                 let d_scores = d_scores.swap(2, 3);
                 let own = groups.spread_keys(table.clone());
                 d_query = d_query.add(d_scores.clone().matmul(own).swap(2, 3));
                 let own = d_scores.transpose().matmul(queries.swap(2, 3)).sum_dim(0);
-                gradients.relative_keys = Some(groups.collect(own, table));
+                relative_keys.window = Some(groups.collect(own, table));
             }
             gradients.query = gradients.query.add(groups.merge(d_query));
         }
         gradients.query = gradients.query.scale(self.scale);
+        gradients.bias = bias.join();
+        gradients.relative_keys = relative_keys.join();
         gradients
     }
 
@@ -440,7 +560,7 @@ impl<B: Backend> Gradients<B> {
     /// Joins the gradients of a packed batch's documents, in order; empty documents have none.
     fn join(rows: &Call<B>, parts: Vec<Self>, boundaries: &Boundaries) -> Self {
         let (mut query, mut key, mut value) = (vec![], vec![], vec![]);
-        let (mut landmark_keys, mut landmark_values) = (vec![], vec![]);
+        let (mut landmark_keys, mut landmark_values, mut landmark_bias) = (vec![], vec![], vec![]);
         let (mut bias, mut relative_keys) = (None::<Wide<B>>, None::<Wide<B>>);
         let sum = |sum: Option<Wide<B>>, own: Option<Wide<B>>| match (sum, own) {
             (Some(sum), Some(own)) => Some(sum.add(own)),
@@ -462,6 +582,11 @@ impl<B: Backend> Gradients<B> {
                 landmark_keys.push(key);
                 landmark_values.push(value);
             }
+            if let Some(bias) = &rows.landmark_bias {
+                let [_, h, r] = bias.dims();
+                let own = part.as_ref().and_then(|part| part.landmark_bias.clone());
+                landmark_bias.push(own.unwrap_or_else(|| bias.zeros_like_with([1, h, r])));
+            }
             let Some(part) = part else { continue };
             query.push(part.query);
             key.push(part.key);
@@ -475,6 +600,7 @@ impl<B: Backend> Gradients<B> {
             value: Wide::cat(value, 2),
             landmarks: (!landmark_keys.is_empty())
                 .then(|| (Wide::cat(landmark_keys, 0), Wide::cat(landmark_values, 0))),
+            landmark_bias: (!landmark_bias.is_empty()).then(|| Wide::cat(landmark_bias, 0)),
             bias,
             relative_keys,
         }

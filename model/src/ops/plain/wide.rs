@@ -1,6 +1,6 @@
 //! A float tensor of any backend with the few operations that the plain bodies are written in.
 
-use burn::backend::tensor::{BoolTensor, FloatTensor};
+use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::backend::{Backend, Scalar, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::{DType, FloatDType, Shape, Slice, TensorData};
 
@@ -151,6 +151,19 @@ impl<B: Backend> Wide<B> {
             })
             .collect();
         Self(B::float_slice(self.0, &slices))
+    }
+
+    /// Host indices on this tensor's device.
+    pub fn indices(&self, values: Vec<i32>, shape: impl Into<Shape>) -> IntTensor<B> {
+        let device = self.0.device();
+        let dtype = get_or_init_device_settings::<B>(&device).int_dtype;
+        let data = TensorData::new(values, shape.into()).convert_dtype(dtype.into());
+        B::int_from_data(data, &device)
+    }
+
+    /// The entries of one dimension that these indices name.
+    pub fn gather(self, dim: usize, indices: IntTensor<B>) -> Self {
+        Self(B::float_gather(dim, self.0, indices))
     }
 
     /// Concatenation along `dim`; parts without rows are left out.

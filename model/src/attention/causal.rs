@@ -1,0 +1,396 @@
+//! Causal long-short attention for language models (Zhu et al. 2021, section 3.4 and appendix).
+
+use burn::config::Config;
+use burn::module::{Initializer, Module, Param};
+use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::{Device, Tensor, TensorData, assert_shape};
+
+use super::heads::{check_heads, merge, split};
+use crate::error::{ConfigError, check_dropout, refuse_too_large, refuse_zero};
+use crate::ops::layers::{layer_norm, linear};
+use crate::ops::{self, Attend, LandmarksSeen, Layout, Visibility, Window};
+use crate::seed::hash_dropout;
+
+/// Base of the sinusoids' wavelengths, as in Transformer-XL.
+const BASE: f64 = 10_000.0;
+
+/// Configuration of [`CausalAttention`].
+#[derive(Config, Debug, PartialEq)]
+pub struct CausalAttentionConfig {
+    /// Width `D` of the tokens.
+    pub d_model: usize,
+    /// Heads `h`; they divide the width.
+    pub heads: usize,
+    /// Window `w` in tokens: a query sees itself and the `w − 1` tokens before it.
+    #[config(default = 512)]
+    pub window: usize,
+    /// Chunk `c` in tokens; each finished one is projected to its landmarks.
+    #[config(default = 16)]
+    pub chunk: usize,
+    /// Landmarks of a chunk, per head.
+    #[config(default = 1)]
+    pub rank: usize,
+    /// Whether queries, keys, values and `W_o` have a bias.
+    #[config(default = false)]
+    pub bias: bool,
+    /// The largest distance of a key that positions tell apart; 0 for no bound.
+    #[config(default = 0)]
+    pub clamp: usize,
+    /// The largest number of landmarks after one that positions tell apart; 0 for no bound.
+    #[config(default = 0)]
+    pub landmark_clamp: usize,
+    /// Dropout of attention probabilities while training.
+    #[config(default = 0.0)]
+    pub attention_dropout: f64,
+}
+
+impl CausalAttentionConfig {
+    /// What is wrong with this configuration, if anything.
+    ///
+    /// # Errors
+    ///
+    /// The first field that can't be built, and what it must be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        refuse_too_large([
+            ("d_model", self.d_model),
+            ("window", self.window),
+            ("chunk", self.chunk),
+            ("rank", self.rank),
+        ])?;
+        check_heads(self.d_model, self.heads)?;
+        if !self.d_model.is_multiple_of(2) {
+            let problem = format!("must be even for sines and cosines, {} is not", self.d_model);
+            return Err(ConfigError::new("d_model", problem));
+        }
+        refuse_zero([
+            ("window", self.window),
+            ("chunk", self.chunk),
+            ("rank", self.rank),
+        ])?;
+        check_dropout("attention_dropout", self.attention_dropout)
+    }
+
+    /// Builds the module with the release's initial distributions: N(0, 0.02) for weights, zeros for
+    /// biases, LayerNorms at one.
+    ///
+    /// # Panics
+    ///
+    /// Panics if [`validate`](Self::validate) refuses the configuration.
+    pub fn init(&self, device: &Device) -> CausalAttention {
+        if let Err(error) = self.validate() {
+            panic!("{error}");
+        }
+        let [d_model, heads] = [self.d_model, self.heads];
+        let linear = |out, bias| normal_linear(d_model, out, bias, device);
+        let norm = || LayerNormConfig::new(d_model).init(device);
+        let d = d_model / heads;
+        CausalAttention {
+            query: linear(d_model, self.bias),
+            key: linear(d_model, self.bias),
+            value: linear(d_model, self.bias),
+            output: linear(d_model, self.bias),
+            projection: linear(heads * self.rank, true),
+            window_norm: norm(),
+            landmark_norm: norm(),
+            relative: linear(d_model, false),
+            landmark_relative: linear(d_model, true),
+            content_bias: Initializer::Zeros.init([1, heads, 1, 1, d], device),
+            position_bias: Initializer::Zeros.init([1, heads, 1, d], device),
+            dropout: DropoutConfig::new(self.attention_dropout).init(),
+            heads,
+            window: self.window,
+            chunk: self.chunk,
+            rank: self.rank,
+            clamp: self.clamp,
+            landmark_clamp: self.landmark_clamp,
+        }
+    }
+}
+
+/// A linear layer with weights N(0, 0.02) and a bias of zeros, as the release's language models begin
+/// with.
+pub(crate) fn normal_linear(inputs: usize, outputs: usize, bias: bool, device: &Device) -> Linear {
+    let mut linear = LinearConfig::new(inputs, outputs)
+        .with_bias(bias)
+        .with_initializer(Initializer::Normal {
+            mean: 0.0,
+            std: 0.02,
+        })
+        .init(device);
+    linear.bias = bias.then(|| Initializer::Zeros.init([outputs], device));
+    linear
+}
+
+/// Causal long-short attention of a segment, with a memory of what came before it.
+///
+/// ```text
+/// Q = split(H W_q) / √d,   K, V = split(LN_win([last rows of N ; H] W_k, W_v))
+/// window score   = (q + u)·k_j + (q + v)·(W_r R_{p−j})
+/// landmark score = q·k̄_t + q·(W_rc R'_δ),   δ = landmarks that the query sees after t
+/// C = softmax([landmarks | window]) [V̄ | V]
+/// ```
+///
+/// A query sees itself and the `w − 1` tokens before it, and the landmarks of every chunk that ended
+/// before its own began. Landmarks of the segment are compressed from its keys and values; those of the
+/// memory are made of its rows, compressed head slice by head slice, as in the release
+/// (`autoregressive/model_lib/transformer_ls.py`). Built by [`CausalAttentionConfig`].
+#[derive(Module, Debug)]
+pub struct CausalAttention {
+    /// `W_q`
+    pub query: Linear,
+    /// `W_k`
+    pub key: Linear,
+    /// `W_v`
+    pub value: Linear,
+    /// `W_o`
+    pub output: Linear,
+    /// `W_p`: width → heads · rank, features grouped head by head.
+    pub projection: Linear,
+    /// `LN_win`, over all heads' features of window keys and values.
+    pub window_norm: LayerNorm,
+    /// `LN_proj`, over all heads' features of landmark keys and values.
+    pub landmark_norm: LayerNorm,
+    /// `W_r`: sinusoids of a key's distance → what queries meet there.
+    pub relative: Linear,
+    /// `W_rc`: the same for landmarks.
+    pub landmark_relative: Linear,
+    /// `u`, `[1, h, 1, 1, d]`: added to queries that meet keys of the window.
+    pub content_bias: Param<Tensor<5>>,
+    /// `v`, `[1, h, 1, d]`: added to queries that meet distances in the window.
+    pub position_bias: Param<Tensor<4>>,
+    /// Probability of attention dropout, and whether this module takes part in training.
+    pub dropout: Dropout,
+    pub(crate) heads: usize,
+    pub(crate) window: usize,
+    pub(crate) chunk: usize,
+    pub(crate) rank: usize,
+    clamp: usize,
+    landmark_clamp: usize,
+}
+
+/// Sinusoids of a segment's distances, which all layers share.
+#[derive(Clone, Debug)]
+pub struct Distances {
+    /// `[1, w, D]`: of keys at distances 0, 1, …
+    pub window: Tensor<3>,
+    /// `[1, T, D]`: of landmarks with 0, 1, … after them; none where no query sees one.
+    pub landmarks: Option<Tensor<3>>,
+}
+
+/// `[sin(x·f) | cos(x·f)]`, `f_i = 10000^(−2i/D)`, for `x` = min(0, clamp), min(1, clamp), …;
+/// a clamp of 0 is none. `[1, count, D]`
+fn sinusoids(count: usize, clamp: usize, width: usize, device: &Device) -> Tensor<3> {
+    let frequencies: Vec<f64> = (0..width / 2)
+        .map(|i| BASE.powf(-2.0 * i as f64 / width as f64))
+        .collect();
+    let mut values = Vec::with_capacity(count * width);
+    for x in 0..count {
+        let x = if clamp > 0 { x.min(clamp) } else { x } as f64;
+        values.extend(frequencies.iter().map(|f| (x * f).sin() as f32));
+        values.extend(frequencies.iter().map(|f| (x * f).cos() as f32));
+    }
+    Tensor::from_data(TensorData::new(values, [1, count, width]), device)
+}
+
+impl CausalAttention {
+    /// Width `D`.
+    pub fn d_model(&self) -> usize {
+        self.query.weight.dims()[0]
+    }
+
+    /// Chunks of a segment of `tokens` tokens whose landmarks any of its queries sees: all that end
+    /// before another one begins.
+    pub(crate) fn chunks_seen(&self, tokens: usize) -> usize {
+        tokens.saturating_sub(1) / self.chunk
+    }
+
+    /// The sinusoids for a segment of so many tokens behind a memory of so many rows. The distances of
+    /// keys and of landmarks are alike for all modules of one configuration.
+    pub fn distances(&self, tokens: usize, memory: usize, device: &Device) -> Distances {
+        let landmarks = (memory / self.chunk + self.chunks_seen(tokens)) * self.rank;
+        let rows = |count, clamp| sinusoids(count, clamp, self.d_model(), device);
+        Distances {
+            window: rows(self.window, self.clamp),
+            landmarks: (landmarks > 0).then(|| rows(landmarks, self.landmark_clamp)),
+        }
+    }
+
+    /// What the heads read for each token of a segment.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden and output: `[b, M, D]`, any `M ≥ 1`
+    /// - memory: `[b, L, D]`, rows in front of the segment; whole chunks, `L` may be 0
+    ///
+    /// # Panics
+    ///
+    /// Panics if the shapes do not fit the module or each other.
+    pub fn contexts(
+        &self,
+        hidden: Tensor<3>,
+        memory: Tensor<3>,
+        distances: &Distances,
+        dropout_seed: Option<u64>,
+    ) -> Tensor<3> {
+        let [b, tokens, d_model] = hidden.dims();
+        let [_, rows, _] = memory.dims();
+        assert_shape!(hidden, [b, tokens, self.d_model()]);
+        assert_shape!(memory, [b, rows, d_model]);
+        assert!(
+            rows.is_multiple_of(self.chunk),
+            "a memory of {rows} rows is not made of whole chunks of {}",
+            self.chunk
+        );
+        let before = (self.window - 1).min(rows);
+        let [own_key, own_value] = [&self.key, &self.value].map(|w| linear(hidden.clone(), w));
+        let near = last_rows(&memory, before);
+        let windowed = |own: &Tensor<3>, weights: &Linear| {
+            let all = match &near {
+                None => own.clone(),
+                Some(near) => Tensor::cat(vec![linear(near.clone(), weights), own.clone()], 1),
+            };
+            self.split(layer_norm(all, &self.window_norm))
+        };
+        let (key, value) = (
+            windowed(&own_key, &self.key),
+            windowed(&own_value, &self.value),
+        );
+        let landmarks = self.landmarks(&hidden, memory, own_key, own_value);
+        let scale = ((d_model / self.heads) as f64).powf(-0.5);
+        let query = self.split(linear(hidden, &self.query) * scale);
+        let terms = self.terms(distances, landmarks.as_ref());
+        let visibility = Visibility {
+            window: Window::Causal { width: self.window },
+            memory: before,
+            landmarks: LandmarksSeen::Chunks {
+                before: rows / self.chunk * self.rank,
+                chunk: self.chunk,
+                rows: self.rank,
+            },
+        };
+        let [_, h, _, _, d] = self.content_bias.dims();
+        let attended = ops::attend(Attend {
+            query: query + self.content_bias.val().reshape([1, h, 1, d]),
+            key,
+            value,
+            landmarks,
+            landmark_bias: terms.landmark_bias,
+            bias: Some(terms.bias),
+            relative_keys: Some(terms.relative_keys),
+            layout: Layout::Full,
+            visibility,
+            scale: 1.0,
+            dropout: hash_dropout(&self.dropout, &own_device(&self.query), dropout_seed),
+        });
+        merge(attended.output)
+    }
+
+    /// Landmark keys and values, `[b, h, T, d]`: those of the memory's chunks, then those of the
+    /// segment's that another chunk comes after.
+    fn landmarks(
+        &self,
+        hidden: &Tensor<3>,
+        memory: Tensor<3>,
+        own_key: Tensor<3>,
+        own_value: Tensor<3>,
+    ) -> Option<(Tensor<4>, Tensor<4>)> {
+        let [_, tokens, _] = hidden.dims();
+        let seen = self.chunks_seen(tokens) * self.chunk;
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        if memory.dims()[1] > 0 {
+            let (rows, _) = self.compress(&memory, memory.clone(), memory.clone());
+            keys.push(linear(rows.clone(), &self.key));
+            values.push(linear(rows, &self.value));
+        }
+        if seen > 0 {
+            let first = |x: &Tensor<3>| x.clone().narrow(1, 0, seen);
+            let (key, value) = self.compress(&first(hidden), first(&own_key), first(&own_value));
+            keys.push(key);
+            values.push(value);
+        }
+        let norm = |rows: Vec<Tensor<3>>| {
+            self.split(layer_norm(Tensor::cat(rows, 1), &self.landmark_norm))
+        };
+        (!keys.is_empty()).then(|| (norm(keys), norm(values)))
+    }
+
+    /// Rows `[b, n, D]` of whole chunks, compressed head slice by head slice with the weights that
+    /// `of` gives: `[b, n/c·ρ, D]`, a chunk's landmarks one after another.
+    pub(crate) fn compress(
+        &self,
+        of: &Tensor<3>,
+        key: Tensor<3>,
+        value: Tensor<3>,
+    ) -> (Tensor<3>, Tensor<3>) {
+        let [b, n, d_model] = of.dims();
+        let chunks = n / self.chunk;
+        let scores = linear(of.clone(), &self.projection);
+        let by_chunk = |x: Tensor<3>| {
+            let [_, _, features] = x.dims();
+            self.split(x.reshape([b * chunks, self.chunk, features]))
+        };
+        let scores = by_chunk(scores).swap_dims(2, 3);
+        let compressed = ops::project(scores, by_chunk(key), by_chunk(value), Layout::Full);
+        let rows = |x: Tensor<4>| merge(x).reshape([b, chunks * self.rank, d_model]);
+        (rows(compressed.key), rows(compressed.value))
+    }
+
+    /// The terms of scores besides queries · keys, with `u` added to all queries: of the window by
+    /// offset `(q + u)·R + (v − u)·R`, of landmarks by offset `(q + u)·R' − u·R'`, and by landmark
+    /// `−u·k̄`.
+    pub(crate) fn terms(
+        &self,
+        distances: &Distances,
+        landmarks: Option<&(Tensor<4>, Tensor<4>)>,
+    ) -> Terms {
+        let [_, h, _, _, d] = self.content_bias.dims();
+        let content = self.content_bias.val().reshape([1, h, 1, d]);
+        let position = self.position_bias.val();
+        let keys = |rows: &Tensor<3>, weights: &Linear| {
+            // [1, h, entries, d]
+            self.split(linear(rows.clone(), weights))
+        };
+        let product = |x: Tensor<4>, y: &Tensor<4>| {
+            let [documents, h, n, _] = y.dims();
+            (x * y.clone()).sum_dim(3).reshape([documents, h, n])
+        };
+        let window = keys(&distances.window, &self.relative);
+        let mut bias = vec![product(position - content.clone(), &window)];
+        let mut relative = vec![window];
+        let against = content.neg();
+        if let Some(rows) = &distances.landmarks {
+            let own = keys(rows, &self.landmark_relative);
+            bias.push(product(against.clone(), &own));
+            relative.push(own);
+        }
+        Terms {
+            landmark_bias: landmarks.map(|(key, _)| product(against, key)),
+            bias: Tensor::cat(bias, 2).squeeze_dim(0),
+            relative_keys: Tensor::cat(relative, 2).squeeze_dim(0),
+        }
+    }
+
+    fn split(&self, x: Tensor<3>) -> Tensor<4> {
+        split(x, self.heads)
+    }
+}
+
+/// See [`CausalAttention::terms`].
+pub(crate) struct Terms {
+    /// `[b, h, T]`
+    pub landmark_bias: Option<Tensor<3>>,
+    /// `[h, w + T]`
+    pub bias: Tensor<2>,
+    /// `[h, w + T, d]`
+    pub relative_keys: Tensor<3>,
+}
+
+fn own_device(linear: &Linear) -> Device {
+    linear.weight.val().device()
+}
+
+/// The last rows of `[b, n, D]`, none for 0.
+fn last_rows(x: &Tensor<3>, rows: usize) -> Option<Tensor<3>> {
+    let [_, n, _] = x.dims();
+    (rows > 0).then(|| x.clone().narrow(1, n - rows, rows))
+}
