@@ -304,13 +304,7 @@ impl LanguageConfig {
             *self = run::set(self, key, value)?;
             return Ok(());
         }
-        let mut json = serde_json::Deserializer::from_str(value);
-        let phases = serde_path_to_error::deserialize(&mut json);
-        self.training.phases = phases.map_err(|error| ConfigError::WrongValue {
-            key: "training.phases".to_string(),
-            value: value.to_string(),
-            problem: error.to_string(),
-        })?;
+        self.training.phases = run::parse(value, "training.phases")?;
         Ok(())
     }
 
