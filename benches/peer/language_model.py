@@ -80,15 +80,16 @@ class Sizes:
         A block of B queries reads w + B keys of which w count for each: small blocks compute less
         in vain, large ones copy fewer keys.
         """
-        return max(size for size in range(1, 129) if self.segment % size == 0)
+        largest = min(max(self.window // 2, 16), 128)
+        return max(size for size in range(1, largest + 1) if self.segment % size == 0)
 
 
-def split(rows, heads):
+def split_heads(rows, heads):
     """[b, n, h·d] -> [b, h, n, d]"""
     return rows.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def merge(rows):
+def merge_heads(rows):
     """[b, h, n, d] -> [b, n, h·d]"""
     return rows.transpose(1, 2).flatten(2)
 
@@ -107,10 +108,12 @@ def shear(rows, step, start=0):
     """Moves row i to the right by i·step − start columns, […, n, m] -> […, n, m − step].
 
     A view: reading n rows of m columns as rows of m − step columns does it. What leaves a row on
-    one side comes in at the other side of a neighbour, so rows need padding to keep apart.
+    one side comes in at the other side of a neighbour, so rows need padding to keep apart. (`split`,
+    here and below, since its backward pass writes a gradient once, and that of a slice twice.)
     """
     n, m = rows.shape[-2:]
-    return rows.flatten(-2)[..., start : start + n * (m - step)].unflatten(-1, (n, m - step))
+    parts = (start, n * (m - step), n * step - start)
+    return rows.flatten(-2).split(parts, -1)[1].unflatten(-1, (n, m - step))
 
 
 class Attention(nn.Module):
@@ -132,17 +135,17 @@ class Attention(nn.Module):
 
     def queries(self, rows):
         """For landmarks, for the window's keys, for the window's distances; each [b, h, n, d]."""
-        query = split(self.proj_query(rows), self.sizes.heads)
+        query = split_heads(self.proj_query(rows), self.sizes.heads)
         query = query / math.sqrt(query.shape[-1])
         return query, query + self.r_w_bias.squeeze(2), query + self.r_r_bias
 
     def window_rows(self, rows):
         """Projected keys or values [b, n, D] -> [b, h, n, d]"""
-        return split(self.dual_ln_win(rows), self.sizes.heads)
+        return split_heads(self.dual_ln_win(rows), self.sizes.heads)
 
     def landmark_rows(self, rows):
         """Projected keys or values of landmarks [b, t, D] -> [b, h, t, d]"""
-        return split(self.dual_ln_dproj(rows), self.sizes.heads)
+        return split_heads(self.dual_ln_dproj(rows), self.sizes.heads)
 
     def chunk_shares(self, rows):
         """How much each row counts in its chunk's landmarks, [b, n, D] -> [b, n / c, c, h, ρ]"""
@@ -210,9 +213,10 @@ class Attention(nn.Module):
         landmark_scores = landmark_scores.flatten(2, 3).unflatten(2, (-1, block))
         share = torch.cat([landmark_scores, window_scores], -1).softmax(-1)
         share = F.dropout(share, sizes.dropout, self.training)
-        context = share[..., :count].flatten(2, 3) @ landmark_value
-        context = context + (share[..., count:] @ self.blocks(self.window_rows(value))).flatten(2, 3)
-        return F.dropout(self.proj_out(merge(context)), sizes.dropout, self.training)
+        of_landmarks, of_window = share.split((count, share.shape[-1] - count), -1)
+        context = of_landmarks.flatten(2, 3) @ landmark_value
+        context = context + (of_window @ self.blocks(self.window_rows(value))).flatten(2, 3)
+        return F.dropout(self.proj_out(merge_heads(context)), sizes.dropout, self.training)
 
     def start(self, memory, sinusoids):
         """What generation keeps of this layer, from a memory [b, L, D]."""
@@ -220,8 +224,7 @@ class Attention(nn.Module):
         b, _, width = memory.shape
         near, far = memory[:, -sizes.window :], compress(self.chunk_shares(memory), memory)
         zeros = memory.new_zeros
-        chunk_of_segment = (b, sizes.heads, sizes.segment // sizes.chunk * sizes.rank, -1)
-        chunk_of_segment = (*chunk_of_segment[:3], width // sizes.heads)
+        of_segment = (sizes.segment // sizes.chunk * sizes.rank, width // sizes.heads)
         landmarks = (0, 0, 0, sizes.landmarks - sizes.memory_landmarks)
         distances, landmark_distances = self.distance_keys(*sinusoids)
         return LayerState(
@@ -229,8 +232,8 @@ class Attention(nn.Module):
             window_values=self.window_rows(self.proj_val(near)).contiguous(),
             landmark_keys=F.pad(self.landmark_rows(self.proj_key(far)), landmarks),
             landmark_values=F.pad(self.landmark_rows(self.proj_val(far)), landmarks),
-            next_keys=zeros(chunk_of_segment),
-            next_values=zeros(chunk_of_segment),
+            next_keys=zeros(b, sizes.heads, *of_segment),
+            next_values=zeros(b, sizes.heads, *of_segment),
             open_rows=zeros(b, sizes.chunk, width),
             open_keys=zeros(b, sizes.chunk, width),
             open_values=zeros(b, sizes.chunk, width),
@@ -255,7 +258,7 @@ class Attention(nn.Module):
         share = torch.cat([landmark_scores, window_scores], -1).softmax(-1)
         count = landmark_scores.shape[-1]
         context = share[..., :count] @ state.landmark_values
-        return self.proj_out(merge(context + share[..., count:] @ state.window_values))
+        return self.proj_out(merge_heads(context + share[..., count:] @ state.window_values))
 
     def close_chunk(self, state, places):
         """Landmarks of the chunk now full: as this segment's later chunks see them, and, put by,
