@@ -99,17 +99,18 @@ def compress(share, rows):
 
     share [b, chunks, c, h, ρ], rows [b, chunks·c, h·d] -> [b, chunks·ρ, h·d]
     """
-    b, chunks, c, heads, _ = share.shape
-    rows = rows.view(b, chunks, c, heads, -1)
-    return torch.einsum("bgchr,bgchd->bgrhd", share, rows).reshape(b, -1, rows[0, 0, 0].numel())
+    b, chunks, c, heads, rank = share.shape
+    by_head = rows.view(b, chunks, c, heads, rows.shape[-1] // heads)
+    landmarks = torch.einsum("bgchr,bgchd->bgrhd", share, by_head)
+    return landmarks.reshape(b, chunks * rank, rows.shape[-1])
 
 
 def shear(rows, step, start=0):
     """Moves row i to the right by i·step − start columns, […, n, m] -> […, n, m − step].
 
     A view: reading n rows of m columns as rows of m − step columns does it. What leaves a row on
-    one side comes in at the other side of a neighbour, so rows need padding to keep apart. (`split`,
-    here and below, since its backward pass writes a gradient once, and that of a slice twice.)
+    one side comes in at the other side of a neighbour, so rows need padding to keep apart.
+    (`split`, here and below, since its backward pass writes a gradient once, a slice's twice.)
     """
     n, m = rows.shape[-2:]
     parts = (start, n * (m - step), n * step - start)
@@ -158,7 +159,8 @@ class Attention(nn.Module):
         return tuple(keys.unflatten(-1, (self.sizes.heads, -1)).permute(1, 2, 0) for keys in of)
 
     def blocks(self, rows):
-        """The keys that each block of B queries may see, [b, h, w + M, d] -> [b, h, M / B, E + B, d]
+        """The keys that each block of B queries may see,
+        [b, h, w + M, d] -> [b, h, M / B, E + B, d]
 
         E is w rounded up to whole blocks: block i reads the stretches i … i + E / B. Slices joined
         together, because the backward pass of `unfold` is slow.
@@ -329,7 +331,7 @@ class Layer(nn.Module):
         return self.norm1(rows) if self.pre_norm else rows
 
     def after_attention(self, rows, attended):
-        """`rows` are those that attention saw: with pre-norm, the residual is the normalised one."""
+        """`rows` are those that attention saw: with pre-norm, the residual is normalised."""
         rows = rows + attended
         if self.pre_norm:
             rows = self.norm2(rows)
@@ -535,8 +537,7 @@ def check_case(path, options):
     model, golden, segments = golden_case(path, dtype)
     run = torch.compile(model) if options.compiled else model
     tokens, length = golden["tokens"].long(), model.sizes.segment
-    memory, found, kinds = model.no_memory(len(tokens)), {}, {}
-    worst, problems = {}, []
+    memory, worst, problems = model.no_memory(len(tokens)), {}, []
 
     def compare(kind, name, value, expected, tolerance):
         value = error(value, expected)
