@@ -1,9 +1,8 @@
 //! A sample of what a model would write, to be looked at while it learns.
 
-use burn::tensor::TensorReadError;
-use transformer_ls_burn::{LanguageModel, Predictions, Segment};
+use burn::tensor::{Int, Tensor, TensorData, TensorReadError};
+use transformer_ls_burn::LanguageModel;
 use transformer_ls_datasets::draws::mix;
-use transformer_ls_infer::language::ids;
 
 /// Below 1 likely bytes are drawn more often than the model has them: samples of a young model then read
 /// better.
@@ -22,31 +21,16 @@ pub(super) fn sample(
     (segment, memory): (usize, usize),
     seed: u64,
 ) -> Result<Vec<u16>, TensorReadError> {
-    let device = model.device();
-    let mut memory = model.memory(1, memory);
-    let mut open = prompt.to_vec();
+    let mut decoding = model.decoding(model.memory(1, memory), segment);
+    let mut unread = prompt.to_vec();
     let mut drawn = Vec::with_capacity(length);
     for number in 0..length as u64 {
-        // The targets that the ids are split off as are not looked at.
-        let with_target = [&open[..], &[0]].concat();
-        let [tokens, _] = ids(&with_target, 1, &device);
-        let read = Segment {
-            tokens,
-            memory: memory.clone(),
-            dropout_seed: None,
-        };
-        let Predictions {
-            logits,
-            memory: next,
-        } = model.forward(read);
-        let last = logits.narrow(1, open.len() - 1, 1);
-        let id = draw(&last.try_into_vec_as::<f32>()?, mix(seed ^ mix(number)));
-        if open.len() >= segment {
-            memory = next;
-            open.clear();
-        }
-        open.push(id);
+        let read = TensorData::new(unread.clone(), [1, unread.len()]);
+        let read = Tensor::<2, Int>::from_data(read, &model.device());
+        let logits = model.decode(&mut decoding, read);
+        let id = draw(&logits.try_into_vec_as::<f32>()?, mix(seed ^ mix(number)));
         drawn.push(id);
+        unread = vec![id];
     }
     Ok(drawn)
 }
