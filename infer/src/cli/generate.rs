@@ -32,7 +32,7 @@ pub struct Generate {
     run: Option<PathBuf>,
     /// The text to go on from (- for standard input, without the line end at its end); may be given
     /// several times
-    #[arg(long, value_name = "TEXT", value_parser = typed::text(), allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", value_parser = typed::prompt(), allow_hyphen_values = true)]
     prompt: Vec<String>,
     /// Characters to write after each prompt
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = typed::positive)]
@@ -76,7 +76,11 @@ impl Generate {
         // What cannot be read is said before a model is loaded.
         let prompts = self.prompts()?;
         let device = self.device.resolve()?;
-        let run = language_run(self.run.as_deref(), &device, "a prompt is given with --prompt")?;
+        let run = language_run(
+            self.run.as_deref(),
+            &device,
+            "a prompt is given with --prompt",
+        )?;
         let mut texts = Vec::new();
         for (index, prompt) in prompts.iter().enumerate() {
             let name = match prompts.len() {
@@ -89,7 +93,9 @@ impl Generate {
         let writing = Writing {
             sampling: self.sampling(),
             // The standard library's own source of chance.
-            seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one(0) >> 32),
+            seed: self
+                .seed
+                .unwrap_or_else(|| RandomState::new().hash_one(0) >> 32),
             length: self.length,
         };
         let begin = Instant::now();

@@ -11,6 +11,7 @@ use serde::Serialize;
 use transformer_ls_datasets::atomic::Unfinished;
 use transformer_ls_datasets::corpus::Vocabulary;
 use transformer_ls_datasets::foreign;
+use transformer_ls_datasets::printable::printable;
 use transformer_ls_infer::language::{Cost, LEVELS, Page, Piece, Span, Spans, costs, html};
 use transformer_ls_infer::typed;
 
@@ -107,12 +108,12 @@ impl Score {
         let advice = "the text comes last: ls-infer score RUN FILE";
         let run = language_run(self.run.as_deref(), &device, advice)?;
         let model = match &self.run {
-            Some(run) => run.display().to_string(),
+            Some(run) => printable(&run.display().to_string()),
             None => "the shipped model".to_owned(),
         };
         let file = match is_stdin(&self.file) {
             true => "standard input".to_owned(),
-            false => self.file.display().to_string(),
+            false => printable(&self.file.display().to_string()),
         };
         let ids = run
             .vocabulary

@@ -81,10 +81,16 @@ pub fn generate<E: From<GenerateError>>(
     let mut logits = None;
     while read < shortest {
         let end = shortest.min(read + run.segment);
-        let ids: Vec<u16> = prompts.iter().flat_map(|p| &p[read..end]).copied().collect();
+        let ids: Vec<u16> = prompts
+            .iter()
+            .flat_map(|p| &p[read..end])
+            .copied()
+            .collect();
         logits = Some(decoder.feed(&mut state, tokens(&run.model, &ids, prompts.len())));
         for text in &mut texts {
-            text.prompt[read..end].iter().for_each(|&id| text.sampler.read(id));
+            text.prompt[read..end]
+                .iter()
+                .for_each(|&id| text.sampler.read(id));
         }
         read = end;
     }

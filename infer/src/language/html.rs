@@ -52,7 +52,10 @@ pub fn write(out: &mut impl Write, page: &Page<'_>) -> io::Result<()> {
     let scored = page.costs.len();
     let bits: f64 = page.costs.iter().map(|cost| cost.bits).sum();
     let mean = bits / scored.max(1) as f64;
-    let (name, model) = (escaped(&printable(page.name)), escaped(&printable(page.model)));
+    let (name, model) = (
+        escaped(&printable(page.name)),
+        escaped(&printable(page.model)),
+    );
     write!(
         out,
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
@@ -102,7 +105,10 @@ fn write_span(out: &mut impl Write, span: &Span, vocabulary: &Vocabulary) -> io:
     let explained = escaped(&explain(span, vocabulary));
     match class.is_empty() {
         true => write!(out, "<i data-t=\"{explained}\">{text}</i>{end}"),
-        false => write!(out, "<i class={class} data-t=\"{explained}\">{text}</i>{end}"),
+        false => write!(
+            out,
+            "<i class={class} data-t=\"{explained}\">{text}</i>{end}"
+        ),
     }
 }
 
@@ -202,7 +208,10 @@ mod tests {
         let body = page.split("<main lang=\"\">").nth(1).unwrap();
         assert!(!body.contains("<script"), "{body}");
         assert_eq!(body.matches("</main>").count(), 1, "{body}");
-        assert!(body.contains(">&amp;</i>") && body.contains(">&quot;</i>"), "{body}");
+        assert!(
+            body.contains(">&amp;</i>") && body.contains(">&quot;</i>"),
+            "{body}"
+        );
         assert!(!body.contains('\x1b') && body.contains("\\u{1b}"), "{body}");
     }
 }

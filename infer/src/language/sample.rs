@@ -232,16 +232,10 @@ mod tests {
         assert_is(&at(1.0), &[(0, 8.0), (2, 4.0), (3, 2.0), (1, 1.0)]);
         assert_is(&at(0.5), &[(0, 64.0), (2, 16.0), (3, 4.0), (1, 1.0)]);
         let root = 2_f64.sqrt();
-        assert_is(
-            &at(2.0),
-            &[(0, 2.0 * root), (2, 2.0), (3, root), (1, 1.0)],
-        );
+        assert_is(&at(2.0), &[(0, 2.0 * root), (2, 2.0), (3, root), (1, 1.0)]);
         assert_is(&at(0.0), &[(0, 1.0)]);
         // So near to 0 that every other probability is 0.
-        assert_is(
-            &at(1e-300),
-            &[(0, 1.0), (2, 0.0), (3, 0.0), (1, 0.0)],
-        );
+        assert_is(&at(1e-300), &[(0, 1.0), (2, 0.0), (3, 0.0), (1, 0.0)]);
         assert_is(&at(1e300), &[(0, 1.0), (2, 1.0), (3, 1.0), (1, 1.0)]);
     }
 
@@ -372,7 +366,9 @@ mod tests {
     fn a_seed_repeats_and_texts_differ() {
         let draw = |seed, text| -> Vec<u16> {
             let mut sampler = Sampler::new(Sampling::default(), seed, text).unwrap();
-            (0..40).map(|_| sampler.choose(&logits()).unwrap()).collect()
+            (0..40)
+                .map(|_| sampler.choose(&logits()).unwrap())
+                .collect()
         };
         assert_eq!(draw(5, 0), draw(5, 0));
         assert_ne!(draw(5, 0), draw(6, 0));

@@ -85,7 +85,14 @@ mod tests {
         all.extend(spans.finish());
         let found: Vec<_> = all
             .iter()
-            .map(|span| (span.piece, span.bits, span.guesses.map(|g| g[0].0), span.level()))
+            .map(|span| {
+                (
+                    span.piece,
+                    span.bits,
+                    span.guesses.map(|g| g[0].0),
+                    span.level(),
+                )
+            })
             .collect();
         use Piece::{Byte, Character};
         assert_eq!(
