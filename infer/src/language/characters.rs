@@ -36,7 +36,7 @@ impl Piece {
 /// use transformer_ls_infer::language::{Characters, Piece};
 /// let mut characters = Characters::default();
 /// assert_eq!(characters.push(b'a'), [Piece::Character('a')]);
-/// assert_eq!(characters.push(0xc3), []);
+/// assert!(characters.push(0xc3).is_empty());
 /// assert_eq!(characters.push(0xa9), [Piece::Character('é')]);
 /// assert_eq!(characters.push(0xff), [Piece::Byte(0xff)]);
 /// ```
@@ -60,18 +60,20 @@ impl Characters {
 
     fn take(&mut self, all: bool) -> Vec<Piece> {
         let mut pieces = Vec::new();
-        let mut begun = 0;
+        let mut taken = 0;
         for chunk in self.pending.utf8_chunks() {
             pieces.extend(chunk.valid().chars().map(Piece::Character));
+            taken += chunk.valid().len();
             let rest = chunk.invalid();
-            // Only at the end may bytes be missing instead of wrong.
-            let unfinished = std::str::from_utf8(rest).is_err_and(|e| e.error_len().is_none());
-            match unfinished && !all {
-                true => begun = rest.len(),
-                false => pieces.extend(rest.iter().copied().map(Piece::Byte)),
+            // At the end bytes may be missing instead of wrong.
+            let is_last = taken + rest.len() == self.pending.len();
+            let is_begun = std::str::from_utf8(rest).is_err_and(|e| e.error_len().is_none());
+            if !(is_last && is_begun) || all {
+                pieces.extend(rest.iter().copied().map(Piece::Byte));
+                taken += rest.len();
             }
         }
-        self.pending.drain(..self.pending.len() - begun);
+        self.pending.drain(..taken);
         pieces
     }
 }
@@ -84,7 +86,7 @@ mod tests {
         let mut characters = Characters::default();
         let mut pieces: Vec<Piece> = bytes.iter().flat_map(|&b| characters.push(b)).collect();
         pieces.extend(characters.finish());
-        assert_eq!(characters.finish(), []);
+        assert!(characters.finish().is_empty());
         pieces
     }
 

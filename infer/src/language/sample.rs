@@ -84,8 +84,8 @@ impl Sampling {
         }
         if self.repetition_penalty != 1.0 {
             for (id, score) in &mut scores {
-                let lately = recent.iter().rev().take(self.repetition_window);
-                if lately.into_iter().any(|seen| seen == id) {
+                let mut lately = recent.iter().rev().take(self.repetition_window);
+                if lately.any(|seen| seen == id) {
                     *score = match *score > 0.0 {
                         true => *score / self.repetition_penalty,
                         false => *score * self.repetition_penalty,
