@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use common::without;
+use common::{without, zip};
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use proptest::collection::vec;
@@ -85,7 +85,7 @@ fn other_files_under_a_published_name_are_refused() {
     assert_eq!(
         error("text8"),
         "no text8 data in DIR: looked in vain at DIR, DIR/text8, DIR/text8/text8, DIR/text8.zip. \
-         Download http://mattmahoney.net/dc/text8.zip into that folder; it needs no unpacking"
+         Download https://mattmahoney.net/dc/text8.zip into that folder; it needs no unpacking"
     );
     fs::write(dir.path().join("enwik8"), "<mediawiki>").unwrap();
     assert_eq!(
@@ -104,50 +104,6 @@ fn other_files_under_a_published_name_are_refused() {
         error.to_string(),
         "there is no corpus \"enwik9\": use enwik8 or text8"
     );
-}
-
-/// A zip of one file. `size` and `crc` are what its headers say.
-fn zip(name: &str, method: u16, packed: &[u8], size: u32, crc: u32) -> Vec<u8> {
-    let sizes = [
-        crc.to_le_bytes(),
-        (packed.len() as u32).to_le_bytes(),
-        size.to_le_bytes(),
-    ]
-    .concat();
-    let length = (name.len() as u16).to_le_bytes();
-    let method = method.to_le_bytes();
-    // As tools write it that do not know the sizes before: all zero in front of the contents, and an
-    // extra field of four bytes.
-    let mut bytes = [
-        &b"PK\x03\x04\x14\0\x08\0"[..],
-        &method,
-        &[0; 16],
-        &length,
-        &[4, 0],
-        name.as_bytes(),
-        b"XX\0\0",
-        packed,
-    ]
-    .concat();
-    let start = bytes.len() as u32;
-    let mut list = Vec::new();
-    // Another file before it, which has a comment.
-    for (name, comment) in [("other", &b"comment"[..]), (name, b"")] {
-        let length = (name.len() as u16).to_le_bytes();
-        let comment_length = (comment.len() as u16).to_le_bytes();
-        list.extend_from_slice(b"PK\x01\x02\x14\0\x14\0\x08\0");
-        list.extend_from_slice(&method);
-        list.extend_from_slice(&[0; 4]);
-        list.extend_from_slice(&sizes);
-        list.extend_from_slice(&[&length[..], &[0; 2], &comment_length, &[0; 12]].concat());
-        list.extend_from_slice(&[name.as_bytes(), comment].concat());
-    }
-    bytes.extend_from_slice(&list);
-    bytes.extend_from_slice(b"PK\x05\x06\0\0\0\0\x02\0\x02\0");
-    bytes.extend_from_slice(&(list.len() as u32).to_le_bytes());
-    bytes.extend_from_slice(&start.to_le_bytes());
-    bytes.extend_from_slice(b"\x07\0the end");
-    bytes
 }
 
 #[test]
@@ -214,6 +170,7 @@ fn the_published_archives_are_the_known_ones() {
     for which in Published::ALL {
         let download = which.download();
         assert_eq!(download.file_name, format!("{which}.zip"));
+        assert!(download.url.starts_with("https://") && download.page.starts_with("https://"));
         assert!(download.url.ends_with(&download.file_name));
         assert_eq!(download.sha256.unwrap().len(), 64);
     }

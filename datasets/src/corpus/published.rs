@@ -20,7 +20,7 @@ const SIZE: u64 = 100_000_000;
 
 /// A text that papers compare models by: 100 000 000 bytes, of which the first 90 million are to
 /// learn from, the next 5 million to choose by, and the last 5 million to be judged on
-/// (<http://mattmahoney.net/dc/textdata.html>).
+/// (<https://mattmahoney.net/dc/textdata.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase", parse_err_ty = UnknownName, parse_err_fn = unknown)]
@@ -81,11 +81,11 @@ impl Published {
             ),
         };
         Download {
-            url: format!("http://mattmahoney.net/dc/{}", self.archive()),
+            url: format!("https://mattmahoney.net/dc/{}", self.archive()),
             file_name: self.archive().into(),
             bytes: Some(bytes),
             sha256: Some(sha256.into()),
-            page: "http://mattmahoney.net/dc/textdata.html".into(),
+            page: "https://mattmahoney.net/dc/textdata.html".into(),
         }
     }
 
@@ -99,10 +99,10 @@ impl Published {
     fn advice(self) -> &'static str {
         match self {
             Published::Enwik8 => {
-                "Download http://mattmahoney.net/dc/enwik8.zip into that folder; it needs no unpacking"
+                "Download https://mattmahoney.net/dc/enwik8.zip into that folder; it needs no unpacking"
             }
             Published::Text8 => {
-                "Download http://mattmahoney.net/dc/text8.zip into that folder; it needs no unpacking"
+                "Download https://mattmahoney.net/dc/text8.zip into that folder; it needs no unpacking"
             }
         }
     }
