@@ -164,6 +164,28 @@ impl LanguageTraining {
         unreachable!("a training has phases");
     }
 
+    /// The learning rate of a phase after the changes so far.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such phase.
+    pub fn present_rate(&self, number: usize) -> f64 {
+        let changes = self.rate_changes.iter().rev();
+        let mut of_phase = changes.filter(|change| self.phase(change.step).0 == number);
+        let last = of_phase.next().map(|change| change.learning_rate);
+        last.unwrap_or(self.phases[number].learning_rate)
+    }
+
+    /// Has another learning rate from `step` to the end of its phase. One that was to begin there, or
+    /// later, never does.
+    pub fn change_rate(&mut self, step: usize, learning_rate: f64) {
+        self.rate_changes.retain(|change| change.step < step);
+        self.rate_changes.push(RateChange {
+            step,
+            learning_rate,
+        });
+    }
+
     /// The longest segment.
     pub fn longest(&self) -> usize {
         let segments = self.phases.iter().map(|phase| phase.segment);
@@ -282,13 +304,7 @@ impl LanguageConfig {
             *self = run::set(self, key, value)?;
             return Ok(());
         }
-        let mut json = serde_json::Deserializer::from_str(value);
-        let phases = serde_path_to_error::deserialize(&mut json);
-        self.training.phases = phases.map_err(|error| ConfigError::WrongValue {
-            key: "training.phases".to_string(),
-            value: value.to_string(),
-            problem: error.to_string(),
-        })?;
+        self.training.phases = run::parse(value, "training.phases")?;
         Ok(())
     }
 

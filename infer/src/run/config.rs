@@ -324,8 +324,9 @@ impl RunConfig {
     }
 }
 
-/// What stands in the place of a task in the configuration of a language model's run.
-pub(crate) const LANGUAGE: &str = "lm";
+/// What stands in the place of a task in the configuration of a language model's run, and is the name of the
+/// command that trains one.
+pub const LANGUAGE: &str = "lm";
 
 /// The task that a configuration names, whatever else it holds.
 pub(crate) fn task_of(text: &str) -> Option<String> {

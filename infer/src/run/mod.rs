@@ -28,8 +28,10 @@ mod training;
 
 pub use atomic::write_atomically;
 pub use checkpoint::{Checkpoint, CheckpointWriter};
-pub use config::{ConfigError, DataConfig, InitConfig, Packing, PretrainingConfig, RunConfig};
-pub(crate) use config::{LANGUAGE, invalid_if_any, parse, read, task_of};
+pub use config::{
+    ConfigError, DataConfig, InitConfig, LANGUAGE, Packing, PretrainingConfig, RunConfig,
+};
+pub(crate) use config::{invalid_if_any, parse, read, task_of};
 pub use error::RunError;
 pub use folder::{Configuration, Folder, RunFolder};
 pub use metrics::{MetricLine, MetricsLog, null_as_nan};
