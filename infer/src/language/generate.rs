@@ -73,9 +73,8 @@ pub fn generate<E: From<GenerateError>>(
         return Ok(());
     }
 
-    let decoder = run.model.decoder();
     let memory = run.model.memory(prompts.len(), run.memory);
-    let mut state = decoder.start(memory, run.segment);
+    let mut decoding = run.model.decoding(memory, run.segment);
     // What all prompts have is read some characters at a time.
     let mut read = 0;
     let mut logits = None;
@@ -86,7 +85,10 @@ pub fn generate<E: From<GenerateError>>(
             .flat_map(|p| &p[read..end])
             .copied()
             .collect();
-        logits = Some(decoder.feed(&mut state, tokens(&run.model, &ids, prompts.len())));
+        logits = Some(
+            run.model
+                .decode(&mut decoding, tokens(&run.model, &ids, prompts.len())),
+        );
         for text in &mut texts {
             text.prompt[read..end]
                 .iter()
@@ -118,7 +120,10 @@ pub fn generate<E: From<GenerateError>>(
         }
         read += 1;
         if texts.iter().any(|text| text.written < writing.length) {
-            logits = Some(decoder.feed(&mut state, tokens(&run.model, &ids, texts.len())));
+            logits = Some(
+                run.model
+                    .decode(&mut decoding, tokens(&run.model, &ids, texts.len())),
+            );
         }
     }
     Ok(())
