@@ -46,7 +46,7 @@ pub fn kind(bytes: &[u8]) -> Option<&'static str> {
 }
 
 /// What starts with these bytes and is no text at all, in words. A web page is text.
-pub(crate) fn binary(bytes: &[u8]) -> Option<&'static str> {
+pub fn binary(bytes: &[u8]) -> Option<&'static str> {
     const KINDS: [(&[u8], &str); 3] = [
         (&crate::gzip::MAGIC, "a gzip file"),
         (b"\x89PNG\r\n\x1a\n", "a PNG"),
