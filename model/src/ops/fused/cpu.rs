@@ -12,7 +12,7 @@ use transformer_ls_kernels_cpu as kernels;
 use super::{AfterAttention, AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput};
 use crate::ops::cpu::{CpuBackend, Unwritten};
 use crate::ops::layers::EPSILON;
-use crate::ops::{AttentionDropout, Boundaries, OptionalTensor};
+use crate::ops::{Boundaries, OptionalTensor};
 
 /// Outputs of `heads`.
 pub(super) const HEADS_OUTPUTS: usize = 7;
