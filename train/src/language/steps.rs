@@ -172,9 +172,9 @@ impl<'a> Loop<'a> {
         let Begun {
             model,
             optimizer,
+            average,
             memory,
             state,
-            ..
         } = &mut self.begun;
         let (streams, parts) = (&self.text.train, self.training.accumulate);
         let segment = streams.at(state.position, phase.segment);
@@ -208,7 +208,7 @@ impl<'a> Loop<'a> {
         }
         let rate = learning_rate(self.training, step)?;
         *model = optimizer.step(rate, model.clone(), gradients);
-        if let Some(average) = &mut self.begun.average {
+        if let Some(average) = average {
             average.enter(model.valid());
         }
         let characters = (rows.len() * phase.segment) as u64;
