@@ -14,7 +14,7 @@ use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 
 use crate::attend_tile::{Columns, row_dots, tile_dots};
-use crate::documents::{Cut, Document, Documents, Strip};
+use crate::documents::{Cut, Document, Documents, Strip, Task};
 use transformer_ls_kernels::{AttendShapes, Dropout, Visibility};
 
 use crate::exp::exp;
@@ -28,6 +28,8 @@ use crate::view::{Rows, RowsMut, View, ViewMut};
 
 /// Queries of a document that one thread takes at once.
 const PART: usize = 256;
+/// Queries for which no thread is woken.
+const FEW: usize = 4;
 /// Queries that are taken under one head before the next head's turn.
 pub(crate) const STRIP: usize = 128;
 
@@ -191,14 +193,18 @@ pub fn attend<T: Real>(inputs: &Attend<'_, T>, output: &mut ViewMut<'_, T>, log_
     let documents = inputs.list(sizes);
     let output = &*output;
     let level = Level::new();
-    Cut::new(sizes.heads, sizes.width * size_of::<T>(), PART)
-        .tasks(&documents)
-        .par_iter()
-        .for_each_init(Memory::default, |memory, task| {
-            for part in task.strips(STRIP) {
-                dispatch!(level, simd => strip(simd, inputs, &part, output, &log_sum_exp, memory));
-            }
-        });
+    let tasks = Cut::new(sizes.heads, sizes.width * size_of::<T>(), PART).tasks(&documents);
+    let run = |memory: &mut Memory<T>, task: &Task<'_>| {
+        for part in task.strips(STRIP) {
+            dispatch!(level, simd => strip(simd, inputs, &part, output, &log_sum_exp, memory));
+        }
+    };
+    if sizes.batch * sizes.tokens <= FEW {
+        let memory = &mut Memory::default();
+        tasks.iter().for_each(|task| run(memory, task));
+        return;
+    }
+    tasks.par_iter().for_each_init(Memory::default, run);
 }
 
 #[derive(Default)]

@@ -24,11 +24,9 @@ pub fn layer_norm<T: Real>(x: &[T], norm: &Norm<'_, T>, to: &mut [T]) {
         .into_iter()
         .zip(parts_mut(to, width, rows))
         .collect();
-    tasks
-        .par_iter_mut()
-        .for_each_init(Scratch::default, |memory, (x, to)| {
-            dispatch!(level, simd => part(simd, x, &norm, width, to, memory));
-        });
+    each_mut(&mut tasks, Scratch::default, |memory, (x, to)| {
+        dispatch!(level, simd => part(simd, x, &norm, width, to, memory));
+    });
 }
 
 #[inline(always)]
@@ -82,14 +80,12 @@ pub fn layer_norm_backward<T: Real>(
         .zip(sums.chunks_exact_mut(2 * step))
         .enumerate()
         .collect();
-    tasks
-        .par_iter_mut()
-        .for_each_init(Default::default, |memory, (number, task)| {
-            let (((d_output, x), d_x), sums) = task;
-            let given = [*d_output, *x];
-            let added = added.as_ref().map(|added| added[*number]);
-            dispatch!(level, simd => part_backward(simd, given, &norm, added, d_x, sums, memory));
-        });
+    each_mut(&mut tasks, Default::default, |memory, (number, task)| {
+        let (((d_output, x), d_x), sums) = task;
+        let given = [*d_output, *x];
+        let added = added.as_ref().map(|added| added[*number]);
+        dispatch!(level, simd => part_backward(simd, given, &norm, added, d_x, sums, memory));
+    });
     let sums = add_up(&sums, 2 * step);
     gradients.gamma.copy_from_slice(&sums[..width]);
     gradients.beta.copy_from_slice(&sums[step..][..width]);

@@ -7,6 +7,19 @@ pub(crate) use rayon::prelude::*;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use one_after_another::*;
 
+/// Runs tasks on all threads, each of which brings memory of its own; a single task where it is, for waking
+/// a thread takes longer than some.
+pub(crate) fn each_mut<T: Send, M>(
+    tasks: &mut [T],
+    memory: impl Fn() -> M + Send + Sync,
+    run: impl Fn(&mut M, &mut T) + Send + Sync,
+) {
+    match tasks {
+        [only] => run(&mut memory(), only),
+        _ => tasks.par_iter_mut().for_each_init(memory, run),
+    }
+}
+
 #[cfg(target_arch = "wasm32")]
 mod one_after_another {
     pub(crate) trait Slice<T> {

@@ -248,10 +248,11 @@ impl CausalAttention {
         let [own_key, own_value] = [&self.key, &self.value].map(|w| linear(hidden.clone(), w));
         let near = last_rows(&memory, before);
         let windowed = |own: &Tensor<3>, weights: &Linear| {
-            self.windowed(match &near {
+            let all = match &near {
                 None => own.clone(),
                 Some(near) => Tensor::cat(vec![linear(near.clone(), weights), own.clone()], 1),
-            })
+            };
+            self.split(layer_norm(all, &self.window_norm))
         };
         let (key, value) = (
             windowed(&own_key, &self.key),
@@ -392,9 +393,7 @@ impl CausalAttention {
             Some(rows) => Tensor::cat(vec![memory.clone(), rows.clone()], 1),
         };
         let near = last_rows(&all, (self.window - 1).min(all.dims()[1]));
-        let window = near.map(|rows| {
-            [&self.key, &self.value].map(|weights| self.windowed(linear(rows.clone(), weights)))
-        });
+        let window = Recent::new(self.window, near.map(|rows| self.windowed(&rows)), &all);
         let (mut landmarks, open) = (Vec::new(), length % self.chunk);
         if memory.dims()[1] > 0 {
             landmarks.push(self.landmarks_of_memory(memory));
@@ -421,25 +420,18 @@ impl CausalAttention {
 
     /// What the heads read for one more row of each text, `[b, 1, D]`.
     pub(crate) fn step(&self, hidden: Tensor<3>, state: &mut CausalState) -> Tensor<3> {
-        let own =
-            [&self.key, &self.value].map(|weights| self.windowed(linear(hidden.clone(), weights)));
-        let window = match state.window.take() {
-            None => own,
-            Some(before) => {
-                let [key, value] = std::array::from_fn(|side| {
-                    Tensor::cat(vec![before[side].clone(), own[side].clone()], 2)
-                });
-                [key, value]
-            }
-        };
-        let rows = window[0].dims()[2];
+        let [key, value] = state
+            .window
+            .with(self.windowed(&hidden))
+            .map(|x| self.split(x));
+        let rows = key.dims()[2];
         let [_, h, _, _, d] = self.content_bias.dims();
         let query = self.split(linear(hidden.clone(), &self.query) * (d as f64).powf(-0.5));
         let terms = state.terms(self);
         let attended = ops::attend(Attend {
             query: query + self.content_bias.val().reshape([1, h, 1, d]),
-            key: window[0].clone(),
-            value: window[1].clone(),
+            key,
+            value,
             landmarks: state.landmarks.clone().map(|[key, value]| (key, value)),
             landmark_bias: terms.landmark_bias,
             bias: Some(terms.bias),
@@ -453,10 +445,8 @@ impl CausalAttention {
             scale: 1.0,
             dropout: AttentionDropout::OFF,
         });
-        let kept = rows.min(self.window - 1);
-        state.window = (kept > 0).then(|| window.map(|x| x.narrow(2, rows - kept, kept)));
         state.open.push(hidden);
-        if state.open.len() == self.chunk || state.open_rows() == self.chunk {
+        if state.open_rows() == self.chunk {
             let rows = Tensor::cat(std::mem::take(&mut state.open), 1);
             let own = self.landmarks_of(rows);
             state.see(own.map(|rows| self.split(layer_norm(rows, &self.landmark_norm))));
@@ -464,9 +454,10 @@ impl CausalAttention {
         merge(attended.output)
     }
 
-    /// Keys or values of the window, `[b, h, n, d]`, of rows that were multiplied with their weights.
-    fn windowed(&self, rows: Tensor<3>) -> Tensor<4> {
-        self.split(layer_norm(rows, &self.window_norm))
+    /// Keys and values of the window, `[b, n, D]`.
+    fn windowed(&self, rows: &Tensor<3>) -> [Tensor<3>; 2] {
+        [&self.key, &self.value]
+            .map(|weights| layer_norm(linear(rows.clone(), weights), &self.window_norm))
     }
 
     fn split(&self, x: Tensor<3>) -> Tensor<4> {
@@ -477,8 +468,8 @@ impl CausalAttention {
 /// What one attention keeps of a text between two tokens of it.
 #[derive(Clone, Debug)]
 pub struct CausalState {
-    /// Keys and values of the last tokens, `w − 1` at most, `[b, h, n, d]`.
-    window: Option<[Tensor<4>; 2]>,
+    /// Keys and values of the last tokens.
+    window: Recent,
     /// Keys and values of the landmarks that the next token sees, `[b, h, T, d]`.
     landmarks: Option<[Tensor<4>; 2]>,
     /// Rows of the chunk that is not finished, in pieces `[b, n, D]`.
@@ -487,6 +478,62 @@ pub struct CausalState {
     whole: Terms,
     /// Those for the landmarks of now.
     terms: Option<Terms>,
+}
+
+/// The last rows of a text, in memory for twice as many as are looked at: a row more is written behind
+/// the others, and only where the memory ends are they moved.
+#[derive(Clone, Debug)]
+struct Recent {
+    /// Keys and values, `[b, 2·w, D]`, of which `rows` lie behind `start`.
+    memory: [Tensor<3>; 2],
+    start: usize,
+    rows: usize,
+    /// `w`
+    most: usize,
+}
+
+impl Recent {
+    /// With rows `[b, n, D]` to begin with, `n < w`; `like` has the texts and the width.
+    fn new(most: usize, rows: Option<[Tensor<3>; 2]>, like: &Tensor<3>) -> Self {
+        let [b, _, d_model] = like.dims();
+        let count = rows.as_ref().map_or(0, |[key, _]| key.dims()[1]);
+        let place = (&like.device(), like.dtype());
+        let room = || Tensor::zeros([b, 2 * most - count, d_model], place);
+        Self {
+            memory: match rows {
+                None => [room(), room()],
+                Some(rows) => rows.map(|rows| Tensor::cat(vec![rows, room()], 1)),
+            },
+            start: 0,
+            rows: count,
+            most,
+        }
+    }
+
+    /// The last rows with one more, `[b, n, D]`, `n ≤ w`.
+    fn with(&mut self, row: [Tensor<3>; 2]) -> [Tensor<3>; 2] {
+        let kept = self.rows.min(self.most - 1);
+        let first = self.start + self.rows - kept;
+        let moves = first + kept == 2 * self.most;
+        self.start = if moves { 0 } else { first };
+        self.rows = kept + 1;
+        let at = self.start + kept;
+        for (memory, row) in self.memory.iter_mut().zip(row) {
+            let [b, rows, d_model] = memory.dims();
+            // Taken out, so that it can be written where it is.
+            let nothing = Tensor::empty([1, 1, 1], &memory.device());
+            let mut own = std::mem::replace(memory, nothing);
+            if moves && kept > 0 {
+                let room = Tensor::zeros([b, rows - kept, d_model], (&own.device(), own.dtype()));
+                own = Tensor::cat(vec![own.narrow(1, first, kept), room], 1);
+            }
+            *memory = own.slice_assign([0..b, at..at + 1, 0..d_model], row);
+        }
+        let (start, rows) = (self.start, self.rows);
+        self.memory
+            .each_ref()
+            .map(|x| x.clone().narrow(1, start, rows))
+    }
 }
 
 impl CausalState {

@@ -61,6 +61,9 @@ impl LanguageModelLayerConfig {
     }
 }
 
+/// Rows from which on it pays that one kernel computes several layers: it arranges their weights first.
+const FUSED_ROWS: usize = 64;
+
 /// Attention and feed-forward layers with residuals, as released.
 ///
 /// Pre-norm the residuals run on normalised rows, the memory's too:
@@ -143,7 +146,9 @@ impl LanguageModelLayer {
         contexts: Tensor<3>,
         dropout_seed: Option<u64>,
     ) -> Tensor<3> {
-        if let Some(fused) = Fused::of(&hidden).filter(|_| self.pre_norm && self.gelu) {
+        let [b, n, _] = hidden.dims();
+        let pays = self.pre_norm && self.gelu && b * n >= FUSED_ROWS;
+        if let Some(fused) = Fused::of(&hidden).filter(|_| pays) {
             let layers = AfterAttentionLayers {
                 output: linear_layer(&self.attention.output),
                 norm: norm_layer(&self.ff_norm),

@@ -147,6 +147,11 @@ impl LanguageModel {
         let table = self.embedding.weight.val();
         let bias = self.output_bias.val().unsqueeze();
         let rows = hidden.reshape([b * n, d_model]);
-        (rows.matmul(table.transpose()) + bias).reshape([b, n, self.vocabulary()])
+        // The smaller one is turned, for turning may be copying.
+        let products = match b * n < self.vocabulary() {
+            true => table.matmul(rows.transpose()).transpose(),
+            false => rows.matmul(table.transpose()),
+        };
+        (products + bias).reshape([b, n, self.vocabulary()])
     }
 }
