@@ -248,7 +248,11 @@ fn strip<S: Simd, T: Real>(
         if document.has_real(queries.clone()) {
             let sight = &mut memory.sight;
             sight.set(&visibility, queries.clone(), document.keys, landmarks);
-            let columns = Columns { landmarks, sight };
+            let columns = Columns {
+                landmarks,
+                sight,
+                queries: count,
+            };
             let scores = memory.scores.take_rows(columns.count());
             let queries_at = inputs.query.rows(batch, head, at);
             transpose_rows(
@@ -261,7 +265,7 @@ fn strip<S: Simd, T: Real>(
             let keys = |key| inputs.key.rows(batch, head, document.start + key);
             tile_dots(simd, transposed, landmark_keys, keys, &columns, scores);
             let relative = memory.relative.take_rows(entries);
-            row_dots(simd, transposed, relative_keys, relative);
+            row_dots(simd, transposed, relative_keys, count, relative);
             columns.add_to_landmarks(landmark_bias, &bias, relative, scores);
             columns.hide(simd, document, start, &bias, relative, scores);
             softmax(simd, &columns, scores, &mut sums_of, &mut log_sums);

@@ -231,7 +231,12 @@ fn strip<S: Simd, T: Real>(
         let sight = &mut memory.sight;
         sight.set(&visibility, queries.clone(), document.keys, landmarks);
         let sight = &*sight;
-        let columns = Columns { landmarks, sight };
+        // What is made of the other lanes is added up as well, and has to be numbers.
+        let columns = Columns {
+            landmarks,
+            sight,
+            queries: TILE,
+        };
         let hull = sight.hull();
         let width = columns.count();
         let weights = memory.weights.take_rows(width);
@@ -266,7 +271,7 @@ fn strip<S: Simd, T: Real>(
             d_weights,
         );
         let relative = memory.relative.take_rows(entries);
-        row_dots(simd, query_transposed, relative_keys, relative);
+        row_dots(simd, query_transposed, relative_keys, TILE, relative);
         columns.add_to_landmarks(landmark_bias, &bias, relative, weights);
         columns.hide(simd, document, start, &bias, relative, weights);
 

@@ -7,7 +7,7 @@ use fearless_simd::prelude::*;
 use crate::documents::Document;
 use crate::exp::exp;
 use crate::padded_bias::{PaddedBias, Places};
-use crate::products::{Factors, Terms, all_vectors, dots};
+use crate::products::{Factors, Terms, dots};
 use crate::real::{Lanes, Real, load, splat, store};
 use crate::sight::{BLOCK, Run, Sight};
 use crate::tile::{TILE, TileRow, vectors};
@@ -29,6 +29,8 @@ const fn group<S: Simd, T: Real>() -> usize {
 pub(crate) struct Columns<'a, T> {
     pub landmarks: usize,
     pub sight: &'a Sight<T>,
+    /// Lanes with queries, from the first on: products of the others may be left out.
+    pub queries: usize,
 }
 
 /// Keys of a run that are computed for a vector, counted from the run's first.
@@ -303,12 +305,13 @@ fn multiply<S: Simd, T: Real>(simd: S, row: &mut TileRow<T>, factors: &TileRow<T
     }
 }
 
-/// Products of the tile's rows with other rows, a column each.
+/// Products of the tile's first `queries` rows with other rows, a column each.
 #[inline(always)]
 pub(crate) fn row_dots<S: Simd, T: Real>(
     simd: S,
     tile: &[TileRow<T>],
     rows: Rows<'_, T>,
+    queries: usize,
     to: &mut [TileRow<T>],
 ) {
     if to.is_empty() {
@@ -318,7 +321,7 @@ pub(crate) fn row_dots<S: Simd, T: Real>(
     dots::<S, T, 1>(
         simd,
         [Factors { tile, rows }],
-        all_vectors::<S, T>(),
+        0..queries.div_ceil(lanes),
         0..to.len(),
         #[inline(always)]
         |column, v, sum| {
@@ -340,7 +343,14 @@ pub(crate) fn tile_dots<'r, S: Simd, T: Real>(
     to: &mut [TileRow<T>],
 ) {
     let lanes = Lanes::<S, T>::LEN;
-    row_dots(simd, tile, landmark_rows, &mut to[..columns.landmarks]);
+    let queries = columns.queries;
+    row_dots(
+        simd,
+        tile,
+        landmark_rows,
+        queries,
+        &mut to[..columns.landmarks],
+    );
     let group = group::<S, T>();
     for run in &columns.sight.runs {
         let factors = Factors {
@@ -348,7 +358,7 @@ pub(crate) fn tile_dots<'r, S: Simd, T: Real>(
             rows: rows(run.keys.start),
         };
         let window = &mut to[columns.of_run(run)];
-        for first in (0..TILE).step_by(group) {
+        for first in (0..queries).step_by(group) {
             let vectors = first / lanes..(first + group) / lanes;
             let keys = keys_of::<S, T>(run, vectors.start);
             dots::<S, T, 1>(

@@ -212,15 +212,15 @@ impl Definition<'_> {
                         .collect()
                 };
                 let mut scores = Vec::new();
-                for t in 0..visible {
+                for (t, key) in landmark_key.iter().take(visible).enumerate() {
                     let distance =
                         linear(&sinusoid(visible - 1 - t, width), &module.landmark_relative);
-                    let key = dot(q, self.head(&landmark_key[t], head));
+                    let key = dot(q, self.head(key, head));
                     scores.push(key + dot(q, self.head(&distance, head)));
                 }
-                for j in first..=position {
+                for (j, key) in key.iter().enumerate().take(position + 1).skip(first) {
                     let distance = linear(&sinusoid(position - j, width), &module.relative);
-                    let key = dot(&with(&u), self.head(&key[j], head));
+                    let key = dot(&with(&u), self.head(key, head));
                     scores.push(key + dot(&with(&v), self.head(&distance, head)));
                 }
                 let p = softmax(&scores);

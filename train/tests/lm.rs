@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::process::{Child, Output, Stdio};
 
+use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -402,7 +403,8 @@ fn a_run_that_diverges_says_so_and_goes_on_at_a_lower_rate() {
         "training.phases.1.learning_rate=1e-3",
     ];
     succeeded(place.run(&lower));
-    let changes = &folder(&place, "run").config().training.rate_changes;
+    let folder = folder(&place, "run");
+    let changes = &folder.config().training.rate_changes;
     assert_eq!((changes[0].step, changes[0].learning_rate), (24, 1e-3));
     assert!(summary(&place, "run").test_bits_per_character.is_some());
 }

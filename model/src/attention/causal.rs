@@ -560,8 +560,9 @@ impl CausalState {
         let entries = attention.window + landmarks.map_or(0, |key| key.dims()[2]);
         let terms = Terms {
             landmark_bias: landmarks.map(|key| attention.landmark_bias(key)),
-            bias: self.whole.bias.clone().narrow(1, 0, entries),
-            relative_keys: self.whole.relative_keys.clone().narrow(1, 0, entries),
+            // In memory of their own: kernels would copy a part of the whole for every token.
+            bias: self.whole.bias.clone().narrow(1, 0, entries) * 1.0,
+            relative_keys: self.whole.relative_keys.clone().narrow(1, 0, entries) * 1.0,
         };
         self.terms.insert(terms).clone()
     }
