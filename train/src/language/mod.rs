@@ -8,7 +8,6 @@
 mod checkpoint;
 pub mod presets;
 mod rates;
-mod sample;
 mod steps;
 
 use std::ops::ControlFlow;

@@ -14,14 +14,14 @@ use transformer_ls_datasets::Split;
 use transformer_ls_datasets::corpus::Scoring;
 use transformer_ls_infer::device::{ChosenDevice, device_bytes, is_cubecl};
 use transformer_ls_infer::language::{
-    LanguageFolder, LanguageLine, LanguageTraining, Phase, Score, ScoreError, ids, score,
+    GenerateError, LanguageFolder, LanguageLine, LanguageRun, LanguageTraining, Phase, Sampling,
+    Score, ScoreError, Writing, generate, ids, score,
 };
 use transformer_ls_infer::run::MetricsLog;
 
 use super::Text;
 use super::checkpoint::{self, Begun, Best, State, Sums};
 use super::rates::learning_rate;
-use super::sample::sample;
 use crate::optim::{MovingAverage, clip_norm};
 use crate::trainer::order::{Purpose, derive, dropout_seed, part_of};
 use crate::trainer::progress::{Estimate, Left, Pace, bar, count, duration, rate, say};
@@ -29,6 +29,9 @@ use crate::trainer::{TrainError, WayBack, interrupt, memory};
 
 /// What samples go on from, of dev: no more than this.
 const PROMPT: usize = 64;
+/// Below 1 likely bytes are drawn more often than the model has them: samples of a young model then read
+/// better.
+const TEMPERATURE: f64 = 0.8;
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -476,22 +479,35 @@ impl<'a> Loop<'a> {
 
     /// Shows how the model would go on after dev's first bytes.
     fn say_sample(&self, model: &LanguageModel) -> Result<(), TrainError> {
-        let (length, phase, dev) = (
-            self.training.sample,
+        let (config, phase, dev) = (
+            self.folder.config(),
             self.phase_of_last_step(),
             &self.text.dev,
         );
-        if length == 0 {
+        let writing = Writing {
+            sampling: Sampling {
+                temperature: TEMPERATURE,
+                ..Sampling::default()
+            },
+            seed: derive(config.seed, Purpose::Sample, self.step() as u64),
+            length: self.training.sample,
+        };
+        if writing.length == 0 {
             return Ok(());
         }
-        let prompt: Vec<u16> = dev
-            .ids(0..PROMPT.min(phase.segment).min(dev.len()))
-            .collect();
-        let step = self.step();
-        let seed = derive(self.folder.config().seed, Purpose::Sample, step as u64);
-        let lengths = (phase.segment, phase.memory);
-        let drawn = sample(model, &prompt, length, lengths, seed)
-            .map_err(TrainError::device(&self.chosen.name, step))?;
+        let run = LanguageRun {
+            config: config.clone(),
+            model: model.clone(),
+            vocabulary: dev.vocabulary().clone(),
+            segment: phase.segment,
+            memory: phase.memory,
+        };
+        let prompt = dev.ids(0..PROMPT.min(dev.len())).collect();
+        let mut drawn = Vec::with_capacity(writing.length);
+        generate::<GenerateError>(&run, &writing, 0, &[prompt], |_, id| {
+            drawn.push(id);
+            Ok(())
+        })?;
         let bytes = dev.vocabulary().decode(&drawn).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<String> = text.lines().map(|line| format!("  | {line}")).collect();

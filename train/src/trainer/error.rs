@@ -6,7 +6,7 @@ use burn::tensor::TensorReadError;
 use transformer_ls_burn::ConfigError as ModelError;
 use transformer_ls_datasets::{DatasetError, Split};
 use transformer_ls_infer::evaluate::EvaluateError;
-use transformer_ls_infer::language::{LanguageRunError, ScoreError};
+use transformer_ls_infer::language::{GenerateError, LanguageRunError, ScoreError};
 use transformer_ls_infer::run::RunError;
 use transformer_ls_infer::weights_file::WeightsFileError;
 
@@ -64,6 +64,9 @@ pub enum TrainError {
     /// A language model could not be evaluated.
     #[error(transparent)]
     Score(#[from] ScoreError),
+    /// A language model could not write a sample.
+    #[error(transparent)]
+    Sample(#[from] GenerateError),
     /// The best language model could not be read back.
     #[error(transparent)]
     LanguageRun(#[from] LanguageRunError),
