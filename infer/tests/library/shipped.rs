@@ -43,14 +43,19 @@ fn its_files_are_the_ones_of_the_card() {
         .map(|line| line.split_once("  ").unwrap())
         .collect();
     let names: Vec<&str> = listed.iter().map(|(_, name)| *name).collect();
-    assert_eq!(names, ["listops.json", "listops.safetensors"]);
+    assert_eq!(
+        names,
+        ["listops.json", "listops.safetensors", "text.safetensors"]
+    );
     for (sum, name) in listed {
         let bytes = std::fs::read(folder.join(name)).unwrap();
         assert_eq!(weights_file::sha256(&bytes), sum, "{name}");
     }
-    let card = std::fs::read_to_string(folder.join("listops.md")).unwrap();
-    let weights = weights_file::sha256(shipped::WEIGHTS);
-    assert!(card.contains(&weights), "the card lacks {weights}");
+    for (name, bytes) in [("listops.md", shipped::WEIGHTS), ("text.md", shipped::TEXT)] {
+        let card = std::fs::read_to_string(folder.join(name)).unwrap();
+        let weights = weights_file::sha256(bytes);
+        assert!(card.contains(&weights), "{name} lacks {weights}");
+    }
 }
 
 #[test]
