@@ -24,7 +24,7 @@ fn weigh(place: Place, head: u32, first: u32, start: u32, end: u32, given: array
     for (var k = 0u; k < 4u; k++) {
       let key = left_key + k;
       if (ROWS && in_window) { seen = seen_from(query, key, place); }
-      let weight = pair_weight(head, query, key, products[i][k], log_sum_exp, seen);
+      let weight = pair_weight(place.document, head, query, key, products[i][k], log_sum_exp, seen);
       weight_of[i][k] = select(0.0, weight, right_query < end && is_real_key(k));
       if (DROPOUT) { keep(i, k, pair_kept(place, head, query, key)); }
     }
@@ -37,7 +37,8 @@ fn multiply_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u
   for (var i = 0u; i < 4u; i++) {
     let row = invocation % LANES + i * LANES;
     for (var k = 0u; k < 4u; k++) {
-      let relative = relative_of(head, start + row, first + invocation / LANES * 4u + k) + chunk * CHUNK;
+      let entry = entry_of_pair(start + row, first + invocation / LANES * 4u + k);
+      let relative = relative_of(head, entry) + chunk * CHUNK;
       var sum = 0.0;
       for (var c = 0u; c < vectors_of(chunk); c++) {
         sum += dot(right_vector(row, c), context_vector(relative + c));

@@ -48,7 +48,7 @@ fn multiply_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u
   for (var i = 0u; i < 4u; i++) {
     for (var k = 0u; k < 4u; k++) {
       let key = start + invocation % LANES + i * LANES;
-      let relative = relative_of(head, first + group + k, key) + chunk * CHUNK;
+      let relative = relative_of(head, entry_of_pair(first + group + k, key)) + chunk * CHUNK;
       var sum = 0.0;
       for (var c = 0u; c < vectors_of(chunk); c++) {
         sum += dot(left_vector(group + k, c), context_vector(relative + c));

@@ -28,6 +28,8 @@ pub enum Kernel {
     AttendDlandmarks,
     /// `sum_parts.wgsl`
     SumParts,
+    /// `sum_landmark_bias.wgsl`
+    SumLandmarkBias,
     /// `attend_dtables.wgsl`
     AttendDtables,
     /// `sum_bias.wgsl`
@@ -213,6 +215,10 @@ impl Kernel {
             Self::SumParts => entry!(
                 ["tasks_of.wgsl", "sum_parts.wgsl"];
                 Plain parts, Context context, Store d_key, Store d_value
+            ),
+            Self::SumLandmarkBias => entry!(
+                ["tasks_of.wgsl", "sum_landmark_bias.wgsl"];
+                Plain parts, Context context, Typed d_bias
             ),
             Self::AttendDtables => entry!(
                 ["attention.wgsl", "attend_dtables.wgsl"];
@@ -431,12 +437,12 @@ impl Kernel {
             }
             _ if tile.owns_rows() => self.own_values_by_rows(),
             Self::ProjectBackward { adds } => vec![("adds", adds.to_string())],
-            Self::AttendDq => gradients(true, false),
-            Self::AttendDlandmarks => gradients(true, true),
+            Self::AttendDq => gradients(true, false, false),
+            Self::AttendDlandmarks => gradients(true, true, true),
             Self::AttendDkv(of) => {
                 let keys = of != Gradients::Values;
                 let values = of != Gradients::Keys;
-                let mut texts = gradients(keys, values);
+                let mut texts = gradients(keys, values, false);
                 let (mut rows, mut store) = (String::new(), String::new());
                 for (wanted, name, sums) in [
                     (keys, "d_key", "score_sums_{{ chunk }}[k] * score_scale()"),
@@ -467,10 +473,12 @@ impl Kernel {
     }
 }
 
-/// What an `attend_gradients` makes: sums over scores' gradients, over weights.
-fn gradients(of_scores: bool, of_values: bool) -> Vec<(&'static str, String)> {
+/// What an `attend_gradients` makes: sums of rows by scores' gradients, by weights, and of scores'
+/// gradients alone where landmarks have a bias.
+fn gradients(of_scores: bool, of_values: bool, of_biases: bool) -> Vec<(&'static str, String)> {
     vec![
         ("of_scores", of_scores.to_string()),
         ("of_values", of_values.to_string()),
+        ("of_biases", of_biases.to_string()),
     ]
 }

@@ -4,7 +4,7 @@ use transformer_ls_kernels_wgsl::kernel::{Gradients, Kernel};
 use transformer_ls_kernels_wgsl::shader::{Element, Layout, Pattern, RowFormat, Shader};
 use transformer_ls_kernels_wgsl::tiles::{Limits, LinearTiles, Sizes, Tile, Tiles};
 
-const KERNELS: [Kernel; 43] = [
+const KERNELS: [Kernel; 44] = [
     Kernel::PackLandmarks,
     Kernel::PackBias,
     Kernel::PackRelativeKeys,
@@ -17,6 +17,7 @@ const KERNELS: [Kernel; 43] = [
     Kernel::AttendDkv(Gradients::Values),
     Kernel::AttendDlandmarks,
     Kernel::SumParts,
+    Kernel::SumLandmarkBias,
     Kernel::AttendDtables,
     Kernel::SumBias,
     Kernel::SumRelativeKeys,
@@ -119,6 +120,8 @@ pub fn for_kernels(
             pattern: Pattern::Segments,
             bias: false,
             relative_keys: false,
+            landmark_offsets: false,
+            landmark_bias: false,
             dropout: false,
             rows: vec![rows; kernel.row_tensors()],
             element: Element::F32,
