@@ -4,7 +4,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::documents::Division;
 use crate::kernel::Kernel;
-use crate::launch::{for_all, dims, launch};
+use crate::launch::{dims, for_all, launch};
 use crate::problem::Problem;
 
 /// Relative keys `[h, entries, d]`.

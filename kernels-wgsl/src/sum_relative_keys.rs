@@ -4,7 +4,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::documents::Division;
 use crate::kernel::Kernel;
-use crate::launch::{for_all, dims, empty, launch};
+use crate::launch::{dims, empty, for_all, launch};
 use crate::problem::Problem;
 
 /// The gradient like `keys` `[h, entries, d]`, from the parts that `attend_dtables` left.

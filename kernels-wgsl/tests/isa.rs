@@ -72,10 +72,7 @@ fn gpu_shaders() -> Vec<Named> {
         // Bytes and words are moved by many, with a handful of registers each.
         let moves = matches!(
             shader.kernel,
-            Kernel::PackLandmarks
-                | Kernel::PackBias
-                | Kernel::PackRelativeKeys
-                | Kernel::PackWords
+            Kernel::PackLandmarks | Kernel::PackBias | Kernel::PackRelativeKeys | Kernel::PackWords
         );
         let text = shader.render();
         if !moves && all.iter().all(|named| named.shader.render() != text) {
