@@ -86,6 +86,8 @@ pub enum Kernel {
     Linear {
         /// Whether the output is added to other rows.
         adds: bool,
+        /// Whether the layer has a bias.
+        bias: bool,
     },
     /// `linear_dx.wgsl`
     LinearDx {
@@ -307,14 +309,24 @@ impl Kernel {
             Self::SumPositions => {
                 entry!(["sum_positions.wgsl"]; Load d_output, Plain starts, Store d_table)
             }
-            Self::Linear { adds: false } => entry!(
-                ["linear_tile.wgsl", "linear.wgsl"];
-                Load x, Load weight, Load bias, Store y
-            ),
-            Self::Linear { adds: true } => entry!(
-                ["linear_tile.wgsl", "linear.wgsl"];
-                Load x, Load weight, Load bias, Store y, Load added
-            ),
+            Self::Linear { adds, bias } => match (bias, adds) {
+                (true, false) => entry!(
+                    ["linear_tile.wgsl", "linear.wgsl"];
+                    Load x, Load weight, Load bias, Store y
+                ),
+                (true, true) => entry!(
+                    ["linear_tile.wgsl", "linear.wgsl"];
+                    Load x, Load weight, Load bias, Store y, Load added
+                ),
+                (false, false) => entry!(
+                    ["linear_tile.wgsl", "linear.wgsl"];
+                    Load x, Load weight, Store y
+                ),
+                (false, true) => entry!(
+                    ["linear_tile.wgsl", "linear.wgsl"];
+                    Load x, Load weight, Store y, Load added
+                ),
+            },
             Self::LinearDx { adds: false } => entry!(
                 ["linear_tile.wgsl", "linear_dx.wgsl"];
                 Load x, Load weight, Store y
@@ -427,13 +439,24 @@ impl Kernel {
     /// Values of the placeholders that only this kernel has; they may hold others.
     pub(crate) fn own_values(self, tile: &Tile) -> Vec<(&'static str, String)> {
         match self {
-            Self::Linear { adds } | Self::LinearDx { adds } | Self::LayerNormBackward { adds } => {
-                let added = if adds {
-                    "added_at(added_row(0u, 0u, row), c)"
-                } else {
-                    "vec4<f32>(0.0)"
+            Self::Linear { adds, .. }
+            | Self::LinearDx { adds }
+            | Self::LayerNormBackward { adds } => {
+                let or_nothing = |given: bool, vector: &str| match given {
+                    true => vector.to_string(),
+                    false => "vec4<f32>(0.0)".to_string(),
                 };
-                vec![("added", added.to_string())]
+                let has_bias = matches!(self, Self::Linear { bias: true, .. });
+                vec![
+                    (
+                        "added",
+                        or_nothing(adds, "added_at(added_row(0u, 0u, row), c)"),
+                    ),
+                    (
+                        "linear_bias",
+                        or_nothing(has_bias, "bias_at(bias_row(0u, 0u, 0u), c)"),
+                    ),
+                ]
             }
             _ if tile.owns_rows() => self.own_values_by_rows(),
             Self::ProjectBackward { adds } => vec![("adds", adds.to_string())],
