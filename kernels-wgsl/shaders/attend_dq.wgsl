@@ -36,12 +36,13 @@ fn weigh(place: Place, head: u32, first: u32, start: u32, end: u32, given: array
 }
 
 // Adds the keys by offset by the weights.
-fn add_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, chunk: u32, invocation: u32) -> array<vec4<f32>, 4> {
+fn add_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, end: u32, chunk: u32, invocation: u32) -> array<vec4<f32>, 4> {
   var sums = given;
   let group = invocation / LANES;
   let c = chunk * CHUNK + invocation % LANES;
   if (c >= D4) { return sums; }
-  for (var j = 0u; j < RIGHT; j++) {
+  // A bound that compilers do not know keeps them from unrolling, and their registers free.
+  for (var j = 0u; j < min(RIGHT, end - start); j++) {
     let weight = weights_of_row(j, group);
     for (var k = 0u; k < 4u; k++) {
       let entry = entry_of_pair(first + group * 4u + k, start + j);

@@ -86,7 +86,7 @@ fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: 
   workgroupBarrier();
   score_sums_{{ chunk }} = add_weighted(score_sums_{{ chunk }}, invocation);
   if (RELATIVE && has_entries()) {
-    score_sums_{{ chunk }} = add_relative(score_sums_{{ chunk }}, head, first, start, {{ chunk }}u, invocation);
+    score_sums_{{ chunk }} = add_relative(score_sums_{{ chunk }}, head, first, start, end, {{ chunk }}u, invocation);
   }
 //# end
 }

@@ -50,6 +50,6 @@ fn multiply_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u
 }
 
 // Keys by offset have gradients of their own, see `attend_dtables`.
-fn add_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, chunk: u32, invocation: u32) -> array<vec4<f32>, 4> {
+fn add_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, end: u32, chunk: u32, invocation: u32) -> array<vec4<f32>, 4> {
   return given;
 }
