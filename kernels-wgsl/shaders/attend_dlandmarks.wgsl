@@ -41,7 +41,7 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   for (var first = 0u; first < info.seen.x; first += LEFT) {
     clear_sums();
     for (var start = place.first; start < end; start += RIGHT) {
-      visit(place, head, first, start, end, invocation);
+      visit(place, head, first, start, end, false, invocation);
     }
     if (BIASES) { bias_sums = group_sum(bias_sums, invocation); }
     for (var k = 0u; k < 4u; k++) {

@@ -51,8 +51,8 @@ fn pair_weight(document: u32, head: u32, query: u32, key: u32, product: f32, log
 //# load value_left value_right
 
 // Visits the right rows from `start` to before `end`, RIGHT at most, for the left rows from `first` on.
-fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: u32) {
-  let products = score_products(place, head, first, start, invocation);
+fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, of_window: bool, invocation: u32) {
+  let products = score_products(place, head, first, start, of_window, invocation);
   kept_bits = 0u;
   weigh(place, head, first, start, end, products, invocation);
   if (VALUES) {
@@ -85,7 +85,7 @@ fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: 
   load_score_right(place, head, start, {{ chunk }}u, invocation);
   workgroupBarrier();
   score_sums_{{ chunk }} = add_weighted(score_sums_{{ chunk }}, invocation);
-  if (RELATIVE && has_entries()) {
+  if (RELATIVE && has_entries(of_window)) {
     score_sums_{{ chunk }} = add_relative(score_sums_{{ chunk }}, head, first, start, end, {{ chunk }}u, invocation);
   }
 //# end

@@ -8,7 +8,9 @@
 // * `query_runs_of(first, last)`, `query_run_of(first, last, number, queries)`: the transpose, runs of
 //   queries that see the keys from `first` to `last`;
 // * `column_of(query, key)`: the key's number among the columns of the query's window;
-// * `offset_of(query, key)` and `key_of_offset(query, offset)`: the offset's number, and back.
+// * `offset_of(query, key)` and `key_of_offset(query, offset)`: the offset's number, and back;
+// * `offsets_of(first, last, keys)`: between which two numbers all are of queries from `first` to `last`
+//   and of keys, from one to another.
 
 const LANDMARKS: bool = {{ landmarks }};
 const CHUNKS: bool = {{ chunks }};
