@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::Split;
+use crate::corpus::Shares;
 use crate::printable::{on_one_line, shown};
 use crate::problem::FileProblem;
 
@@ -86,6 +88,30 @@ pub enum DatasetError {
         shown(.0)
     )]
     NoSamples(PathBuf),
+
+    /// A split of a text has too few bytes.
+    #[error(
+        "{}: the {split} split has {found} bytes (of {whole}, cut {shares}), but {needed} are needed: \
+         {of_what}. Name a longer file with --data, give the split a larger share, or take shorter \
+         segments or fewer rows",
+        shown(.path)
+    )]
+    ShortText {
+        /// The file.
+        path: PathBuf,
+        /// The split.
+        split: Split,
+        /// How many bytes the split has.
+        found: usize,
+        /// How many the file has.
+        whole: usize,
+        /// How it is cut.
+        shares: Shares,
+        /// How many the split has to have.
+        needed: usize,
+        /// What for.
+        of_what: String,
+    },
 
     /// Data would be written where there is some already.
     #[error(

@@ -1,5 +1,7 @@
 //! What a file is that is none of ours, by its first bytes: a failed download, most of the time.
 
+const PAGE: &str = "a web page";
+
 /// What starts with these bytes, in words: "a web page", "a zip archive", …; `None` for anything else,
 /// also for the formats that this project reads (gzip, PNG, safetensors, plain text).
 ///
@@ -40,7 +42,30 @@ pub fn kind(bytes: &[u8]) -> Option<&'static str> {
         start.is_some_and(|start| start.eq_ignore_ascii_case(tag))
     };
     let pages: [&[u8]; 5] = [b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--"];
-    pages.into_iter().any(begins).then_some("a web page")
+    pages.into_iter().any(begins).then_some(PAGE)
+}
+
+/// What starts with these bytes and is no text at all, in words. A web page is text.
+pub fn binary(bytes: &[u8]) -> Option<&'static str> {
+    const KINDS: [(&[u8], &str); 3] = [
+        (&crate::gzip::MAGIC, "a gzip file"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG"),
+        (b"\x93NUMPY", "a NumPy file"),
+    ];
+    let known = KINDS.iter().find(|(magic, _)| bytes.starts_with(magic));
+    if let Some((_, kind)) = known {
+        return Some(kind);
+    }
+    if bytes.get(257..262) == Some(b"ustar") {
+        return Some("a tar archive");
+    }
+    // The length of a header in JSON, and the header.
+    if let Some([length @ .., 0, 0, 0, b'{', b'"']) = bytes.get(..10)
+        && length.contains(&0)
+    {
+        return Some("a safetensors file");
+    }
+    kind(bytes).filter(|&kind| kind != PAGE)
 }
 
 /// What starts with these bytes, which are none that were expected, in words.
@@ -65,5 +90,36 @@ mod tests {
         assert_eq!(kind(b""), None);
         assert_eq!(kind(b"\x89PNG\r\n\x1a\n"), None);
         assert_eq!(kind(b"Source\tTarget\n"), None);
+    }
+
+    #[test]
+    fn what_is_no_text_is_known() {
+        let mut tar = vec![b'a'; 600];
+        tar[257..262].copy_from_slice(b"ustar");
+        let cases: [(&[u8], _); 7] = [
+            (b"\x1f\x8b\x08", "a gzip file"),
+            (b"\x89PNG\r\n\x1a\n", "a PNG"),
+            (b"\x93NUMPY\x01\x00", "a NumPy file"),
+            (
+                b"\x10\x02\0\0\0\0\0\0{\"__metadata__\"",
+                "a safetensors file",
+            ),
+            (b"PK\x03\x04\x14\0", "a zip archive"),
+            (b"%PDF-1.7", "a PDF"),
+            (&tar, "a tar archive"),
+        ];
+        for (bytes, kind) in cases {
+            assert_eq!(binary(bytes), Some(kind));
+        }
+        for text in [
+            &b"<html>"[..],
+            b"<?xml?>",
+            b"",
+            b"a",
+            b"EMMA",
+            b"{\"a\": 1, \"b\": 2}",
+        ] {
+            assert_eq!(binary(text), None);
+        }
     }
 }

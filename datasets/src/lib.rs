@@ -17,6 +17,7 @@
 //! * [`fetch`] downloads what has a public address;
 //! * [`cache`] packs samples into one file that is mapped into memory;
 //! * [`splits`] are the published ones, rebuilt exactly;
+//! * [`corpus`]: text for language models over bytes, as streams and for scoring;
 //! * [`atomic`] writes files that appear complete or not at all.
 //!
 //! ```no_run
@@ -41,6 +42,7 @@ mod archive;
 pub mod atomic;
 pub mod cache;
 pub mod check;
+pub mod corpus;
 mod descriptor;
 pub mod draws;
 mod error;
@@ -67,6 +69,7 @@ mod staging;
 mod state;
 mod tasks;
 mod walk;
+mod zip;
 
 pub use descriptor::{Descriptor, Ids};
 pub use error::{DatasetError, LineProblem, UnknownName};

@@ -1,5 +1,6 @@
 //! What can be wrong with a file as a whole, and what to do about it.
 
+use crate::corpus::UnknownByte;
 use crate::options::Difficulty;
 use crate::printable::on_one_line;
 
@@ -165,6 +166,42 @@ pub enum FileProblem {
     /// The file was changed while it was in use.
     #[error("the file has changed since it was opened: start the run again")]
     Changed,
+
+    /// A text without a byte.
+    #[error("the file is empty: name a file with text with --data")]
+    NoBytes,
+
+    /// A folder in the place of a text.
+    #[error("it is a folder: name the file with the text in it with --data")]
+    Folder,
+
+    /// A pipe or a device in the place of a text.
+    #[error("it is a pipe or a device: write the text to a file, and name that with --data")]
+    NotRegular,
+
+    /// A file of a known format in the place of a text.
+    #[error(
+        "it is {0}, not text: unpack or convert it, and name the file with the text with --data"
+    )]
+    NotText(&'static str),
+
+    /// Another text under the name of a published one.
+    #[error(
+        "{found} different bytes, but {name} has {wanted}: it is another file, or damaged. Download it \
+         again, or give this one another name to train on it as it is"
+    )]
+    OtherText {
+        /// The published text.
+        name: &'static str,
+        /// How many different bytes there are.
+        found: usize,
+        /// What there should be.
+        wanted: usize,
+    },
+
+    /// A byte that a model doesn't know.
+    #[error(transparent)]
+    UnknownByte(#[from] UnknownByte),
 
     /// Generated data that is not complete.
     #[error(

@@ -313,6 +313,30 @@ fn two_processes_do_not_mix() {
     run(&at(&server), dir.path()).unwrap();
 }
 
+/// A zip under another name is a failed download, and under its own what was asked for.
+#[test]
+fn a_zip_is_taken_where_one_was_asked_for() {
+    let bytes = [b"PK\x03\x04".to_vec(), archive()].concat();
+    let server = serve(bytes.clone(), vec![Answer::Part(ALL), Answer::Part(ALL)]);
+    let dir = TempDir::new().unwrap();
+    let source = Download {
+        bytes: Some(bytes.len() as u64),
+        sha256: sha256(&bytes),
+        ..at(&server)
+    };
+    let error = run(&source, dir.path()).unwrap_err().to_string();
+    assert!(error.contains("is damaged: it is a zip archive"), "{error}");
+    let source = Download {
+        file_name: "file.zip".into(),
+        ..source
+    };
+    let fetched = run(&source, dir.path()).unwrap();
+    assert_eq!(fs::read(&fetched.path).unwrap(), bytes);
+    fs::write(&fetched.path, b"<html>").unwrap();
+    let error = run(&source, dir.path()).unwrap_err().to_string();
+    assert!(error.contains("it is a web page"), "{error}");
+}
+
 #[test]
 fn every_task_has_an_address_and_a_page() {
     for task in Task::ALL {

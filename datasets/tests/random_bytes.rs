@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use transformer_ls_datasets::cache::Packed;
 use transformer_ls_datasets::check::check;
+use transformer_ls_datasets::corpus::{Corpus, Position, Published, Scoring, Shares, Streams};
 use transformer_ls_datasets::image::{Image, Protocol, parse_binary};
 use transformer_ls_datasets::listops::{self, ListOps, Tokenizer, evaluate};
 use transformer_ls_datasets::pathfinder::{Difficulty, Pathfinder, Size, parse_metadata};
@@ -71,6 +72,18 @@ fn read_all(bytes: &[u8], dir: &Path) {
             Missing::Refuse,
         ));
     }
+    fs::write(dir.join("text8.zip"), bytes).unwrap();
+    let _ = Corpus::published(Published::Text8, dir);
+    if let Ok(corpus) = Corpus::file(&archive, Shares::default()) {
+        let part = corpus.part(Split::Train, corpus.vocabulary()).unwrap();
+        if let Ok(streams) = Streams::new(part.clone(), 2, 8) {
+            let first = streams.at(Position::default(), 8);
+            assert_eq!(first.ids.len(), 18);
+        }
+        if let Ok(scoring) = Scoring::new(part, 2, 8) {
+            assert_eq!(scoring.iter().count(), scoring.segments());
+        }
+    }
     for task in Task::ALL {
         let _ = check(task, dir).to_string();
     }
@@ -88,6 +101,7 @@ fn real() -> Vec<Vec<u8>> {
         b"Source\tTarget\n[MAX 1 2 [MIN 3 4 ] ]\t3\n".to_vec(),
         common::gzip(&common::tar(&common::reviews())),
         common::tar(&common::binary_batches(1)),
+        common::zip("text8", 0, b"a text", 100_000_000, 0),
         common::tar(&released(png::encode(32, 32, &pixels))),
         b"\x93NUMPY\x01\x00\x3f\x00{'descr': '|S1', 'fortran_order': False, 'shape': (1, 11), }   \n01010101010".to_vec(),
     ]
@@ -121,7 +135,7 @@ proptest! {
 
     #[test]
     fn damaged_files_are_refused_or_read(
-        which in 0usize..9,
+        which in 0usize..10,
         damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
         is_cut: bool,

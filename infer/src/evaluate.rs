@@ -320,16 +320,21 @@ fn log_sum_exp(row: &[f32]) -> f64 {
 /// The rows of a float tensor, on the host.
 fn read_rows(tensor: Tensor<2>) -> Result<Vec<Vec<f32>>, EvaluateError> {
     let [_, columns] = tensor.dims();
-    let failed = |problem: String| EvaluateError::Device(problem);
-    let values = tensor
-        .try_into_data_as::<f32>()
-        .map_err(|error| failed(error.to_string()))?
-        .try_into_vec::<f32>()
-        .map_err(|error| failed(error.to_string()))?;
+    let values = read_values(tensor)?;
     Ok(values
         .chunks_exact(columns.max(1))
         .map(<[f32]>::to_vec)
         .collect())
+}
+
+/// The values of a float tensor, on the host.
+pub(crate) fn read_values(tensor: Tensor<2>) -> Result<Vec<f32>, EvaluateError> {
+    let failed = |problem: String| EvaluateError::Device(problem);
+    tensor
+        .try_into_data_as::<f32>()
+        .map_err(|error| failed(error.to_string()))?
+        .try_into_vec::<f32>()
+        .map_err(|error| failed(error.to_string()))
 }
 
 #[cfg(test)]

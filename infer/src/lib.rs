@@ -2,7 +2,7 @@
 //!
 //! What evaluating and training share lives here: [`run`] (a run's configuration and its folder),
 //! [`batch`] (samples to tensors), [`device`] (devices by name), [`predict`] and [`evaluate`], and
-//! weight files ([`weights_file`]). The command `ls-infer` is built from it, and training builds
+//! weight files ([`weights_file`]). [`language`] has the same for language models. The command `ls-infer` is built from it, and training builds
 //! on it.
 
 #![warn(missing_docs)]
@@ -10,6 +10,7 @@
 pub mod batch;
 pub mod device;
 pub mod evaluate;
+pub mod language;
 pub mod logging;
 pub mod memory;
 pub mod predict;

@@ -18,6 +18,15 @@ pub fn text() -> impl TypedValueParser<Value = String> {
     })
 }
 
+/// A text to go on from.
+pub fn prompt() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().try_map(|typed| {
+        typed
+            .into_string()
+            .map_err(|_| "it is not UTF-8 text: give it through standard input (--prompt -)")
+    })
+}
+
 /// A whole number, 1 or more.
 ///
 /// # Errors

@@ -23,6 +23,9 @@ pub const VOCABULARY_KEY: &str = "imported_vocabulary";
 /// The metadata key that holds the accuracy on dev, from 0 to 1.
 pub const DEV_ACCURACY_KEY: &str = "dev_accuracy";
 
+/// The metadata key that holds a language model's bits per character on dev.
+pub const DEV_BITS_KEY: &str = "dev_bits_per_character";
+
 /// Why a weight file could not be read or written, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsFileError {
@@ -75,7 +78,7 @@ pub enum WeightsFileError {
 }
 
 impl WeightsFileError {
-    fn of(path: &Path) -> impl FnOnce(WeightsError) -> Self {
+    pub(crate) fn of(path: &Path) -> impl FnOnce(WeightsError) -> Self {
         let path = path.to_path_buf();
         move |cause| Self::Weights { path, cause }
     }

@@ -127,6 +127,7 @@ fn main() {
         norm,
         ff_in: linear(&wide, HIDDEN),
         ff_out: linear(&wide, D),
+        adds_norm: false,
         dropout: Dropout::OFF,
     };
     let layers = D * D + 2 * D * HIDDEN;

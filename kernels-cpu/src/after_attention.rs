@@ -19,6 +19,8 @@ use crate::tile::Scratch;
 /// Y = X + drop₀(C W_o + b_o)
 /// output = Y + drop₂(drop₁(gelu(LN(Y) W_in + b_in)) W_out + b_out)
 /// ```
+///
+/// with `LN(Y)` in the place of the `Y` that is added, if it is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct AfterAttention<'a, T> {
     /// What the heads read, `C [rows, D]`.
@@ -33,6 +35,8 @@ pub struct AfterAttention<'a, T> {
     pub ff_in: Linear<'a, T>,
     /// `d_ff` → `D`
     pub ff_out: Linear<'a, T>,
+    /// Whether the last residual is `LN(Y)`, as in the release's language models.
+    pub adds_norm: bool,
     /// Keeps the entry of `dropₛ` at `[row, column]` by [`dropout::hash`] of the seed, `s`, 0, the
     /// row and the column.
     pub dropout: Dropout,
@@ -44,6 +48,7 @@ pub(crate) struct Layers<T> {
     pub norm: PaddedNorm<T>,
     pub ff_in: Stack<T>,
     pub ff_out: Stack<T>,
+    pub adds_norm: bool,
     pub dropout: Dropout,
 }
 
@@ -74,6 +79,7 @@ impl<T: Real> AfterAttention<'_, T> {
             norm: PaddedNorm::new(&self.norm),
             ff_in: Stack::new(width, &[&self.ff_in], backward),
             ff_out: Stack::new(hidden, &[&self.ff_out], backward),
+            adds_norm: self.adds_norm,
             dropout: self.dropout,
         }
     }
@@ -172,6 +178,10 @@ fn part<S: Simd, T: Real>(
         );
         layers.drop(simd, 1, tile_rows.clone(), hidden_width, hidden, h_step);
         let from = Matrix::padded(hidden, hidden_width);
+        let rows = match layers.adds_norm {
+            true => &mut *normed,
+            false => &mut *rows,
+        };
         layers.add_branch(simd, 2, from, tile_rows, rows, branch);
         unpad(simd, Matrix::padded(rows, width), width, &mut to[own]);
     }

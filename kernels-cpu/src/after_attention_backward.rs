@@ -217,8 +217,15 @@ fn part<S: Simd, T: Real>(
                 let from = Matrix::padded(standardized, width);
                 let parameters = [&mut *d_gamma, &mut *d_beta];
                 let norm = &layers.norm;
+                let len = count * x_step;
+                if layers.adds_norm {
+                    for (d, more) in d_normed[..len].iter_mut().zip(&*d_rows) {
+                        *d += *more;
+                    }
+                    d_rows[..len].fill(T::ZERO);
+                }
                 norm.backward(simd, d_normed, x_step, from, inverse, parameters);
-                for (d, more) in d_rows[..count * x_step].iter_mut().zip(&*d_normed) {
+                for (d, more) in d_rows[..len].iter_mut().zip(&*d_normed) {
                     *d += *more;
                 }
             },

@@ -19,9 +19,7 @@ use crate::attend::{Attend, STRIP};
 use crate::attend_gradients::{
     Part, Target, add_to_queries, key_gradients, query_gradients, row_gradients,
 };
-use crate::attend_merge::{
-    Partial, merge, merge_bias, merge_landmark_bias, merge_relative_keys,
-};
+use crate::attend_merge::{Partial, merge, merge_bias, merge_landmark_bias, merge_relative_keys};
 use crate::attend_tile::{
     Columns, probabilities, row_dots, scale_all, score_gradients, sum_of, tile_dots,
 };
@@ -294,7 +292,11 @@ fn strip<S: Simd, T: Real>(
             }
         };
         score_gradients(simd, weights, d_weights);
-        for (to, row) in layout.landmark_bias_mut(partial).iter_mut().zip(&*d_weights) {
+        for (to, row) in layout
+            .landmark_bias_mut(partial)
+            .iter_mut()
+            .zip(&*d_weights)
+        {
             *to += sum_of(row);
         }
         if gradients.bias.is_some() {

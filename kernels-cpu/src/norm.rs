@@ -51,6 +51,11 @@ impl<T: Real> PaddedNorm<T> {
         }
     }
 
+    /// Features of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// Turns rows into their `x̂` where they are, and gives each row's `1/√(variance + ε)`. Padding
     /// stays 0.
     #[inline(always)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::attention::{Attention, AttentionConfig, AttentionInput, BatchLayout, Contexts};
 use crate::error::{ConfigError, check_dropout, refuse_too_large, refuse_zero};
 use crate::fields::{FieldError, Fields};
-use crate::ops::fused::{AfterAttentionLayers, Fused, linear_layer};
+use crate::ops::fused::{AfterAttention, AfterAttentionLayers, Fused, linear_layer};
 use crate::ops::layers::{exact_gelu, layer_norm_through, linear, linear_onto, norm_layer};
 use crate::seed::{hash_dropout, mix};
 
@@ -201,7 +201,11 @@ impl Block {
             // Attention's own dropout has the seed itself.
             let seed = dropout_seed.map(|seed| mix(seed ^ 1));
             let dropout = hash_dropout(&self.dropout, &residual.device(), seed);
-            return fused.after_attention(context, residual, layers, dropout);
+            let setting = AfterAttention {
+                adds_norm: false,
+                dropout,
+            };
+            return fused.after_attention(context, residual, layers, setting);
         }
         let x = linear_onto(residual, context, &self.output, &self.dropout);
         let (normed, x) = layer_norm_through(x, &self.ff_norm);

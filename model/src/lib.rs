@@ -50,8 +50,8 @@ pub use encoder::{Encoder, EncoderConfig, Pooling};
 pub use error::ConfigError;
 pub use fields::FieldError;
 pub use language_model::{
-    LanguageModel, LanguageModelConfig, LanguageModelLayer, LanguageModelLayerConfig, Memory,
-    Predictions, Segment,
+    Decoding, LanguageModel, LanguageModelConfig, LanguageModelLayer, LanguageModelLayerConfig,
+    Memory, Predictions, Segment,
 };
 pub use ops::{Boundaries, Layout};
 pub use reconstruction::{Decoder, MaskedTokens, Reconstruction};

@@ -10,6 +10,8 @@ mod attention;
 mod common;
 #[path = "golden/file.rs"]
 mod file;
+#[path = "golden/language_model.rs"]
+mod language_model;
 #[path = "golden/model.rs"]
 mod model;
 
@@ -67,6 +69,7 @@ fn trials(folder: &Path) -> Result<Vec<Trial>, String> {
                 let worst = match golden.text("kind")?.as_str() {
                     "lra_attention" => attention::check(&golden, &device)?,
                     "lra_model" => model::check(&golden, &path, &device)?,
+                    "lm_model" => language_model::check(&golden, &path, &device)?,
                     kind => return Err(Failed::from(format!("unknown kind {kind}"))),
                 };
                 println!("worst error of {name} on {backend}: {worst}");

@@ -7,6 +7,7 @@
 //!   ask for;
 //! * [`trainer`]: the loop counted in steps on top of `burn-train`, checkpoints,
 //!   `metrics.jsonl`, progress;
+//! * [`language`]: the loop that trains language models;
 //! * [`plot`]: learning curves of runs; [`drawing`]: SVG and PNG files; [`tensorboard`]: event files;
 //! * `bench`: time and memory of attention and of a training step;
 //! * [`cli`]: one subcommand a file.
@@ -18,6 +19,7 @@
 mod bench;
 pub mod cli;
 pub mod drawing;
+pub mod language;
 pub mod optim;
 pub mod plot;
 pub mod tasks;

@@ -38,6 +38,50 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// A zip of one file. `size` and `crc` are what its headers say.
+pub fn zip(name: &str, method: u16, packed: &[u8], size: u32, crc: u32) -> Vec<u8> {
+    let sizes = [
+        crc.to_le_bytes(),
+        (packed.len() as u32).to_le_bytes(),
+        size.to_le_bytes(),
+    ]
+    .concat();
+    let length = (name.len() as u16).to_le_bytes();
+    let method = method.to_le_bytes();
+    // As tools write it that do not know the sizes before: all zero in front of the contents, and an
+    // extra field of four bytes.
+    let mut bytes = [
+        &b"PK\x03\x04\x14\0\x08\0"[..],
+        &method,
+        &[0; 16],
+        &length,
+        &[4, 0],
+        name.as_bytes(),
+        b"XX\0\0",
+        packed,
+    ]
+    .concat();
+    let start = bytes.len() as u32;
+    let mut list = Vec::new();
+    // Another file before it, which has a comment.
+    for (name, comment) in [("other", &b"comment"[..]), (name, b"")] {
+        let length = (name.len() as u16).to_le_bytes();
+        let comment_length = (comment.len() as u16).to_le_bytes();
+        list.extend_from_slice(b"PK\x01\x02\x14\0\x14\0\x08\0");
+        list.extend_from_slice(&method);
+        list.extend_from_slice(&[0; 4]);
+        list.extend_from_slice(&sizes);
+        list.extend_from_slice(&[&length[..], &[0; 2], &comment_length, &[0; 12]].concat());
+        list.extend_from_slice(&[name.as_bytes(), comment].concat());
+    }
+    bytes.extend_from_slice(&list);
+    bytes.extend_from_slice(b"PK\x05\x06\0\0\0\0\x02\0\x02\0");
+    bytes.extend_from_slice(&(list.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&start.to_le_bytes());
+    bytes.extend_from_slice(b"\x07\0the end");
+    bytes
+}
+
 pub fn write_archive(path: &Path, files: &Files) {
     std::fs::write(path, gzip(&tar(files))).unwrap();
 }

@@ -1,5 +1,7 @@
 //! What long work shows on a terminal.
 
+use std::time::Duration;
+
 use indicatif::{ProgressBar, ProgressStyle};
 use transformer_ls_infer::evaluate::Progress;
 use transformer_ls_infer::vocabulary::Search;
@@ -34,6 +36,13 @@ impl LiveLine {
             progress.total,
             progress.samples_per_second(),
             progress.tokens_per_second()
+        ));
+    }
+
+    pub fn scoring(&self, done: usize, total: usize, elapsed: Duration, bits: f64) {
+        let rate = done as f64 / elapsed.as_secs_f64().max(1e-9);
+        self.0.set_message(format!(
+            "{done} of {total} bytes, {rate:.0} bytes/s, {bits:.3} bits per character"
         ));
     }
 

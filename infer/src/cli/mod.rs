@@ -3,9 +3,11 @@
 mod classify;
 mod evaluate;
 mod export;
+mod generate;
 mod import;
 mod live;
 mod options;
+mod score;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -14,10 +16,11 @@ use clap::{Parser, Subcommand};
 use transformer_ls_datasets::printable::printable;
 use transformer_ls_infer::logging;
 
-/// Asks a trained Long-Short Transformer for answers, and measures how many are right
+/// Asks a trained Long-Short Transformer for answers, and measures how good they are
 ///
-/// A small ListOps model comes with the program; `ls-train` makes others, for every task of the Long
-/// Range Arena.
+/// `classify` and `evaluate` ask classifiers: a small one for ListOps comes with the program, and
+/// `ls-train` makes others, for every task of the Long Range Arena. `generate` and `score` ask language
+/// models, which `ls-train lm` makes of any text.
 #[derive(Debug, Parser)]
 #[command(
     name = "ls-infer",
@@ -35,12 +38,16 @@ const EXAMPLES: &str = "\
 Examples:
   ls-infer classify '[MAX 2 9 [MIN 4 7] 0]'  Ask the model that comes with the program
   ls-infer classify runs/a '[SM 3 4 5]'      Ask the model of a run
-  ls-infer evaluate runs/a --split test      Count its right answers";
+  ls-infer evaluate runs/a --split test      Count its right answers
+  ls-infer generate runs/b --prompt 'The '   Have a language model write
+  ls-infer score runs/b story.txt            Find out how well it predicts a text";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Classify(classify::Classify),
     Evaluate(evaluate::Evaluate),
+    Generate(generate::Generate),
+    Score(score::Score),
     Export(export::Export),
     Import(import::Import),
 }
@@ -61,6 +68,8 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         Command::Classify(command) => command.run(),
         Command::Evaluate(command) => command.run(),
+        Command::Generate(command) => command.run(),
+        Command::Score(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Import(command) => command.run(),
     };

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use transformer_ls_infer::device::{self, ChosenDevice, DeviceError};
+use transformer_ls_infer::language::LanguageRun;
 use transformer_ls_infer::predict::{PredictError, Predictor};
+use transformer_ls_infer::shipped;
 
 /// Where to compute.
 #[derive(Debug, clap::Args)]
@@ -48,6 +50,28 @@ pub fn predictor(
             Predictor::shipped(&device.device)?,
             "the shipped model".to_string(),
         )),
+    }
+}
+
+/// The language model of a run or of a file of weights, or the shipped one where no run is named.
+/// `advice` is what else may have been meant by a path where there is nothing.
+pub fn language_run(
+    run: Option<&Path>,
+    device: &ChosenDevice,
+    advice: &str,
+) -> anyhow::Result<LanguageRun> {
+    match run {
+        Some(run) if !run.exists() => anyhow::bail!(
+            "there is no run folder or file of weights at {}: check the path ({advice})",
+            run.display()
+        ),
+        Some(run) => Ok(LanguageRun::open(run, &device.device)?),
+        None => shipped::text(&device.device)?.ok_or_else(|| {
+            anyhow::anyhow!(
+                "no language model comes with this build: train one with `ls-train lm`, and name its \
+                 run folder"
+            )
+        }),
     }
 }
 

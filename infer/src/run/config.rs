@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use transformer_ls_burn::ops::{PathKind, attention_path};
 use transformer_ls_burn::{ClassifierConfig, Pooling, Reconstruction};
@@ -33,6 +34,16 @@ pub enum ConfigError {
         origin: String,
         /// Which field, and what is wrong with it.
         problem: String,
+    },
+    /// The configuration is of a run of another kind.
+    #[error("{origin} is of {found}: {advice}")]
+    OtherKind {
+        /// The file, or another name for where the text is from.
+        origin: String,
+        /// What it is.
+        found: String,
+        /// What to do with it.
+        advice: String,
     },
     /// A `--set` that is not `key=value`.
     #[error("`{0}` is no assignment: write `--set key=value`, for instance `--set batch_size=16`")]
@@ -194,33 +205,20 @@ impl RunConfig {
     ///
     /// A file that cannot be read, or [`ConfigError::Malformed`], which names file and field.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable {
-            path: path.to_path_buf(),
-            cause,
-        })?;
+        let text = read(path)?;
         Self::parse(&text, &path.display().to_string())
     }
 
     fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
-        // Some editors put a byte-order mark in front.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut json = serde_json::Deserializer::from_str(text);
-        let malformed = |problem: String| ConfigError::Malformed {
-            origin: origin.to_string(),
-            problem,
-        };
-        let config = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let problem = error.inner().to_string();
-            malformed(
-                match (error.path().iter().len(), field_of_model(&problem)) {
-                    (0, _) => problem,
-                    (_, Some((field, problem))) => format!("`{}.{field}`: {problem}", error.path()),
-                    _ => format!("`{}`: {problem}", error.path()),
-                },
-            )
-        })?;
-        json.end().map_err(|error| malformed(error.to_string()))?;
-        Ok(config)
+        match task_of(text).as_deref() {
+            Some(LANGUAGE) => Err(ConfigError::OtherKind {
+                origin: origin.to_string(),
+                found: "a language model's run".to_string(),
+                advice: "`ls-train lm` trains it, `ls-infer generate` and `ls-infer score` ask it"
+                    .to_string(),
+            }),
+            _ => parse(text, origin),
+        }
     }
 
     /// The configuration as JSON text, a field a line.
@@ -326,6 +324,54 @@ impl RunConfig {
     }
 }
 
+/// What stands in the place of a task in the configuration of a language model's run, and is the name of the
+/// command that trains one.
+pub const LANGUAGE: &str = "lm";
+
+/// The task that a configuration names, whatever else it holds.
+pub(crate) fn task_of(text: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct OfTask {
+        task: String,
+    }
+    let of: OfTask = serde_json::from_str(without_mark(text)).ok()?;
+    Some(of.task)
+}
+
+/// The text of a file.
+pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable {
+        path: path.to_path_buf(),
+        cause,
+    })
+}
+
+/// Some editors put a byte-order mark in front.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Reads a configuration. `origin` is for the sentences.
+pub(crate) fn parse<C: DeserializeOwned>(text: &str, origin: &str) -> Result<C, ConfigError> {
+    let mut json = serde_json::Deserializer::from_str(without_mark(text));
+    let malformed = |problem: String| ConfigError::Malformed {
+        origin: origin.to_string(),
+        problem,
+    };
+    let config = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let problem = error.inner().to_string();
+        malformed(
+            match (error.path().iter().len(), field_of_model(&problem)) {
+                (0, _) => problem,
+                (_, Some((field, problem))) => format!("`{}.{field}`: {problem}", error.path()),
+                _ => format!("`{}`: {problem}", error.path()),
+            },
+        )
+    })?;
+    json.end().map_err(|error| malformed(error.to_string()))?;
+    Ok(config)
+}
+
 /// The field, and what is wrong with it, of a [`FieldError`](transformer_ls_burn::FieldError). Its
 /// line is the end of the model's fields, which says nothing.
 pub(super) fn field_of_model(error: &str) -> Option<(&str, &str)> {
@@ -336,7 +382,7 @@ pub(super) fn field_of_model(error: &str) -> Option<(&str, &str)> {
     Some((field, problem))
 }
 
-fn invalid_if_any(problems: Vec<String>) -> Result<(), ConfigError> {
+pub(crate) fn invalid_if_any(problems: Vec<String>) -> Result<(), ConfigError> {
     match problems.is_empty() {
         true => Ok(()),
         false => Err(ConfigError::Invalid(problems)),

@@ -5,14 +5,16 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use transformer_ls_burn::Classifier;
 use transformer_ls_burn::weights::StateDict;
 use transformer_ls_datasets::atomic::{folder_of, lock_file};
 
 use super::atomic::{UnfinishedFolder, remove_unfinished, write_atomically};
 use super::{
-    Checkpoint, CheckpointWriter, MetricLine, MetricsLog, RunConfig, RunError, Summary, checkpoint,
-    metrics,
+    Checkpoint, CheckpointWriter, ConfigError, MetricLine, MetricsLog, RunConfig, RunError,
+    Summary, checkpoint, metrics,
 };
 use crate::weights_file::{self, WeightsFileError};
 
@@ -24,27 +26,61 @@ const INIT: &str = "init.safetensors";
 const CHECKPOINTS: &str = "checkpoint";
 const LOCK: &str = ".lock";
 
+/// What decides a run of some kind, and what such a run records.
+pub trait Configuration: Clone {
+    /// A line of `metrics.jsonl`.
+    type Line: Serialize + DeserializeOwned;
+    /// What `summary.json` holds.
+    type Summary: Serialize + DeserializeOwned;
+
+    /// Reads a configuration from a JSON file.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, that is malformed, or of a run of another kind.
+    fn from_file(path: &Path) -> Result<Self, ConfigError>;
+
+    /// The configuration as JSON text, a field a line.
+    fn to_json(&self) -> String;
+}
+
+impl Configuration for RunConfig {
+    type Line = MetricLine;
+    type Summary = Summary;
+
+    fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        RunConfig::from_file(path)
+    }
+
+    fn to_json(&self) -> String {
+        RunConfig::to_json(self)
+    }
+}
+
+/// The folder of a classifier's run.
+pub type RunFolder = Folder<RunConfig>;
+
 /// The folder of one run.
 ///
 /// One that was [created](Self::create) or [resumed](Self::resume) is locked against other writers
 /// until it is dropped or the process ends, however it ends. One that was [opened](Self::open) is
 /// for reading.
 #[derive(Debug)]
-pub struct RunFolder {
+pub struct Folder<C> {
     path: PathBuf,
-    config: RunConfig,
+    config: C,
     /// Holds the lock; a closed file releases it.
     _lock: Option<File>,
 }
 
-impl RunFolder {
+impl<C: Configuration> Folder<C> {
     /// A new run folder with its `config.json`, which appears in one step.
     ///
     /// # Errors
     ///
     /// [`RunError::Exists`] if anything is at the path (nothing is ever deleted), or the system's
     /// error.
-    pub fn create(path: &Path, config: &RunConfig) -> Result<Self, RunError> {
+    pub fn create(path: &Path, config: &C) -> Result<Self, RunError> {
         Self::create_from(path, config, None)
     }
 
@@ -54,11 +90,7 @@ impl RunFolder {
     /// # Errors
     ///
     /// As [`create`](Self::create).
-    pub fn create_from(
-        path: &Path,
-        config: &RunConfig,
-        init: Option<&[u8]>,
-    ) -> Result<Self, RunError> {
+    pub fn create_from(path: &Path, config: &C, init: Option<&[u8]>) -> Result<Self, RunError> {
         let init = init.map(|init| (INIT, init));
         Self::create_holding(path, config, init.as_slice())
     }
@@ -69,19 +101,11 @@ impl RunFolder {
     /// # Errors
     ///
     /// As [`create`](Self::create).
-    pub fn create_trained(
-        path: &Path,
-        config: &RunConfig,
-        weights: &[u8],
-    ) -> Result<Self, RunError> {
+    pub fn create_trained(path: &Path, config: &C, weights: &[u8]) -> Result<Self, RunError> {
         Self::create_holding(path, config, &[(WEIGHTS, weights)])
     }
 
-    fn create_holding(
-        path: &Path,
-        config: &RunConfig,
-        files: &[(&str, &[u8])],
-    ) -> Result<Self, RunError> {
+    fn create_holding(path: &Path, config: &C, files: &[(&str, &[u8])]) -> Result<Self, RunError> {
         let exists = || RunError::Exists(path.to_path_buf());
         if path.symlink_metadata().is_ok() {
             return Err(exists());
@@ -139,7 +163,7 @@ impl RunFolder {
             return Err(RunError::NotARun(path.to_path_buf()));
         }
         Ok(Self {
-            config: RunConfig::from_file(&config)?,
+            config: C::from_file(&config)?,
             path: path.to_path_buf(),
             _lock: None,
         })
@@ -156,19 +180,16 @@ impl RunFolder {
     }
 
     /// The configuration that the run was started with.
-    pub fn config(&self) -> &RunConfig {
+    pub fn config(&self) -> &C {
         &self.config
     }
 
-    /// Sets another learning rate for the steps after `step`. It is written to `config.json`, and later
-    /// sessions keep it.
+    /// Replaces the configuration, for this session and those after it.
     ///
     /// # Errors
     ///
     /// The system's error; the old file is then untouched.
-    pub fn change_rate(&mut self, step: usize, learning_rate: f64) -> Result<(), RunError> {
-        let mut config = self.config.clone();
-        config.training.change_rate(step, learning_rate);
+    pub fn replace_config(&mut self, config: C) -> Result<(), RunError> {
         write_atomically(&self.config_path(), config.to_json().as_bytes())?;
         self.config = config;
         Ok(())
@@ -219,7 +240,7 @@ impl RunFolder {
     /// # Errors
     ///
     /// A line that cannot be read, with its number.
-    pub fn read_metrics(&self) -> Result<Vec<MetricLine>, RunError> {
+    pub fn read_metrics(&self) -> Result<Vec<C::Line>, RunError> {
         metrics::read(&self.metrics_path())
     }
 
@@ -228,7 +249,7 @@ impl RunFolder {
     /// # Errors
     ///
     /// The system's error.
-    pub fn write_summary(&self, summary: &Summary) -> Result<(), RunError> {
+    pub fn write_summary(&self, summary: &C::Summary) -> Result<(), RunError> {
         let path = self.summary_path();
         let mut text = serde_json::to_string_pretty(summary).map_err(|error| RunError::Io {
             action: "write",
@@ -244,7 +265,7 @@ impl RunFolder {
     /// # Errors
     ///
     /// A file that cannot be read.
-    pub fn read_summary(&self) -> Result<Option<Summary>, RunError> {
+    pub fn read_summary(&self) -> Result<Option<C::Summary>, RunError> {
         let path = self.summary_path();
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -258,6 +279,48 @@ impl RunFolder {
                 path,
                 problem: error.to_string(),
             })
+    }
+
+    /// The metadata of `model.safetensors`.
+    ///
+    /// # Errors
+    ///
+    /// A file that is missing or damaged.
+    pub fn weights_metadata(&self) -> Result<BTreeMap<String, String>, WeightsFileError> {
+        let path = self.weights_path();
+        weights_file::read_metadata(&path, &weights_file::read(&path)?)
+    }
+
+    /// Begins the checkpoint of a step.
+    ///
+    /// # Errors
+    ///
+    /// The system's error.
+    pub fn begin_checkpoint(&self, step: usize) -> Result<CheckpointWriter, RunError> {
+        CheckpointWriter::begin(&self.checkpoints_path(), step)
+    }
+
+    /// The complete checkpoints, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// The system's error.
+    pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, RunError> {
+        checkpoint::list(&self.checkpoints_path())
+    }
+}
+
+impl Folder<RunConfig> {
+    /// Sets another learning rate for the steps after `step`. It is written to `config.json`, and later
+    /// sessions keep it.
+    ///
+    /// # Errors
+    ///
+    /// As [`replace_config`](Self::replace_config).
+    pub fn change_rate(&mut self, step: usize, learning_rate: f64) -> Result<(), RunError> {
+        let mut config = self.config.clone();
+        config.training.change_rate(step, learning_rate);
+        self.replace_config(config)
     }
 
     /// Writes `model.safetensors`, with the configuration, the step and the accuracy on dev in its
@@ -289,34 +352,6 @@ impl RunFolder {
             return Err(RunError::NoWeights(self.path.clone()));
         }
         Ok(weights_file::load(&path, &self.config.model, device)?)
-    }
-
-    /// The metadata of `model.safetensors`.
-    ///
-    /// # Errors
-    ///
-    /// A file that is missing or damaged.
-    pub fn weights_metadata(&self) -> Result<BTreeMap<String, String>, WeightsFileError> {
-        let path = self.weights_path();
-        weights_file::read_metadata(&path, &weights_file::read(&path)?)
-    }
-
-    /// Begins the checkpoint of a step.
-    ///
-    /// # Errors
-    ///
-    /// The system's error.
-    pub fn begin_checkpoint(&self, step: usize) -> Result<CheckpointWriter, RunError> {
-        CheckpointWriter::begin(&self.checkpoints_path(), step)
-    }
-
-    /// The complete checkpoints, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// The system's error.
-    pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, RunError> {
-        checkpoint::list(&self.checkpoints_path())
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use transformer_ls_datasets::Split;
 
@@ -88,7 +89,7 @@ impl MetricsLog {
     /// # Errors
     ///
     /// The system's error (a full disk, for instance).
-    pub fn append(&mut self, line: &MetricLine) -> Result<(), RunError> {
+    pub fn append(&mut self, line: &impl Serialize) -> Result<(), RunError> {
         let mut text = serde_json::to_string(line).map_err(|error| RunError::Io {
             action: "write a line to",
             path: self.path.clone(),
@@ -117,7 +118,7 @@ impl MetricsLog {
 }
 
 /// All lines of a log. A last line without an end, which a killed writer may leave, is passed over.
-pub(super) fn read(path: &Path) -> Result<Vec<MetricLine>, RunError> {
+pub(super) fn read<L: DeserializeOwned>(path: &Path) -> Result<Vec<L>, RunError> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

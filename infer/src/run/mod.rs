@@ -11,6 +11,8 @@
 //! | `init.safetensors` | the weights of the run that this one started from, if it did |
 //! | `checkpoint/<step>/` | what a resume needs |
 //!
+//! The folder of a language model's run ([`crate::language`]) has the same files, with records of its own.
+//!
 //! Every file appears complete or not at all, so that a process may die at any moment.
 
 mod atomic;
@@ -26,9 +28,13 @@ mod training;
 
 pub use atomic::write_atomically;
 pub use checkpoint::{Checkpoint, CheckpointWriter};
-pub use config::{ConfigError, DataConfig, InitConfig, Packing, PretrainingConfig, RunConfig};
+pub use config::{
+    ConfigError, DataConfig, InitConfig, LANGUAGE, Packing, PretrainingConfig, RunConfig,
+};
+pub(crate) use config::{invalid_if_any, parse, read, task_of};
 pub use error::RunError;
-pub use folder::RunFolder;
+pub use folder::{Configuration, Folder, RunFolder};
 pub use metrics::{MetricLine, MetricsLog, null_as_nan};
+pub(crate) use set::{fields, set, set_all};
 pub use summary::{Summary, versions};
 pub use training::{Precision, RateChange, ScheduleKind, TrainingConfig};

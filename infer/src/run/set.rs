@@ -1,5 +1,7 @@
 //! Setting a field by name: through JSON, so that no field has to be listed here.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::config::field_of_model;
@@ -16,7 +18,12 @@ impl RunConfig {
     /// An unknown name (the sentence lists the right ones), one that several fields have, or a
     /// value of another type (the sentence says which is expected).
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
-        *self = set(self, key.trim(), value.trim())?;
+        let (key, value) = (key.trim(), value.trim());
+        let path = find(&self.keys(), key)?;
+        *self = match path == ATTENTION {
+            true => with_attention(self, path, value)?,
+            false => set(self, key, value)?,
+        };
         Ok(())
     }
 
@@ -29,14 +36,7 @@ impl RunConfig {
         &mut self,
         assignments: impl IntoIterator<Item = S>,
     ) -> Result<(), ConfigError> {
-        for assignment in assignments {
-            let assignment = assignment.as_ref();
-            let (key, value) = assignment
-                .split_once('=')
-                .ok_or_else(|| ConfigError::NoAssignment(assignment.to_string()))?;
-            self.set(key, value)?;
-        }
-        Ok(())
+        set_all(assignments, |key, value| self.set(key, value))
     }
 
     /// The dotted path of every field.
@@ -46,18 +46,42 @@ impl RunConfig {
 
     /// The dotted path of every field, and what it holds.
     pub fn fields(&self) -> Vec<(String, Value)> {
-        let mut fields = Vec::new();
-        collect(tree(self), "", &mut fields);
-        fields
+        fields(self)
     }
 }
 
-/// The configuration with one field changed.
-fn set(config: &RunConfig, key: &str, value: &str) -> Result<RunConfig, ConfigError> {
-    let path = find(&config.keys(), key)?;
-    if path == ATTENTION {
-        return with_attention(config, path, value);
+/// Takes assignments `key=value` apart.
+pub(crate) fn set_all<S: AsRef<str>>(
+    assignments: impl IntoIterator<Item = S>,
+    mut set: impl FnMut(&str, &str) -> Result<(), ConfigError>,
+) -> Result<(), ConfigError> {
+    for assignment in assignments {
+        let assignment = assignment.as_ref();
+        let (key, value) = assignment
+            .split_once('=')
+            .ok_or_else(|| ConfigError::NoAssignment(assignment.to_string()))?;
+        set(key, value)?;
     }
+    Ok(())
+}
+
+/// The dotted path of every field of a configuration, and what it holds. Items of a list of structures
+/// are numbered from 0, as in `phases.0.steps`.
+pub(crate) fn fields(config: &impl Serialize) -> Vec<(String, Value)> {
+    let mut fields = Vec::new();
+    collect(tree(config), "", &mut fields);
+    fields
+}
+
+/// The configuration with one field changed.
+pub(crate) fn set<C: Serialize + DeserializeOwned>(
+    config: &C,
+    key: &str,
+    value: &str,
+) -> Result<C, ConfigError> {
+    let (key, value) = (key.trim(), value.trim());
+    let keys: Vec<String> = fields(config).into_iter().map(|(path, _)| path).collect();
+    let path = find(&keys, key)?;
     let mut problem = String::new();
     for candidate in readings(value) {
         let as_text = candidate.is_string();
@@ -65,7 +89,7 @@ fn set(config: &RunConfig, key: &str, value: &str) -> Result<RunConfig, ConfigEr
         if let Some(place) = changed.pointer_mut(&format!("/{}", path.replace('.', "/"))) {
             *place = candidate;
         }
-        match serde_path_to_error::deserialize::<_, RunConfig>(changed) {
+        match serde_path_to_error::deserialize::<_, C>(changed) {
             Ok(config) => return Ok(config),
             // What a field says to text tells its type best.
             Err(error) if as_text => {
@@ -102,19 +126,26 @@ fn with_attention(config: &RunConfig, key: String, kind: &str) -> Result<RunConf
     Ok(changed)
 }
 
-fn tree(config: &RunConfig) -> Value {
-    serde_json::from_str(&config.to_json()).unwrap_or_default()
+/// A structure of strings and numbers cannot fail to become JSON; one of paths that are no Unicode could,
+/// and those are refused when they are typed.
+fn tree(config: &impl Serialize) -> Value {
+    serde_json::to_value(config).unwrap_or_default()
 }
 
 fn collect(value: Value, prefix: &str, found: &mut Vec<(String, Value)>) {
+    let below = |name: String| match prefix {
+        "" => name,
+        _ => format!("{prefix}.{name}"),
+    };
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                let path = match prefix {
-                    "" => name,
-                    _ => format!("{prefix}.{name}"),
-                };
-                collect(value, &path, found);
+                collect(value, &below(name), found);
+            }
+        }
+        Value::Array(items) if items.first().is_some_and(Value::is_object) => {
+            for (number, item) in items.into_iter().enumerate() {
+                collect(item, &below(number.to_string()), found);
             }
         }
         leaf => found.push((prefix.to_string(), leaf)),

@@ -3,8 +3,10 @@
 mod answers;
 #[path = "../common/mod.rs"]
 mod common;
+mod generate;
 mod mistakes;
 mod process;
+mod score;
 
 use std::path::Path;
 

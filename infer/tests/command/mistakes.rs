@@ -12,7 +12,7 @@ use crate::common::{config, save_weights, untrained_run};
 use crate::{ls_infer, ls_infer_with};
 
 /// Exit status 1, nothing on the standard output, one sentence that has these words.
-fn refused((code, out, errors): (i32, String, String), words: &[&str]) {
+pub fn refused((code, out, errors): (i32, String, String), words: &[&str]) {
     assert_eq!((code, out.as_str()), (1, ""), "{errors}");
     assert!(errors.starts_with("error: "), "{errors}");
     assert_eq!(errors.lines().count(), 1, "{errors}");
@@ -96,6 +96,9 @@ fn names_that_are_no_text_are_refused_at_once() {
         &["evaluate", "--data"],
         &["export"],
         &["import", "a.safetensors"],
+        &["generate"],
+        &["score"],
+        &["score", "a.txt", "--html"],
     ] {
         let output = with(args);
         let errors = String::from_utf8_lossy(&output.stderr);

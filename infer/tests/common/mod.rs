@@ -3,14 +3,18 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use burn::tensor::{Device, TensorData};
 use transformer_ls_burn::attention::LongShortAttentionConfig;
-use transformer_ls_burn::weights::state_dict;
-use transformer_ls_burn::{Classifier, ClassifierConfig};
+use transformer_ls_burn::weights::{language_model_state_dict, state_dict};
+use transformer_ls_burn::{Classifier, ClassifierConfig, LanguageModelConfig};
+use transformer_ls_datasets::corpus::{Shares, Vocabulary};
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::{Missing, Sample, TokenIds};
+use transformer_ls_infer::language::{
+    CorpusKind, LanguageConfig, LanguageFolder, LanguageTraining, Phase, TextConfig,
+};
 use transformer_ls_infer::run::{
-    DataConfig, MetricLine, Packing, RunConfig, RunFolder, TrainingConfig,
+    DataConfig, MetricLine, Packing, RunConfig, RunFolder, ScheduleKind, TrainingConfig,
 };
 
 fn model() -> ClassifierConfig {
@@ -75,6 +79,78 @@ pub fn untrained_run(path: &Path) -> RunConfig {
 pub fn save_weights(folder: &RunFolder, model: &Classifier, dev_accuracy: Option<f64>) {
     let state = state_dict(model).unwrap();
     folder.save_state(&state, 0, dev_accuracy).unwrap();
+}
+
+/// A run of a language model of these bytes, small enough for tests.
+pub fn language_config(vocabulary: Vocabulary) -> LanguageConfig {
+    LanguageConfig {
+        task: "lm".into(),
+        preset: "lm".into(),
+        seed: 7,
+        device: "flex".into(),
+        model: LanguageModelConfig {
+            vocab_size: vocabulary.len(),
+            layers: 2,
+            d_model: 16,
+            heads: 2,
+            d_ff: 32,
+            window: 8,
+            chunk: 4,
+            rank: 1,
+            ..LanguageModelConfig::default()
+        },
+        data: TextConfig {
+            path: PathBuf::from("text.txt"),
+            corpus: CorpusKind::Bytes,
+            splits: Shares::default(),
+            sha256: String::new(),
+            vocabulary,
+        },
+        training: LanguageTraining {
+            batch_size: 2,
+            accumulate: 1,
+            phases: vec![Phase {
+                segment: 16,
+                memory: 16,
+                learning_rate: 1e-3,
+                warmup: 0,
+                steps: 10,
+            }],
+            schedule: ScheduleKind::Constant,
+            weight_decay: 0.0,
+            beta2: 0.98,
+            epsilon: 1e-6,
+            clip_norm: None,
+            ema: None,
+            evaluate_every: 10,
+            checkpoint_every: 10,
+            eval_batch_size: 2,
+            test_segment: 16,
+            test_memory: 16,
+            sample: 0,
+            rate_changes: Vec::new(),
+        },
+    }
+}
+
+/// The folder of such a run, whose model was not trained but has strong opinions.
+pub fn language_run(path: &Path, vocabulary: Vocabulary) -> LanguageConfig {
+    let config = language_config(vocabulary);
+    let device = Device::flex();
+    device.seed(config.seed);
+    let model = config.model.init(&device).unwrap();
+    let mut state = language_model_state_dict(&model).unwrap();
+    for data in state.tensors.values_mut() {
+        // Weights of N(0, 0.02) would give every character about the same probability.
+        let larger: Vec<f32> = data.iter::<f32>().map(|x| x * 12.0).collect();
+        let shape = data.shape().to_vec();
+        if shape.len() == 2 {
+            *data = TensorData::new(larger, shape);
+        }
+    }
+    let folder = LanguageFolder::create(path, &config).unwrap();
+    folder.save_weights(&state, 10, 2.0).unwrap();
+    config
 }
 
 /// A sample of one document with made-up tokens.

@@ -6,6 +6,7 @@ mod common;
 mod config;
 mod device;
 mod evaluate;
+mod language;
 mod pixels;
 mod run_folder;
 mod shipped;

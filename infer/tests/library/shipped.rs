@@ -5,6 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde::Deserialize;
 use transformer_ls_infer::evaluate::best_class;
+use transformer_ls_infer::language::costs;
 use transformer_ls_infer::predict::Predictor;
 use transformer_ls_infer::{shipped, weights_file};
 
@@ -57,4 +58,26 @@ fn its_configuration_is_whole() {
     let config = shipped::config().unwrap();
     config.validate_for_inference().unwrap();
     assert_eq!(config.task, "listops");
+}
+
+/// Where a language model is shipped, it is small, whole, and knows how English begins.
+#[test]
+fn the_language_model_is_whole() {
+    let Some(run) = shipped::text(&Device::flex()).unwrap() else {
+        eprintln!("NOT TESTED: this build ships no language model");
+        return;
+    };
+    assert!(shipped::TEXT.len() < 4_000_000);
+    run.vocabulary.encode(b"The ").unwrap();
+    let ids = run
+        .vocabulary
+        .encode(b"The number of the first one is the same as that of the other.");
+    let mut bits = 0.0;
+    costs(&run, &ids.unwrap(), |costs| {
+        bits += costs.iter().map(|cost| cost.bits).sum::<f64>();
+        anyhow::Ok(())
+    })
+    .unwrap();
+    // Letters alone would cost 4.7 each.
+    assert!(bits / 60.0 < 3.5, "{bits}");
 }

@@ -254,7 +254,7 @@ impl Attend {
                     landmark: None,
                     token,
                     column: r + column as usize,
-                    entry: Some(offset as usize),
+                    entry: (offsets > 0).then_some(offset as usize),
                 });
             }
         }

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData, assert_shape};
 use super::heads::{check_heads, merge, split};
 use crate::error::{ConfigError, check_dropout, refuse_too_large, refuse_zero};
 use crate::ops::layers::{layer_norm, linear};
-use crate::ops::{self, Attend, LandmarksSeen, Layout, Visibility, Window};
+use crate::ops::{self, Attend, AttentionDropout, LandmarksSeen, Layout, Visibility, Window};
 use crate::seed::hash_dropout;
 
 /// Base of the sinusoids' wavelengths, as in Transformer-XL.
@@ -59,7 +59,10 @@ impl CausalAttentionConfig {
         ])?;
         check_heads(self.d_model, self.heads)?;
         if !self.d_model.is_multiple_of(2) {
-            let problem = format!("must be even for sines and cosines, {} is not", self.d_model);
+            let problem = format!(
+                "must be even for sines and cosines, {} is not",
+                self.d_model
+            );
             return Err(ConfigError::new("d_model", problem));
         }
         refuse_zero([
@@ -245,11 +248,10 @@ impl CausalAttention {
         let [own_key, own_value] = [&self.key, &self.value].map(|w| linear(hidden.clone(), w));
         let near = last_rows(&memory, before);
         let windowed = |own: &Tensor<3>, weights: &Linear| {
-            let all = match &near {
+            self.windowed(match &near {
                 None => own.clone(),
                 Some(near) => Tensor::cat(vec![linear(near.clone(), weights), own.clone()], 1),
-            };
-            self.split(layer_norm(all, &self.window_norm))
+            })
         };
         let (key, value) = (
             windowed(&own_key, &self.key),
@@ -296,32 +298,37 @@ impl CausalAttention {
     ) -> Option<(Tensor<4>, Tensor<4>)> {
         let [_, tokens, _] = hidden.dims();
         let seen = self.chunks_seen(tokens) * self.chunk;
-        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        let mut parts = Vec::new();
         if memory.dims()[1] > 0 {
-            let (rows, _) = self.compress(&memory, memory.clone(), memory.clone());
-            keys.push(linear(rows.clone(), &self.key));
-            values.push(linear(rows, &self.value));
+            parts.push(self.landmarks_of_memory(memory));
         }
         if seen > 0 {
             let first = |x: &Tensor<3>| x.clone().narrow(1, 0, seen);
-            let (key, value) = self.compress(&first(hidden), first(&own_key), first(&own_value));
-            keys.push(key);
-            values.push(value);
+            parts.push(self.compress(&first(hidden), first(&own_key), first(&own_value)));
         }
-        let norm = |rows: Vec<Tensor<3>>| {
+        let join = |side: usize| {
+            let rows = parts.iter().map(|part| part[side].clone()).collect();
             self.split(layer_norm(Tensor::cat(rows, 1), &self.landmark_norm))
         };
-        (!keys.is_empty()).then(|| (norm(keys), norm(values)))
+        (!parts.is_empty()).then(|| (join(0), join(1)))
+    }
+
+    /// Keys and values of a memory's landmarks before `LN_proj`, `[b, L/c·ρ, D]`: its rows are
+    /// compressed as they are, and then multiplied with the weights.
+    fn landmarks_of_memory(&self, memory: Tensor<3>) -> [Tensor<3>; 2] {
+        let [rows, _] = self.compress(&memory, memory.clone(), memory.clone());
+        [&self.key, &self.value].map(|weights| linear(rows.clone(), weights))
+    }
+
+    /// Those of whole chunks of a segment, `[b, n/c·ρ, D]`.
+    fn landmarks_of(&self, rows: Tensor<3>) -> [Tensor<3>; 2] {
+        let [key, value] = [&self.key, &self.value].map(|weights| linear(rows.clone(), weights));
+        self.compress(&rows, key, value)
     }
 
     /// Rows `[b, n, D]` of whole chunks, compressed head slice by head slice with the weights that
     /// `of` gives: `[b, n/c·ρ, D]`, a chunk's landmarks one after another.
-    pub(crate) fn compress(
-        &self,
-        of: &Tensor<3>,
-        key: Tensor<3>,
-        value: Tensor<3>,
-    ) -> (Tensor<3>, Tensor<3>) {
+    fn compress(&self, of: &Tensor<3>, key: Tensor<3>, value: Tensor<3>) -> [Tensor<3>; 2] {
         let [b, n, d_model] = of.dims();
         let chunks = n / self.chunk;
         let scores = linear(of.clone(), &self.projection);
@@ -332,7 +339,7 @@ impl CausalAttention {
         let scores = by_chunk(scores).swap_dims(2, 3);
         let compressed = ops::project(scores, by_chunk(key), by_chunk(value), Layout::Full);
         let rows = |x: Tensor<4>| merge(x).reshape([b, chunks * self.rank, d_model]);
-        (rows(compressed.key), rows(compressed.value))
+        [rows(compressed.key), rows(compressed.value)]
     }
 
     /// The terms of scores besides queries · keys, with `u` added to all queries: of the window by
@@ -350,24 +357,116 @@ impl CausalAttention {
             // [1, h, entries, d]
             self.split(linear(rows.clone(), weights))
         };
-        let product = |x: Tensor<4>, y: &Tensor<4>| {
-            let [documents, h, n, _] = y.dims();
-            (x * y.clone()).sum_dim(3).reshape([documents, h, n])
-        };
         let window = keys(&distances.window, &self.relative);
-        let mut bias = vec![product(position - content.clone(), &window)];
+        let mut bias = vec![product(position - content, &window)];
         let mut relative = vec![window];
-        let against = content.neg();
         if let Some(rows) = &distances.landmarks {
             let own = keys(rows, &self.landmark_relative);
-            bias.push(product(against.clone(), &own));
+            bias.push(self.landmark_bias(&own));
             relative.push(own);
         }
         Terms {
-            landmark_bias: landmarks.map(|(key, _)| product(against, key)),
+            landmark_bias: landmarks.map(|(key, _)| self.landmark_bias(key)),
             bias: Tensor::cat(bias, 2).squeeze_dim(0),
             relative_keys: Tensor::cat(relative, 2).squeeze_dim(0),
         }
+    }
+
+    /// `−u·k̄`, `[b, h, T]`, of landmark keys `[b, h, T, d]`.
+    fn landmark_bias(&self, key: &Tensor<4>) -> Tensor<3> {
+        let [_, h, _, _, d] = self.content_bias.dims();
+        product(self.content_bias.val().reshape([1, h, 1, d]).neg(), key)
+    }
+
+    /// What decoding keeps of a memory `[b, L, D]` and of a segment's first rows `[b, n, D]`; the
+    /// distances are those of whole segments.
+    pub(crate) fn state(
+        &self,
+        memory: Tensor<3>,
+        rows: Option<Tensor<3>>,
+        distances: &Distances,
+    ) -> CausalState {
+        let length = rows.as_ref().map_or(0, |rows| rows.dims()[1]);
+        let all = match &rows {
+            None => memory.clone(),
+            Some(rows) => Tensor::cat(vec![memory.clone(), rows.clone()], 1),
+        };
+        let near = last_rows(&all, (self.window - 1).min(all.dims()[1]));
+        let window = near.map(|rows| {
+            [&self.key, &self.value].map(|weights| self.windowed(linear(rows.clone(), weights)))
+        });
+        let (mut landmarks, open) = (Vec::new(), length % self.chunk);
+        if memory.dims()[1] > 0 {
+            landmarks.push(self.landmarks_of_memory(memory));
+        }
+        if let Some(rows) = rows.as_ref().filter(|_| length > open) {
+            landmarks.push(self.landmarks_of(rows.clone().narrow(1, 0, length - open)));
+        }
+        let mut state = CausalState {
+            window,
+            landmarks: None,
+            open: rows
+                .and_then(|rows| last_rows(&rows, open))
+                .into_iter()
+                .collect(),
+            whole: self.terms(distances, None),
+            terms: None,
+        };
+        let landmarks: Vec<[Tensor<3>; 2]> = landmarks;
+        for own in landmarks {
+            state.see(own.map(|rows| self.split(layer_norm(rows, &self.landmark_norm))));
+        }
+        state
+    }
+
+    /// What the heads read for one more row of each text, `[b, 1, D]`.
+    pub(crate) fn step(&self, hidden: Tensor<3>, state: &mut CausalState) -> Tensor<3> {
+        let own =
+            [&self.key, &self.value].map(|weights| self.windowed(linear(hidden.clone(), weights)));
+        let window = match state.window.take() {
+            None => own,
+            Some(before) => {
+                let [key, value] = std::array::from_fn(|side| {
+                    Tensor::cat(vec![before[side].clone(), own[side].clone()], 2)
+                });
+                [key, value]
+            }
+        };
+        let rows = window[0].dims()[2];
+        let [_, h, _, _, d] = self.content_bias.dims();
+        let query = self.split(linear(hidden.clone(), &self.query) * (d as f64).powf(-0.5));
+        let terms = state.terms(self);
+        let attended = ops::attend(Attend {
+            query: query + self.content_bias.val().reshape([1, h, 1, d]),
+            key: window[0].clone(),
+            value: window[1].clone(),
+            landmarks: state.landmarks.clone().map(|[key, value]| (key, value)),
+            landmark_bias: terms.landmark_bias,
+            bias: Some(terms.bias),
+            relative_keys: Some(terms.relative_keys),
+            layout: Layout::Full,
+            visibility: Visibility {
+                window: Window::Causal { width: self.window },
+                memory: rows - 1,
+                landmarks: LandmarksSeen::All,
+            },
+            scale: 1.0,
+            dropout: AttentionDropout::OFF,
+        });
+        let kept = rows.min(self.window - 1);
+        state.window = (kept > 0).then(|| window.map(|x| x.narrow(2, rows - kept, kept)));
+        state.open.push(hidden);
+        if state.open.len() == self.chunk || state.open_rows() == self.chunk {
+            let rows = Tensor::cat(std::mem::take(&mut state.open), 1);
+            let own = self.landmarks_of(rows);
+            state.see(own.map(|rows| self.split(layer_norm(rows, &self.landmark_norm))));
+        }
+        merge(attended.output)
+    }
+
+    /// Keys or values of the window, `[b, h, n, d]`, of rows that were multiplied with their weights.
+    fn windowed(&self, rows: Tensor<3>) -> Tensor<4> {
+        self.split(layer_norm(rows, &self.window_norm))
     }
 
     fn split(&self, x: Tensor<3>) -> Tensor<4> {
@@ -375,7 +474,60 @@ impl CausalAttention {
     }
 }
 
+/// What one attention keeps of a text between two tokens of it.
+#[derive(Clone, Debug)]
+pub struct CausalState {
+    /// Keys and values of the last tokens, `w − 1` at most, `[b, h, n, d]`.
+    window: Option<[Tensor<4>; 2]>,
+    /// Keys and values of the landmarks that the next token sees, `[b, h, T, d]`.
+    landmarks: Option<[Tensor<4>; 2]>,
+    /// Rows of the chunk that is not finished, in pieces `[b, n, D]`.
+    open: Vec<Tensor<3>>,
+    /// Terms of scores for a whole segment.
+    whole: Terms,
+    /// Those for the landmarks of now.
+    terms: Option<Terms>,
+}
+
+impl CausalState {
+    /// Takes in the landmarks of a finished chunk.
+    fn see(&mut self, own: [Tensor<4>; 2]) {
+        self.landmarks = Some(match self.landmarks.take() {
+            None => own,
+            Some(before) => std::array::from_fn(|side| {
+                Tensor::cat(vec![before[side].clone(), own[side].clone()], 2)
+            }),
+        });
+        self.terms = None;
+    }
+
+    fn open_rows(&self) -> usize {
+        self.open.iter().map(|rows| rows.dims()[1]).sum()
+    }
+
+    fn terms(&mut self, attention: &CausalAttention) -> Terms {
+        if let Some(terms) = &self.terms {
+            return terms.clone();
+        }
+        let landmarks = self.landmarks.as_ref().map(|[key, _]| key);
+        let entries = attention.window + landmarks.map_or(0, |key| key.dims()[2]);
+        let terms = Terms {
+            landmark_bias: landmarks.map(|key| attention.landmark_bias(key)),
+            bias: self.whole.bias.clone().narrow(1, 0, entries),
+            relative_keys: self.whole.relative_keys.clone().narrow(1, 0, entries),
+        };
+        self.terms.insert(terms).clone()
+    }
+}
+
+/// Products of rows: `[1, h, 1, d]` and `[b, h, n, d]` → `[b, h, n]`.
+fn product(x: Tensor<4>, y: &Tensor<4>) -> Tensor<3> {
+    let [b, h, n, _] = y.dims();
+    (x * y.clone()).sum_dim(3).reshape([b, h, n])
+}
+
 /// See [`CausalAttention::terms`].
+#[derive(Clone, Debug)]
 pub(crate) struct Terms {
     /// `[b, h, T]`
     pub landmark_bias: Option<Tensor<3>>,

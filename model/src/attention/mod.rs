@@ -20,7 +20,7 @@ use crate::error::ConfigError;
 use crate::fields::{FieldError, Fields};
 
 pub use batch::BatchLayout;
-pub use causal::{CausalAttention, CausalAttentionConfig, Distances};
+pub use causal::{CausalAttention, CausalAttentionConfig, CausalState, Distances};
 pub use dense::{DenseAttention, DenseAttentionConfig};
 pub use heads::{AttentionInput, Contexts};
 pub use layer::{AttentionLayer, AttentionLayerConfig, AttentionOutput};

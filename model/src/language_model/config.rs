@@ -133,7 +133,8 @@ impl LanguageModelConfig {
             mean: 0.0,
             std: 0.02,
         };
-        let embedding = EmbeddingConfig::new(self.vocab_size, self.d_model).with_initializer(normal);
+        let embedding =
+            EmbeddingConfig::new(self.vocab_size, self.d_model).with_initializer(normal);
         let layer = self.layer();
         Ok(LanguageModel {
             embedding: embedding.init(device),

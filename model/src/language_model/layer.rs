@@ -6,9 +6,11 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use crate::attention::causal::normal_linear;
-use crate::attention::{CausalAttention, CausalAttentionConfig, Distances};
+use crate::attention::{CausalAttention, CausalAttentionConfig, CausalState, Distances};
 use crate::error::{ConfigError, check_dropout, refuse_too_large, refuse_zero};
-use crate::ops::layers::{exact_gelu, layer_norm, linear, linear_onto};
+use crate::ops::fused::{AfterAttention, AfterAttentionLayers, Fused, linear_layer};
+use crate::ops::layers::{exact_gelu, layer_norm, linear, linear_onto, norm_layer};
+use crate::seed::{hash_dropout, mix};
 
 /// Configuration of a [`LanguageModelLayer`].
 #[derive(Clone, Debug, PartialEq)]
@@ -100,30 +102,68 @@ impl LanguageModelLayer {
         distances: &Distances,
         dropout_seed: Option<u64>,
     ) -> Tensor<3> {
-        let (hidden, memory) = match self.pre_norm {
-            true => [hidden, memory]
-                .map(|rows| layer_norm(rows, &self.attention_norm))
-                .into(),
-            false => (hidden, memory),
-        };
+        let [hidden, memory] = [hidden, memory].map(|rows| self.before_attention(rows));
         let contexts = self
             .attention
             .contexts(hidden.clone(), memory, distances, dropout_seed);
-        self.after_attention(hidden, contexts)
+        self.after_attention(hidden, contexts, dropout_seed)
+    }
+
+    /// What decoding keeps of the memory `[b, L, D]` and of a segment's first rows `[b, n, D]`.
+    pub(crate) fn state(
+        &self,
+        memory: Tensor<3>,
+        rows: Option<Tensor<3>>,
+        distances: &Distances,
+    ) -> CausalState {
+        let rows = rows.map(|rows| self.before_attention(rows));
+        let memory = self.before_attention(memory);
+        self.attention.state(memory, rows, distances)
+    }
+
+    /// The layer's output for one more row of each text, `[b, 1, D]`.
+    pub(crate) fn step(&self, hidden: Tensor<3>, state: &mut CausalState) -> Tensor<3> {
+        let hidden = self.before_attention(hidden);
+        let contexts = self.attention.step(hidden.clone(), state);
+        self.after_attention(hidden, contexts, None)
+    }
+
+    fn before_attention(&self, rows: Tensor<3>) -> Tensor<3> {
+        match self.pre_norm {
+            true => layer_norm(rows, &self.attention_norm),
+            false => rows,
+        }
     }
 
     /// What follows attention: given its inputs, normalised where that comes first, and what the heads
     /// read.
-    pub(crate) fn after_attention(&self, hidden: Tensor<3>, contexts: Tensor<3>) -> Tensor<3> {
-        let own_norm = |rows, norm, wanted: bool| match wanted {
-            true => layer_norm(rows, norm),
-            false => rows,
-        };
+    fn after_attention(
+        &self,
+        hidden: Tensor<3>,
+        contexts: Tensor<3>,
+        dropout_seed: Option<u64>,
+    ) -> Tensor<3> {
+        if let Some(fused) = Fused::of(&hidden).filter(|_| self.pre_norm && self.gelu) {
+            let layers = AfterAttentionLayers {
+                output: linear_layer(&self.attention.output),
+                norm: norm_layer(&self.ff_norm),
+                ff_in: linear_layer(&self.ff_in),
+                ff_out: linear_layer(&self.ff_out),
+            };
+            // Attention's own dropout has the seed itself.
+            let seed = dropout_seed.map(|seed| mix(seed ^ 1));
+            let setting = AfterAttention {
+                adds_norm: true,
+                dropout: hash_dropout(&self.dropout, &hidden.device(), seed),
+            };
+            return fused.after_attention(contexts, hidden, layers, setting);
+        }
         let hidden = linear_onto(hidden, contexts, &self.attention.output, &self.dropout);
-        let hidden = match self.pre_norm {
-            true => layer_norm(hidden, &self.ff_norm),
-            false => layer_norm(hidden, &self.attention_norm),
+        let norm = match self.pre_norm {
+            true => &self.ff_norm,
+            false => &self.attention_norm,
         };
+        let hidden = layer_norm(hidden, norm);
         let inside = linear(hidden.clone(), &self.ff_in);
         let inside = match self.gelu {
             true => exact_gelu(inside),
@@ -131,6 +171,9 @@ impl LanguageModelLayer {
         };
         let inside = self.dropout.forward(inside);
         let output = linear_onto(hidden, inside, &self.ff_out, &self.dropout);
-        own_norm(output, &self.ff_norm, !self.pre_norm)
+        match self.pre_norm {
+            true => output,
+            false => layer_norm(output, &self.ff_norm),
+        }
     }
 }

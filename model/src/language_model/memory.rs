@@ -39,6 +39,9 @@ impl Memory {
     /// The newest rows of `[this memory; inputs]`, as many as there are, detached.
     pub(crate) fn followed_by(self, inputs: Vec<Tensor<3>>) -> Self {
         let rows = self.rows();
+        if rows == 0 {
+            return self;
+        }
         let newest = |(old, new): (Tensor<3>, Tensor<3>)| {
             let [_, n, _] = new.dims();
             let new = new.detach();
@@ -57,6 +60,9 @@ impl Memory {
     pub fn resized(self, rows: usize) -> Self {
         let resize = |old: Tensor<3>| {
             let [b, n, d_model] = old.dims();
+            if rows == 0 {
+                return Tensor::zeros([b, 0, d_model], (&old.device(), old.dtype()));
+            }
             match n >= rows {
                 true => old.narrow(1, n - rows, rows),
                 false => {

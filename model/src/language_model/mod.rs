@@ -1,6 +1,7 @@
 //! Language models over characters with causal long-short attention, and the memory between segments.
 
 mod config;
+mod decoding;
 mod layer;
 mod memory;
 
@@ -10,6 +11,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, assert_shape};
 
 pub use config::LanguageModelConfig;
+pub use decoding::Decoding;
 pub use layer::{LanguageModelLayer, LanguageModelLayerConfig};
 pub use memory::Memory;
 

@@ -10,6 +10,7 @@ use burn::tensor::DType;
 use transformer_ls_kernels_cpu as kernels;
 use transformer_ls_kernels_cpu::{View, ViewMut};
 
+use super::layers::{EPSILON, LayerNormGradients, NormLayer};
 use super::{
     AttendArgs, AttendBackwardArgs, AttendGradients, Documents, Landmarks, OptionalTensor,
     ProjectArgs, ProjectBackwardArgs, ProjectGradients, ProjectOutput, path,
@@ -330,6 +331,85 @@ pub(super) fn attend_backward<B: CpuBackend>(args: AttendBackwardArgs<B>) -> Att
         })),
     }
 }
+
+fn norm_kernel<B: CpuBackend>(layer: &NormLayer<B>) -> kernels::Norm<'_, f32> {
+    kernels::Norm {
+        gamma: B::slice(&layer.gamma),
+        beta: B::slice(&layer.beta),
+        epsilon: EPSILON,
+    }
+}
+
+fn ready_norm<B: CpuBackend>(layer: NormLayer<B>) -> NormLayer<B> {
+    NormLayer {
+        gamma: B::contiguous(layer.gamma),
+        beta: B::contiguous(layer.beta),
+    }
+}
+
+pub(super) fn norm<B: CpuBackend>(x: FloatTensor<B>, layer: NormLayer<B>) -> FloatTensor<B> {
+    let (x, layer) = (B::contiguous(x), ready_norm(layer));
+    let mut output = Unwritten::like::<B>(&x);
+    kernels::layer_norm(B::slice(&x), &norm_kernel(&layer), output.slice());
+    output.finish::<B>()
+}
+
+pub(super) fn norm_backward<B: CpuBackend>(
+    d_output: FloatTensor<B>,
+    x: FloatTensor<B>,
+    layer: NormLayer<B>,
+    added: OptionalTensor<B>,
+) -> LayerNormGradients<B> {
+    let (d_output, x, layer) = (B::contiguous(d_output), B::contiguous(x), ready_norm(layer));
+    let added = added.into_option().map(B::contiguous);
+    let mut d_x = Unwritten::like::<B>(&x);
+    let [mut gamma, mut beta] = [&layer.gamma, &layer.beta].map(Unwritten::like::<B>);
+    kernels::layer_norm_backward(
+        B::slice(&d_output),
+        B::slice(&x),
+        &norm_kernel(&layer),
+        added.as_ref().map(B::slice),
+        d_x.slice(),
+        &mut kernels::NormGradients {
+            gamma: gamma.slice(),
+            beta: beta.slice(),
+        },
+    );
+    LayerNormGradients {
+        x: d_x.finish::<B>(),
+        layer: NormLayer {
+            gamma: gamma.finish::<B>(),
+            beta: beta.finish::<B>(),
+        },
+    }
+}
+
+/// LayerNorm and its gradients in an implementation of `LayersBackend` for a [`CpuBackend`].
+macro_rules! norm_on_cpu {
+    () => {
+        fn norm(x: FloatTensor<Self>, layer: NormLayer<Self>) -> FloatTensor<Self> {
+            match cpu::takes::<Self>(&x) {
+                true => cpu::norm(x, layer),
+                false => $crate::ops::layers::plain::norm::<Self>(x, layer),
+            }
+        }
+
+        fn norm_backward(
+            d_output: FloatTensor<Self>,
+            x: FloatTensor<Self>,
+            layer: NormLayer<Self>,
+            added: OptionalTensor<Self>,
+        ) -> LayerNormGradients<Self> {
+            match cpu::takes::<Self>(&x) {
+                true => cpu::norm_backward(d_output, x, layer, added),
+                false => {
+                    $crate::ops::layers::plain::norm_backward::<Self>(d_output, x, layer, added)
+                }
+            }
+        }
+    };
+}
+pub(super) use norm_on_cpu;
 
 /// Whether the kernels take this tensor and those that come with it.
 pub(super) fn takes<B: CpuBackend>(tensor: &FloatTensor<B>) -> bool {

@@ -8,10 +8,10 @@ use burn::tensor::{Bytes, DType, Shape};
 use transformer_ls_kernels_cpu::View;
 
 use super::cpu::{self, CpuBackend, on_cpu};
-use super::layers::LayersBackend;
+use super::layers::{LayerNormGradients, LayersBackend, NormLayer};
 use super::{
-    AttendArgs, AttendBackwardArgs, AttendGradients, ProjectArgs, ProjectBackwardArgs,
-    ProjectGradients, ProjectOutput, plain,
+    AttendArgs, AttendBackwardArgs, AttendGradients, OptionalTensor, ProjectArgs,
+    ProjectBackwardArgs, ProjectGradients, ProjectOutput, plain,
 };
 
 impl CpuBackend for Flex {
@@ -82,6 +82,8 @@ impl CpuBackend for Flex {
 on_cpu!(Flex);
 
 impl LayersBackend for Flex {
+    cpu::norm_on_cpu!();
+
     // Flex's own pair is exact, and one pass each.
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         <Self as ActivationOps<Self>>::gelu(x)

@@ -7,10 +7,10 @@ use burn_ndarray::{NdArray, NdArrayTensor};
 use transformer_ls_kernels_cpu::View;
 
 use super::cpu::{self, CpuBackend, on_cpu};
-use super::layers::LayersBackend;
+use super::layers::{LayerNormGradients, LayersBackend, NormLayer};
 use super::{
-    AttendArgs, AttendBackwardArgs, AttendGradients, ProjectArgs, ProjectBackwardArgs,
-    ProjectGradients, ProjectOutput, plain,
+    AttendArgs, AttendBackwardArgs, AttendGradients, OptionalTensor, ProjectArgs,
+    ProjectBackwardArgs, ProjectGradients, ProjectOutput, plain,
 };
 
 /// The array of a float32 tensor; its storage type has no public name.
@@ -109,4 +109,6 @@ impl CpuBackend for NdArray {
 
 on_cpu!(NdArray);
 
-impl LayersBackend for NdArray {}
+impl LayersBackend for NdArray {
+    cpu::norm_on_cpu!();
+}

@@ -142,7 +142,7 @@ fn check_layout(
 }
 
 /// Replaces each parameter by its gradient, or by zeros if it has none.
-struct Differentiated<'a>(&'a Gradients);
+pub struct Differentiated<'a>(pub &'a Gradients);
 
 impl ModuleMapper for Differentiated<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

@@ -127,6 +127,7 @@ impl Inputs {
             key,
             value,
             landmarks,
+            landmark_bias: None,
             bias: None,
             relative_keys: None,
             layout: Layout::Full,

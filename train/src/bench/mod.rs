@@ -6,12 +6,13 @@
 //! * [`cost`]: the arithmetic and the memory traffic that the mathematics asks for;
 //! * [`limits`]: what does not fit into memory, said beforehand;
 //! * [`timing`]: how time, memory and the device's bandwidth are taken;
-//! * [`attention`], [`step`]: the work itself;
+//! * [`attention`], [`step`], [`language`]: the work itself;
 //! * [`picture`]: time and memory over the documents' length.
 
 mod attention;
 mod cost;
 pub mod job;
+pub mod language;
 pub mod limits;
 pub mod picture;
 pub mod process;

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use transformer_ls_infer::run::{RunFolder, write_atomically};
+use transformer_ls_infer::language::LanguageFolder;
+use transformer_ls_infer::run::{ConfigError, RunError, RunFolder, write_atomically};
 use transformer_ls_infer::typed;
 
 use super::Done;
 use crate::drawing::Format;
-use crate::plot::{Curve, PlotError, svg};
+use crate::plot::{Curve, Lines, PlotError, svg};
 use crate::trainer::progress::say;
 
 #[derive(Debug, Args)]
@@ -31,19 +32,30 @@ pub(super) fn run(args: &PlotArgs) -> anyhow::Result<Done> {
 }
 
 fn curve(path: &Path) -> anyhow::Result<Curve> {
-    let run = RunFolder::open(path)?;
-    let lines = run.read_metrics()?;
-    if lines.is_empty() {
-        return Err(PlotError::Empty(path.to_owned()).into());
-    }
-    let name = match &run.config().init {
-        Some(init) => format!("{} (from {})", name(path), name(&init.run)),
-        None => name(path),
+    let curve = match RunFolder::open(path) {
+        Err(RunError::Config(ConfigError::OtherKind { .. })) => Curve {
+            name: name(path),
+            lines: Lines::Language(LanguageFolder::open(path)?.read_metrics()?),
+        },
+        run => of_classifier(path, &run?)?,
     };
+    match curve.is_empty() {
+        true => Err(PlotError::Empty(path.to_owned()).into()),
+        false => Ok(curve),
+    }
+}
+
+fn of_classifier(path: &Path, run: &RunFolder) -> anyhow::Result<Curve> {
+    let lines = run.read_metrics()?;
     Ok(Curve {
-        name,
-        lines,
-        is_pretraining: run.config().pretraining.is_some(),
+        name: match &run.config().init {
+            Some(init) => format!("{} (from {})", name(path), name(&init.run)),
+            None => name(path),
+        },
+        lines: match run.config().pretraining {
+            Some(_) => Lines::FillingIn(lines),
+            None => Lines::Classifying(lines),
+        },
     })
 }
 

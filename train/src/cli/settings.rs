@@ -235,7 +235,7 @@ pub(super) fn resumed(
     here.device.clone_from(&changed.device);
     here.data.dir.clone_from(&changed.data.dir);
     here.data.cache.clone_from(&changed.data.cache);
-    let differing = differences(&here, &changed);
+    let differing = differences(here.fields(), changed.fields());
     if !differing.is_empty() {
         bail!(
             "--resume continues the run with its own config.json: {}. Leave these options out, or \
@@ -268,9 +268,8 @@ pub(super) fn places(there: &RunConfig, here: &RunConfig) -> Vec<String> {
 
 /// `field is A there and B here`, for every field that differs; one that is not everywhere is null
 /// elsewhere.
-fn differences(there: &RunConfig, here: &RunConfig) -> Vec<String> {
-    let fields = |config: &RunConfig| BTreeMap::from_iter(config.fields());
-    let (there, here) = (fields(there), fields(here));
+pub(super) fn differences(there: Vec<(String, Value)>, here: Vec<(String, Value)>) -> Vec<String> {
+    let (there, here) = (BTreeMap::from_iter(there), BTreeMap::from_iter(here));
     let names: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
     names
         .into_iter()
@@ -298,9 +297,13 @@ pub(super) fn run_prefix(task: Task, goal: Goal) -> String {
     format!("{}{task}-", goal.prefix().replace(' ', "-"))
 }
 
-/// Where a run goes that was given no place: `runs/<task>-<time>` or `runs/pretrain-<task>-<time>`,
-/// the time in UTC.
+/// Where a run goes that was given no place: `runs/<task>-<time>` or `runs/pretrain-<task>-<time>`.
 pub(super) fn default_out(task: Task, goal: Goal) -> PathBuf {
+    out_now(&run_prefix(task, goal))
+}
+
+/// A run folder whose name begins so and ends with the time, in UTC.
+pub(super) fn out_now(prefix: &str) -> PathBuf {
     let time = Timestamp::now().strftime("%Y%m%d-%H%M%S");
-    Path::new("runs").join(format!("{}{time}", run_prefix(task, goal)))
+    Path::new("runs").join(format!("{prefix}{time}"))
 }

@@ -165,14 +165,10 @@ fn resume(
     choices: &Choices,
     goal: Goal,
 ) -> anyhow::Result<Start> {
-    let Some(out) = &args.out else {
-        let newest = newest_run(&settings::run_prefix(protocol.task, goal));
-        let example = newest.unwrap_or_else(|| Path::new("runs").join("<name>"));
-        bail!(
-            "--resume needs the run to continue: add --out, for instance --out {}",
-            example.display()
-        );
-    };
+    let out = to_resume(
+        args.out.as_deref(),
+        &settings::run_prefix(protocol.task, goal),
+    )?;
     let config = RunFolder::open(out)?.config().clone();
     let of = Goal::of(&config);
     if config.task != protocol.task.name || of != goal {
@@ -191,6 +187,18 @@ fn resume(
         learning_rate,
         splits: None,
     })
+}
+
+/// The run to resume, which has to be named: the newest one whose name begins so is the example.
+pub(super) fn to_resume<'a>(out: Option<&'a Path>, prefix: &str) -> anyhow::Result<&'a Path> {
+    let Some(out) = out else {
+        let example = newest_run(prefix).unwrap_or_else(|| Path::new("runs").join("<name>"));
+        bail!(
+            "--resume needs the run to continue: add --out, for instance --out {}",
+            example.display()
+        );
+    };
+    Ok(out)
 }
 
 /// The newest run in `runs/` whose name begins so (the rest of it sorts by time).
@@ -315,7 +323,7 @@ fn command(config: &RunConfig, out: &Path) -> String {
 }
 
 /// The command as it was typed, program's folder left out, quoted where a shell would want it.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     let quoted = |word: String| {
         let plain = |c: char| c.is_alphanumeric() || "-_=./:,+@%".contains(c);
         match !word.is_empty() && word.chars().all(plain) {

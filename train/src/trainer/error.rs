@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use burn::tensor::TensorReadError;
 use transformer_ls_burn::ConfigError as ModelError;
-use transformer_ls_datasets::Split;
+use transformer_ls_datasets::{DatasetError, Split};
 use transformer_ls_infer::evaluate::EvaluateError;
+use transformer_ls_infer::language::{LanguageRunError, ScoreError};
 use transformer_ls_infer::run::RunError;
 use transformer_ls_infer::weights_file::WeightsFileError;
 
@@ -57,6 +58,26 @@ pub enum TrainError {
     /// An evaluation failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
+    /// The text can't be trained on.
+    #[error(transparent)]
+    Text(#[from] DatasetError),
+    /// A language model could not be evaluated.
+    #[error(transparent)]
+    Score(#[from] ScoreError),
+    /// The best language model could not be read back.
+    #[error(transparent)]
+    LanguageRun(#[from] LanguageRunError),
+    /// Another learning rate was asked for a phase that is over or has not begun.
+    #[error(
+        "the run is in phase {present} (counted from 0): the learning rate of that one can be changed \
+         (--set training.phases.{present}.learning_rate=…), not that of phase {phase}"
+    )]
+    OtherPhase {
+        /// The phase that was named.
+        phase: usize,
+        /// The phase that the run is in.
+        present: usize,
+    },
     /// A sample could not be read.
     #[error("reading the {split} samples failed: {cause}")]
     Data {

@@ -22,6 +22,7 @@ mod model;
 pub mod order;
 pub mod progress;
 mod renderer;
+pub(crate) mod sealed;
 mod setup;
 mod steps;
 mod strategy;
@@ -41,7 +42,7 @@ use transformer_ls_infer::run::{
 };
 
 pub use checkpoint::{Best, State};
-pub use error::{EncoderRunError, TrainError};
+pub use error::{EncoderRunError, TrainError, WayBack};
 pub use figures::{Figure, Pending, Sums};
 pub use initial::EncoderRun;
 pub(crate) use initial::initial_weights;
@@ -381,7 +382,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     panic
         .downcast_ref::<String>()
         .cloned()

@@ -23,6 +23,8 @@ pub enum Purpose {
     DevMask,
     /// The dropout masks of a step's part, from those of the step.
     Part,
+    /// The text that a language model writes after a step.
+    Sample,
 }
 
 impl Purpose {
@@ -36,6 +38,7 @@ impl Purpose {
             Purpose::Mask => 0x3A5C_0000_0000_000D,
             Purpose::DevMask => 0xDE3A_5C00_0000_000B,
             Purpose::Part => 0x9A47_0000_0000_0009,
+            Purpose::Sample => 0x5A3B_1E00_0000_000F,
         }
     }
 }

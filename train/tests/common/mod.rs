@@ -134,15 +134,20 @@ impl Workplace {
 
     /// Waits until the run has written the checkpoint of `step` or a later one.
     pub fn wait_for_checkpoint(&self, out: &str, step: usize) {
-        let folder = self.path(out).join("checkpoint");
-        let started = Instant::now();
-        while newest(&folder).is_none_or(|newest| newest < step) {
-            assert!(
-                started.elapsed() < Duration::from_secs(300),
-                "no checkpoint"
-            );
-            std::thread::sleep(Duration::from_millis(3));
-        }
+        wait_for_checkpoint(&self.path(out), step);
+    }
+}
+
+/// Waits until the run in a folder has written the checkpoint of `step` or a later one.
+pub fn wait_for_checkpoint(run: &Path, step: usize) {
+    let folder = run.join("checkpoint");
+    let started = Instant::now();
+    while newest(&folder).is_none_or(|newest| newest < step) {
+        assert!(
+            started.elapsed() < Duration::from_secs(300),
+            "no checkpoint"
+        );
+        std::thread::sleep(Duration::from_millis(3));
     }
 }
 

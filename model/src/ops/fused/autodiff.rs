@@ -6,11 +6,11 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 
 use super::cpu::{self, HEADS_INPUTS, HEADS_OUTPUTS, Ids, after_attention_tensors, heads_tensors};
-use super::{AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput};
+use super::{AfterAttention, AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput};
 use crate::ops::cpu::CpuBackend;
 use crate::ops::gate::record_outputs;
 use crate::ops::record::record;
-use crate::ops::{AttentionDropout, Boundaries, OptionalTensor};
+use crate::ops::{Boundaries, OptionalTensor};
 
 impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
     fn heads(x: FloatTensor<Self>, layers: HeadsLayers<Self>, heads: usize) -> HeadsOutput<Self> {
@@ -45,11 +45,11 @@ impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         context: FloatTensor<Self>,
         residual: FloatTensor<Self>,
         layers: AfterAttentionLayers<Self>,
-        dropout: AttentionDropout,
+        setting: AfterAttention,
     ) -> FloatTensor<Self> {
         record::<B, C, _, _>(
             after_attention_tensors::<Self>(context, residual, layers),
-            dropout,
+            setting,
             cpu::after_attention::<B>,
             cpu::after_attention_backward::<B>,
         )

@@ -9,10 +9,10 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
 use transformer_ls_kernels_cpu as kernels;
 
-use super::{AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput};
+use super::{AfterAttention, AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput};
 use crate::ops::cpu::{CpuBackend, Unwritten};
 use crate::ops::layers::EPSILON;
-use crate::ops::{AttentionDropout, Boundaries, OptionalTensor};
+use crate::ops::{Boundaries, OptionalTensor};
 
 /// Outputs of `heads`.
 pub(super) const HEADS_OUTPUTS: usize = 7;
@@ -200,7 +200,7 @@ pub(super) fn after_attention_tensors<B: Backend>(
 /// What the kernels see of contiguous [`after_attention_tensors`].
 fn after_attention_kernel<B: CpuBackend>(
     inputs: &[FloatTensor<B>; AFTER_ATTENTION_INPUTS],
-    dropout: AttentionDropout,
+    AfterAttention { adds_norm, dropout }: AfterAttention,
 ) -> kernels::AfterAttention<'_, f32> {
     let [context, residual, a, b, c, d, e, f, g, h] = inputs.each_ref().map(B::slice);
     kernels::AfterAttention {
@@ -210,6 +210,7 @@ fn after_attention_kernel<B: CpuBackend>(
         norm: norm(c, d),
         ff_in: linear(e, f),
         ff_out: linear(g, h),
+        adds_norm,
         dropout,
     }
 }
@@ -217,13 +218,13 @@ fn after_attention_kernel<B: CpuBackend>(
 /// [`FusedBackend::after_attention`] of [`after_attention_tensors`].
 pub(super) fn after_attention<B: CpuBackend>(
     inputs: [FloatTensor<B>; AFTER_ATTENTION_INPUTS],
-    dropout: AttentionDropout,
+    setting: AfterAttention,
 ) -> FloatTensor<B> {
     let inputs = inputs.map(B::contiguous);
     let [_, residual, ..] = &inputs;
     let mut output = Unwritten::like::<B>(residual);
     kernels::after_attention(
-        &after_attention_kernel::<B>(&inputs, dropout),
+        &after_attention_kernel::<B>(&inputs, setting),
         output.slice(),
     );
     output.finish::<B>()
@@ -233,14 +234,14 @@ pub(super) fn after_attention<B: CpuBackend>(
 pub(super) fn after_attention_backward<B: CpuBackend>(
     d_output: FloatTensor<B>,
     inputs: [FloatTensor<B>; AFTER_ATTENTION_INPUTS],
-    dropout: AttentionDropout,
+    setting: AfterAttention,
 ) -> [FloatTensor<B>; AFTER_ATTENTION_INPUTS] {
     let d_output = B::contiguous(d_output);
     let inputs = inputs.map(B::contiguous);
     let mut gradients = inputs.each_ref().map(Unwritten::like::<B>);
     let [context, residual, a, b, c, d, e, f, g, h] = gradients.each_mut().map(Unwritten::slice);
     kernels::after_attention_backward(
-        &after_attention_kernel::<B>(&inputs, dropout),
+        &after_attention_kernel::<B>(&inputs, setting),
         B::slice(&d_output),
         &mut kernels::AfterAttentionGradients {
             context,
@@ -329,10 +330,10 @@ impl<B: CpuBackend> FusedBackend for B {
         context: FloatTensor<Self>,
         residual: FloatTensor<Self>,
         layers: AfterAttentionLayers<Self>,
-        dropout: AttentionDropout,
+        setting: AfterAttention,
     ) -> FloatTensor<Self> {
         let inputs = after_attention_tensors::<Self>(context, residual, layers);
-        after_attention::<Self>(inputs, dropout)
+        after_attention::<Self>(inputs, setting)
     }
 
     fn embed(

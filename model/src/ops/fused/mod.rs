@@ -104,6 +104,15 @@ pub(crate) struct AfterAttentionLayers<B: Backend> {
     pub(crate) ff_out: LinearLayer<B>,
 }
 
+/// How [`FusedBackend::after_attention`] joins its layers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AfterAttention {
+    /// Whether the last residual is the normalised row, as in the release's language models.
+    pub(crate) adds_norm: bool,
+    /// Dropout after each layer.
+    pub(crate) dropout: AttentionDropout,
+}
+
 /// The layers around attention on backends with kernels for them, and on `Autodiff` of these.
 #[backend_extension(
     Flex: cfg(feature = "flex"),
@@ -136,7 +145,7 @@ pub(crate) trait FusedBackend: Backend {
     /// output = Y + drop₂(drop₁(gelu(LN(Y) W_in + b_in)) W_out + b_out)
     /// ```
     ///
-    /// Whether `dropₛ` keeps an entry is the hash of the seed, `s`, 0, its row and its column.
+    /// with `LN(Y)` in the place of the `Y` that is added, if the setting wants it. Whether `dropₛ` keeps an entry is the hash of the seed, `s`, 0, its row and its column.
     ///
     /// # Shapes
     ///
@@ -145,7 +154,7 @@ pub(crate) trait FusedBackend: Backend {
         context: FloatTensor<Self>,
         residual: FloatTensor<Self>,
         #[extension_type] layers: AfterAttentionLayers<Self>,
-        dropout: AttentionDropout,
+        setting: AfterAttention,
     ) -> FloatTensor<Self>;
 
     /// The sum of the embeddings of each token and of its position, counted from the start of its

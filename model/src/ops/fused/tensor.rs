@@ -5,8 +5,10 @@ use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{DType, Int, Tensor, assert_shape};
 
-use super::{AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput, LinearLayer};
-use crate::ops::{AttentionDropout, Layout, PathKind, attention_path};
+use super::{
+    AfterAttention, AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput, LinearLayer,
+};
+use crate::ops::{Layout, PathKind, attention_path};
 
 /// The operations, which are there only where kernels compute them: elsewhere modules compose the
 /// layers.
@@ -53,7 +55,7 @@ impl Fused {
         context: Tensor<3>,
         residual: Tensor<3>,
         layers: AfterAttentionLayers<Dispatch>,
-        dropout: AttentionDropout,
+        setting: AfterAttention,
     ) -> Tensor<3> {
         let [b, n, width] = residual.dims();
         assert_shape!(context, [b, n, width]);
@@ -61,7 +63,7 @@ impl Fused {
             context.into_dispatch(),
             residual.into_dispatch(),
             layers,
-            dropout,
+            setting,
         ))
     }
 

@@ -4,8 +4,8 @@
 //! Fusion does not join their passes, least of all backward. The gradient of an embedding is summed
 //! up by many workgroups, where Burn has one invocation a channel go through all tokens. Linear
 //! layers are products of tiles that nothing has to be tried out for; the gradients of weight and bias,
-//! sums over all rows, are one pass over inputs and gradients. Elsewhere LayerNorm, embeddings and
-//! linear layers are Burn's, and the GELU is an operation because Burn approximates its gradient on
+//! sums over all rows, are one pass over inputs and gradients. On CPUs LayerNorm is a kernel too. Elsewhere LayerNorm,
+//! embeddings and linear layers are Burn's, and the GELU is an operation because Burn approximates its gradient on
 //! some backends.
 //!
 //! | file | what |

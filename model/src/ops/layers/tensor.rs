@@ -7,6 +7,7 @@ use burn::nn::{Dropout, LayerNorm, Linear};
 use burn::tensor::{DType, Int, Tensor, assert_shape};
 
 use super::{LayersBackend, NormLayer};
+use crate::ops::fused::Fused;
 use crate::ops::{Layout, OptionalTensor, PathKind, attention_path};
 use crate::seed::drops;
 
@@ -33,7 +34,7 @@ const WIDEST_FUSED_NORM: usize = 0;
 ///
 /// Panics if the width of `x` is not the module's.
 pub(crate) fn layer_norm<const D: usize>(x: Tensor<D>, module: &LayerNorm) -> Tensor<D> {
-    if !norm_is_shaders(&x, module) {
+    if !norm_is_kernels(&x, module) {
         return module.forward(x);
     }
     Tensor::from_dispatch(<Dispatch as LayersBackend>::norm(
@@ -52,21 +53,22 @@ pub(crate) fn layer_norm_through<const D: usize>(
     x: Tensor<D>,
     module: &LayerNorm,
 ) -> (Tensor<D>, Tensor<D>) {
-    if !norm_is_shaders(&x, module) {
+    if !norm_is_kernels(&x, module) {
         return (module.forward(x.clone()), x);
     }
     let (y, x) = <Dispatch as LayersBackend>::norm_through(x.into_dispatch(), norm_layer(module));
     (Tensor::from_dispatch(y), Tensor::from_dispatch(x))
 }
 
-fn norm_is_shaders<const D: usize>(x: &Tensor<D>, module: &LayerNorm) -> bool {
+fn norm_is_kernels<const D: usize>(x: &Tensor<D>, module: &LayerNorm) -> bool {
     let width = x.dims()[D - 1];
     let shaders = shader_layers(x) && width <= WIDEST_FUSED_NORM;
+    let kernels = shaders || Fused::of(x).is_some();
     assert!(
-        !shaders || width == module.gamma.dims()[0],
+        !kernels || width == module.gamma.dims()[0],
         "the LayerNorm's width"
     );
-    shaders
+    kernels
 }
 
 /// The exact GELU with its exact gradient, in the way that suits the device: one shader, or

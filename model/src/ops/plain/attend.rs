@@ -146,7 +146,10 @@ impl<B: Backend> Tables<B> {
     }
 
     fn join(self) -> Option<Wide<B>> {
-        let parts: Vec<_> = [self.window, self.landmarks].into_iter().flatten().collect();
+        let parts: Vec<_> = [self.window, self.landmarks]
+            .into_iter()
+            .flatten()
+            .collect();
         (!parts.is_empty()).then(|| Wide::cat(parts, 1))
     }
 }

@@ -29,6 +29,8 @@ pub(super) enum What {
     Attention(AttentionArgs),
     /// A preset's training step, or its forward pass, on random documents
     Step(StepArgs),
+    /// A language model's training and writing, in characters a second, as a line of JSON
+    Lm(LmArgs),
     /// One measurement, for the two others
     #[command(hide = true)]
     Measure {
@@ -161,6 +163,59 @@ pub(super) struct StepArgs {
     pub pass: Vec<Pass>,
     #[command(flatten)]
     pub common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ls-train bench lm --device flex                           The preset laptop on the CPU
+  ls-train bench lm --layers 12 --d-model 512 --heads 8 --d-ff 2048 --window 512 --segment 2K --memory 2K --batch 1")]
+pub(super) struct LmArgs {
+    /// A name from `ls-train devices`; auto: a GPU if any, else the CPU
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub device: String,
+    /// Different characters
+    #[arg(long, value_name = "N", default_value = "80", value_parser = length)]
+    pub vocabulary: usize,
+    /// Width of the rows
+    #[arg(long, value_name = "D", default_value = "256", value_parser = length)]
+    pub d_model: usize,
+    /// Heads
+    #[arg(long, value_name = "H", default_value = "4", value_parser = length)]
+    pub heads: usize,
+    /// Layers
+    #[arg(long, value_name = "N", default_value = "4", value_parser = length)]
+    pub layers: usize,
+    /// Width of the feed-forward layers
+    #[arg(long, value_name = "D", default_value = "1024", value_parser = length)]
+    pub d_ff: usize,
+    /// Characters that a query sees, itself among them
+    #[arg(long, value_name = "W", default_value = "128", value_parser = length)]
+    pub window: usize,
+    /// Characters of a chunk
+    #[arg(long, value_name = "C", default_value = "16", value_parser = length)]
+    pub chunk: usize,
+    /// Landmarks of a chunk, per head
+    #[arg(long, value_name = "R", default_value = "1", value_parser = length)]
+    pub rank: usize,
+    /// Characters of a segment
+    #[arg(long, value_name = "N", default_value = "256", value_parser = length)]
+    pub segment: usize,
+    /// Characters before it that the model still sees
+    #[arg(long, value_name = "N", default_value = "256", value_parser = size)]
+    pub memory: usize,
+    /// Texts a batch of training
+    #[arg(long, value_name = "B", default_value = "16", value_parser = length)]
+    pub batch: usize,
+    /// Dropout in training
+    #[arg(long, value_name = "P", default_value = "0")]
+    pub dropout: f64,
+    /// Steps that count; 0: no training
+    #[arg(long, value_name = "N", default_value = "5", value_parser = size)]
+    pub steps: usize,
+    /// Characters to write, the first hundred not counted; 0: none
+    #[arg(long, value_name = "N", default_value = "10K", value_parser = size)]
+    pub characters: usize,
 }
 
 /// Takes some of the values of an option, by their names.

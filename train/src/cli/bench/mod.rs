@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use anyhow::{bail, ensure};
 use transformer_ls_burn::ops::attention_path;
-use transformer_ls_burn::presets;
+use transformer_ls_burn::{LanguageModelConfig, presets};
 use transformer_ls_infer::device::{self, KernelTime};
 use transformer_ls_infer::run::{TrainingConfig, write_atomically};
 
@@ -14,12 +14,12 @@ use super::table::{Side, table};
 use super::{Done, print};
 use crate::bench::job::{Budget, Job, Line, Pass, Path, Sizes, Subject};
 use crate::bench::limits::refusal;
-use crate::bench::{picture, process, step};
+use crate::bench::{language, picture, process, step};
 use crate::drawing::Format;
 use crate::trainer::progress::{bar, bytes, rate, say_aside, three_figures};
 use crate::trainer::{check_precision, interrupt};
 pub(super) use args::BenchArgs;
-use args::{AttentionArgs, CommonArgs, StepArgs, What};
+use args::{AttentionArgs, CommonArgs, LmArgs, StepArgs, What};
 
 const LEGEND: &str = "
 fused    this project's attention as the device computes it (ls-train devices)
@@ -33,6 +33,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Done> {
     match &args.what {
         What::Attention(args) => attention(args),
         What::Step(args) => training_step(args),
+        What::Lm(args) => language_model(args),
         What::Measure { job } => print(&process::answer(job)?),
     }
 }
@@ -90,6 +91,57 @@ fn training_step(args: &StepArgs) -> anyhow::Result<Done> {
         print(&(for_people(&lines, &columns) + &kernels(&lines)))?;
     }
     Ok(done)
+}
+
+/// A line of JSON: what was measured, and the figures.
+fn language_model(args: &LmArgs) -> anyhow::Result<Done> {
+    let chosen = device::resolve(&args.device)?;
+    let model = LanguageModelConfig {
+        vocab_size: args.vocabulary,
+        d_model: args.d_model,
+        heads: args.heads,
+        layers: args.layers,
+        d_ff: args.d_ff,
+        window: args.window,
+        chunk: args.chunk,
+        rank: args.rank,
+        dropout: args.dropout,
+        ..LanguageModelConfig::default()
+    };
+    model
+        .validate()
+        .map_err(|error| anyhow::anyhow!("{error}: choose another size"))?;
+    ensure!(
+        args.memory.is_multiple_of(args.chunk),
+        "--memory {} has to be made of whole chunks of {} characters (--chunk)",
+        args.memory,
+        args.chunk
+    );
+    let characters = args.characters;
+    ensure!(
+        characters == 0 || characters >= 2 * language::UNCOUNTED,
+        "--characters has to be 0 or at least {}: the first hundred are not counted",
+        2 * language::UNCOUNTED
+    );
+    let work = language::Work {
+        model,
+        segment: args.segment,
+        memory: args.memory,
+        batch: args.batch,
+        steps: args.steps,
+        characters,
+    };
+    let figures = language::measure(&work, &chosen.device)?;
+    let line = serde_json::json!({
+        "device": chosen.name,
+        "adapter": chosen.adapter,
+        "model": work.model,
+        "segment": work.segment,
+        "memory": work.memory,
+        "batch": work.batch,
+        "figures": figures,
+    });
+    print(&format!("{line}\n"))
 }
 
 /// Measures every combination, shorter documents first. What is too large, and what dies, is said

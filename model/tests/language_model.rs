@@ -1,0 +1,450 @@
+//! The language model against its definition: causal attention written out number by number, what a
+//! token changes and what it can't, memory saved and restored, and decoding token by token.
+
+mod common;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use proptest::prelude::*;
+use transformer_ls_burn::attention::{CausalAttention, CausalAttentionConfig};
+use transformer_ls_burn::weights::StateDict;
+use transformer_ls_burn::{LanguageModel, LanguageModelConfig, Memory, Segment};
+
+/// Weights that no initial distribution would hide a mistake of: all of some size, biases too.
+struct Spread;
+
+impl ModuleMapper for Spread {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|x| {
+            let noise = x.random_like(Distribution::Uniform(-0.3, 0.3));
+            x + noise
+        })
+    }
+}
+
+fn config() -> LanguageModelConfig {
+    LanguageModelConfig {
+        vocab_size: 17,
+        layers: 2,
+        d_model: 24,
+        heads: 3,
+        d_ff: 20,
+        window: 6,
+        chunk: 4,
+        rank: 2,
+        dropout: 0.0,
+        ..LanguageModelConfig::default()
+    }
+}
+
+fn model(config: &LanguageModelConfig, device: &Device) -> LanguageModel {
+    device.seed(7);
+    config.init(device).expect("a model").map(&mut Spread)
+}
+
+/// Any ids.
+fn tokens(b: usize, n: usize, seed: usize, device: &Device) -> Tensor<2, Int> {
+    let ids = (0..b * n).map(|i| ((i * i * 7 + i * 13 + seed * 5) % 17) as i32);
+    Tensor::from_data(TensorData::new(ids.collect(), [b, n]), device)
+}
+
+fn read(model: &LanguageModel, tokens: Tensor<2, Int>, memory: Memory) -> (Vec<f32>, Memory) {
+    let predictions = model.forward(Segment {
+        tokens,
+        memory,
+        dropout_seed: None,
+    });
+    (host(predictions.logits), predictions.memory)
+}
+
+fn host<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    x.into_data().try_into_vec().expect("float32")
+}
+
+/// The largest difference, against the largest number.
+fn error(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let largest = b.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+    let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    apart.fold(
+        0.0_f32,
+        |max, x| if x > max || x.is_nan() { x } else { max },
+    ) / largest
+}
+
+/// What the heads read, by the definition, in float64.
+struct Definition<'a> {
+    module: &'a CausalAttention,
+    heads: usize,
+    window: usize,
+    chunk: usize,
+    rank: usize,
+}
+
+type Rows = Vec<Vec<f64>>;
+
+fn wide<const D: usize>(x: Tensor<D>) -> Vec<f64> {
+    host(x).into_iter().map(f64::from).collect()
+}
+
+fn linear(x: &[f64], layer: &burn::nn::Linear) -> Vec<f64> {
+    let [inputs, outputs] = layer.weight.dims();
+    let weight = wide(layer.weight.val());
+    let bias = layer.bias.as_ref().map(|bias| wide(bias.val()));
+    (0..outputs)
+        .map(|o| {
+            let sum: f64 = (0..inputs).map(|i| x[i] * weight[i * outputs + o]).sum();
+            sum + bias.as_ref().map_or(0.0, |bias| bias[o])
+        })
+        .collect()
+}
+
+fn norm(x: &[f64], layer: &burn::nn::LayerNorm) -> Vec<f64> {
+    let count = x.len() as f64;
+    let mean = x.iter().sum::<f64>() / count;
+    let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
+    let gamma = wide(layer.gamma.val());
+    let beta = wide(layer.beta.as_ref().expect("a beta").val());
+    let scale = (variance + 1e-5).sqrt();
+    (0..x.len())
+        .map(|i| (x[i] - mean) / scale * gamma[i] + beta[i])
+        .collect()
+}
+
+fn softmax(scores: &[f64]) -> Vec<f64> {
+    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exps: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
+    let sum: f64 = exps.iter().sum();
+    exps.iter().map(|e| e / sum).collect()
+}
+
+fn sinusoid(x: usize, width: usize) -> Vec<f64> {
+    let angle = |i: usize| x as f64 * 10_000_f64.powf(-2.0 * i as f64 / width as f64);
+    let half = width / 2;
+    (0..width)
+        .map(|i| {
+            if i < half {
+                angle(i).sin()
+            } else {
+                angle(i - half).cos()
+            }
+        })
+        .collect()
+}
+
+impl Definition<'_> {
+    fn head<'x>(&self, x: &'x [f64], head: usize) -> &'x [f64] {
+        let d = x.len() / self.heads;
+        &x[head * d..(head + 1) * d]
+    }
+
+    /// The landmarks of whole chunks: `rows` weighted head slice by head slice by what `of` says.
+    fn compress(&self, of: &Rows, rows: &Rows) -> Rows {
+        let mut landmarks = Vec::new();
+        for (of, rows) in of
+            .chunks_exact(self.chunk)
+            .zip(rows.chunks_exact(self.chunk))
+        {
+            let scores: Rows = of
+                .iter()
+                .map(|x| linear(x, &self.module.projection))
+                .collect();
+            for j in 0..self.rank {
+                let mut landmark = Vec::new();
+                for head in 0..self.heads {
+                    let own: Vec<f64> = scores.iter().map(|s| s[head * self.rank + j]).collect();
+                    let weights = softmax(&own);
+                    let d = rows[0].len() / self.heads;
+                    landmark.extend((0..d).map(|c| {
+                        let parts = weights.iter().zip(rows);
+                        parts
+                            .map(|(w, row)| w * self.head(row, head)[c])
+                            .sum::<f64>()
+                    }));
+                }
+                landmarks.push(landmark);
+            }
+        }
+        landmarks
+    }
+
+    fn contexts(&self, hidden: &Rows, memory: &Rows) -> Vec<f64> {
+        let module = self.module;
+        let width = hidden[0].len();
+        let d = width / self.heads;
+        let all: Rows = memory.iter().chain(hidden).cloned().collect();
+        let window = |weights| -> Rows {
+            let rows = all
+                .iter()
+                .map(|x| norm(&linear(x, weights), &module.window_norm));
+            rows.collect()
+        };
+        let (key, value) = (window(&module.key), window(&module.value));
+        let landmarks = |weights| -> Rows {
+            let of_memory = self.compress(memory, memory);
+            let of_memory = of_memory.iter().map(|row| linear(row, weights));
+            let own: Rows = hidden.iter().map(|x| linear(x, weights)).collect();
+            let own = self.compress(hidden, &own);
+            let rows = of_memory.chain(own);
+            rows.map(|row| norm(&row, &module.landmark_norm)).collect()
+        };
+        let (landmark_key, landmark_value) = (landmarks(&module.key), landmarks(&module.value));
+        let (u, v) = (
+            wide(module.content_bias.val()),
+            wide(module.position_bias.val()),
+        );
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let mut contexts = Vec::new();
+        for (i, x) in hidden.iter().enumerate() {
+            let q: Vec<f64> = linear(x, &module.query)
+                .iter()
+                .map(|q| q / (d as f64).sqrt())
+                .collect();
+            let position = memory.len() + i;
+            let first = (position + 1).saturating_sub(self.window);
+            let visible = memory.len() / self.chunk * self.rank + i / self.chunk * self.rank;
+            for head in 0..self.heads {
+                let q = self.head(&q, head);
+                let with = |bias: &[f64]| -> Vec<f64> {
+                    q.iter()
+                        .zip(self.head(bias, head))
+                        .map(|(q, b)| q + b)
+                        .collect()
+                };
+                let mut scores = Vec::new();
+                for t in 0..visible {
+                    let distance =
+                        linear(&sinusoid(visible - 1 - t, width), &module.landmark_relative);
+                    let key = dot(q, self.head(&landmark_key[t], head));
+                    scores.push(key + dot(q, self.head(&distance, head)));
+                }
+                for j in first..=position {
+                    let distance = linear(&sinusoid(position - j, width), &module.relative);
+                    let key = dot(&with(&u), self.head(&key[j], head));
+                    scores.push(key + dot(&with(&v), self.head(&distance, head)));
+                }
+                let p = softmax(&scores);
+                contexts.extend((0..d).map(|c| {
+                    let landmarks =
+                        (0..visible).map(|t| p[t] * self.head(&landmark_value[t], head)[c]);
+                    let window = (first..=position)
+                        .map(|j| p[visible + j - first] * self.head(&value[j], head)[c]);
+                    landmarks.chain(window).sum::<f64>()
+                }));
+            }
+        }
+        contexts
+    }
+}
+
+/// Attention alone, number by number.
+fn check_definition(sizes: [usize; 3], n: usize, memory: usize) {
+    let [window, chunk, rank] = sizes;
+    let device = Device::flex();
+    device.seed((n + memory) as u64);
+    let (width, heads) = (12, 2);
+    let module = CausalAttentionConfig::new(width, heads)
+        .with_window(window)
+        .with_chunk(chunk)
+        .with_rank(rank)
+        .with_bias(true)
+        .init(&device)
+        .map(&mut Spread);
+    let rows =
+        |n: usize| Tensor::<3>::random([1, n, width], Distribution::Normal(0.0, 1.0), &device);
+    let hidden = rows(n);
+    let memory_rows = match memory {
+        0 => Tensor::zeros([1, 0, width], &device),
+        n => rows(n),
+    };
+    let wide_rows = |x: Tensor<3>| -> Rows { wide(x).chunks(width).map(<[f64]>::to_vec).collect() };
+    let definition = Definition {
+        module: &module,
+        heads,
+        window,
+        chunk,
+        rank,
+    };
+    let expected = definition.contexts(
+        &wide_rows(hidden.clone()),
+        &if memory == 0 {
+            Vec::new()
+        } else {
+            wide_rows(memory_rows.clone())
+        },
+    );
+    let expected: Vec<f32> = expected.iter().map(|&x| x as f32).collect();
+    let distances = module.distances(n, memory, &device);
+    let ours = host(module.contexts(hidden, memory_rows, &distances, None));
+    let worst = error(&ours, &expected);
+    assert!(
+        worst < 2e-5,
+        "{sizes:?}, {n} tokens, memory {memory}: {worst:.1e}"
+    );
+}
+
+#[test]
+fn attention_is_its_definition() {
+    for (sizes, n, memory) in [
+        ([5, 4, 1], 13, 8),
+        ([1, 3, 2], 9, 0),
+        ([40, 2, 1], 7, 6),
+        ([8, 16, 1], 5, 16),
+        ([3, 4, 3], 1, 0),
+    ] {
+        check_definition(sizes, n, memory);
+    }
+}
+
+/// A token changes nothing before it, and something at it and, through a landmark, beyond every window.
+#[test]
+fn a_token_changes_what_comes_after_it_alone() {
+    let device = Device::flex();
+    let config = LanguageModelConfig {
+        layers: 1,
+        ..config()
+    };
+    let model = model(&config, &device);
+    let n = 30;
+    let ids = tokens(1, n, 1, &device);
+    let memory = model.memory(1, 8);
+    let (logits, _) = read(&model, ids.clone(), memory.clone());
+    for t in [0, 3, 4, 13, 29] {
+        let next = (ids.clone().narrow(1, t, 1) + 1).remainder_scalar(17);
+        let other = ids.clone().slice_assign([0..1, t..t + 1], next);
+        let (changed, _) = read(&model, other, memory.clone());
+        let row = |x: &[f32], i: usize| x[i * 17..(i + 1) * 17].to_vec();
+        for i in 0..n {
+            let same = row(&logits, i) == row(&changed, i);
+            let in_window = (t..t + config.window).contains(&i);
+            let in_landmarks = i / config.chunk > t / config.chunk;
+            assert_eq!(
+                same,
+                !(in_window || in_landmarks),
+                "token {t}, logits at {i}"
+            );
+        }
+    }
+}
+
+/// The memory after some segments, saved and restored, continues a text as it itself does.
+#[test]
+fn a_saved_memory_continues_alike() {
+    let device = Device::flex();
+    let model = model(&config(), &device);
+    let mut memory = model.memory(2, 12);
+    for (segment, n) in [8, 16, 5].into_iter().enumerate() {
+        (_, memory) = read(&model, tokens(2, n, segment, &device), memory);
+    }
+    let saved = memory
+        .state_dict()
+        .to_safetensors(&Default::default())
+        .expect("bytes");
+    let state = StateDict::from_safetensors(&saved).expect("a memory");
+    let restored = Memory::from_state_dict(state, 2, &device).expect("of two layers");
+    let ids = tokens(2, 9, 9, &device);
+    assert_eq!(
+        read(&model, ids.clone(), restored.clone()).0,
+        read(&model, ids.clone(), memory.clone()).0
+    );
+    // One text of the two, twice.
+    let (both, _) = read(&model, ids.clone(), memory.clone());
+    let (chosen, _) = read(
+        &model,
+        ids.select(0, Tensor::from_ints([1, 1], &device)),
+        memory.select(&[1, 1]),
+    );
+    let own = &both[9 * 17..];
+    assert!(error(&chosen, &[own, own].concat()) < 1e-5);
+    let missing = Memory::from_state_dict(restored.state_dict(), 3, &device);
+    assert!(missing.unwrap_err().to_string().contains("memory.2"));
+}
+
+/// Logits of every token by decoding, in pieces of these lengths.
+fn decoded(
+    model: &LanguageModel,
+    ids: &Tensor<2, Int>,
+    memory: Memory,
+    segment: usize,
+    mut pieces: impl Iterator<Item = usize>,
+) -> Vec<(usize, Vec<f32>)> {
+    let [_, n] = ids.dims();
+    let mut decoding = model.decoding(memory, segment);
+    let (mut at, mut found) = (0, Vec::new());
+    while at < n {
+        let count = pieces.next().unwrap_or(1).clamp(1, n - at);
+        let logits = model.decode(&mut decoding, ids.clone().narrow(1, at, count));
+        at += count;
+        found.push((at - 1, host(logits)));
+    }
+    found
+}
+
+fn check_decoding(
+    config: &LanguageModelConfig,
+    device: &Device,
+    sizes: [usize; 3],
+    pieces: &[usize],
+    tolerance: f32,
+) {
+    let [segment, memory, n] = sizes;
+    let model = model(config, device);
+    let b = 2;
+    let ids = tokens(b, n, 3, device);
+    let mut rest = model.memory(b, memory);
+    let mut whole = vec![Vec::new(); n];
+    for start in (0..n).step_by(segment) {
+        let count = segment.min(n - start);
+        let (logits, next) = read(&model, ids.clone().narrow(1, start, count), rest);
+        rest = next;
+        for i in 0..count {
+            whole[start + i] = (0..b)
+                .flat_map(|row| logits[(row * count + i) * 17..][..17].to_vec())
+                .collect();
+        }
+    }
+    let found = decoded(
+        &model,
+        &ids,
+        model.memory(b, memory),
+        segment,
+        pieces.iter().copied(),
+    );
+    for (at, logits) in found {
+        let worst = error(&logits, &whole[at]);
+        assert!(
+            worst < tolerance,
+            "segment {segment}, memory {memory}, token {at}: {worst:.1e}"
+        );
+    }
+}
+
+/// On every backend, WGPU with Fusion and autotune on.
+#[test]
+fn decoding_is_the_forward_pass() {
+    for (name, device) in common::devices() {
+        println!("on {name}");
+        for pre_norm in [true, false] {
+            let config = LanguageModelConfig {
+                pre_norm,
+                ..config()
+            };
+            check_decoding(&config, &device, [8, 12, 21], &[], 1e-5);
+            check_decoding(&config, &device, [10, 8, 33], &[3, 1, 1, 9, 14], 1e-5);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sizes(
+        window in 1usize..12, chunk in 1usize..7, rank in 1usize..4, chunks in 0usize..5,
+        segment in 1usize..20, n in 1usize..40, piece in 1usize..20,
+    ) {
+        check_definition([window, chunk, rank], n.min(20), chunks * chunk);
+        let config = LanguageModelConfig { window, chunk, rank, ..config() };
+        check_decoding(&config, &Device::flex(), [segment, chunks * chunk, n], &[piece, 1, piece], 1e-5);
+    }
+}

@@ -1,0 +1,161 @@
+//! Models and trainings by name.
+//!
+//! `base` and `large` are those of Zhu et al. 2021 (section 4.2, table 3) on enwik8 and text8, with the
+//! numbers of the release's `autoregressive/launch`: three phases of ever longer segments. The release
+//! takes 8 GPUs of 4 rows; here they are 8 parts of a step. It cuts the rows of the later phases of `large`
+//! and of text8 (to 16 and 8) and, in phase 2 of `large`, adds up four segments; here all phases have
+//! 32 rows. Each of its phases begins with a new optimizer; here one goes on.
+
+use transformer_ls_burn::LanguageModelConfig;
+use transformer_ls_datasets::corpus::{Shares, Vocabulary};
+use transformer_ls_infer::language::{
+    CorpusKind, LanguageConfig, LanguageTraining, Phase, TextConfig,
+};
+use transformer_ls_infer::run::{LANGUAGE, ScheduleKind};
+
+/// The presets' names, each with what it is. The paper calls the release's base model small.
+pub const ALL: [(&str, &str); 3] = [
+    ("laptop", "trains on two CPU cores within an hour"),
+    ("base", "the paper's small model (12 layers)"),
+    ("large", "the paper's large model (30 layers)"),
+];
+
+/// The preset that is taken where none is named.
+pub const DEFAULT: &str = ALL[0].0;
+
+/// A preset for a text, of which only the kind is known: path, SHA-256 and vocabulary are to be filled in.
+/// `small` is the paper's name of `base`.
+pub fn find(name: &str, corpus: CorpusKind) -> Option<LanguageConfig> {
+    let (name, model, training) = match name {
+        "laptop" => ("laptop", laptop_model(), laptop_training()),
+        "base" | "small" => (
+            "base",
+            LanguageModelConfig::default(),
+            published(0.01, corpus),
+        ),
+        "large" => ("large", large_model(), published(0.1, corpus)),
+        _ => return None,
+    };
+    let all: Vec<u8> = (0..=u8::MAX).collect();
+    let vocabulary = Vocabulary::of(&all);
+    Some(LanguageConfig {
+        task: LANGUAGE.to_owned(),
+        preset: name.to_owned(),
+        seed: 1234,
+        device: "auto".to_owned(),
+        model: LanguageModelConfig {
+            vocab_size: vocabulary.len(),
+            ..model
+        },
+        data: TextConfig {
+            path: Default::default(),
+            corpus,
+            splits: Shares::default(),
+            sha256: String::new(),
+            vocabulary,
+        },
+        training,
+    })
+}
+
+fn laptop_model() -> LanguageModelConfig {
+    LanguageModelConfig {
+        layers: 4,
+        d_model: 256,
+        heads: 4,
+        d_ff: 1024,
+        window: 128,
+        dropout: 0.1,
+        ..LanguageModelConfig::default()
+    }
+}
+
+fn laptop_training() -> LanguageTraining {
+    LanguageTraining {
+        batch_size: 16,
+        accumulate: 1,
+        phases: vec![Phase {
+            segment: 256,
+            memory: 256,
+            learning_rate: 1e-3,
+            warmup: 200,
+            steps: 4000,
+        }],
+        schedule: ScheduleKind::Cosine,
+        weight_decay: 0.01,
+        beta2: 0.99,
+        epsilon: 1e-8,
+        clip_norm: Some(1.0),
+        ema: None,
+        evaluate_every: 250,
+        checkpoint_every: 250,
+        eval_batch_size: 16,
+        test_segment: 256,
+        test_memory: 256,
+        sample: 240,
+        rate_changes: Vec::new(),
+    }
+}
+
+fn large_model() -> LanguageModelConfig {
+    LanguageModelConfig {
+        layers: 30,
+        dropout: 0.4,
+        ..LanguageModelConfig::default()
+    }
+}
+
+fn published(weight_decay: f64, corpus: CorpusKind) -> LanguageTraining {
+    let peak = match corpus {
+        CorpusKind::Text8 => 5e-4,
+        CorpusKind::Enwik8 | CorpusKind::Bytes => 2.5e-4,
+    };
+    let phase = |length, share, warmup, steps| Phase {
+        segment: length,
+        memory: length,
+        learning_rate: peak * share,
+        warmup,
+        steps,
+    };
+    LanguageTraining {
+        batch_size: 32,
+        accumulate: 8,
+        phases: vec![
+            phase(2048, 1.0, 10_000, 430_000),
+            phase(4096, 0.5, 5_000, 50_000),
+            phase(8192, 0.25, 5_000, 50_000),
+        ],
+        schedule: ScheduleKind::Constant,
+        weight_decay,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        clip_norm: None,
+        ema: None,
+        evaluate_every: 1000,
+        checkpoint_every: 1000,
+        eval_batch_size: 32,
+        test_segment: 256,
+        test_memory: 32_768,
+        sample: 240,
+        rate_changes: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_valid_and_small_is_base() {
+        for (name, _) in ALL {
+            for corpus in [CorpusKind::Bytes, CorpusKind::Enwik8, CorpusKind::Text8] {
+                let preset = find(name, corpus).expect("a preset of this name");
+                assert_eq!(preset.preset, name);
+                preset.validate().expect("a preset that can be trained");
+            }
+        }
+        let [small, base] = ["small", "base"].map(|name| find(name, CorpusKind::Enwik8));
+        assert_eq!(small, base);
+        assert_eq!(base.expect("a preset").training.steps(), 530_000);
+    }
+}
