@@ -37,6 +37,7 @@ fn main() -> io::Result<()> {
             for (layout, pattern, terms) in VARIANTS {
                 (shader.layout, shader.pattern) = (layout, pattern);
                 (shader.bias, shader.relative_keys) = (terms, terms);
+                (shader.landmark_bias, shader.landmark_offsets) = (terms, terms);
                 (shader.dropout, shader.chunks) = (terms, terms);
                 let name: &str = shader.kernel.into();
                 texts.insert((name, shader.render()));

@@ -15,8 +15,8 @@ var<private> total: vec4<f32>;
 //# load value_right
 
 // Visits the keys from `start` to before `end`, RIGHT at most, for the queries from `first` on.
-fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: u32) {
-  var scores = score_products(place, head, first, start, invocation);
+fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, of_window: bool, invocation: u32) {
+  var scores = score_products(place, head, first, start, of_window, invocation);
   let own = first + invocation / LANES * 4u;
   var top = largest;
   for (var i = 0u; i < 4u; i++) {
@@ -25,7 +25,7 @@ fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: 
     if (PADDED && in_window) { real = real && is_real(place, min(key, end - 1u)); }
     for (var k = 0u; k < 4u; k++) {
       let query = min(own + k, place.length - 1u);
-      let score = pair_score(head, query, key, scores[i][k], vec2<u32>(seen_first[k], seen_end[k]));
+      let score = pair_score(place.document, head, query, key, scores[i][k], vec2<u32>(seen_first[k], seen_end[k]));
       scores[i][k] = select(HIDDEN, score, real);
     }
     top = max(top, scores[i]);

@@ -45,7 +45,7 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
     for (var number = 0u; number < runs; number++) {
       let run = query_run_of(first, last, number, place.length);
       for (var start = run.x; start < run.y; start += RIGHT) {
-        visit(place, head, first, start, run.y, invocation);
+        visit(place, head, first, start, run.y, true, invocation);
       }
     }
     for (var k = 0u; k < 4u; k++) {

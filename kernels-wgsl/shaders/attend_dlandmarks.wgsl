@@ -1,8 +1,12 @@
 // Parts of the gradients of attention for the landmarks: dK̄ = Σ dS · (scale · Q) and
-// dV̄ = Σ (A ∘ Z) · dO over the queries of one task; `sum_parts` adds them up.
+// dV̄ = Σ (A ∘ Z) · dO over the queries of one task, and behind them where landmarks have a bias of their
+// own Σ dS; `sum_parts` and `sum_landmark_bias` add them up.
 //
 // A workgroup takes one task of queries of one head, and LEFT landmarks at a time.
 @group(0) @binding({{ parts_binding }}) var<storage, read_write> parts: array<vec4<f32>>;
+
+// Vectors of a landmark's part.
+const PART: u32 = {{ landmark_part }}u;
 
 // First vector of a landmark's row in the context.
 fn landmark_row(document: u32, head: u32, landmark: u32) -> u32 {
@@ -37,12 +41,13 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   for (var first = 0u; first < info.seen.x; first += LEFT) {
     clear_sums();
     for (var start = place.first; start < end; start += RIGHT) {
-      visit(place, head, first, start, end, invocation);
+      visit(place, head, first, start, end, false, invocation);
     }
+    if (BIASES) { bias_sums = group_sum(bias_sums, invocation); }
     for (var k = 0u; k < 4u; k++) {
       let landmark = first + invocation / LANES * 4u + k;
       if (landmark < info.seen.x) {
-        let row = ((task * info.batch.x + head) * info.seen.x + landmark) * 2u * D4;
+        let row = ((task * info.batch.x + head) * info.seen.x + landmark) * PART;
 //# each chunk
         let c_{{ chunk }} = {{ chunk }}u * CHUNK + invocation % LANES;
         if (c_{{ chunk }} < D4) {
@@ -50,6 +55,7 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
           parts[row + D4 + c_{{ chunk }}] = value_sums_{{ chunk }}[k];
         }
 //# end
+        if (BIASES && invocation % LANES == 0u) { parts[row + 2u * D4] = vec4<f32>(bias_sums[k]); }
       }
     }
   }

@@ -28,7 +28,7 @@ fn weigh(place: Place, head: u32, first: u32, start: u32, end: u32, given: array
     for (var k = 0u; k < 4u; k++) {
       let query = min(left_query + k, place.length - 1u);
       let seen = vec2<u32>(seen_first[k], seen_end[k]);
-      let weight = pair_weight(head, query, key, products[i][k], own_log_sum_exp[k], seen);
+      let weight = pair_weight(place.document, head, query, key, products[i][k], own_log_sum_exp[k], seen);
       weight_of[i][k] = select(0.0, weight, real);
       if (DROPOUT) { keep(i, k, pair_kept(place, head, query, key)); }
     }
@@ -36,15 +36,17 @@ fn weigh(place: Place, head: u32, first: u32, start: u32, end: u32, given: array
 }
 
 // Adds the keys by offset by the weights.
-fn add_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, chunk: u32, invocation: u32) -> array<vec4<f32>, 4> {
+fn add_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, end: u32, chunk: u32, invocation: u32) -> array<vec4<f32>, 4> {
   var sums = given;
   let group = invocation / LANES;
   let c = chunk * CHUNK + invocation % LANES;
   if (c >= D4) { return sums; }
-  for (var j = 0u; j < RIGHT; j++) {
+  // A bound that compilers do not know keeps them from unrolling, and their registers free.
+  for (var j = 0u; j < min(RIGHT, end - start); j++) {
     let weight = weights_of_row(j, group);
     for (var k = 0u; k < 4u; k++) {
-      sums[k] += weight[k] * context_vector(relative_of(head, first + group * 4u + k, start + j) + c);
+      let entry = entry_of_pair(first + group * 4u + k, start + j);
+      sums[k] += weight[k] * context_vector(relative_of(head, entry) + c);
     }
   }
   return sums;

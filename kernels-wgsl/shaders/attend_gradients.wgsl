@@ -9,11 +9,15 @@
 // What the kernel makes of a tile: dS times rows, A ∘ Z times rows.
 const SCORES: bool = {{ of_scores }};
 const VALUES: bool = {{ of_values }};
+// Whether it adds up dS alone as well.
+const BIASES: bool = {{ of_biases }} && LANDMARK_BIAS;
 
 //# each chunk
 var<private> score_sums_{{ chunk }}: array<vec4<f32>, 4>;
 var<private> value_sums_{{ chunk }}: array<vec4<f32>, 4>;
 //# end
+// Of the four left rows, over this invocation's right ones.
+var<private> bias_sums: vec4<f32>;
 
 // Entries of the tile at hand, a vector of four left rows for each of four right ones: weights, and a
 // bit for each that dropout keeps.
@@ -25,6 +29,7 @@ fn clear_sums() {
   score_sums_{{ chunk }} = array<vec4<f32>, 4>();
   value_sums_{{ chunk }} = array<vec4<f32>, 4>();
 //# end
+  if (BIASES) { bias_sums = vec4<f32>(0.0); }
 }
 
 fn keep(i: u32, k: u32, factor: f32) {
@@ -38,16 +43,16 @@ fn kept_of(i: u32) -> vec4<f32> {
 }
 
 // The weight of a query and a key, given the product of their rows.
-fn pair_weight(head: u32, query: u32, key: u32, product: f32, log_sum_exp: f32, seen: vec2<u32>) -> f32 {
-  let score = pair_score(head, query, key, product, seen);
+fn pair_weight(document: u32, head: u32, query: u32, key: u32, product: f32, log_sum_exp: f32, seen: vec2<u32>) -> f32 {
+  let score = pair_score(document, head, query, key, product, seen);
   return select(0.0, exp(min(score - log_sum_exp, 0.0)), score > HIDDEN);
 }
 
 //# load value_left value_right
 
 // Visits the right rows from `start` to before `end`, RIGHT at most, for the left rows from `first` on.
-fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: u32) {
-  let products = score_products(place, head, first, start, invocation);
+fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, of_window: bool, invocation: u32) {
+  let products = score_products(place, head, first, start, of_window, invocation);
   kept_bits = 0u;
   weigh(place, head, first, start, end, products, invocation);
   if (VALUES) {
@@ -72,6 +77,7 @@ fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: 
   for (var i = 0u; i < 4u; i++) {
     if (DROPOUT) { d_weights[i] *= kept_of(i); }
     d_weights[i] = weight_of[i] * (d_weights[i] - delta_of(place, head, min(start + invocation % LANES + i * LANES, end - 1u)));
+    if (BIASES) { bias_sums += d_weights[i]; }
   }
   put_weights(d_weights, invocation);
 //# each chunk
@@ -79,8 +85,8 @@ fn visit(place: Place, head: u32, first: u32, start: u32, end: u32, invocation: 
   load_score_right(place, head, start, {{ chunk }}u, invocation);
   workgroupBarrier();
   score_sums_{{ chunk }} = add_weighted(score_sums_{{ chunk }}, invocation);
-  if (RELATIVE && in_window) {
-    score_sums_{{ chunk }} = add_relative(score_sums_{{ chunk }}, head, first, start, {{ chunk }}u, invocation);
+  if (RELATIVE && has_entries(of_window)) {
+    score_sums_{{ chunk }} = add_relative(score_sums_{{ chunk }}, head, first, start, end, {{ chunk }}u, invocation);
   }
 //# end
 }

@@ -8,7 +8,9 @@
 // * `query_runs_of(first, last)`, `query_run_of(first, last, number, queries)`: the transpose, runs of
 //   queries that see the keys from `first` to `last`;
 // * `column_of(query, key)`: the key's number among the columns of the query's window;
-// * `offset_of(query, key)` and `key_of_offset(query, offset)`: the offset's number, and back.
+// * `offset_of(query, key)` and `key_of_offset(query, offset)`: the offset's number, and back;
+// * `offsets_of(first, last, keys)`: between which two numbers all are of queries from `first` to `last`
+//   and of keys, from one to another.
 
 const LANDMARKS: bool = {{ landmarks }};
 const CHUNKS: bool = {{ chunks }};
@@ -17,6 +19,11 @@ const WINDOW: bool = {{ window }};
 const ROWS: bool = {{ rows }};
 const BIAS: bool = {{ bias }};
 const RELATIVE: bool = {{ relative }};
+// Whether tables by offset have entries for keys, which the window's pattern says, and for landmarks.
+const OFFSETS: bool = {{ offsets }};
+const LANDMARK_OFFSETS: bool = {{ landmark_offsets }};
+// Whether landmarks have a bias of their own.
+const LANDMARK_BIAS: bool = {{ landmark_bias }};
 const DROPOUT: bool = {{ dropout }};
 
 // Where a query stands among the keys.
@@ -36,17 +43,28 @@ fn landmarks_of(query: u32) -> u32 {
   return min(info.chunks.x + query / info.chunks.y * info.chunks.z, info.seen.x);
 }
 
-// A key out of sight may be out of the table as well.
-fn bias_of(head: u32, query: u32, key: u32) -> f32 {
-  let offset = min(offset_of(query, key), info.keys.z - 1u);
-  return bitcast<f32>(context_word(info.context.x + head * info.keys.z + offset));
+// The entry of a pair in tables by offset. A key or a landmark out of sight may be out of the table as
+// well, and gets any entry.
+fn entry_of_key(query: u32, key: u32) -> u32 {
+  return min(offset_of(query, key), info.keys.z - 1u);
 }
 
-// First vector in the context of the relative key of a pair; a key out of sight may be out of the
-// table.
-fn relative_of(head: u32, query: u32, key: u32) -> u32 {
-  let offset = min(offset_of(query, key), info.keys.z - 1u);
-  return info.tasks.z + (head * info.keys.z + offset) * D4;
+fn entry_of_landmark(query: u32, landmark: u32) -> u32 {
+  return min(info.keys.z + landmarks_of(query) - 1u - landmark, info.chunks.w - 1u);
+}
+
+fn bias_of(head: u32, entry: u32) -> f32 {
+  return bitcast<f32>(context_word(info.context.x + head * info.chunks.w + entry));
+}
+
+// First vector in the context of a relative key.
+fn relative_of(head: u32, entry: u32) -> u32 {
+  return info.tasks.z + (head * info.chunks.w + entry) * D4;
+}
+
+fn landmark_bias_of(document: u32, head: u32, landmark: u32) -> f32 {
+  let row = (document * info.batch.x + head) * info.seen.x;
+  return bitcast<f32>(context_word(info.tasks.w + row + min(landmark, info.seen.x - 1u)));
 }
 
 fn mix(value: u32) -> u32 {

@@ -20,14 +20,16 @@ struct Info {
   // landmarks; and of the window's pattern: of segments width, halo and reach, of causal windows
   // width, of grids columns, side of a tile and halo
   seen: vec4<u32>,
-  // keys of a row of the batch, those in front of the first query, offsets of a table, vectors of a row;
+  // keys of a row of the batch, those in front of the first query, the window's offsets, vectors of a row;
   // of embeddings rows of the tables of tokens and of positions; inputs of a linear layer
   keys: vec4<u32>,
-  // landmarks that all queries see; queries of a chunk and its landmarks
+  // landmarks that all queries see; queries of a chunk and its landmarks; entries of a table by offset
+  // (columns of a table that is copied)
   chunks: vec4<u32>,
   // first words in the context of the bias, the mask, the table of documents, that of tasks
   context: vec4<u32>,
-  // tasks of a document; words that are copied; first vector in the context of the relative keys;
+  // tasks of a document; words that are copied; in the context the first vector of the relative keys and
+  // the first word of the landmarks' bias;
   // of embeddings documents; of a sort blocks and the first bit of a digit; of a linear layer
   // splits and the rows of one
   tasks: vec4<u32>,
@@ -39,8 +41,8 @@ struct Info {
 }
 @group(0) @binding({{ info_binding }}) var<uniform> info: Info;
 
-// Everything small that a kernel reads: first landmark rows (float32), then the bias table
-// (float32), the mask and the tables of packed documents, as words.
+// Everything small that a kernel reads: first landmark rows, the landmarks' bias and the tables by offset
+// (float32), then the mask and the tables of packed documents, as words.
 @group(0) @binding({{ context_binding }}) var<storage, read_write> context: array<vec4<u32>>;
 
 // Workgroups lie in two dimensions, since one takes no more than 65535 of them. The invocation's own

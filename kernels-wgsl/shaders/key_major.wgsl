@@ -24,31 +24,40 @@ fn weigh(place: Place, head: u32, first: u32, start: u32, end: u32, given: array
     for (var k = 0u; k < 4u; k++) {
       let key = left_key + k;
       if (ROWS && in_window) { seen = seen_from(query, key, place); }
-      let weight = pair_weight(head, query, key, products[i][k], log_sum_exp, seen);
+      let weight = pair_weight(place.document, head, query, key, products[i][k], log_sum_exp, seen);
       weight_of[i][k] = select(0.0, weight, right_query < end && is_real_key(k));
       if (DROPOUT) { keep(i, k, pair_kept(place, head, query, key)); }
     }
   }
 }
 
-// Adds what the queries of the tile and keys by offset come to.
-fn multiply_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, chunk: u32, invocation: u32) -> array<vec4<f32>, 4> {
-  var products = given;
-  for (var i = 0u; i < 4u; i++) {
-    let row = invocation % LANES + i * LANES;
-    for (var k = 0u; k < 4u; k++) {
-      let relative = relative_of(head, start + row, first + invocation / LANES * 4u + k) + chunk * CHUNK;
-      var sum = 0.0;
-      for (var c = 0u; c < vectors_of(chunk); c++) {
-        sum += dot(right_vector(row, c), context_vector(relative + c));
-      }
-      products[i][k] += sum;
-    }
-  }
-  return products;
+// Relative keys are on the left as well.
+const ENTRIES: u32 = LEFT;
+
+fn relative_left(place: Place, head: u32, entry: u32, c: u32) -> vec4<f32> {
+  return relative_vector(head, entry, c);
+}
+
+//# load relative_left
+
+fn entries_of_tile(first: u32, start: u32, of_window: bool) -> vec2<u32> {
+  return entries_of(start, start + RIGHT - 1u, vec2<u32>(first, first + LEFT - 1u), of_window);
+}
+
+fn load_relative(place: Place, head: u32, first: u32, start: u32, entry: u32, chunk: u32, invocation: u32) {
+  load_relative_left(place, head, entry, chunk, invocation);
+  load_score_right(place, head, start, chunk, invocation);
+}
+
+// What a pair of the invocation's finds among the products with the relative keys from `entry` on.
+fn relative_product(first: u32, start: u32, entry: u32, i: u32, k: u32, invocation: u32) -> f32 {
+  let own = invocation % LANES + i * LANES;
+  let row = entry_of_pair(start + own, first + invocation / LANES * 4u + k) - entry;
+  if (row >= ENTRIES) { return 0.0; }
+  return product_at(row, own);
 }
 
 // Keys by offset have gradients of their own, see `attend_dtables`.
-fn add_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, chunk: u32, invocation: u32) -> array<vec4<f32>, 4> {
+fn add_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, end: u32, chunk: u32, invocation: u32) -> array<vec4<f32>, 4> {
   return given;
 }

@@ -1,4 +1,4 @@
-// A linear layer, Y = X W + b, added to other rows where there are some.
+// A linear layer, Y = X W + b or without b, added to other rows where there are some.
 
 // The weight's rows for the channels from vector `c` on, as they are.
 fn stage_weight(c: u32, first_column: u32, channels4: u32, invocation: u32) {
@@ -27,5 +27,5 @@ fn multiply(
 }
 
 fn finished(sum: vec4<f32>, row: u32, c: u32) -> vec4<f32> {
-  return {{ added }} + sum + bias_at(bias_row(0u, 0u, 0u), c);
+  return {{ added }} + sum + {{ linear_bias }};
 }

@@ -1,12 +1,13 @@
-// Copies the bias table `[heads, offsets]` into the context as float32, four entries an invocation.
+// Copies a bias into the context as float32, four entries an invocation: `[documents, heads, columns]`, of
+// tables by offset for all documents at once.
 @group(0) @binding({{ bias_binding }}) var<storage, read_write> bias: array<{{ element }}>;
 
 fn bias_at(entry: u32) -> f32 {
-  let offsets = info.keys.z;
+  let columns = info.chunks.w;
   let strides = info.strides[0];
-  let last = info.batch.x * offsets - 1u;
-  let i = min(entry, last);
-  return f32(bias[i / offsets * strides.x + i % offsets * strides.y]);
+  let i = min(entry, info.tasks.y - 1u);
+  let row = i / columns;
+  return f32(bias[row / info.batch.x * strides.x + row % info.batch.x * strides.y + i % columns * strides.z]);
 }
 
 @compute @workgroup_size({{ invocations }})

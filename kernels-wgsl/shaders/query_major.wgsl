@@ -41,22 +41,30 @@ fn value_right(place: Place, head: u32, key: u32, c: u32) -> vec4<f32> {
   return value_at(value_row(place.row, head, place.start + min(key, place.keys - 1u)), c);
 }
 
-// Adds what the queries and keys by offset come to.
-fn multiply_relative(given: array<vec4<f32>, 4>, head: u32, first: u32, start: u32, chunk: u32, invocation: u32) -> array<vec4<f32>, 4> {
-  var products = given;
-  let group = invocation / LANES * 4u;
-  for (var i = 0u; i < 4u; i++) {
-    for (var k = 0u; k < 4u; k++) {
-      let key = start + invocation % LANES + i * LANES;
-      let relative = relative_of(head, first + group + k, key) + chunk * CHUNK;
-      var sum = 0.0;
-      for (var c = 0u; c < vectors_of(chunk); c++) {
-        sum += dot(left_vector(group + k, c), context_vector(relative + c));
-      }
-      products[i][k] += sum;
-    }
-  }
-  return products;
+// Relative keys are on the right as well.
+const ENTRIES: u32 = RIGHT;
+
+fn relative_right(place: Place, head: u32, entry: u32, c: u32) -> vec4<f32> {
+  return relative_vector(head, entry, c);
+}
+
+//# load relative_right
+
+fn entries_of_tile(first: u32, start: u32, of_window: bool) -> vec2<u32> {
+  return entries_of(first, first + LEFT - 1u, vec2<u32>(start, start + RIGHT - 1u), of_window);
+}
+
+fn load_relative(place: Place, head: u32, first: u32, start: u32, entry: u32, chunk: u32, invocation: u32) {
+  load_score_left(place, head, first, chunk, invocation);
+  load_relative_right(place, head, entry, chunk, invocation);
+}
+
+// What a pair of the invocation's finds among the products with the relative keys from `entry` on.
+fn relative_product(first: u32, start: u32, entry: u32, i: u32, k: u32, invocation: u32) -> f32 {
+  let own = invocation / LANES * 4u + k;
+  let row = entry_of_pair(first + own, start + invocation % LANES + i * LANES) - entry;
+  if (row >= ENTRIES) { return 0.0; }
+  return product_at(own, row);
 }
 
 // Visits all that the queries from `first` to before `end` see, LEFT at most.
@@ -65,7 +73,7 @@ fn visit_seen(place: Place, head: u32, first: u32, end: u32, invocation: u32) {
   if (LANDMARKS) {
     see_landmarks(place, own);
     for (var start = 0u; start < info.seen.x; start += RIGHT) {
-      visit(place, head, first, start, info.seen.x, invocation);
+      visit(place, head, first, start, info.seen.x, false, invocation);
     }
   }
   if (WINDOW) {
@@ -75,7 +83,7 @@ fn visit_seen(place: Place, head: u32, first: u32, end: u32, invocation: u32) {
       let run = run_of(first, last, number, place.keys);
       see_run(place, own, run);
       for (var start = run.x; start < run.y; start += RIGHT) {
-        visit(place, head, first, start, run.y, invocation);
+        visit(place, head, first, start, run.y, true, invocation);
       }
     }
   }

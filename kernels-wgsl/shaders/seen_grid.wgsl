@@ -71,6 +71,13 @@ fn offset_of(query: u32, key: u32) -> u32 {
   return offset.x * (2u * reach() + 1u) + offset.y;
 }
 
+fn offsets_of(first: u32, last: u32, keys: vec2<u32>) -> vec2<i32> {
+  let side = 2u * reach() + 1u;
+  let top = cell_of(position_of(first)).x + reach() - cell_of(keys.y).x;
+  let bottom = cell_of(position_of(last)).x + reach() - cell_of(keys.x).x;
+  return vec2<i32>(i32(top * side), i32(bottom * side + side - 1u));
+}
+
 fn key_of_offset(query: u32, offset: u32) -> u32 {
   let side = 2u * reach() + 1u;
   let cell = cell_of(position_of(query)) + reach() - vec2<u32>(offset / side, offset % side);

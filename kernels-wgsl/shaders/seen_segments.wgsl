@@ -41,6 +41,10 @@ fn offset_of(query: u32, key: u32) -> u32 {
   return position_of(query) + info.seen.w - key;
 }
 
+fn offsets_of(first: u32, last: u32, keys: vec2<u32>) -> vec2<i32> {
+  return vec2<i32>(i32(offset_of(first, keys.y)), i32(offset_of(last, keys.x)));
+}
+
 fn key_of_offset(query: u32, offset: u32) -> u32 {
   return position_of(query) + info.seen.w - offset;
 }

@@ -1,4 +1,4 @@
-// Adds up what `attend_dtables` left for the bias: an invocation an entry of the table `[heads, offsets]`.
+// Adds up what `attend_dtables` left for the bias: an invocation an entry of the table `[heads, entries]`.
 @group(0) @binding({{ parts_binding }}) var<storage, read_write> parts: array<f32>;
 @group(0) @binding({{ d_bias_binding }}) var<storage, read_write> d_bias: array<{{ element }}>;
 
@@ -7,7 +7,7 @@ const RELATIVE: bool = {{ relative }};
 @compute @workgroup_size({{ invocations }})
 fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   let i = entry_of(grid, invocation);
-  let entries = info.batch.x * info.keys.z;
+  let entries = info.batch.x * info.chunks.w;
   if (i >= entries) { return; }
   // Numbers that were left for an entry, this table's first.
   let part_length = select(1u, 4u * D4 + 1u, RELATIVE);

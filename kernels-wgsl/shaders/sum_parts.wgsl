@@ -6,16 +6,17 @@
 fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   let i = entry_of(grid, invocation);
   if (i >= info.batch.z) { return; }
-  let vectors = info.batch.x * info.seen.x * 2u * D4;
-  let document = i / vectors;
+  let c = i % (2u * D4);
+  let rows = info.batch.x * info.seen.x;
+  let row = i / (2u * D4) % rows;
+  let document = i / (2u * D4) / rows;
   let tasks = tasks_of(document);
   var sum = vec4<f32>(0.0);
   for (var task = tasks.x; task < tasks.y; task++) {
-    sum += parts[task * vectors + i % vectors];
+    sum += parts[(task * rows + row) * {{ landmark_part }}u + c];
   }
-  let c = i % (2u * D4);
-  let landmark = i / (2u * D4) % info.seen.x;
-  let head = i / (2u * D4) / info.seen.x % info.batch.x;
+  let landmark = row % info.seen.x;
+  let head = row / info.seen.x;
   if (c < D4) {
     d_key_put(d_key_row(document, head, landmark), c, sum);
   } else {

@@ -66,6 +66,15 @@ fn weights_of_row(row: u32, group: u32) -> vec4<f32> {
   return weights[row * GROUPS + group];
 }
 
+// The same of products, in the place of weights.
+fn put_products(of_rows: array<vec4<f32>, 4>, invocation: u32) {
+  put_weights(of_rows, invocation);
+}
+
+fn product_at(left_row: u32, right_row: u32) -> f32 {
+  return weights[right_row * GROUPS + left_row / 4u][left_row % 4u];
+}
+
 // Adds the right rows by their weights: of each of the four left rows the vector `lane` of the chunk at
 // hand.
 fn add_weighted(given: array<vec4<f32>, 4>, invocation: u32) -> array<vec4<f32>, 4> {

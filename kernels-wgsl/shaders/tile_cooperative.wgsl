@@ -93,6 +93,20 @@ fn weights_of_row(row: u32, group: u32) -> vec4<f32> {
   ));
 }
 
+// Of products that an invocation has added up, in the place of those of one chunk.
+fn put_products(of_rows: array<vec4<f32>, 4>, invocation: u32) {
+  var rows = of_rows;
+  let first = invocation / LANES * 4u * PRODUCTS + invocation % LANES;
+  workgroupBarrier();
+  for (var i = 0u; i < 4u; i++) {
+    for (var k = 0u; k < 4u; k++) { products[first + k * PRODUCTS + i * LANES] = rows[i][k]; }
+  }
+}
+
+fn product_at(left_row: u32, right_row: u32) -> f32 {
+  return products[left_row * PRODUCTS + right_row];
+}
+
 fn add_weighted(given: array<vec4<f32>, 4>, invocation: u32) -> array<vec4<f32>, 4> {
   workgroupBarrier();
   for (var block = invocation / SUBGROUP; block < LEFT / SIZE * (4u * CHUNK / SIZE); block += SUBGROUPS) {

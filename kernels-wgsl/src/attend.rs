@@ -21,9 +21,13 @@ pub struct Attend<'a> {
     pub value: &'a CubeTensor,
     /// Keys and values of the landmarks, both `[documents, h, r, d]`.
     pub landmarks: Option<(&'a CubeTensor, &'a CubeTensor)>,
-    /// A score by offset `[h, offsets]`, a pair at the column [`Visibility::offset`].
+    /// A score by landmark, `[documents, h, r]`.
+    pub landmark_bias: Option<&'a CubeTensor>,
+    /// A score by offset `[h, entries]`: a pair of a query and a key at the column
+    /// [`Visibility::offset`], and behind those, if the table is longer, one of a query and a landmark
+    /// at [`Visibility::landmark_offset`].
     pub bias: Option<&'a CubeTensor>,
-    /// Keys by offset, which queries meet besides their own, `[h, offsets, d]`.
+    /// Keys by offset, which queries meet besides their own, `[h, entries, d]`.
     pub relative_keys: Option<&'a CubeTensor>,
     /// How documents lie in the batch.
     pub documents: Documents<'a>,
@@ -45,6 +49,8 @@ impl Attend<'_> {
             visibility: self.visibility,
             bias: self.bias.is_some(),
             relative_keys: self.relative_keys.is_some(),
+            entries: (self.bias.or(self.relative_keys)).map_or(0, |table| table.meta.shape()[1]),
+            landmark_bias: self.landmark_bias.is_some(),
             scale: self.scale as f32,
             dropout: self.dropout,
         };
@@ -56,6 +62,7 @@ impl Attend<'_> {
     pub(crate) fn context(&self, problem: &Problem) -> CubeTensor {
         let contents = Contents {
             landmarks: self.landmarks,
+            landmark_bias: self.landmark_bias,
             bias: self.bias,
             relative_keys: self.relative_keys,
         };

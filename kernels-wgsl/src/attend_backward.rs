@@ -22,9 +22,11 @@ pub struct AttendGradients {
     pub value: CubeTensor,
     /// `[documents, h, r, d]`
     pub landmarks: Option<(CubeTensor, CubeTensor)>,
-    /// `[h, offsets]`
+    /// `[documents, h, r]`
+    pub landmark_bias: Option<CubeTensor>,
+    /// `[h, entries]`
     pub bias: Option<CubeTensor>,
-    /// `[h, offsets, d]`
+    /// `[h, entries, d]`
     pub relative_keys: Option<CubeTensor>,
 }
 
@@ -63,13 +65,13 @@ pub fn attend_backward(
     };
     let (key, value) = attend_dkv(&backward);
     let (bias, relative_keys) = attend_dtables(&backward);
+    let (landmarks, landmark_bias) = attend_dlandmarks(&backward);
     AttendGradients {
         query: attend_dq(&backward),
         key,
         value,
-        landmarks: inputs
-            .landmarks
-            .map(|(key, value)| attend_dlandmarks(&backward, key, value)),
+        landmarks,
+        landmark_bias,
         bias,
         relative_keys,
     }

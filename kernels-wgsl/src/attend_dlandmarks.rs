@@ -7,14 +7,14 @@ use crate::attend_backward::Backward;
 use crate::documents::Division;
 use crate::kernel::Kernel;
 use crate::launch::{empty, launch};
+use crate::sum_landmark_bias::sum_landmark_bias;
 use crate::sum_parts::sum_parts;
 
-/// Gradients for the landmarks' keys and values, both `[documents, h, r, d]`.
+/// Gradients for the landmarks' keys and values, both `[documents, h, r, d]`, and for their bias
+/// `[documents, h, r]`, as far as they are given.
 pub(crate) fn attend_dlandmarks(
     backward: &Backward,
-    key: &CubeTensor,
-    value: &CubeTensor,
-) -> (CubeTensor, CubeTensor) {
+) -> (Option<(CubeTensor, CubeTensor)>, Option<CubeTensor>) {
     let Backward {
         inputs,
         problem,
@@ -22,9 +22,13 @@ pub(crate) fn attend_dlandmarks(
         d_output,
         stats,
     } = backward;
+    let Some((key, value)) = inputs.landmarks else {
+        return (None, None);
+    };
+    let bias = inputs.landmark_bias;
     let (heads, landmarks) = (problem.heads, problem.landmarks);
     let tasks = problem.tasks(Division::Splits);
-    let row = 2 * problem.vectors();
+    let row = 2 * problem.vectors() + usize::from(bias.is_some());
     let parts = empty(
         d_output,
         [(tasks * heads * landmarks * row * 4).max(4)],
@@ -46,5 +50,8 @@ pub(crate) fn attend_dlandmarks(
         ],
     );
 
-    sum_parts(problem, context, &parts, key, value)
+    (
+        Some(sum_parts(problem, context, &parts, key, value)),
+        bias.map(|bias| sum_landmark_bias(problem, context, &parts, bias)),
+    )
 }

@@ -10,8 +10,8 @@ use crate::launch::{empty, launch};
 use crate::sum_bias::sum_bias;
 use crate::sum_relative_keys::sum_relative_keys;
 
-/// Gradients for the tables by offset: the bias `[h, offsets]` and the relative keys
-/// `[h, offsets, d]`, as far as they are given.
+/// Gradients for the tables by offset: the bias `[h, entries]` and the relative keys
+/// `[h, entries, d]`, as far as they are given.
 pub(crate) fn attend_dtables(backward: &Backward) -> (Option<CubeTensor>, Option<CubeTensor>) {
     let Backward {
         inputs,
@@ -26,7 +26,7 @@ pub(crate) fn attend_dtables(backward: &Backward) -> (Option<CubeTensor>, Option
     }
     let tile = problem.tiles.entries;
     let tasks = problem.tasks(Division::Splits);
-    let entries = tasks * problem.heads * problem.seen.visibility.window.offsets();
+    let entries = tasks * problem.heads * problem.seen.entries;
     let numbers = match relative_keys {
         Some(_) => 4 * problem.vectors() + 1,
         None => 1,

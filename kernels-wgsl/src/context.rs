@@ -5,7 +5,7 @@ use burn_backend::TensorMetadata;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-use crate::launch::empty;
+use crate::launch::{empty, for_all};
 use crate::pack_bias::pack_bias;
 use crate::pack_landmarks::pack_landmarks;
 use crate::pack_relative_keys::pack_relative_keys;
@@ -17,9 +17,11 @@ use crate::problem::Problem;
 pub(crate) struct Contents<'a> {
     /// `[documents, h, r, d]` twice
     pub landmarks: Option<(&'a CubeTensor, &'a CubeTensor)>,
-    /// `[h, offsets]`
+    /// `[documents, h, r]`
+    pub landmark_bias: Option<&'a CubeTensor>,
+    /// `[h, entries]`
     pub bias: Option<&'a CubeTensor>,
-    /// `[h, offsets, d]`
+    /// `[h, entries, d]`
     pub relative_keys: Option<&'a CubeTensor>,
 }
 
@@ -41,8 +43,11 @@ pub(crate) fn context(problem: &Problem, like: &CubeTensor, contents: &Contents)
     if let Some((key, value)) = contents.landmarks {
         pack_landmarks(problem, &context, key, value);
     }
+    if let Some(bias) = contents.landmark_bias {
+        pack_bias(problem, &context, bias, places.landmark_bias);
+    }
     if let Some(bias) = contents.bias {
-        pack_bias(problem, &context, bias);
+        pack_bias(problem, &context, &for_all(bias), places.bias);
     }
     if let Some(keys) = contents.relative_keys {
         pack_relative_keys(problem, &context, keys);

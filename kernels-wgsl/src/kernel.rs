@@ -28,6 +28,8 @@ pub enum Kernel {
     AttendDlandmarks,
     /// `sum_parts.wgsl`
     SumParts,
+    /// `sum_landmark_bias.wgsl`
+    SumLandmarkBias,
     /// `attend_dtables.wgsl`
     AttendDtables,
     /// `sum_bias.wgsl`
@@ -84,6 +86,8 @@ pub enum Kernel {
     Linear {
         /// Whether the output is added to other rows.
         adds: bool,
+        /// Whether the layer has a bias.
+        bias: bool,
     },
     /// `linear_dx.wgsl`
     LinearDx {
@@ -214,6 +218,10 @@ impl Kernel {
                 ["tasks_of.wgsl", "sum_parts.wgsl"];
                 Plain parts, Context context, Store d_key, Store d_value
             ),
+            Self::SumLandmarkBias => entry!(
+                ["tasks_of.wgsl", "sum_landmark_bias.wgsl"];
+                Plain parts, Context context, Typed d_bias
+            ),
             Self::AttendDtables => entry!(
                 ["attention.wgsl", "attend_dtables.wgsl"];
                 Load d_output, Load query, Load key, Load value, Context context, Plain stats,
@@ -301,14 +309,24 @@ impl Kernel {
             Self::SumPositions => {
                 entry!(["sum_positions.wgsl"]; Load d_output, Plain starts, Store d_table)
             }
-            Self::Linear { adds: false } => entry!(
-                ["linear_tile.wgsl", "linear.wgsl"];
-                Load x, Load weight, Load bias, Store y
-            ),
-            Self::Linear { adds: true } => entry!(
-                ["linear_tile.wgsl", "linear.wgsl"];
-                Load x, Load weight, Load bias, Store y, Load added
-            ),
+            Self::Linear { adds, bias } => match (bias, adds) {
+                (true, false) => entry!(
+                    ["linear_tile.wgsl", "linear.wgsl"];
+                    Load x, Load weight, Load bias, Store y
+                ),
+                (true, true) => entry!(
+                    ["linear_tile.wgsl", "linear.wgsl"];
+                    Load x, Load weight, Load bias, Store y, Load added
+                ),
+                (false, false) => entry!(
+                    ["linear_tile.wgsl", "linear.wgsl"];
+                    Load x, Load weight, Store y
+                ),
+                (false, true) => entry!(
+                    ["linear_tile.wgsl", "linear.wgsl"];
+                    Load x, Load weight, Store y, Load added
+                ),
+            },
             Self::LinearDx { adds: false } => entry!(
                 ["linear_tile.wgsl", "linear_dx.wgsl"];
                 Load x, Load weight, Store y
@@ -421,22 +439,33 @@ impl Kernel {
     /// Values of the placeholders that only this kernel has; they may hold others.
     pub(crate) fn own_values(self, tile: &Tile) -> Vec<(&'static str, String)> {
         match self {
-            Self::Linear { adds } | Self::LinearDx { adds } | Self::LayerNormBackward { adds } => {
-                let added = if adds {
-                    "added_at(added_row(0u, 0u, row), c)"
-                } else {
-                    "vec4<f32>(0.0)"
+            Self::Linear { adds, .. }
+            | Self::LinearDx { adds }
+            | Self::LayerNormBackward { adds } => {
+                let or_nothing = |given: bool, vector: &str| match given {
+                    true => vector.to_string(),
+                    false => "vec4<f32>(0.0)".to_string(),
                 };
-                vec![("added", added.to_string())]
+                let has_bias = matches!(self, Self::Linear { bias: true, .. });
+                vec![
+                    (
+                        "added",
+                        or_nothing(adds, "added_at(added_row(0u, 0u, row), c)"),
+                    ),
+                    (
+                        "linear_bias",
+                        or_nothing(has_bias, "bias_at(bias_row(0u, 0u, 0u), c)"),
+                    ),
+                ]
             }
             _ if tile.owns_rows() => self.own_values_by_rows(),
             Self::ProjectBackward { adds } => vec![("adds", adds.to_string())],
-            Self::AttendDq => gradients(true, false),
-            Self::AttendDlandmarks => gradients(true, true),
+            Self::AttendDq => gradients(true, false, false),
+            Self::AttendDlandmarks => gradients(true, true, true),
             Self::AttendDkv(of) => {
                 let keys = of != Gradients::Values;
                 let values = of != Gradients::Keys;
-                let mut texts = gradients(keys, values);
+                let mut texts = gradients(keys, values, false);
                 let (mut rows, mut store) = (String::new(), String::new());
                 for (wanted, name, sums) in [
                     (keys, "d_key", "score_sums_{{ chunk }}[k] * score_scale()"),
@@ -467,10 +496,12 @@ impl Kernel {
     }
 }
 
-/// What an `attend_gradients` makes: sums over scores' gradients, over weights.
-fn gradients(of_scores: bool, of_values: bool) -> Vec<(&'static str, String)> {
+/// What an `attend_gradients` makes: sums of rows by scores' gradients, by weights, and of scores'
+/// gradients alone where landmarks have a bias.
+fn gradients(of_scores: bool, of_values: bool, of_biases: bool) -> Vec<(&'static str, String)> {
     vec![
         ("of_scores", of_scores.to_string()),
         ("of_values", of_values.to_string()),
+        ("of_biases", of_biases.to_string()),
     ]
 }

@@ -135,15 +135,15 @@ pub(crate) fn empty_rows(like: &CubeTensor, [b, h, n, d]: [usize; 4], dtype: DTy
     swap(empty(like, [b, n, h, d], dtype), 1, 2)
 }
 
-/// `[h, offsets, d]` as the rows `[1, h, offsets, d]`.
-pub(crate) fn as_rows(table: &CubeTensor) -> CubeTensor {
-    let [heads, offsets, width] = dims(table);
-    let mut strides = vec![0];
+/// A table by offset `[h, ..]` as that of one document, `[1, h, ..]`.
+pub(crate) fn for_all(table: &CubeTensor) -> CubeTensor {
+    let (mut shape, mut strides) = (vec![1], vec![0]);
+    shape.extend(table.meta.shape().iter().copied());
     strides.extend(table.meta.strides().iter().copied());
-    let mut rows = table.clone();
-    rows.meta.shape = [1, heads, offsets, width].into();
-    rows.meta.strides = strides.into();
-    rows
+    let mut all = table.clone();
+    all.meta.shape = shape.into();
+    all.meta.strides = strides.into();
+    all
 }
 
 /// Exchanges two dimensions, in the metadata alone.

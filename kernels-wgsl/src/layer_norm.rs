@@ -60,6 +60,8 @@ impl FlatRows {
             pattern: Pattern::Off,
             bias: false,
             relative_keys: false,
+            landmark_offsets: false,
+            landmark_bias: false,
             dropout: false,
             rows: Vec::new(),
             element: Element::F32,

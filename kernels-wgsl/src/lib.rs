@@ -64,6 +64,7 @@ mod project_merge;
 pub mod shader;
 mod sort;
 mod sum_bias;
+mod sum_landmark_bias;
 mod sum_parts;
 mod sum_positions;
 mod sum_relative_keys;

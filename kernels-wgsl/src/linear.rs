@@ -8,7 +8,7 @@ use crate::launch::{dims, empty, launch};
 use crate::layer_norm::FlatRows;
 use crate::tiles::{Limits, LinearTiles};
 
-/// A linear layer, `X W + b`, its sums in float32, and rows that it is added to.
+/// A linear layer, `X W + b` or `X W`, its sums in float32, and rows that it is added to.
 ///
 /// # Shapes
 ///
@@ -17,19 +17,16 @@ use crate::tiles::{Limits, LinearTiles};
 pub fn linear(
     x: &CubeTensor,
     weight: &CubeTensor,
-    bias: &CubeTensor,
+    bias: Option<&CubeTensor>,
     added: Option<&CubeTensor>,
 ) -> CubeTensor {
     let [_, outputs] = dims(weight);
-    let bias = FlatRows::of(bias).view(bias);
-    let adds = added.is_some();
-    product(
-        Kernel::Linear { adds },
-        [x, weight],
-        Some(&bias),
-        added,
-        outputs,
-    )
+    let bias = bias.map(|bias| FlatRows::of(bias).view(bias));
+    let kernel = Kernel::Linear {
+        adds: added.is_some(),
+        bias: bias.is_some(),
+    };
+    product(kernel, [x, weight], bias.as_ref(), added, outputs)
 }
 
 /// The gradient of [`linear`] for its input, and another that it is added to.

@@ -4,18 +4,23 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::documents::Division;
 use crate::kernel::Kernel;
-use crate::launch::launch;
+use crate::launch::{dims, launch};
 use crate::problem::Problem;
 
-/// The bias table `[h, offsets]`.
-pub(crate) fn pack_bias(problem: &Problem, context: &CubeTensor, bias: &CubeTensor) {
+/// A bias `[documents, h, columns]`, from the word `to` on.
+pub(crate) fn pack_bias(problem: &Problem, context: &CubeTensor, bias: &CubeTensor, to: usize) {
     let tile = problem.tiles.entries;
-    let entries = problem.heads * problem.seen.visibility.window.offsets();
-    let count = entries.div_ceil(4);
+    let [documents, heads, columns] = dims(bias);
+    let length = documents * heads * columns;
+    let count = length.div_ceil(4);
+    let mut info = problem.info(Division::Blocks).count(count);
+    info.context[0] = to as u32;
+    info.tasks[1] = length as u32;
+    info.chunks[3] = columns as u32;
     launch(
         problem.shader(Kernel::PackBias, tile, Division::Blocks),
         count.div_ceil(tile.invocations),
-        problem.info(Division::Blocks).count(count),
+        info,
         &[("bias", bias), ("context", context)],
     );
 }

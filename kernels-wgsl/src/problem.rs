@@ -17,6 +17,9 @@ pub(crate) struct Seen {
     pub visibility: Visibility,
     pub bias: bool,
     pub relative_keys: bool,
+    /// Entries a head of tables by offset, if there is one.
+    pub entries: usize,
+    pub landmark_bias: bool,
     pub scale: f32,
     pub dropout: Dropout,
 }
@@ -31,6 +34,8 @@ impl Seen {
         },
         bias: false,
         relative_keys: false,
+        entries: 0,
+        landmark_bias: false,
         scale: 1.0,
         dropout: Dropout::OFF,
     };
@@ -61,6 +66,7 @@ impl LandmarkRow {
 /// it has. Each part begins with a whole vector.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Places {
+    pub landmark_bias: usize,
     pub bias: usize,
     pub relative_keys: usize,
     pub mask: usize,
@@ -128,14 +134,15 @@ impl<'a> Problem<'a> {
             _ => None,
         };
         let vectors = width.div_ceil(4);
-        let table = heads * seen.visibility.window.offsets();
+        let (table, rows) = (heads * seen.entries, count * heads * landmarks);
         let mut words = 0;
         let mut part = |length: usize| {
             words += length.next_multiple_of(4);
             words - length.next_multiple_of(4)
         };
-        part(count * heads * landmarks * 4 * row.vectors(vectors));
+        part(rows * 4 * row.vectors(vectors));
         let places = Places {
+            landmark_bias: part(if seen.landmark_bias { rows } else { 0 }),
             bias: part(if seen.bias { table } else { 0 }),
             relative_keys: part(if seen.relative_keys {
                 table * 4 * vectors
@@ -210,6 +217,8 @@ impl<'a> Problem<'a> {
             pattern: Pattern::of(self.seen.visibility.window),
             bias: self.seen.bias,
             relative_keys: self.seen.relative_keys,
+            landmark_offsets: self.seen.entries > self.seen.visibility.window.offsets(),
+            landmark_bias: self.seen.landmark_bias,
             dropout: !self.seen.dropout.is_off(),
             rows: Vec::new(),
             element: Element::F32,
@@ -224,14 +233,14 @@ impl<'a> Problem<'a> {
         } = self.seen.visibility;
         let pattern = window.sizes();
         let chunks = match landmarks {
-            LandmarksSeen::All => [0, 1, 0],
+            LandmarksSeen::All => [0, 1, 0, self.seen.entries],
             LandmarksSeen::Chunks {
                 before,
                 chunk,
                 rows,
-            } => [before, chunk, rows],
+            } => [before, chunk, rows, self.seen.entries],
         };
-        let words = |[a, b, c]: [usize; 3]| [a as u32, b as u32, c as u32, 0];
+        let words = |of: [usize; 4]| of.map(|word| word as u32);
         let Dropout { probability, seed } = self.seen.dropout;
         let tasks_at = match (&self.tables, division) {
             (Some(tables), Division::Blocks) => self.places.documents + tables.blocks_at,
@@ -240,18 +249,22 @@ impl<'a> Problem<'a> {
         };
         let tasks_of_document = self.tokens.div_ceil(division.task(&self.tiles));
         Info {
-            batch: [self.heads, self.tokens, 0, 0].map(|word| word as u32),
-            seen: [self.landmarks, pattern[0], pattern[1], pattern[2]].map(|word| word as u32),
-            keys: [self.keys, memory, window.offsets(), self.vectors()].map(|word| word as u32),
+            batch: words([self.heads, self.tokens, 0, 0]),
+            seen: words([self.landmarks, pattern[0], pattern[1], pattern[2]]),
+            keys: words([self.keys, memory, window.offsets(), self.vectors()]),
             chunks: words(chunks),
-            context: [
+            context: words([
                 self.places.bias,
                 self.places.mask,
                 self.places.documents,
                 tasks_at,
-            ]
-            .map(|word| word as u32),
-            tasks: words([tasks_of_document, 0, self.places.relative_keys / 4]),
+            ]),
+            tasks: words([
+                tasks_of_document,
+                0,
+                self.places.relative_keys / 4,
+                self.places.landmark_bias,
+            ]),
             dropout: [
                 seed,
                 dropout::threshold(probability),

@@ -102,10 +102,14 @@ pub struct Shader {
     pub chunks: bool,
     /// Which keys queries see.
     pub pattern: Pattern,
-    /// Whether window scores have a bias by offset.
+    /// Whether scores have a bias by offset.
     pub bias: bool,
     /// Whether queries meet keys by offset besides those of the window.
     pub relative_keys: bool,
+    /// Whether tables by offset have entries for landmarks too.
+    pub landmark_offsets: bool,
+    /// Whether landmarks have a bias of their own.
+    pub landmark_bias: bool,
     /// Whether probabilities are dropped.
     pub dropout: bool,
     /// The tensors with rows, in the order in which the kernel lists them.
@@ -173,6 +177,8 @@ impl Shader {
         // A tile's rows on either side, and the vectors of one: see `tile.wgsl`.
         let (left, right, stride) = (4 * invocations / lanes.max(1), 4 * lanes, lanes + 1);
         text = unroll(&load(&text), vectors.div_ceil(lanes.max(1)));
+        let tables = self.bias || self.relative_keys;
+        let bounded = !matches!(self.pattern, Pattern::Off | Pattern::All);
         let Cooperative { size, subgroup } = self.tile.cooperative.unwrap_or_default();
         let constants = [
             ("cooperative", size.to_string()),
@@ -201,6 +207,16 @@ impl Shader {
             ("rows", (self.pattern == Pattern::Grid).to_string()),
             ("bias", self.bias.to_string()),
             ("relative", self.relative_keys.to_string()),
+            ("offsets", (tables && bounded).to_string()),
+            (
+                "landmark_offsets",
+                (tables && self.landmark_offsets).to_string(),
+            ),
+            ("landmark_bias", self.landmark_bias.to_string()),
+            (
+                "landmark_part",
+                (2 * vectors + usize::from(self.landmark_bias)).to_string(),
+            ),
             ("dropout", self.dropout.to_string()),
             ("element", self.element.wgsl().to_string()),
         ];

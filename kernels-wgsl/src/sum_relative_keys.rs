@@ -4,24 +4,24 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::documents::Division;
 use crate::kernel::Kernel;
-use crate::launch::{as_rows, dims, empty, launch};
+use crate::launch::{dims, empty, for_all, launch};
 use crate::problem::Problem;
 
-/// The gradient like `keys` `[h, offsets, d]`, from the parts that `attend_dtables` left.
+/// The gradient like `keys` `[h, entries, d]`, from the parts that `attend_dtables` left.
 pub(crate) fn sum_relative_keys(
     problem: &Problem,
     parts: &CubeTensor,
     keys: &CubeTensor,
 ) -> CubeTensor {
     let tile = problem.tiles.entries;
-    let [heads, offsets, width] = dims(keys);
-    let d_keys = empty(keys, [heads, offsets, width], keys.dtype);
+    let [heads, entries, width] = dims(keys);
+    let d_keys = empty(keys, [heads, entries, width], keys.dtype);
     let count = problem.tasks(Division::Splits);
     launch(
         problem.shader(Kernel::SumRelativeKeys, tile, Division::Splits),
-        (heads * offsets * problem.vectors()).div_ceil(tile.invocations),
+        (heads * entries * problem.vectors()).div_ceil(tile.invocations),
         problem.info(Division::Splits).count(count),
-        &[("parts", parts), ("d_relative_key", &as_rows(&d_keys))],
+        &[("parts", parts), ("d_relative_key", &for_all(&d_keys))],
     );
     d_keys
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use transformer_ls_kernels_wgsl::kernel::Kernel;
-use transformer_ls_kernels_wgsl::shader::{Element, Layout, Shader};
+use transformer_ls_kernels_wgsl::shader::{Element, Layout, Pattern, Shader};
 use transformer_ls_kernels_wgsl::tiles::{Cooperative, Limits};
 
 #[path = "common/radv.rs"]
@@ -65,9 +65,21 @@ struct Named {
 }
 
 /// What a graphics card launches at heads of several widths: full documents, and with all that there
-/// is in a score.
+/// is in a score, of window keys and of landmarks (a language model's).
 fn gpu_shaders() -> Vec<Named> {
     let mut all: Vec<Named> = Vec::new();
+    let mut add = |shader: Shader, what: &str| {
+        // Bytes and words are moved by many, with a handful of registers each.
+        let moves = matches!(
+            shader.kernel,
+            Kernel::PackLandmarks | Kernel::PackBias | Kernel::PackRelativeKeys | Kernel::PackWords
+        );
+        let text = shader.render();
+        if !moves && all.iter().all(|named| named.shader.render() != text) {
+            let name = format!("{:?} d {} {what}", shader.kernel, shader.width);
+            all.push(Named { name, shader });
+        }
+    };
     for width in [32, 64, 128] {
         let cooperative = Limits {
             cooperative: Some(Cooperative {
@@ -92,23 +104,17 @@ fn gpu_shaders() -> Vec<Named> {
                         shader.layout = Layout::Padded;
                         (shader.bias, shader.relative_keys, shader.dropout) = (true, true, true);
                     }
-                    // Bytes and words are moved by many, with a handful of registers each.
-                    let moves = matches!(
-                        shader.kernel,
-                        Kernel::PackLandmarks
-                            | Kernel::PackBias
-                            | Kernel::PackRelativeKeys
-                            | Kernel::PackWords
-                    );
-                    let text = shader.render();
-                    if !moves && all.iter().all(|named| named.shader.render() != text) {
-                        let name = format!("{:?} d {width} w {} {what}", shader.kernel, window / 2);
-                        all.push(Named { name, shader });
-                    }
+                    add(shader, &format!("w {} {what}", window / 2));
                 });
             }
         }
     }
+    for_kernels(&ROOMY, [64, 64, 512], |mut shader| {
+        (shader.pattern, shader.chunks) = (Pattern::Causal, true);
+        (shader.bias, shader.relative_keys, shader.dropout) = (true, true, true);
+        (shader.landmark_bias, shader.landmark_offsets) = (true, true);
+        add(shader, "w 512 f32, causal, all terms");
+    });
     all
 }
 

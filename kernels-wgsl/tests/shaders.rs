@@ -129,6 +129,9 @@ fn every_variant_is_valid() {
                             bias: on(2),
                             dropout: on(3),
                             relative_keys: on(4),
+                            // Each with and without those that it has something to do with.
+                            landmark_bias: on(3),
+                            landmark_offsets: on(3) != on(1),
                             ..shader.clone()
                         };
                         if checked.insert(variant.render()) {

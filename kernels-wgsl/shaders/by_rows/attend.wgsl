@@ -28,11 +28,14 @@ fn weigh(g: u32, visible: vec4<bool>) -> vec4<f32> {
   return weight;
 }
 
-// What query `g` of this invocation adds to the score of a key by their offset.
-fn relative_score(g: u32, head: u32, query: u32, key: u32) -> f32 {
-  let row = relative_of(head, query, key);
+// What the tables by offset add to a score of query `g` of this invocation.
+fn entry_score(g: u32, head: u32, entry: u32) -> f32 {
   var sum = 0.0;
-  for (var c = 0u; c < D4; c++) { sum += dot(queries[g][c], context_vector(row + c)); }
+  if (BIAS) { sum = bias_of(head, entry); }
+  if (RELATIVE) {
+    let row = relative_of(head, entry);
+    for (var c = 0u; c < D4; c++) { sum += dot(queries[g][c], context_vector(row + c)); }
+  }
   return sum;
 }
 
@@ -86,9 +89,25 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
           }
         }
         let columns = vec4<u32>(j, j + 1u, j + 2u, j + 3u);
+        let landmarks = columns + start;
         for (var g = 0u; g < GROUP; g++) {
+          let query = min(first + g, last);
+          if (LANDMARK_BIAS) {
+            scores[g] += vec4<f32>(
+              landmark_bias_of(place.document, head, landmarks.x), landmark_bias_of(place.document, head, landmarks.y),
+              landmark_bias_of(place.document, head, landmarks.z), landmark_bias_of(place.document, head, landmarks.w),
+            );
+          }
+          if (LANDMARK_OFFSETS) {
+            scores[g] += vec4<f32>(
+              entry_score(g, head, entry_of_landmark(query, landmarks.x)),
+              entry_score(g, head, entry_of_landmark(query, landmarks.y)),
+              entry_score(g, head, entry_of_landmark(query, landmarks.z)),
+              entry_score(g, head, entry_of_landmark(query, landmarks.w)),
+            );
+          }
           var visible = columns < vec4<u32>(count);
-          if (CHUNKS) { visible &= columns + start < vec4<u32>(landmarks_of(min(first + g, last))); }
+          if (CHUNKS) { visible &= landmarks < vec4<u32>(landmarks_of(query)); }
           scores[g] = drop(g, start + j, weigh(g, visible));
         }
         for (var c = 0u; c < D4; c++) {
@@ -141,16 +160,10 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
       let columns = vec4<u32>(j, j + 1u, j + 2u, j + 3u);
       for (var g = 0u; g < GROUP; g++) {
         let query = min(first + g, last);
-        if (BIAS) {
+        if (OFFSETS) {
           scores[g] += vec4<f32>(
-            bias_of(head, query, columns.x), bias_of(head, query, columns.y),
-            bias_of(head, query, columns.z), bias_of(head, query, columns.w),
-          );
-        }
-        if (RELATIVE) {
-          scores[g] += vec4<f32>(
-            relative_score(g, head, query, columns.x), relative_score(g, head, query, columns.y),
-            relative_score(g, head, query, columns.z), relative_score(g, head, query, columns.w),
+            entry_score(g, head, entry_of_key(query, columns.x)), entry_score(g, head, entry_of_key(query, columns.y)),
+            entry_score(g, head, entry_of_key(query, columns.z)), entry_score(g, head, entry_of_key(query, columns.w)),
           );
         }
         let visible = real & (columns >= vec4<u32>(seen[g].x)) & (columns < vec4<u32>(seen[g].y));

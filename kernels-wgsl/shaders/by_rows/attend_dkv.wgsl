@@ -69,12 +69,15 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
         let key = first + g;
         if (ROWS) { seen = seen_of(query, vec2<u32>(key, key + 1u), place.keys); }
         var score = scores[g];
-        if (BIAS) { score += bias_of(head, query, key); }
-        if (RELATIVE) {
-          let relative = relative_of(head, query, key);
-          var sum = 0.0;
-          for (var c = 0u; c < D4; c++) { sum += dot(query_vectors[c], context_vector(relative + c)); }
-          score += sum * score_scale();
+        if (OFFSETS) {
+          let entry = entry_of_key(query, key);
+          if (BIAS) { score += bias_of(head, entry); }
+          if (RELATIVE) {
+            let relative = relative_of(head, entry);
+            var sum = 0.0;
+            for (var c = 0u; c < D4; c++) { sum += dot(query_vectors[c], context_vector(relative + c)); }
+            score += sum * score_scale();
+          }
         }
         let visible = real[g] && key >= seen.x && key < seen.y;
         let weight = select(0.0, exp(min(score - own.x, 0.0)), visible);

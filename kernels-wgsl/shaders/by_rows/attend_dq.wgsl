@@ -28,6 +28,19 @@ fn take_column(g: u32, column: u32, visible: bool) -> f32 {
   return d_score;
 }
 
+// The same of a column with an entry in tables by offset.
+fn take_entry(g: u32, head: u32, entry: u32, column: u32, visible: bool) {
+  if (BIAS) { scores[g] += bias_of(head, entry); }
+  if (!RELATIVE) {
+    _ = take_column(g, column, visible);
+    return;
+  }
+  let relative = relative_of(head, entry);
+  for (var c = 0u; c < D4; c++) { scores[g] += dot(queries[g][c], context_vector(relative + c)); }
+  let d_score = take_column(g, column, visible);
+  for (var c = 0u; c < D4; c++) { d_queries[g][c] += d_score * context_vector(relative + c); }
+}
+
 @compute @workgroup_size({{ invocations }})
 fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
   let task = workgroup_of(grid);
@@ -71,7 +84,15 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
           }
         }
         for (var g = 0u; g < GROUP; g++) {
-          _ = take_column(g, start + j, !CHUNKS || start + j < landmarks_of(min(first + g, last)));
+          let landmark = start + j;
+          let query = min(first + g, last);
+          let visible = !CHUNKS || landmark < landmarks_of(query);
+          if (LANDMARK_BIAS) { scores[g] += landmark_bias_of(place.document, head, landmark); }
+          if (LANDMARK_OFFSETS) {
+            take_entry(g, head, entry_of_landmark(query, landmark), landmark, visible);
+          } else {
+            _ = take_column(g, landmark, visible);
+          }
         }
       }
     }
@@ -107,17 +128,13 @@ fn main(grid: Grid, @builtin(local_invocation_index) invocation: u32) {
       if (PADDED) { real = stats[token_position(place, head, j)].x < -HIDDEN; }
       for (var g = 0u; g < GROUP; g++) {
         let query = min(first + g, last);
-        if (BIAS) { scores[g] += bias_of(head, query, j); }
-        var relative = 0u;
-        if (RELATIVE) {
-          relative = relative_of(head, query, j);
-          for (var c = 0u; c < D4; c++) { scores[g] += dot(queries[g][c], context_vector(relative + c)); }
-        }
         var column = 0u;
         if (DROPOUT) { column = info.seen.x + column_of(query, j); }
-        let d_score = take_column(g, column, real && j >= seen[g].x && j < seen[g].y);
-        if (RELATIVE) {
-          for (var c = 0u; c < D4; c++) { d_queries[g][c] += d_score * context_vector(relative + c); }
+        let visible = real && j >= seen[g].x && j < seen[g].y;
+        if (OFFSETS) {
+          take_entry(g, head, entry_of_key(query, j), column, visible);
+        } else {
+          _ = take_column(g, column, visible);
         }
       }
     }

@@ -1,4 +1,4 @@
-// A linear layer, Y = X W + b, added to other rows where there are some.
+// A linear layer, Y = X W + b or without b, added to other rows where there are some.
 
 // The weights of four channels, from vector `c`, for a vector of columns.
 fn weights_of(c: u32, column: u32) -> mat4x4<f32> {
@@ -12,5 +12,5 @@ fn weights_of(c: u32, column: u32) -> mat4x4<f32> {
 }
 
 fn finished(sum: vec4<f32>, row: u32, c: u32) -> vec4<f32> {
-  return {{ added }} + sum + bias_at(bias_row(0u, 0u, 0u), c);
+  return {{ added }} + sum + {{ linear_bias }};
 }

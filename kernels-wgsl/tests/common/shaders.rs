@@ -4,7 +4,7 @@ use transformer_ls_kernels_wgsl::kernel::{Gradients, Kernel};
 use transformer_ls_kernels_wgsl::shader::{Element, Layout, Pattern, RowFormat, Shader};
 use transformer_ls_kernels_wgsl::tiles::{Limits, LinearTiles, Sizes, Tile, Tiles};
 
-const KERNELS: [Kernel; 43] = [
+const KERNELS: [Kernel; 46] = [
     Kernel::PackLandmarks,
     Kernel::PackBias,
     Kernel::PackRelativeKeys,
@@ -17,6 +17,7 @@ const KERNELS: [Kernel; 43] = [
     Kernel::AttendDkv(Gradients::Values),
     Kernel::AttendDlandmarks,
     Kernel::SumParts,
+    Kernel::SumLandmarkBias,
     Kernel::AttendDtables,
     Kernel::SumBias,
     Kernel::SumRelativeKeys,
@@ -42,13 +43,19 @@ const KERNELS: [Kernel; 43] = [
     Kernel::SumRuns,
     Kernel::MergeRuns,
     Kernel::SumPositions,
-    Kernel::Linear { adds: false },
-    Kernel::Linear { adds: true },
+    linear(false, false),
+    linear(false, true),
+    linear(true, false),
+    linear(true, true),
     Kernel::LinearDx { adds: false },
     Kernel::LinearDx { adds: true },
     Kernel::LinearBackward,
     Kernel::SumLinear,
 ];
+
+const fn linear(adds: bool, bias: bool) -> Kernel {
+    Kernel::Linear { adds, bias }
+}
 
 /// The tile that a launcher gives the kernel.
 fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile {
@@ -119,6 +126,8 @@ pub fn for_kernels(
             pattern: Pattern::Segments,
             bias: false,
             relative_keys: false,
+            landmark_offsets: false,
+            landmark_bias: false,
             dropout: false,
             rows: vec![rows; kernel.row_tensors()],
             element: Element::F32,

@@ -59,7 +59,7 @@ impl LongShortBackend for CubeBackend {
     }
 
     fn attend(args: AttendArgs<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        match takes(&attend_tensors(&args), &args.documents) && !has_landmark_terms(&args) {
+        match takes(&attend_tensors(&args), &args.documents) {
             true => wgsl::attend(&attend_inputs(&args)),
             false => plain::attend::<Self>(args),
         }
@@ -68,7 +68,7 @@ impl LongShortBackend for CubeBackend {
     fn attend_backward(args: AttendBackwardArgs<Self>) -> AttendGradients<Self> {
         let mut tensors = attend_tensors(&args.inputs);
         tensors.extend([&args.d_output, &args.output]);
-        if !takes(&tensors, &args.inputs.documents) || has_landmark_terms(&args.inputs) {
+        if !takes(&tensors, &args.inputs.documents) {
             return plain::attend_backward::<Self>(args);
         }
         let gradients = wgsl::attend_backward(
@@ -85,7 +85,7 @@ impl LongShortBackend for CubeBackend {
                 Some((key, value)) => Landmarks::Rows { key, value },
                 None => Landmarks::None,
             },
-            landmark_bias: OptionalTensor::None,
+            landmark_bias: OptionalTensor::from_option(gradients.landmark_bias),
             bias: OptionalTensor::from_option(gradients.bias),
             relative_keys: OptionalTensor::from_option(gradients.relative_keys),
         }
@@ -122,14 +122,6 @@ fn log_once(reason: &'static str) {
     }
 }
 
-fn has_landmark_terms(args: &AttendArgs<CubeBackend>) -> bool {
-    let offsets = args.visibility.window.offsets();
-    let longer = |table: &OptionalTensor<CubeBackend>| {
-        (table.as_option()).is_some_and(|table| table.shape()[1] > offsets)
-    };
-    args.landmark_bias.as_option().is_some() || longer(&args.bias) || longer(&args.relative_keys)
-}
-
 /// The projection's tensors, keys first.
 fn project_tensors(args: &ProjectArgs<CubeBackend>) -> Vec<&CubeTensor> {
     vec![&args.key, &args.value, &args.scores]
@@ -141,6 +133,7 @@ fn attend_tensors(args: &AttendArgs<CubeBackend>) -> Vec<&CubeTensor> {
     if let Landmarks::Rows { key, value } = &args.landmarks {
         all.extend([key, value]);
     }
+    all.extend(args.landmark_bias.as_option());
     all.extend(args.bias.as_option());
     all.extend(args.relative_keys.as_option());
     all
@@ -183,6 +176,7 @@ fn attend_inputs(args: &AttendArgs<CubeBackend>) -> wgsl::Attend<'_> {
             Landmarks::Rows { key, value } => Some((key, value)),
             Landmarks::None => None,
         },
+        landmark_bias: args.landmark_bias.as_option(),
         bias: args.bias.as_option(),
         relative_keys: args.relative_keys.as_option(),
         documents: borrow(&args.documents),

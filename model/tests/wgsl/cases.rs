@@ -397,6 +397,34 @@ pub fn cases() -> Vec<Case> {
             kind: padded(2, 90),
             ..PLAIN
         },
+        // All terms of landmark scores: those of finished chunks, and of all beside no window.
+        Case {
+            kind: packed(&[150, 1, 0, 70]),
+            width: 64,
+            landmarks: 37,
+            visibility: Visibility {
+                window: Window::Causal { width: 40 },
+                memory: 0,
+                landmarks: LandmarksSeen::Chunks {
+                    before: 0,
+                    chunk: 10,
+                    rows: 3,
+                },
+            },
+            bias: true,
+            relative_keys: true,
+            landmark_terms: true,
+            dropout: 0.2,
+            ..PLAIN
+        },
+        Case {
+            kind: padded(2, 90),
+            visibility: segments(0),
+            landmarks: 33,
+            bias: true,
+            landmark_terms: true,
+            ..PLAIN
+        },
     ]
 }
 
@@ -445,6 +473,27 @@ pub fn extremes() -> Vec<Case> {
             width: 256,
             landmarks: 512,
             visibility: segments(0),
+            ..PLAIN
+        },
+        // As a language model has them.
+        Case {
+            kind: full(130),
+            heads: 1,
+            width: 64,
+            landmarks: 40,
+            visibility: Visibility {
+                window: Window::Causal { width: 512 },
+                memory: 511,
+                landmarks: LandmarksSeen::Chunks {
+                    before: 32,
+                    chunk: 16,
+                    rows: 1,
+                },
+            },
+            keys: Some(641),
+            bias: true,
+            relative_keys: true,
+            landmark_terms: true,
             ..PLAIN
         },
     ]

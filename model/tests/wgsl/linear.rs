@@ -44,6 +44,8 @@ pub fn check_linear(device: &Device, dtype: DType) {
                 }
             }
         }
+        let without = y.iter().zip(bias.iter().cycle()).map(|(y, bias)| y - bias);
+        let without: Vec<f64> = without.collect();
         for turned in [false, true] {
             let tensor = |values: &[f64], width: usize| {
                 let values = TensorData::new(values.to_vec(), [rows, width]).convert_dtype(dtype);
@@ -72,14 +74,20 @@ pub fn check_linear(device: &Device, dtype: DType) {
                     a.iter().zip(b).map(|(a, b)| a + b).collect()
                 };
                 let (added, values) = onto(&d, outputs);
-                let found = Dispatch::linear_layer(tensor(&x, inputs), weight.clone(), bias, added);
-                let wanted = sum(&y, &values);
-                assert_exact(
-                    &float::<3>(found),
-                    &wanted,
-                    dtype,
-                    &format!("output {what}"),
-                );
+                for (bias, y) in [
+                    (OptionalTensor::Some(bias), &y),
+                    (OptionalTensor::None, &without),
+                ] {
+                    let (x, weight) = (tensor(&x, inputs), weight.clone());
+                    let found = Dispatch::linear_layer(x, weight, bias, added.clone());
+                    let wanted = sum(y, &values);
+                    assert_exact(
+                        &float::<3>(found),
+                        &wanted,
+                        dtype,
+                        &format!("output {what}"),
+                    );
+                }
                 let (added, values) = onto(&x, inputs);
                 let found = Dispatch::linear_layer_dx(tensor(&d, outputs), weight, added);
                 let wanted = sum(&d_x, &values);

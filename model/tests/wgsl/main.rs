@@ -115,6 +115,7 @@ fn the_same_launch_gives_the_same_bits() {
             kind: kind.clone(),
             bias: true,
             relative_keys: true,
+            landmark_terms: true,
             dropout: 0.1,
             ..PLAIN
         };

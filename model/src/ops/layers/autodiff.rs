@@ -28,7 +28,7 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
         x: FloatTensor<Self>,
         layer: NormLayer<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [output, x] = through::<B, C>(
+        let [output, x] = through::<B, C, 3>(
             [x, layer.gamma, layer.beta],
             |[x, gamma, beta]| B::norm_through(x, NormLayer { gamma, beta }).into(),
             |d_output, d_through, [x, gamma, beta]| {
@@ -93,29 +93,43 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
     fn linear_layer(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        bias: OptionalTensor<Self>,
         added: OptionalTensor<Self>,
     ) -> FloatTensor<Self> {
-        match added {
-            OptionalTensor::None => record::<B, C, _, _>(
+        use OptionalTensor::{None, Some};
+        match (bias, added) {
+            (Some(bias), None) => record::<B, C, _, _>(
                 [x, weight, bias],
                 (),
-                |[x, weight, bias], ()| B::linear_layer(x, weight, bias, OptionalTensor::None),
-                |d_output, [x, weight, _], ()| {
-                    linear_gradients::<B>(d_output, OptionalTensor::None, x, weight)
-                },
+                |[x, weight, bias], ()| B::linear_layer(x, weight, Some(bias), None),
+                |d_output, [x, weight, _], ()| linear_gradients::<B>(d_output, None, x, weight),
             ),
-            OptionalTensor::Some(added) => record::<B, C, _, _>(
+            (Some(bias), Some(added)) => record::<B, C, _, _>(
                 [x, weight, bias, added],
                 (),
-                |[x, weight, bias, added], ()| {
-                    B::linear_layer(x, weight, bias, OptionalTensor::Some(added))
-                },
+                |[x, weight, bias, added], ()| B::linear_layer(x, weight, Some(bias), Some(added)),
                 |d_output, [x, weight, _, _], ()| {
-                    let none = OptionalTensor::None;
                     let [x, weight, bias] =
-                        linear_gradients::<B>(d_output.clone(), none, x, weight);
+                        linear_gradients::<B>(d_output.clone(), None, x, weight);
                     [x, weight, bias, d_output]
+                },
+            ),
+            (None, None) => record::<B, C, _, _>(
+                [x, weight],
+                (),
+                |[x, weight], ()| B::linear_layer(x, weight, None, None),
+                |d_output, [x, weight], ()| {
+                    let [x, weight, _] = linear_gradients::<B>(d_output, None, x, weight);
+                    [x, weight]
+                },
+            ),
+            (None, Some(added)) => record::<B, C, _, _>(
+                [x, weight, added],
+                (),
+                |[x, weight, added], ()| B::linear_layer(x, weight, None, Some(added)),
+                |d_output, [x, weight, _], ()| {
+                    let [x, weight, _] = linear_gradients::<B>(d_output.clone(), None, x, weight);
+                    [x, weight, d_output]
                 },
             ),
         }
@@ -124,15 +138,25 @@ impl<B: LayersBackend, C: CheckpointStrategy> LayersBackend for Autodiff<B, C> {
     fn linear_through(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        bias: OptionalTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [output, x] = through::<B, C>(
-            [x, weight, bias],
-            |[x, weight, bias]| B::linear_through(x, weight, bias).into(),
-            |d_output, d_through, [x, weight, _]| {
-                linear_gradients::<B>(d_output, d_through, x, weight)
-            },
-        );
+        let [output, x] = match bias {
+            OptionalTensor::Some(bias) => through::<B, C, 3>(
+                [x, weight, bias],
+                |[x, weight, bias]| B::linear_through(x, weight, OptionalTensor::Some(bias)).into(),
+                |d_output, d_through, [x, weight, _]| {
+                    linear_gradients::<B>(d_output, d_through, x, weight)
+                },
+            ),
+            OptionalTensor::None => through::<B, C, 2>(
+                [x, weight],
+                |[x, weight]| B::linear_through(x, weight, OptionalTensor::None).into(),
+                |d_output, d_through, [x, weight]| {
+                    let [x, weight, _] = linear_gradients::<B>(d_output, d_through, x, weight);
+                    [x, weight]
+                },
+            ),
+        };
         (output, x)
     }
 
@@ -153,17 +177,17 @@ fn linear_gradients<B: LayersBackend>(
 
 /// The gradients of an operation's inputs, given that of its output, that of the first input where it
 /// went through, and the inputs.
-type ThroughPass<B> =
-    fn(FloatTensor<B>, OptionalTensor<B>, [FloatTensor<B>; 3]) -> [FloatTensor<B>; 3];
+type ThroughPass<B, const N: usize> =
+    fn(FloatTensor<B>, OptionalTensor<B>, [FloatTensor<B>; N]) -> [FloatTensor<B>; N];
 
 /// Records an operation of a layer that hands its first input on, whose gradient then comes back
 /// through here.
-fn through<B: Backend, C: CheckpointStrategy>(
-    inputs: [FloatTensor<Autodiff<B, C>>; 3],
-    run: fn([FloatTensor<B>; 3]) -> [FloatTensor<B>; 2],
-    backward: ThroughPass<B>,
+fn through<B: Backend, C: CheckpointStrategy, const N: usize>(
+    inputs: [FloatTensor<Autodiff<B, C>>; N],
+    run: fn([FloatTensor<B>; N]) -> [FloatTensor<B>; 2],
+    backward: ThroughPass<B, N>,
 ) -> [FloatTensor<Autodiff<B, C>>; 2] {
-    record_outputs::<B, C, _, 3, 2>(
+    record_outputs::<B, C, _, N, 2>(
         inputs,
         backward,
         |inputs, _| run(inputs),
@@ -172,7 +196,11 @@ fn through<B: Backend, C: CheckpointStrategy>(
                 backward(d_output, d_through, inputs).map(OptionalTensor::Some)
             }
             // The layer's output was not read.
-            OptionalTensor::None => [d_through, OptionalTensor::None, OptionalTensor::None],
+            OptionalTensor::None => {
+                let mut gradients = std::array::from_fn(|_| OptionalTensor::None);
+                gradients[0] = d_through;
+                gradients
+            }
         },
     )
 }

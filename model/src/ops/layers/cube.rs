@@ -24,7 +24,7 @@ impl LayersBackend for CubeBackend {
         layer: NormLayer<Self>,
         added: OptionalTensor<Self>,
     ) -> LayerNormGradients<Self> {
-        if !fits(&x) || !takes_all([&x, &d_output, &layer.gamma], &added) {
+        if !fits(&x) || !takes_all([&x, &d_output, &layer.gamma], [&added]) {
             return plain::norm_backward::<Self>(d_output, x, layer, added);
         }
         let added = added.as_option();
@@ -87,11 +87,11 @@ impl LayersBackend for CubeBackend {
     fn linear_layer(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        bias: OptionalTensor<Self>,
         added: OptionalTensor<Self>,
     ) -> FloatTensor<Self> {
-        match takes_all([&x, &weight, &bias], &added) {
-            true => wgsl::linear(&x, &weight, &bias, added.as_option()),
+        match takes_all([&x, &weight], [&bias, &added]) {
+            true => wgsl::linear(&x, &weight, bias.as_option(), added.as_option()),
             false => plain::linear_layer::<Self>(x, weight, bias, added),
         }
     }
@@ -101,7 +101,7 @@ impl LayersBackend for CubeBackend {
         weight: FloatTensor<Self>,
         added: OptionalTensor<Self>,
     ) -> FloatTensor<Self> {
-        match takes_all([&d_output, &weight], &added) {
+        match takes_all([&d_output, &weight], [&added]) {
             true => wgsl::linear_dx(&d_output, &weight, added.as_option()),
             false => plain::linear_layer_dx::<Self>(d_output, weight, added),
         }
@@ -129,13 +129,13 @@ fn fits(x: &CubeTensor) -> bool {
     width.is_some_and(|width| width <= wgsl::MAX_LAYER_WIDTH)
 }
 
-/// Whether the shaders take these tensors and the one that they add to.
-fn takes_all<const N: usize>(
+/// Whether the shaders take these tensors, and those that are given of others.
+fn takes_all<const N: usize, const M: usize>(
     tensors: [&CubeTensor; N],
-    added: &OptionalTensor<CubeBackend>,
+    others: [&OptionalTensor<CubeBackend>; M],
 ) -> bool {
     let mut all = tensors.to_vec();
-    all.extend(added.as_option());
+    all.extend(others.into_iter().filter_map(OptionalTensor::as_option));
     takes(&all)
 }
 

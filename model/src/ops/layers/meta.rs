@@ -48,7 +48,7 @@ pub(super) fn embed_backward(
 pub(super) fn linear_layer(
     x: &TensorSpec,
     weight: &TensorSpec,
-    _bias: &TensorSpec,
+    _bias: &OptionalTensorMetadata,
     _added: &OptionalTensorMetadata,
 ) -> TensorSpec {
     of_width(x, weight.shape[1])

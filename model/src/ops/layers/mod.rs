@@ -194,7 +194,7 @@ pub trait LayersBackend: Backend {
         plain::embed_backward::<Self>(d_output, token, position, ids, packed)
     }
 
-    /// A linear layer, `x W + b`, as Burn's module computes it, added to `added`.
+    /// A linear layer, `x W + b` or `x W`, as Burn's module computes it, added to `added`.
     ///
     /// # Shapes
     ///
@@ -204,7 +204,7 @@ pub trait LayersBackend: Backend {
     fn linear_layer(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        #[extension_type] bias: OptionalTensor<Self>,
         #[extension_type] added: OptionalTensor<Self>,
     ) -> FloatTensor<Self> {
         plain::linear_layer::<Self>(x, weight, bias, added)
@@ -220,7 +220,7 @@ pub trait LayersBackend: Backend {
     fn linear_through(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        #[extension_type] bias: OptionalTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let output = Self::linear_layer(x.clone(), weight, bias, OptionalTensor::None);
         (output, x)

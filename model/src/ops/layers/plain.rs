@@ -183,10 +183,10 @@ fn places<B: Backend>(
 pub fn linear_layer<B: Backend>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
-    bias: FloatTensor<B>,
+    bias: OptionalTensor<B>,
     added: OptionalTensor<B>,
 ) -> FloatTensor<B> {
-    plus::<B>(B::linear(x, weight, Some(bias)), added)
+    plus::<B>(B::linear(x, weight, bias.into_option()), added)
 }
 
 /// See [`LayersBackend::linear_layer_dx`](super::LayersBackend::linear_layer_dx).

@@ -97,7 +97,7 @@ pub fn exact_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 ///
 /// Panics if the width of `x` is not the module's.
 pub(crate) fn linear<const D: usize>(x: Tensor<D>, module: &Linear) -> Tensor<D> {
-    let Some([weight, bias]) = shader_parameters(&x, module) else {
+    let Some((weight, bias)) = shader_parameters(&x, module) else {
         return module.forward(x);
     };
     let none = OptionalTensor::None;
@@ -130,7 +130,7 @@ pub(crate) fn linear_onto<const D: usize>(
     shape[D - 1] = module.weight.dims()[1];
     assert_eq!(shape, added.dims(), "the shape of what a layer is added to");
     let drops = drops(dropout, &x.device());
-    let Some([weight, bias]) = shader_parameters(&x, module).filter(|_| !drops) else {
+    let Some((weight, bias)) = shader_parameters(&x, module).filter(|_| !drops) else {
         return dropout.forward(linear(x, module)) + added;
     };
     Tensor::from_dispatch(<Dispatch as LayersBackend>::linear_layer(
@@ -150,23 +150,26 @@ pub(crate) fn linear_through<const D: usize>(
     x: Tensor<D>,
     module: &Linear,
 ) -> (Tensor<D>, Tensor<D>) {
-    let Some([weight, bias]) = shader_parameters(&x, module) else {
+    let Some((weight, bias)) = shader_parameters(&x, module) else {
         return (module.forward(x.clone()), x);
     };
     let (y, x) = <Dispatch as LayersBackend>::linear_through(x.into_dispatch(), weight, bias);
     (Tensor::from_dispatch(y), Tensor::from_dispatch(x))
 }
 
-/// Weight and bias of a layer with both, where the shaders compute layers.
+/// Weight and bias of a layer, where the shaders compute layers.
 fn shader_parameters<const D: usize>(
     x: &Tensor<D>,
     module: &Linear,
-) -> Option<[FloatTensor<Dispatch>; 2]> {
-    let bias = module.bias.as_ref().filter(|_| shader_layers(x))?;
+) -> Option<(FloatTensor<Dispatch>, OptionalTensor<Dispatch>)> {
+    if !shader_layers(x) {
+        return None;
+    }
     let weight = module.weight.val();
     let [inputs, _] = weight.dims();
     assert_shape!(x, [.., inputs]);
-    Some([weight.into_dispatch(), bias.val().into_dispatch()])
+    let bias = module.bias.as_ref().map(|bias| bias.val().into_dispatch());
+    Some((weight.into_dispatch(), OptionalTensor::from_option(bias)))
 }
 
 /// Rows of a table by id: Burn's operation, and its gradient by a kernel where there is one.
