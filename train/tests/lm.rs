@@ -137,7 +137,8 @@ fn best_weights(place: &Workplace, out: &str) -> Vec<u8> {
 fn what_repeats_is_learned_and_the_run_reports_it() {
     let place = Workplace::empty();
     let verse = "Twinkle, twinkle, little star, how I wonder what you are. ";
-    fs::write(place.path("text.txt"), verse.repeat(120)).expect("a text");
+    // Long enough that the first bytes of dev and test, which are guesses, cost little.
+    fs::write(place.path("text.txt"), verse.repeat(1200)).expect("a text");
     let sets = [
         "model.layers=2",
         "model.d_model=32",
@@ -146,6 +147,7 @@ fn what_repeats_is_learned_and_the_run_reports_it() {
         "model.window=16",
         "model.dropout=0",
         "batch_size=4",
+        "eval_batch_size=1",
         "segment=32",
         "memory=32",
         "learning_rate=1e-2",
@@ -158,19 +160,18 @@ fn what_repeats_is_learned_and_the_run_reports_it() {
     let out = stdout(&run);
     for words in [
         "language model (preset laptop)",
-        "over 23 different bytes",
+        "over 20 different bytes",
         "steps 1 to 120 learn from 4 rows of 32 characters with 32 before them",
         "a step: about ",
         "step 120/120 | bits per character: train 0.",
         " characters/s",
         "\n  | ",
         "twinkle",
-        "bits per character over 347 characters (model of step 120, dev 0.0",
+        "bits per character over 3 479 characters (model of step 120, dev 0.",
     ] {
         assert!(out.contains(words), "{words:?} is not in {out}");
     }
     let summary = summary(&place, "run");
-    // The stretch of test begins without a memory, so that its first bytes are guesses.
     let test = summary.test_bits_per_character.expect("a test");
     assert!(test < 0.2, "{test}");
     let dev = summary.best_dev_bits_per_character.expect("an evaluation");
