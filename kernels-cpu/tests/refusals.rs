@@ -70,13 +70,13 @@ fn packed_documents_in_two_rows() {
 }
 
 #[test]
-#[should_panic(expected = "the relative keys' shape")]
+#[should_panic(expected = "a table by offset has 5 entries a head")]
 fn relative_keys_of_another_length() {
     run(|inputs| inputs.relative_keys = Some(&[0.0; 4]));
 }
 
 #[test]
-#[should_panic(expected = "the bias's shape")]
+#[should_panic(expected = "a table by offset has 5 entries a head")]
 fn a_bias_of_another_length() {
     run(|inputs| inputs.bias = Some(&[0.0; 4]));
 }

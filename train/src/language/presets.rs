@@ -15,9 +15,9 @@ use transformer_ls_infer::run::{LANGUAGE, ScheduleKind};
 
 /// The presets' names, each with what it is. The paper calls the release's base model small.
 pub const ALL: [(&str, &str); 3] = [
-    ("laptop", "trains on two CPU cores within an hour"),
-    ("base", "the paper's small model (12 layers)"),
-    ("large", "the paper's large model (30 layers)"),
+    ("laptop", "two CPU cores, an hour"),
+    ("base", "the paper's small one"),
+    ("large", "the paper's large one"),
 ];
 
 /// The preset that is taken where none is named.
