@@ -29,9 +29,8 @@ struct Info {
   // first words in the context of the bias, the mask, the table of documents, that of tasks
   context: vec4<u32>,
   // tasks of a document; words that are copied; in the context the first vector of the relative keys and
-  // the first word of the landmarks' bias;
-  // of embeddings documents; of a sort blocks and the first bit of a digit; of a linear layer
-  // splits and the rows of one
+  // the first word of the landmarks' bias; of embeddings documents; of a sort blocks and the first bit of
+  // a digit; of a linear layer splits and the rows of one
   tasks: vec4<u32>,
   // seed, threshold, and as float32 the factor of kept entries and the scale of scores (of a
   // LayerNorm its ε)
