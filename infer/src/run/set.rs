@@ -65,7 +65,7 @@ pub(crate) fn set_all<S: AsRef<str>>(
     Ok(())
 }
 
-/// The dotted path of every field of a configuration, and what it holds. Items of a list of structures
+/// The dotted path of every field of a configuration, and what it holds. Phases
 /// are numbered from 0, as in `phases.0.steps`.
 pub(crate) fn fields(config: &impl Serialize) -> Vec<(String, Value)> {
     let mut fields = Vec::new();
@@ -107,6 +107,9 @@ pub(crate) fn set<C: Serialize + DeserializeOwned>(
     })
 }
 
+/// The list whose items are set by number.
+const PHASES: &str = "phases";
+
 /// The field that says which other fields there are.
 const ATTENTION: &str = "model.attention";
 
@@ -143,7 +146,8 @@ fn collect(value: Value, prefix: &str, found: &mut Vec<(String, Value)>) {
                 collect(value, &below(name), found);
             }
         }
-        Value::Array(items) if items.first().is_some_and(Value::is_object) => {
+        // Another list, that of the rate's changes, is what happened, and nothing to set.
+        Value::Array(items) if prefix.ends_with(PHASES) => {
             for (number, item) in items.into_iter().enumerate() {
                 collect(item, &below(number.to_string()), found);
             }
