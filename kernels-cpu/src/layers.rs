@@ -7,7 +7,7 @@
 use crate::parallel::*;
 use fearless_simd::prelude::*;
 
-use crate::matrix::{Matrix, step};
+use crate::matrix::{Matrix, Panels, line, step};
 use crate::real::{Lanes, Real, load, store};
 
 /// Rows that are worked on at once: all of a tile's matrices stay in a core's second cache.
@@ -41,9 +41,9 @@ pub struct LinearGradients<'a, T> {
 
 /// Linear layers of the same inputs side by side, each filled up with zeros to whole cache lines.
 pub(crate) struct Stack<T> {
-    /// `[inputs, columns]`, padded.
+    /// `[inputs, columns]`, in panels.
     weight: Vec<T>,
-    /// `[columns, inputs]`, padded; empty unless asked for.
+    /// `[columns, inputs]`, in panels; empty unless asked for.
     transposed: Vec<T>,
     pub bias: Vec<T>,
     pub inputs: usize,
@@ -55,7 +55,7 @@ pub(crate) struct Stack<T> {
 
 impl<T: Real> Stack<T> {
     pub fn new(inputs: usize, layers: &[&Linear<'_, T>], backward: bool) -> Self {
-        let line = 64 / size_of::<T>();
+        let line = line::<T>();
         let mut columns = 0;
         let places: Vec<_> = layers
             .iter()
@@ -70,25 +70,21 @@ impl<T: Real> Stack<T> {
                 (first, width)
             })
             .collect();
-        let step_right = step::<T>(columns);
-        let step_transposed = step::<T>(inputs);
-        let mut weight = vec![T::ZERO; inputs * step_right];
-        let mut transposed = vec![
-            T::ZERO;
-            if backward {
-                columns * step_transposed
-            } else {
-                0
-            }
-        ];
-        let mut bias = vec![T::ZERO; step_right];
+        let padded_inputs = inputs.next_multiple_of(line);
+        let mut weight = vec![T::ZERO; inputs * columns];
+        let mut transposed = vec![T::ZERO; if backward { columns * padded_inputs } else { 0 }];
+        let mut bias = vec![T::ZERO; step::<T>(columns)];
         for (layer, &(first, width)) in layers.iter().zip(&places) {
             bias[first..first + width].copy_from_slice(layer.bias);
             for (input, row) in layer.weight.chunks_exact(width.max(1)).enumerate() {
-                weight[input * step_right + first..][..width].copy_from_slice(row);
+                for (piece, values) in row.chunks(line).enumerate() {
+                    let at = (first / line + piece) * inputs * line + input * line;
+                    weight[at..at + values.len()].copy_from_slice(values);
+                }
                 if backward {
+                    let at = input / line * columns * line + input % line;
                     for (column, value) in row.iter().enumerate() {
-                        transposed[(first + column) * step_transposed + input] = *value;
+                        transposed[at + (first + column) * line] = *value;
                     }
                 }
             }
@@ -103,12 +99,12 @@ impl<T: Real> Stack<T> {
         }
     }
 
-    pub fn weight(&self) -> Matrix<'_, T> {
-        Matrix::padded(&self.weight, self.columns)
+    pub fn weight(&self) -> Panels<'_, T> {
+        Panels::of(&self.weight, self.inputs)
     }
 
-    pub fn transposed(&self) -> Matrix<'_, T> {
-        Matrix::padded(&self.transposed, self.inputs)
+    pub fn transposed(&self) -> Panels<'_, T> {
+        Panels::of(&self.transposed, self.columns)
     }
 
     /// First column and width of a layer.

@@ -39,6 +39,7 @@
 //!     landmark_key: View::contiguous(&landmark, [1, 2, 1, 4]),
 //!     landmark_value: View::contiguous(&landmark, [1, 2, 1, 4]),
 //!     bias: None,
+//!     landmark_bias: None,
 //!     relative_keys: None,
 //!     documents: Documents::Rows { mask: None },
 //!     visibility: Window::segments(2).into(),

@@ -12,7 +12,7 @@ use crate::real::{Lanes, Real, load, splat, store};
 /// Elements from one row to the next: an odd number of whole cache lines, so that a column of a
 /// matrix does not fall on the same few lines of the cache.
 pub(crate) const fn step<T>(width: usize) -> usize {
-    let line = 64 / size_of::<T>();
+    let line = line::<T>();
     (width.div_ceil(line) | 1) * line
 }
 
@@ -39,6 +39,54 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
+/// Elements of a cache line.
+pub(crate) const fn line<T>() -> usize {
+    64 / size_of::<T>()
+}
+
+/// A factor of a product that is read as vectors: element `(k, j)` lies at
+/// `k · term + ⌊j/line⌋ · panel + j mod line`, with `line` elements a cache line.
+///
+/// Those of weights are panels: a cache line of columns after another, each with all terms in a row. A
+/// product goes down few columns at a time, which so lie side by side. In rows of a wide matrix every
+/// one would be in a page of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels<'a, T> {
+    data: &'a [T],
+    term: usize,
+    panel: usize,
+}
+
+impl<'a, T> Panels<'a, T> {
+    /// Panels of `terms` terms, one after another.
+    pub fn of(data: &'a [T], terms: usize) -> Self {
+        Self {
+            data,
+            term: line::<T>(),
+            panel: terms * line::<T>(),
+        }
+    }
+
+    /// The columns from `first` on, a multiple of a cache line.
+    pub fn skip_columns(self, first: usize) -> Self {
+        debug_assert!(first.is_multiple_of(line::<T>()));
+        Self {
+            data: &self.data[first / line::<T>() * self.panel..],
+            ..self
+        }
+    }
+}
+
+impl<'a, T> From<Matrix<'a, T>> for Panels<'a, T> {
+    fn from(matrix: Matrix<'a, T>) -> Self {
+        Self {
+            data: matrix.data,
+            term: matrix.step,
+            panel: line::<T>(),
+        }
+    }
+}
+
 /// What the sums of a product begin with.
 #[derive(Clone, Copy)]
 pub(crate) enum Start<'a, T> {
@@ -53,15 +101,16 @@ pub(crate) enum Start<'a, T> {
 /// `result[i][j] = start + Σ_k left(i, k) · right[k][j]`, where `left(i, k)` is `left[k][i]` if
 /// `TRANSPOSED`, else `left[i][k]`.
 #[inline(never)]
-pub(crate) fn product<S: Simd, T: Real, const TRANSPOSED: bool>(
+pub(crate) fn product<'a, S: Simd, T: Real + 'a, const TRANSPOSED: bool>(
     simd: S,
     left: Matrix<'_, T>,
-    right: Matrix<'_, T>,
+    right: impl Into<Panels<'a, T>>,
     start: Start<'_, T>,
     result: &mut [T],
     result_step: usize,
     [rows, columns, terms]: [usize; 3],
 ) {
+    let right = right.into();
     simd.vectorize(
         #[inline(always)]
         || {
@@ -75,7 +124,7 @@ pub(crate) fn product<S: Simd, T: Real, const TRANSPOSED: bool>(
                 result_step,
                 terms,
             };
-            let columns = columns.next_multiple_of(64 / size_of::<T>());
+            let columns = columns.next_multiple_of(line::<T>());
             let mut column = 0;
             while column < columns {
                 // As many sums as leave a register for each vector and one for a number.
@@ -88,6 +137,7 @@ pub(crate) fn product<S: Simd, T: Real, const TRANSPOSED: bool>(
                         (4.., 4..) if many => work.block::<S, TRANSPOSED, 4, 4>(simd, row, column),
                         (4.., _) if many => work.block::<S, TRANSPOSED, 1, 4>(simd, row, column),
                         (2.., 8..) if many => work.block::<S, TRANSPOSED, 8, 2>(simd, row, column),
+                        (2.., 6 | 10..) => work.block::<S, TRANSPOSED, 6, 2>(simd, row, column),
                         (2.., 4..) => work.block::<S, TRANSPOSED, 4, 2>(simd, row, column),
                         (2.., _) => work.block::<S, TRANSPOSED, 1, 2>(simd, row, column),
                         (_, 8..) => work.block::<S, TRANSPOSED, 8, 1>(simd, row, column),
@@ -107,7 +157,7 @@ pub(crate) fn product<S: Simd, T: Real, const TRANSPOSED: bool>(
 
 struct Work<'a, T> {
     left: Matrix<'a, T>,
-    right: Matrix<'a, T>,
+    right: Panels<'a, T>,
     start: Start<'a, T>,
     result: &'a mut [T],
     result_step: usize,
@@ -152,11 +202,25 @@ impl<T: Real> Work<'_, T> {
                 rows[m] = &data[(row + m) * step..][..self.terms];
             }
         }
+        // Vectors of one cache line lie side by side.
+        let Panels {
+            data: all,
+            term,
+            panel,
+        } = self.right;
+        let a_line = (line::<T>() / lanes).min(V);
+        let mut lines: [&[T]; V] = [&[]; V];
+        for l in 0..V / a_line {
+            let first = column + l * a_line * lanes;
+            lines[l] = &all[first / line::<T>() * panel + first % line::<T>()..];
+        }
         for k in 0..self.terms {
-            let right = &self.right.data[k * self.right.step + column..][..V * lanes];
             let mut vectors = [splat::<S, T>(simd, T::ZERO); V];
-            for v in 0..V {
-                vectors[v] = load::<S, T>(simd, &right[v * lanes..]);
+            for l in 0..V / a_line {
+                let own = &lines[l][k * term..][..a_line * lanes];
+                for v in 0..a_line {
+                    vectors[l * a_line + v] = load::<S, T>(simd, &own[v * lanes..]);
+                }
             }
             let transposed: &[T] = match TRANSPOSED {
                 true => &data[k * step + row..][..M],

@@ -20,6 +20,13 @@ const fn many_registers<S: Simd, T: Real>() -> bool {
     cfg!(target_arch = "aarch64") || Lanes::<S, T>::LEN * size_of::<T>() >= 64
 }
 
+/// Whether 6 of so many are done at once where registers are few: as many sums of two vectors as they
+/// hold, which take more cycles than a multiplication does. Fours divide the rest then.
+#[inline(always)]
+fn sixes<S: Simd, T: Real>(left: usize) -> bool {
+    !many_registers::<S, T>() && (left == 6 || left >= 10)
+}
+
 /// One product that [`dots`] sums up: a tile, a row of it per feature, and rows of these features.
 #[derive(Clone, Copy)]
 pub(crate) struct Factors<'a, T> {
@@ -48,6 +55,10 @@ pub(crate) fn dots<S: Simd, T: Real, const P: usize>(
                         dots_block::<S, T, P, 2, 8>(simd, factors, vector, column, &mut finish);
                         column += 8;
                     }
+                }
+                while sixes::<S, T>(columns.end - column) {
+                    dots_block::<S, T, P, 2, 6>(simd, factors, vector, column, &mut finish);
+                    column += 6;
                 }
                 while column + 4 <= columns.end {
                     dots_block::<S, T, P, 2, 4>(simd, factors, vector, column, &mut finish);
@@ -142,6 +153,10 @@ pub(crate) fn sums<S: Simd, T: Real, const BY_TERM: bool, const P: usize>(
                     sums_row::<S, T, BY_TERM, P, 8>(simd, &products, output, &mut finish);
                     output += 8;
                 }
+            }
+            while sixes::<S, T>(outputs.end - output) {
+                sums_row::<S, T, BY_TERM, P, 6>(simd, &products, output, &mut finish);
+                output += 6;
             }
             while output + 4 <= outputs.end {
                 sums_row::<S, T, BY_TERM, P, 4>(simd, &products, output, &mut finish);

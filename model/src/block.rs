@@ -54,6 +54,13 @@ impl BlockConfig {
         self.attention.validate()
     }
 
+    /// Multiplications and additions for a document of `n` tokens, forward: see
+    /// [`AttentionConfig::flops`].
+    pub fn flops(&self, n: usize) -> f64 {
+        let [d, d_ff] = [self.d_model() as f64, self.d_ff as f64];
+        self.attention.flops(n) + n as f64 * (2.0 * d * d + 4.0 * d * d_ff)
+    }
+
     /// About how many parameters the block has: its large matrices'.
     pub(crate) fn parameters(&self) -> u128 {
         let [d, d_ff] = [self.d_model() as u128, self.d_ff as u128];

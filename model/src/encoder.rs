@@ -79,6 +79,12 @@ impl EncoderConfig {
         self.block.d_model()
     }
 
+    /// Multiplications and additions of all blocks for a document of `n` tokens, forward: see
+    /// [`AttentionConfig::flops`](crate::attention::AttentionConfig::flops).
+    pub fn flops(&self, n: usize) -> f64 {
+        self.layers as f64 * self.block.flops(n)
+    }
+
     /// What is wrong with this configuration, if anything.
     ///
     /// # Errors
@@ -96,6 +102,12 @@ impl EncoderConfig {
         {
             let problem = format!("must be at most max_length {longest}, {window} is not");
             return Err(ConfigError::new("window", problem));
+        }
+        if let Some(known) = self.block.attention.longest()
+            && known < longest
+        {
+            let problem = format!("must be at least max_length {longest}, {known} is not");
+            return Err(ConfigError::new("projected_length", problem));
         }
         let parameters = self.embedding.rows() * self.d_model() as u128
             + self.layers as u128 * self.block.parameters();

@@ -1,13 +1,20 @@
-//! The PyTorch release's numbers: every `.safetensors` of a folder on every backend.
+//! The PyTorch release's numbers, and those of the attentions that it is compared with: every
+//! `.safetensors` of two folders on every backend.
 //!
-//! The folder is the project's own copy, or the one that `LS_GOLDEN` names (a relative path is
-//! taken from the workspace root). A file's metadata says what it holds; outputs agree to 1e-5 and
+//! The folder of the release's is the project's own copy, or the one that `LS_GOLDEN` names (a
+//! relative path is taken from the workspace root). A file's metadata says what it holds; outputs agree to 1e-5 and
 //! gradients to 1e-4, as max|a − b| / max|b| of each tensor. Documents whose padding is at the end
 //! are computed packed as well, which crops them to lengths that no window divides.
+//!
+//! Of the compared attentions, WGPU computes those that this project's kernels compute, in one layout
+//! each: Burn tries its products out anew for each shape, for half a minute a file on a software GPU.
+//! `LS_COMPARED=all` has it compute all of them.
 
 #[path = "golden/attention.rs"]
 mod attention;
 mod common;
+#[path = "golden/compared.rs"]
+mod compared;
 #[path = "golden/file.rs"]
 mod file;
 #[path = "golden/language_model.rs"]
@@ -24,23 +31,33 @@ use file::Golden;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let folder = folder();
-    let trials = match trials(&folder) {
-        Ok(trials) => trials,
-        Err(problem) => {
-            eprintln!("golden files: {problem}");
-            return ExitCode::FAILURE;
+    let mut all = Vec::new();
+    for folder in folders() {
+        match trials(&folder) {
+            Ok(trials) => all.extend(trials),
+            Err(problem) => {
+                eprintln!("golden files: {problem}");
+                return ExitCode::FAILURE;
+            }
         }
-    };
-    libtest_mimic::run(&arguments, trials).exit_code()
+    }
+    libtest_mimic::run(&arguments, all).exit_code()
 }
 
-fn folder() -> PathBuf {
+fn folders() -> [PathBuf; 2] {
     let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    match std::env::var_os("LS_GOLDEN") {
+    let release = match std::env::var_os("LS_GOLDEN") {
         Some(folder) => crate_root.join("..").join(folder),
         None => crate_root.join("tests/fixtures/golden"),
-    }
+    };
+    [release, crate_root.join("tests/fixtures/attentions")]
+}
+
+/// Whether WGPU computes a file of a compared attention.
+fn on_wgpu(name: &str) -> bool {
+    let kernels = ["local", "longformer", "reformer", "sparse"];
+    std::env::var("LS_COMPARED").is_ok_and(|value| value == "all")
+        || name.ends_with("holes_class") && kernels.iter().any(|kind| name.starts_with(kind))
 }
 
 fn trials(folder: &Path) -> Result<Vec<Trial>, String> {
@@ -62,6 +79,9 @@ fn trials(folder: &Path) -> Result<Vec<Trial>, String> {
             .to_string_lossy()
             .into_owned();
         for (backend, device) in common::devices() {
+            if backend == "wgpu" && folder.ends_with("attentions") && !on_wgpu(&name) {
+                continue;
+            }
             let title = format!("golden::{name}::{backend}");
             let (path, name) = (path.clone(), name.clone());
             let trial = Trial::test(title, move || {
@@ -69,6 +89,7 @@ fn trials(folder: &Path) -> Result<Vec<Trial>, String> {
                 let worst = match golden.text("kind")?.as_str() {
                     "lra_attention" => attention::check(&golden, &device)?,
                     "lra_model" => model::check(&golden, &path, &device)?,
+                    "compared_attention" => compared::check(&golden, &device)?,
                     "lm_model" => language_model::check(&golden, &path, &device)?,
                     kind => return Err(Failed::from(format!("unknown kind {kind}"))),
                 };

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{Workplace, comparable, stderr, stdout};
+use transformer_ls_burn::attention::AttentionConfig;
 
 const STEPS: &[&str] = &["--steps", "12", "--set", "training.evaluate_every=4"];
 
@@ -54,6 +55,47 @@ fn dense_attention_is_one_setting_away() {
         Some(reported),
         "{evaluated}"
     );
+}
+
+/// Every other kind trains, and is read again by the program that answers.
+#[test]
+fn every_attention_trains() {
+    let place = Workplace::with_data(300);
+    let infer = Path::new(assert_cmd::cargo_bin!("ls-train")).with_file_name("ls-infer");
+    for kind in AttentionConfig::kinds() {
+        let setting = format!("attention={kind}");
+        let steps = ["--steps", "4", "--set", "rotary=true", "--set", &setting];
+        let trained = place.train(kind, &steps);
+        assert!(trained.status.success(), "{kind}: {}", stderr(&trained));
+        let evaluated = Command::new(&infer)
+            .args(["evaluate", kind, "--split", "test", "--json"])
+            .current_dir(place.dir.path())
+            .output()
+            .expect("ls-infer starts");
+        assert!(evaluated.status.success(), "{kind}: {}", stderr(&evaluated));
+        let evaluated: serde_json::Value = serde_json::from_str(&stdout(&evaluated)).unwrap();
+        let reported = place.summary(kind).test_accuracy.expect("tested");
+        assert_eq!(evaluated["accuracy"].as_f64(), Some(reported), "{kind}");
+    }
+}
+
+#[test]
+fn projections_that_know_too_few_positions_are_refused() {
+    let place = Workplace::with_data(300);
+    let setting = [
+        "--set",
+        "attention=linformer",
+        "--set",
+        "projected_length=10",
+    ];
+    let refused = place.train("run", &setting);
+    assert!(!refused.status.success());
+    let problem = stderr(&refused);
+    assert!(
+        problem.contains("projected_length` must be at least max_length"),
+        "{problem}"
+    );
+    assert!(!place.path("run").exists());
 }
 
 /// `fixtures/run-before-parts` was trained by commit 3ad967e, which knew one attention, for 6 of 12 steps, on the data of

@@ -57,6 +57,10 @@ const SHORTENED: &[(&str, &str)] = &[
         "--stop-after 2",
     ),
     (
+        "ls-train compare listops --attention long_short,dense,linformer --out runs/compared",
+        "--steps 1 --set batch_size=2 --set evaluate_every=1",
+    ),
+    (
         "ls-train lm --data shakespeare.txt --out runs/shakespeare",
         "--stop-after 1",
     ),

@@ -241,8 +241,8 @@ fn a_wrong_type_says_what_was_expected() {
         ("tokenizer", "bytes", "brackets"),
         (
             "attention",
-            "sparse",
-            "expected one of `long_short`, `dense`",
+            "longshort",
+            "expected one of `long_short`, `dense`, `local`",
         ),
     ] {
         let error = message(key, value);

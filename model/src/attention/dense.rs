@@ -4,14 +4,11 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
-use burn::tensor::activation::softmax;
-use burn::tensor::{Bool, DType, Device, Tensor};
+use burn::tensor::Device;
 
-use super::heads::{AttentionInput, Contexts, check_heads, merge, split};
-use super::rotary::check_rotary;
-use crate::error::{ConfigError, check_dropout, refuse_too_large};
-use crate::ops::Layout;
-use crate::ops::layers::{layer_norm_through, linear, linear_through};
+use super::heads::{AttentionInput, Contexts};
+use super::rows::{Prepared, Rows, check_fields, dense};
+use crate::error::ConfigError;
 
 /// Configuration of a [`DenseAttention`].
 #[derive(Config, Debug, PartialEq)]
@@ -35,13 +32,18 @@ impl DenseAttentionConfig {
     ///
     /// The first field that can't be built, and what it must be.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        refuse_too_large([("d_model", self.d_model)])?;
-        check_heads(self.d_model, self.heads)?;
-        check_dropout("attention_dropout", self.attention_dropout)?;
-        match self.rotary {
-            true => check_rotary(self.d_model / self.heads),
-            false => Ok(()),
-        }
+        check_fields(
+            self.d_model,
+            self.heads,
+            self.attention_dropout,
+            self.rotary,
+        )
+    }
+
+    /// Multiplications and additions of the heads for a document of `n` tokens, forward.
+    pub(super) fn flops(&self, n: f64) -> f64 {
+        let d_model = self.d_model as f64;
+        6.0 * n * d_model * d_model + 4.0 * n * n * d_model
     }
 
     /// About how many parameters the module has: its large matrices'.
@@ -92,35 +94,6 @@ pub struct DenseAttention {
     rotary: bool,
 }
 
-/// Queries, keys and values, all `[b, h, n, d]`.
-#[derive(Clone)]
-struct Heads {
-    query: Tensor<4>,
-    key: Tensor<4>,
-    value: Tensor<4>,
-}
-
-impl Heads {
-    fn map(self, change: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
-        Self {
-            query: change(self.query),
-            key: change(self.key),
-            value: change(self.value),
-        }
-    }
-
-    /// `first`'s rows, then these.
-    fn behind(self, first: Option<Self>) -> Self {
-        let Some(first) = first else { return self };
-        let cat = |a, b| Tensor::cat(vec![a, b], 2);
-        Self {
-            query: cat(first.query, self.query),
-            key: cat(first.key, self.key),
-            value: cat(first.value, self.value),
-        }
-    }
-}
-
 impl DenseAttention {
     /// What the heads read of the sequence.
     ///
@@ -136,106 +109,10 @@ impl DenseAttention {
     /// Panics if the input's shapes do not fit the module or each other.
     pub fn contexts(&self, input: AttentionInput) -> Contexts {
         let [d_model, _] = self.query.weight.dims();
-        input.check(d_model);
-        let layout = input.layout;
-        let [_, n, _] = input.tokens.dims();
-        let (tokens, residual) = match &input.norm {
-            Some(norm) => layer_norm_through(input.tokens, norm),
-            None => (input.tokens.clone(), input.tokens),
-        };
-        let mut tokens = self.heads(tokens);
-        if self.rotary {
-            let rotation = layout.rotation(n, d_model / self.heads, &residual.device());
-            tokens.query = rotation.turn(tokens.query);
-            tokens.key = rotation.turn(tokens.key);
-        }
-        let class_row = input.class_row.map(|row| self.heads(row));
-        let first_token = usize::from(class_row.is_some());
-        let (tokens, class_row) = match layout.layout() {
-            Layout::Full | Layout::Padded(_) => {
-                let real = layout
-                    .real_rows(first_token)
-                    .zip(layout.real_shares(first_token));
-                apart(self.attend(tokens.behind(class_row), real), first_token)
-            }
-            Layout::Packed(boundaries) => {
-                let (mut contexts, mut class_rows) = (Vec::new(), Vec::new());
-                for (document, range) in boundaries.ranges().enumerate() {
-                    let own = class_row.clone();
-                    let own = own.map(|row| row.map(|row| row.narrow(0, document, 1)));
-                    if range.is_empty() {
-                        class_rows.extend(own.map(|row| row.value.zeros_like()));
-                        continue;
-                    }
-                    let rows = tokens.clone();
-                    let rows = rows.map(|rows| rows.narrow(2, range.start, range.len()));
-                    let (context, row) = apart(self.attend(rows.behind(own), None), first_token);
-                    contexts.push(context);
-                    class_rows.extend(row);
-                }
-                let class_rows = class_row.map(|_| Tensor::cat(class_rows, 0));
-                (Tensor::cat(contexts, 2), class_rows)
-            }
-        };
-        Contexts {
-            tokens: merge(tokens),
-            class_row: class_row.map(merge),
-            residual,
-        }
-    }
-
-    fn heads(&self, x: Tensor<3>) -> Heads {
-        let [_, _, d_model] = x.dims();
-        let scale = ((d_model / self.heads) as f64).powf(-0.5);
-        let (query, x) = linear_through(x, &self.query);
-        let (key, x) = linear_through(x, &self.key);
-        Heads {
-            query: split(query, self.heads) * scale,
-            key: split(key, self.heads),
-            value: split(linear(x, &self.value), self.heads),
-        }
-    }
-
-    /// `softmax(Q Kᵀ) V`, `[b, h, m, d]`; 0 where a query is padding or its document has no real
-    /// token. `real` says which rows are tokens, `[b, m]`, and once more as 1 and 0,
-    /// `[b, 1, m, 1]`.
-    fn attend(&self, rows: Heads, real: Option<(Tensor<2, Bool>, Tensor<4>)>) -> Tensor<4> {
-        let [b, h, m, _] = rows.query.dims();
-        // One row sees itself, and Burn's products with one row can be wrong (burn#5122).
-        let context = match m {
-            1 => rows.value,
-            _ => {
-                let mut scores = rows.query.matmul(rows.key.swap_dims(2, 3));
-                if let Some((real, _)) = &real {
-                    let padding = real.clone().bool_not().reshape([b, 1, 1, m]);
-                    // Finite, for a row of nothing else has to have a softmax.
-                    let lowest = match scores.dtype() {
-                        DType::F16 => -6e4,
-                        _ => -1e9,
-                    };
-                    scores = scores.mask_fill(padding.expand([b, h, m, m]), lowest);
-                }
-                self.dropout.forward(softmax(scores, 3)).matmul(rows.value)
-            }
-        };
-        match real {
-            None => context,
-            Some((_, shares)) => {
-                let shares = shares.cast(context.dtype());
-                context * shares
-            }
-        }
-    }
-}
-
-/// The tokens' rows and the class row, where it is the first.
-fn apart(rows: Tensor<4>, first_token: usize) -> (Tensor<4>, Option<Tensor<4>>) {
-    let [_, _, m, _] = rows.dims();
-    match first_token {
-        0 => (rows, None),
-        first => {
-            let class_row = rows.clone().narrow(2, 0, first);
-            (rows.narrow(2, first, m - first), Some(class_row))
-        }
+        let layers = [&self.query, &self.key, &self.value];
+        Prepared::new(input, d_model, self.rotary, |x| {
+            Rows::of(x, layers, self.heads)
+        })
+        .by_document(|part| dense(part, &self.dropout))
     }
 }

@@ -4,7 +4,6 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::activation::sigmoid;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
@@ -12,12 +11,10 @@ use burn::tensor::{Device, Tensor};
 use super::batch::BatchLayout;
 use super::heads::{AttentionInput, Contexts, check_heads, merge, split};
 use super::rotary::check_rotary;
+use super::rows::{Rows, read_outputs};
 use crate::error::{ConfigError, check_dropout, refuse_too_large};
-use crate::ops::class_row::{class_row, reads_by_kernels};
 use crate::ops::fused::{Fused, HeadsLayers, linear_layer};
-use crate::ops::layers::{
-    embedding, layer_norm, layer_norm_through, linear, linear_through, norm_layer,
-};
+use crate::ops::layers::{layer_norm, layer_norm_through, linear, linear_through, norm_layer};
 use crate::ops::{self, Attend, Projected, Window};
 use crate::seed::hash_dropout;
 
@@ -80,6 +77,14 @@ impl LongShortAttentionConfig {
             return fail("offset_bias", "needs a window, and the window is 0".into());
         }
         Ok(())
+    }
+
+    /// Multiplications and additions of the heads for a document of `n` tokens, forward.
+    pub(super) fn flops(&self, n: f64) -> f64 {
+        let [d_model, r, heads] = [self.d_model, self.rank, self.heads].map(|x| x as f64);
+        let seen = Window::segments(self.window).span() as f64;
+        let projection = 2.0 * n * d_model * heads * r + 4.0 * n * r * d_model;
+        6.0 * n * d_model * d_model + projection + 4.0 * n * (seen.min(n) + r) * d_model
     }
 
     /// About how many parameters the module has: its large matrices'.
@@ -158,14 +163,6 @@ pub struct LongShortAttention {
     rotary: bool,
 }
 
-/// Queries, keys and values of class rows, all `[documents, h, 1, d]`.
-#[derive(Clone)]
-struct ClassRow {
-    query: Tensor<4>,
-    key: Tensor<4>,
-    value: Tensor<4>,
-}
-
 /// Queries, keys and values of the tokens, `[b, h, n, d]`.
 struct TokenHeads {
     query: Tensor<4>,
@@ -221,7 +218,7 @@ impl LongShortAttention {
             }
         }
         let scale = (d as f64).powf(-0.5);
-        let class_row = class_row.map(|row| ClassRow {
+        let class_row = class_row.map(|row| Rows {
             query: self.split(linear(row.clone(), &self.query)) * scale,
             key: self.split(linear(row.clone(), &self.key)),
             value: self.split(linear(row, &self.value)),
@@ -320,7 +317,7 @@ impl LongShortAttention {
     fn landmarks(
         &self,
         projected: Option<Projected>,
-        class_row: Option<&ClassRow>,
+        class_row: Option<&Rows>,
     ) -> Option<(Tensor<4>, Tensor<4>)> {
         let projected = projected.map(|projected| (projected.key, projected.value));
         let (key, value) = match (class_row, projected) {
@@ -341,49 +338,11 @@ impl LongShortAttention {
     }
 }
 
-/// The class row reads the outputs: with `p = softmax([q·k, q·C_1 … q·C_n])` over the real tokens
-/// of its document, `p_0 v + Σ p_i C_i`. `[documents, h, 1, d]`
-///
-/// The sum over tokens is a projection of rank 1, whose log-sum-exp gives `p_0`.
-fn read_outputs(row: ClassRow, context: Tensor<4>, layout: &BatchLayout) -> Tensor<4> {
-    if reads_by_kernels(&context) {
-        let row = [row.query, row.key, row.value];
-        return class_row(row, context, layout.layout().clone());
-    }
-    // Elementwise rather than a product with one row, for which see burn#5122.
-    let query = match layout.owners(&context.device()) {
-        None => row.query.clone(),
-        // [documents, h, 1, d] → [1, h, Σn, d]
-        Some(owners) => {
-            let [documents, h, _, d] = row.query.dims();
-            let queries = row.query.clone().reshape([documents, h * d]);
-            split(embedding(queries, owners.unsqueeze()), h)
-        }
-    };
-    let scores = (query * context.clone()).sum_dim(3).swap_dims(2, 3);
-    let read = ops::project(scores, context.clone(), context, layout.layout().clone());
-    let own_score = (row.query * row.key).sum_dim(3);
-    let own_share = sigmoid(own_score - read.log_sum_exp);
-    let tokens_share = own_share.clone().neg() + 1.0;
-    let read = own_share * row.value + tokens_share * read.key;
-    match layout.real_documents(&read.device()) {
-        Some(real) => {
-            let real = real.cast(read.dtype());
-            read * real
-        }
-        None => read,
-    }
-}
-
 /// A depthwise cross-correlation of each document's values with one kernel a head, zeros outside
 /// the document and at padded tokens. `[b, h, n, d]`
 fn convolve(value: Tensor<4>, kernel: Tensor<4>, layout: &BatchLayout) -> Tensor<4> {
-    let [h, _, length, _] = kernel.dims();
-    let reach = length / 2;
-    let along_tokens = |x| {
-        let options = ConvOptions::new([1, 1], [reach, 0], [1, 1], h);
-        conv2d(x, kernel, None, options)
-    };
+    let reach = kernel.dims()[2] / 2;
+    let along_tokens = |x| convolve_rows(x, kernel);
     if let Some(real) = layout.real_shares(0) {
         let real = real.cast(value.dtype());
         return along_tokens(value * real);
@@ -398,4 +357,12 @@ fn convolve(value: Tensor<4>, kernel: Tensor<4>, layout: &BatchLayout) -> Tensor
     let convolved = along_tokens(rows).select(2, places);
     debug_assert_eq!(convolved.dims(), [b, h, n, d]);
     convolved
+}
+
+/// A depthwise cross-correlation along the rows of `x` `[b, h, m, d]` with one kernel a head,
+/// `[h, 1, k, 1]`.
+pub(super) fn convolve_rows(x: Tensor<4>, kernel: Tensor<4>) -> Tensor<4> {
+    let [h, _, length, _] = kernel.dims();
+    let options = ConvOptions::new([1, 1], [length / 2, 0], [1, 1], h);
+    conv2d(x, kernel, None, options)
 }

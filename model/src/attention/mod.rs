@@ -9,8 +9,17 @@ pub(crate) mod causal;
 mod dense;
 mod heads;
 mod layer;
+mod linear;
+mod linformer;
+mod local;
 mod long_short;
+mod longformer;
+mod nystrom;
+mod performer;
+mod reformer;
 mod rotary;
+mod rows;
+mod sparse;
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -24,61 +33,97 @@ pub use causal::{CausalAttention, CausalAttentionConfig, CausalState, Distances}
 pub use dense::{DenseAttention, DenseAttentionConfig};
 pub use heads::{AttentionInput, Contexts};
 pub use layer::{AttentionLayer, AttentionLayerConfig, AttentionOutput};
+pub use linear::{LinearAttention, LinearAttentionConfig};
+pub use linformer::{LinformerAttention, LinformerAttentionConfig};
+pub use local::{LocalAttention, LocalAttentionConfig};
 pub use long_short::{LongShortAttention, LongShortAttentionConfig};
+pub use longformer::{LongformerAttention, LongformerAttentionConfig};
+pub use nystrom::{NystromAttention, NystromAttentionConfig};
+pub use performer::{PerformerAttention, PerformerAttentionConfig};
+pub use reformer::{ReformerAttention, ReformerAttentionConfig};
+pub use sparse::{SparseAttention, SparseAttentionConfig, SparsePattern};
 
-/// Configuration of an [`Attention`]: its kind and that module's own configuration.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "attention", rename_all = "snake_case")]
-pub enum AttentionConfig {
-    /// A sliding window joined with a dynamic projection.
-    LongShort(LongShortAttentionConfig),
-    /// Every token sees every token of its document.
-    Dense(DenseAttentionConfig),
+/// Everything that there is of every kind, for one list of them.
+macro_rules! kinds {
+    ($($(#[$doc:meta])+ $kind:ident($module:ident, $config:ident) = $name:literal;)+) => {
+        /// Configuration of an [`Attention`]: its kind and that module's own configuration.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "attention")]
+        pub enum AttentionConfig {
+            $($(#[$doc])+ #[serde(rename = $name)] $kind($config),)+
+        }
+
+        /// An attention of any kind.
+        #[derive(Module, Debug)]
+        #[allow(
+            clippy::large_enum_variant,
+            reason = "a module has few; boxes would be in everyone's way"
+        )]
+        pub enum Attention {
+            $($(#[$doc])+ $kind($module),)+
+        }
+
+        static KINDS: &[Kind] = &[$(Kind {
+            name: $name,
+            default: |d_model, heads| $config::new(d_model, heads).into(),
+            read: |fields| fields.part().map(AttentionConfig::$kind),
+        },)+];
+
+        /// The same of every variant.
+        macro_rules! each {
+            ($self:ident, $part:ident => $value:expr) => {
+                match $self {
+                    $(Self::$kind($part) => $value,)+
+                }
+            };
+        }
+
+        $(
+            impl From<$config> for AttentionConfig {
+                fn from(config: $config) -> Self {
+                    Self::$kind(config)
+                }
+            }
+
+            impl From<$module> for Attention {
+                fn from(module: $module) -> Self {
+                    Self::$kind(module)
+                }
+            }
+        )+
+    };
 }
 
-/// An attention of any kind.
-#[derive(Module, Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "a module has few; boxes would be in everyone's way"
-)]
-pub enum Attention {
+kinds! {
     /// A sliding window joined with a dynamic projection.
-    LongShort(LongShortAttention),
+    LongShort(LongShortAttention, LongShortAttentionConfig) = "long_short";
     /// Every token sees every token of its document.
-    Dense(DenseAttention),
+    Dense(DenseAttention, DenseAttentionConfig) = "dense";
+    /// A window alone.
+    Local(LocalAttention, LocalAttentionConfig) = "local";
+    /// Sparse Transformer: strided or fixed patterns.
+    Sparse(SparseAttention, SparseAttentionConfig) = "sparse";
+    /// Linformer: a learned projection of keys and values.
+    Linformer(LinformerAttention, LinformerAttentionConfig) = "linformer";
+    /// Reformer: alike rows, found by hashing.
+    Reformer(ReformerAttention, ReformerAttentionConfig) = "reformer";
+    /// A kernel of features.
+    Linear(LinearAttention, LinearAttentionConfig) = "linear";
+    /// Performer: softmax by random features.
+    Performer(PerformerAttention, PerformerAttentionConfig) = "performer";
+    /// Nyströmformer: softmax by landmarks and a pseudo-inverse.
+    Nystrom(NystromAttention, NystromAttentionConfig) = "nystrom";
+    /// Longformer: a window and global tokens.
+    Longformer(LongformerAttention, LongformerAttentionConfig) = "longformer";
 }
 
 /// What there is to know of a kind besides its variants.
 struct Kind {
-    /// As files and `--set attention=…` call it: the variant's name.
+    /// As files and `--set attention=…` call it.
     name: &'static str,
     /// Its defaults for a width and a number of heads.
     default: fn(usize, usize) -> AttentionConfig,
     read: fn(&Fields) -> Result<AttentionConfig, FieldError>,
-}
-
-static KINDS: [Kind; 2] = [
-    Kind {
-        name: "long_short",
-        default: |d_model, heads| LongShortAttentionConfig::new(d_model, heads).into(),
-        read: |fields| fields.part().map(AttentionConfig::LongShort),
-    },
-    Kind {
-        name: "dense",
-        default: |d_model, heads| DenseAttentionConfig::new(d_model, heads).into(),
-        read: |fields| fields.part().map(AttentionConfig::Dense),
-    },
-];
-
-/// The same of every variant.
-macro_rules! each {
-    ($self:ident, $part:ident => $value:expr) => {
-        match $self {
-            Self::LongShort($part) => $value,
-            Self::Dense($part) => $value,
-        }
-    };
 }
 
 impl AttentionConfig {
@@ -96,8 +141,23 @@ impl AttentionConfig {
     pub fn window(&self) -> Option<usize> {
         match self {
             Self::LongShort(config) => Some(config.window),
-            Self::Dense(_) => None,
+            Self::Local(config) => Some(config.window),
+            Self::Longformer(config) => Some(config.window),
+            _ => None,
         }
+    }
+
+    /// The longest document that it can read, in tokens, of a kind that has such a bound.
+    pub fn longest(&self) -> Option<usize> {
+        match self {
+            Self::Linformer(config) => Some(config.projected_length),
+            _ => None,
+        }
+    }
+
+    /// The names of all kinds, as files and `--set attention=…` call them.
+    pub fn kinds() -> impl Iterator<Item = &'static str> {
+        KINDS.iter().map(|kind| kind.name)
     }
 
     /// What is wrong with this configuration, if anything.
@@ -116,6 +176,13 @@ impl AttentionConfig {
     /// Panics if [`validate`](Self::validate) refuses the configuration.
     pub fn init(&self, device: &Device) -> Attention {
         each!(self, config => config.init(device).into())
+    }
+
+    /// Multiplications and additions for a document of `n` tokens, forward: the layers of queries, keys
+    /// and values and what the heads compute, as the formulas say. What is computed alike for every
+    /// number (norms, exponentials, sorting) does not count.
+    pub fn flops(&self, n: usize) -> f64 {
+        each!(self, config => config.flops(n as f64))
     }
 
     /// About how many parameters the module has: its large matrices'.
@@ -181,29 +248,5 @@ impl Attention {
     /// Panics if the input's shapes do not fit the module or each other.
     pub fn contexts(&self, input: AttentionInput) -> Contexts {
         each!(self, module => module.contexts(input))
-    }
-}
-
-impl From<LongShortAttentionConfig> for AttentionConfig {
-    fn from(config: LongShortAttentionConfig) -> Self {
-        Self::LongShort(config)
-    }
-}
-
-impl From<LongShortAttention> for Attention {
-    fn from(module: LongShortAttention) -> Self {
-        Self::LongShort(module)
-    }
-}
-
-impl From<DenseAttentionConfig> for AttentionConfig {
-    fn from(config: DenseAttentionConfig) -> Self {
-        Self::Dense(config)
-    }
-}
-
-impl From<DenseAttention> for Attention {
-    fn from(module: DenseAttention) -> Self {
-        Self::Dense(module)
     }
 }

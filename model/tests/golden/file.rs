@@ -49,6 +49,10 @@ impl Golden {
         Ok(value.ok_or(format!("metadata {key}"))?.to_owned())
     }
 
+    pub fn json(&self, key: &str) -> Result<&serde_json::Value, Failed> {
+        Ok(self.metadata.get(key).ok_or(format!("metadata {key}"))?)
+    }
+
     pub fn number(&self, key: &str) -> Result<i64, Failed> {
         let value = self.metadata.get(key).and_then(|value| value.as_i64());
         Ok(value.ok_or(format!("metadata {key}"))?)

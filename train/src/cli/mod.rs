@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod check_data;
+mod compare;
 mod completions;
 mod counted;
 mod describe;
@@ -59,6 +60,13 @@ enum Command {
     /// RUN` then starts from that encoder.
     #[command(subcommand)]
     Pretrain(TaskCommand),
+    /// Train with several attentions under one protocol, in turn, and write a report
+    ///
+    /// Each is a run folder of its own in the folder of the comparison, which gets a table as Markdown
+    /// and JSON and a picture of the learning curves. Runs that are finished are not trained again when
+    /// the comparison is resumed.
+    #[command(subcommand)]
+    Compare(compare::CompareCommand),
     /// Train a language model over bytes on a text, and test it
     ///
     /// The text is any file, or enwik8 or text8 as published. Its first 90 % are learned from, the next
@@ -104,6 +112,7 @@ pub fn run() -> ExitCode {
     let done = match cli.command {
         Command::Train(task) => train::run(&task, Goal::Classify),
         Command::Pretrain(task) => train::run(&task, Goal::FillIn),
+        Command::Compare(command) => compare::run(&command),
         Command::Lm(args) => language::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Fetch(args) => fetch::run(&args),

@@ -3,6 +3,7 @@
 //! Ctrl-C, `kill`, a scheduler's time limit and a closed terminal all mean the same. A second Ctrl-C, or
 //! another `kill` a second later, ends the process at once.
 
+use std::process::{Child, ExitStatus};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
@@ -112,6 +113,29 @@ pub fn requested() -> bool {
     FIRST.load(Ordering::SeqCst) != 0
 }
 
+/// Waits for a child that listens as this process does, and asks it to end when this one is.
+///
+/// # Errors
+///
+/// The system does not tell.
+pub fn wait_with(child: &mut Child) -> std::io::Result<ExitStatus> {
+    const GLANCE: Duration = Duration::from_millis(20);
+    asked(true);
+    let mut told = false;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if requested() && !told {
+            told = true;
+            platform::ask_to_end(child.id());
+        }
+        std::thread::sleep(GLANCE);
+    };
+    asked(false);
+    Ok(status)
+}
+
 /// Tells whether a dashboard owns the terminal.
 pub fn dashboard(active: bool) {
     DASHBOARD.store(active, Ordering::SeqCst);
@@ -162,6 +186,12 @@ mod platform {
         let _ = listener.spawn(move || signals.forever().for_each(&mut act));
     }
 
+    /// Asks another process to end. One that a terminal's Ctrl-C has told already takes no notice.
+    pub fn ask_to_end(process: u32) {
+        // SAFETY: the call reads no memory of this process.
+        let _ = unsafe { libc::kill(process as libc::pid_t, SIGTERM) };
+    }
+
     /// Whether the process was started with a signal ignored.
     fn is_ignored(signal: i32) -> bool {
         // SAFETY: without a new action the call only writes the old one, to memory of its type, for
@@ -180,4 +210,7 @@ mod platform {
     pub fn listen(mut act: impl FnMut(i32) + Send + 'static) {
         let _ = ctrlc::set_handler(move || act(super::SIGINT));
     }
+
+    /// The console has told it.
+    pub fn ask_to_end(_process: u32) {}
 }
