@@ -75,6 +75,30 @@ fn a_report_is_what_its_runs_say() {
     assert!(report.contains("\"local\"") && !report.contains("linformer"));
 }
 
+/// An option that would do nothing, and runs that are there with other settings.
+#[test]
+fn what_would_be_left_out_in_silence_is_refused() {
+    let place = Workplace::with_data(300);
+    let refused = |extra: &[&str], problem: &str| {
+        let refused = compare(&place, &[&["--attention", "dense"], extra].concat());
+        assert_eq!(refused.status.code(), Some(1));
+        let words = stderr(&refused);
+        assert!(words.contains(problem), "{words}");
+    };
+    refused(
+        &["--stop-after", "2"],
+        "--stop-after is for a run of its own",
+    );
+    refused(&["--init", "run"], "--init is for a run of its own");
+    assert!(!place.path("out").exists());
+    let compared = compare(&place, &["--attention", "dense"]);
+    assert!(compared.status.success(), "{}", stderr(&compared));
+    refused(
+        &["--resume", "--set", "dropout=0.5"],
+        "model.dropout is 0.0 there and 0.5 here",
+    );
+}
+
 fn runs(row: &serde_json::Value) -> Vec<String> {
     let runs = row["runs"].as_array().expect("runs").iter();
     let name = |run: &serde_json::Value| {

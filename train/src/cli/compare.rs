@@ -5,10 +5,11 @@ use std::process::Command;
 
 use anyhow::{Context, anyhow, bail};
 use burn::module::Module;
-use burn::tensor::Device;
 use clap::{ArgMatches, Args, Error, FromArgMatches, Subcommand};
 use serde::Serialize;
 use transformer_ls_burn::attention::AttentionConfig;
+use transformer_ls_datasets::Task;
+use transformer_ls_infer::device;
 use transformer_ls_infer::run::{RunConfig, RunError, RunFolder, write_atomically};
 use transformer_ls_infer::typed;
 
@@ -47,8 +48,8 @@ fn kinds() -> Vec<String> {
 
 impl Subcommand for CompareCommand {
     fn augment_subcommands(command: clap::Command) -> clap::Command {
-        // What makes no sense for many runs at once.
-        let left_out = ["init", "stop_after", "checkpoint_every", "tensorboard"];
+        // `run` refuses what makes no sense for many runs at once.
+        let left_out = ["init", "stop_after"];
         TaskCommand::augment_subcommands(command).mut_subcommands(move |task| {
             let every = ComparedArgs::augment_args(task);
             every.mut_args(|arg| match arg.get_id().as_str() {
@@ -98,6 +99,14 @@ pub(super) fn run(command: &CompareCommand) -> anyhow::Result<Done> {
         args,
         choices,
     } = task;
+    for (option, given) in [
+        ("--init", args.init.is_some()),
+        ("--stop-after", args.stop_after.is_some()),
+    ] {
+        if given {
+            bail!("{option} is for a run of its own, not for a comparison: leave it out");
+        }
+    }
     let protocol = tasks::of(*task);
     let prefix = format!("compare-{task}-");
     let out = match args.resume {
@@ -161,26 +170,55 @@ fn compared_runs(
             .and_then(|()| config.validate())
             .map_err(|error| anyhow!("--attention {named}: {error}"))?;
         let seeds = (config.seed..).take(compared.seeds);
-        let runs = seeds.map(|seed| {
-            let mut config = config.clone();
-            config.seed = seed;
-            (out.join(format!("{name}-{seed}")), config)
-        });
-        let runs = runs.collect();
+        let runs: Vec<(PathBuf, RunConfig)> = seeds
+            .map(|seed| {
+                let mut config = config.clone();
+                config.seed = seed;
+                (out.join(format!("{name}-{seed}")), config)
+            })
+            .collect();
+        for (folder, config) in &runs {
+            refuse_another(folder, config)?;
+        }
         all.push(Compared { name, runs });
     }
     Ok(all)
 }
 
+/// Refuses a run that is there already and was begun with other settings than these; where it runs is none.
+fn refuse_another(folder: &Path, config: &RunConfig) -> anyhow::Result<()> {
+    if !RunFolder::is_run(folder) {
+        return Ok(());
+    }
+    let there = RunFolder::open(folder)?.config().clone();
+    let mut here = config.clone();
+    here.device.clone_from(&there.device);
+    here.data.dir.clone_from(&there.data.dir);
+    here.data.cache.clone_from(&there.data.cache);
+    let differing = settings::differences(there.fields(), here.fields());
+    if !differing.is_empty() {
+        bail!(
+            "{} is a run with other settings: {}. Give the options that the comparison began with, or \
+             another --out",
+            folder.display(),
+            differing.join(", ")
+        );
+    }
+    Ok(())
+}
+
 /// Trains in a process of its own, so that memory is this run's alone. `false`: a signal came.
 fn train_in(
-    task: transformer_ls_datasets::Task,
+    task: Task,
     folder: &Path,
     config: &RunConfig,
     args: &TrainArgs,
 ) -> anyhow::Result<bool> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(task.name).arg("--out").arg(folder);
+    if args.tensorboard {
+        command.arg("--tensorboard");
+    }
     let asked = folder.with_extension("json");
     match RunFolder::is_run(folder) {
         true => {
@@ -231,7 +269,7 @@ struct Row {
     runs: Vec<PathBuf>,
 }
 
-fn report(task: transformer_ls_datasets::Task, all: &[Compared], out: &Path) -> anyhow::Result<()> {
+fn report(task: Task, all: &[Compared], out: &Path) -> anyhow::Result<()> {
     let (mut rows, mut curves) = (Vec::new(), Vec::new());
     let mut hardware = String::new();
     let mut length = 0;
@@ -249,6 +287,7 @@ fn report(task: transformer_ls_datasets::Task, all: &[Compared], out: &Path) -> 
         }
         let (_, config) = runs.first().context("no seed was asked for")?;
         let model = &config.model;
+        let own = device::resolve(&summaries[0].device)?;
         length = model.encoder.embedding.max_length;
         hardware = format!("{} ({})", summaries[0].device, summaries[0].adapter);
         let (steps, seconds) = summaries
@@ -259,7 +298,7 @@ fn report(task: transformer_ls_datasets::Task, all: &[Compared], out: &Path) -> 
         rows.push(Row {
             attention: name.clone(),
             config: model.encoder.block.attention.clone(),
-            parameters: model.init(&Device::default())?.num_params(),
+            parameters: model.init(&own.device)?.num_params(),
             gflop: model.encoder.flops(length) / 1e9,
             test_accuracy: summaries.iter().filter_map(|it| it.test_accuracy).collect(),
             dev_accuracy: summaries
