@@ -7,7 +7,7 @@ use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::tensor::Device;
 
 use super::heads::{AttentionInput, Contexts};
-use super::rows::{Prepared, Rows, check_fields, dense};
+use super::rows::{Prepared, check_fields, dense};
 use crate::error::ConfigError;
 
 /// Configuration of a [`DenseAttention`].
@@ -108,11 +108,8 @@ impl DenseAttention {
     ///
     /// Panics if the input's shapes do not fit the module or each other.
     pub fn contexts(&self, input: AttentionInput) -> Contexts {
-        let [d_model, _] = self.query.weight.dims();
         let layers = [&self.query, &self.key, &self.value];
-        Prepared::new(input, d_model, self.rotary, |x| {
-            Rows::of(x, layers, self.heads)
-        })
-        .by_document(|part| dense(part, &self.dropout))
+        Prepared::of(input, layers, self.heads, self.rotary)
+            .by_document(|part| dense(part, &self.dropout))
     }
 }

@@ -7,7 +7,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
 use super::heads::{AttentionInput, Contexts};
-use super::rows::{Part, Prepared, Rows, check_fields};
+use super::rows::{Part, Prepared, check_fields};
 use crate::error::ConfigError;
 
 /// Configuration of a [`LinearAttention`].
@@ -97,12 +97,8 @@ impl LinearAttention {
     ///
     /// Panics if the input's shapes do not fit the module or each other.
     pub fn contexts(&self, input: AttentionInput) -> Contexts {
-        let [d_model, _] = self.query.weight.dims();
         let layers = [&self.query, &self.key, &self.value];
-        Prepared::new(input, d_model, self.rotary, |x| {
-            Rows::of(x, layers, self.heads)
-        })
-        .by_document(|part| {
+        Prepared::of(input, layers, self.heads, self.rotary).by_document(|part| {
             let features = |x: Tensor<4>| x.clone().clamp_max(0.0).exp() + x.clamp_min(0.0);
             let (query, key) = (part.rows.query.clone(), part.rows.key.clone());
             read_by_features(part, features(query), features(key))

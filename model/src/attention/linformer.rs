@@ -158,12 +158,8 @@ impl LinformerAttention {
     /// Panics if the input's shapes do not fit the module or each other, or if a document is longer
     /// than the projections.
     pub fn contexts(&self, input: AttentionInput) -> Contexts {
-        let [d_model, _] = self.query.weight.dims();
         let layers = [&self.query, &self.key, &self.value];
-        Prepared::new(input, d_model, self.rotary, |x| {
-            Rows::of(x, layers, self.heads)
-        })
-        .by_document(|part| self.attend(part))
+        Prepared::of(input, layers, self.heads, self.rotary).by_document(|part| self.attend(part))
     }
 
     fn attend(&self, part: &Part) -> Tensor<4> {

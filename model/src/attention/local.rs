@@ -7,7 +7,7 @@ use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::tensor::Device;
 
 use super::heads::{AttentionInput, Contexts, merge};
-use super::rows::{Prepared, Rows, check_fields, read_by_class_row, scale_of};
+use super::rows::{Prepared, check_fields, read_by_class_row, scale_of};
 use crate::error::{ConfigError, refuse_too_large, refuse_zero};
 use crate::ops::{self, Attend, Window};
 use crate::seed::hash_dropout;
@@ -119,7 +119,6 @@ impl LocalAttention {
     ///
     /// Panics if the input's shapes do not fit the module or each other.
     pub fn contexts(&self, input: AttentionInput) -> Contexts {
-        let [d_model, _] = self.query.weight.dims();
         let layers = [&self.query, &self.key, &self.value];
         let Prepared {
             tokens,
@@ -127,9 +126,7 @@ impl LocalAttention {
             layout,
             residual,
             dropout_seed,
-        } = Prepared::new(input, d_model, self.rotary, |x| {
-            Rows::of(x, layers, self.heads)
-        });
+        } = Prepared::of(input, layers, self.heads, self.rotary);
         let scale = scale_of(&tokens.query);
         let row = class_row.clone();
         let attended = ops::attend(Attend {

@@ -133,12 +133,8 @@ impl NystromAttention {
     ///
     /// Panics if the input's shapes do not fit the module or each other.
     pub fn contexts(&self, input: AttentionInput) -> Contexts {
-        let [d_model, _] = self.query.weight.dims();
         let layers = [&self.query, &self.key, &self.value];
-        Prepared::new(input, d_model, self.rotary, |x| {
-            Rows::of(x, layers, self.heads)
-        })
-        .by_document(|part| {
+        Prepared::of(input, layers, self.heads, self.rotary).by_document(|part| {
             let context = self.attend(part);
             match &self.conv {
                 None => context,

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Distribution, Tensor, TensorData};
 
 use super::heads::{AttentionInput, Contexts};
 use super::linear::read_by_features;
-use super::rows::{Part, Prepared, Rows, check_fields, lowest};
+use super::rows::{Part, Prepared, check_fields, lowest};
 use crate::error::{ConfigError, refuse_too_large};
 
 /// Added to every feature, as in the paper's code: no share is zero.
@@ -149,12 +149,8 @@ impl PerformerAttention {
     ///
     /// Panics if the input's shapes do not fit the module or each other.
     pub fn contexts(&self, input: AttentionInput) -> Contexts {
-        let [d_model, _] = self.query.weight.dims();
         let layers = [&self.query, &self.key, &self.value];
-        Prepared::new(input, d_model, self.rotary, |x| {
-            Rows::of(x, layers, self.heads)
-        })
-        .by_document(|part| self.attend(part))
+        Prepared::of(input, layers, self.heads, self.rotary).by_document(|part| self.attend(part))
     }
 
     fn attend(&self, part: &Part) -> Tensor<4> {

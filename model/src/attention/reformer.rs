@@ -7,7 +7,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::heads::{AttentionInput, Contexts, split};
-use super::rows::{Part, Prepared, Rows, check_fields, lowest, read_document, scale_of};
+use super::rows::{Part, Prepared, Rows, check_fields, lowest, scale_of};
 use crate::error::{ConfigError, refuse_too_large, refuse_zero};
 use crate::ops::layers::{linear, linear_through};
 use crate::ops::{self, Attend, Layout, Window};
@@ -168,13 +168,7 @@ impl ReformerAttention {
         .by_document(|part| {
             let [_, _, m, _] = part.rows.query.dims();
             let tokens = self.attend(part, part.rows.narrow(part.own, m - part.own));
-            if part.own == 0 {
-                return tokens;
-            }
-            let Rows { query, key, value } = part.rows.clone();
-            let query = query.narrow(2, 0, part.own);
-            let read = read_document(query, key, value, part.layout_from(0));
-            Tensor::cat(vec![read, tokens], 2)
+            part.behind_class_row(tokens)
         })
     }
 

@@ -118,6 +118,18 @@ impl Part {
         }
     }
 
+    /// The tokens' contexts `[b, h, n, d]` behind that of the class row, where there is one, which reads
+    /// the whole document.
+    pub fn behind_class_row(&self, tokens: Tensor<4>) -> Tensor<4> {
+        if self.own == 0 {
+            return tokens;
+        }
+        let Rows { query, key, value } = self.rows.clone();
+        let query = query.narrow(2, 0, self.own);
+        let read = read_document(query, key, value, self.layout_from(0));
+        Tensor::cat(vec![read, tokens], 2)
+    }
+
     /// `x` `[b, h, m, d]`, zero in the rows that are no tokens.
     pub fn only_real(&self, x: Tensor<4>) -> Tensor<4> {
         match &self.real {
@@ -180,6 +192,16 @@ impl Prepared {
             residual,
             dropout_seed,
         }
+    }
+
+    /// The outputs of the layers `[W_q, W_k, W_v]`.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new).
+    pub fn of(input: AttentionInput, layers: [&Linear; 3], heads: usize, rotary: bool) -> Self {
+        let [d_model, _] = layers[0].weight.dims();
+        Self::new(input, d_model, rotary, |x| Rows::of(x, layers, heads))
     }
 
     /// The contexts `[b, h, m, d]` that `attend` gives for the rows of documents. Those of a packed

@@ -8,7 +8,7 @@ use burn::tensor::{Bool, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::heads::{AttentionInput, Contexts};
-use super::rows::{Part, Prepared, Rows, check_fields, lowest, read_document, scale_of};
+use super::rows::{Part, Prepared, Rows, check_fields, lowest, scale_of};
 use crate::error::{ConfigError, refuse_too_large, refuse_zero};
 use crate::ops::{self, Attend, AttentionDropout, LandmarksSeen, Layout, Visibility, Window};
 use crate::seed::hash_dropout;
@@ -177,12 +177,8 @@ impl SparseAttention {
     ///
     /// Panics if the input's shapes do not fit the module or each other.
     pub fn contexts(&self, input: AttentionInput) -> Contexts {
-        let [d_model, _] = self.query.weight.dims();
         let layers = [&self.query, &self.key, &self.value];
-        Prepared::new(input, d_model, self.rotary, |x| {
-            Rows::of(x, layers, self.heads)
-        })
-        .by_document(|part| {
+        Prepared::of(input, layers, self.heads, self.rotary).by_document(|part| {
             let [_, h, m, _] = part.rows.query.dims();
             let rows = part.rows.narrow(part.own, m - part.own);
             let device = rows.query.device();
@@ -203,13 +199,7 @@ impl SparseAttention {
                     Tensor::cat(vec![near_context, far_context], 1)
                 }
             };
-            if part.own == 0 {
-                return tokens;
-            }
-            let Rows { query, key, value } = part.rows.clone();
-            let query = query.narrow(2, 0, part.own);
-            let read = read_document(query, key, value, part.layout_from(0));
-            Tensor::cat(vec![read, tokens], 2)
+            part.behind_class_row(tokens)
         })
     }
 
