@@ -26,6 +26,7 @@ pack() {
     mkdir -p "$to/benches" "$to/bin"
     cp -r "$root/benches/peer" "$root/benches/gpu" "$to/benches/"
     cp -r "$root/model/tests/fixtures/golden" "$to/golden"
+    cp -r "$root/model/tests/fixtures/"{attentions,recurrence} "$to/golden/"
     cp "$release/ls-train" "$to/bin/ls-train"
     cp "$golden" "$to/bin/golden"
     strip "$to/bin/ls-train" "$to/bin/golden"

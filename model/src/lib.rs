@@ -51,7 +51,7 @@ pub use error::ConfigError;
 pub use fields::FieldError;
 pub use language_model::{
     Decoding, LanguageModel, LanguageModelConfig, LanguageModelLayer, LanguageModelLayerConfig,
-    Memory, Predictions, Segment,
+    Losses, Memory, Predictions, Segment,
 };
 pub use ops::{Boundaries, Layout};
 pub use reconstruction::{Decoder, MaskedTokens, Reconstruction};

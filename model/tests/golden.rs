@@ -1,10 +1,10 @@
-//! The PyTorch release's numbers, and those of the attentions that it is compared with: every
-//! `.safetensors` of two folders on every backend.
+//! The PyTorch release's numbers, and those of the attentions and language models that it is compared
+//! with: every `.safetensors` of three folders on every backend.
 //!
-//! The folder of the release's is the project's own copy, or the one that `LS_GOLDEN` names (a
-//! relative path is taken from the workspace root). A file's metadata says what it holds; outputs agree to 1e-5 and
-//! gradients to 1e-4, as max|a − b| / max|b| of each tensor. Documents whose padding is at the end
-//! are computed packed as well, which crops them to lengths that no window divides.
+//! `LS_GOLDEN` names another folder of the release's, with the others' folders in it, if at all (a
+//! relative path is taken from the workspace root). A file's metadata says what it holds; outputs
+//! agree to 1e-5 and gradients to 1e-4, as max|a − b| / max|b| of each tensor. Documents whose padding
+//! is at the end are computed packed as well, which crops them to lengths that no window divides.
 //!
 //! Of the compared attentions, WGPU computes those that this project's kernels compute, in one layout
 //! each: Burn tries its products out anew for each shape, for half a minute a file on a software GPU.
@@ -44,13 +44,19 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, all).exit_code()
 }
 
-fn folders() -> [PathBuf; 2] {
+fn folders() -> Vec<PathBuf> {
     let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let release = match std::env::var_os("LS_GOLDEN") {
-        Some(folder) => crate_root.join("..").join(folder),
-        None => crate_root.join("tests/fixtures/golden"),
-    };
-    [release, crate_root.join("tests/fixtures/attentions")]
+    match std::env::var_os("LS_GOLDEN") {
+        Some(folder) => {
+            let release = crate_root.join("..").join(folder);
+            let others = ["attentions", "recurrence"].map(|folder| release.join(folder));
+            let given = others.into_iter().filter(|folder| folder.is_dir());
+            std::iter::once(release.clone()).chain(given).collect()
+        }
+        None => ["golden", "attentions", "recurrence"]
+            .map(|folder| crate_root.join("tests/fixtures").join(folder))
+            .to_vec(),
+    }
 }
 
 /// Whether WGPU computes a file of a compared attention.

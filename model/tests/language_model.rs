@@ -145,10 +145,13 @@ impl Definition<'_> {
             .chunks_exact(self.chunk)
             .zip(rows.chunks_exact(self.chunk))
         {
-            let scores: Rows = of
-                .iter()
-                .map(|x| linear(x, &self.module.projection))
-                .collect();
+            let projection = &self
+                .module
+                .landmarks
+                .as_ref()
+                .expect("landmarks")
+                .projection;
+            let scores: Rows = of.iter().map(|x| linear(x, projection)).collect();
             for j in 0..self.rank {
                 let mut landmark = Vec::new();
                 for head in 0..self.heads {
@@ -174,19 +177,23 @@ impl Definition<'_> {
         let d = width / self.heads;
         let all: Rows = memory.iter().chain(hidden).cloned().collect();
         let window = |weights| -> Rows {
-            let rows = all
-                .iter()
-                .map(|x| norm(&linear(x, weights), &module.window_norm));
-            rows.collect()
+            let rows = all.iter().map(|x| linear(x, weights));
+            match &module.landmarks {
+                None => rows.collect(),
+                Some(of) => rows.map(|row| norm(&row, &of.window_norm)).collect(),
+            }
         };
         let (key, value) = (window(&module.key), window(&module.value));
         let landmarks = |weights| -> Rows {
+            let Some(of) = &module.landmarks else {
+                return Rows::new();
+            };
             let of_memory = self.compress(memory, memory);
             let of_memory = of_memory.iter().map(|row| linear(row, weights));
             let own: Rows = hidden.iter().map(|x| linear(x, weights)).collect();
             let own = self.compress(hidden, &own);
             let rows = of_memory.chain(own);
-            rows.map(|row| norm(&row, &module.landmark_norm)).collect()
+            rows.map(|row| norm(&row, &of.norm)).collect()
         };
         let (landmark_key, landmark_value) = (landmarks(&module.key), landmarks(&module.value));
         let (u, v) = (
@@ -201,7 +208,10 @@ impl Definition<'_> {
                 .map(|q| q / (d as f64).sqrt())
                 .collect();
             let position = memory.len() + i;
-            let first = (position + 1).saturating_sub(self.window);
+            let first = match self.window {
+                0 => 0,
+                window => (position + 1).saturating_sub(window),
+            };
             let visible = memory.len() / self.chunk * self.rank + i / self.chunk * self.rank;
             for head in 0..self.heads {
                 let q = self.head(&q, head);
@@ -213,8 +223,8 @@ impl Definition<'_> {
                 };
                 let mut scores = Vec::new();
                 for (t, key) in landmark_key.iter().take(visible).enumerate() {
-                    let distance =
-                        linear(&sinusoid(visible - 1 - t, width), &module.landmark_relative);
+                    let of = module.landmarks.as_ref().expect("landmarks");
+                    let distance = linear(&sinusoid(visible - 1 - t, width), &of.relative);
                     let key = dot(q, self.head(key, head));
                     scores.push(key + dot(q, self.head(&distance, head)));
                 }
@@ -291,6 +301,10 @@ fn attention_is_its_definition() {
         ([40, 2, 1], 7, 6),
         ([8, 16, 1], 5, 16),
         ([3, 4, 3], 1, 0),
+        // Transformer-XL: no landmarks; and all of the memory seen.
+        ([5, 4, 0], 13, 7),
+        ([0, 1, 0], 6, 9),
+        ([0, 1, 0], 5, 0),
     ] {
         check_definition(sizes, n, memory);
     }
@@ -431,6 +445,19 @@ fn decoding_is_the_forward_pass() {
             };
             check_decoding(&config, &device, [8, 12, 21], &[], 1e-5);
             check_decoding(&config, &device, [10, 8, 33], &[3, 1, 1, 9, 14], 1e-5);
+            if name == "wgpu" {
+                continue;
+            }
+            for (window, compressed) in [(6, 0), (0, 0), (0, 3)] {
+                let config = LanguageModelConfig {
+                    window,
+                    compressed,
+                    rank: 0,
+                    ..config.clone()
+                };
+                check_decoding(&config, &device, [8, 12, 37], &[3, 1, 1, 9, 14], 1e-5);
+                check_decoding(&config, &device, [10, 5, 33], &[], 1e-5);
+            }
         }
     }
 }
@@ -440,7 +467,7 @@ proptest! {
 
     #[test]
     fn any_sizes(
-        window in 1usize..12, chunk in 1usize..7, rank in 1usize..4, chunks in 0usize..5,
+        window in 1usize..12, chunk in 1usize..7, rank in 0usize..4, chunks in 0usize..5,
         segment in 1usize..20, n in 1usize..40, piece in 1usize..20,
     ) {
         check_definition([window, chunk, rank], n.min(20), chunks * chunk);

@@ -273,6 +273,7 @@ fn reported_bits_are_those_of_the_saved_weights() {
                 let Predictions {
                     logits,
                     memory: next,
+                    ..
                 } = run.model.forward(read);
                 memory = next;
                 let vocabulary = run.vocabulary.len();

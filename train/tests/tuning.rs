@@ -18,6 +18,11 @@ logger = { level = "minimal", file = "tuned.log" }
 
 /// Kernels compiled and kernels tuned by `ls-train bench`.
 fn made(place: &Workplace, args: &[&str]) -> [usize; 2] {
+    made_and_said(place, args).0
+}
+
+/// The same, and what was said on standard error.
+fn made_and_said(place: &Workplace, args: &[&str]) -> ([usize; 2], String) {
     fs::write(place.path("cubecl.toml"), SETTINGS).expect("settings");
     let mut command = place.command(&[&["bench"], args].concat());
     let output = command.env("XDG_CACHE_HOME", place.path("cache")).output();
@@ -28,10 +33,11 @@ fn made(place: &Workplace, args: &[&str]) -> [usize; 2] {
         let _ = fs::remove_file(place.path(log));
         text.lines().filter(|line| line.starts_with(start)).count()
     };
-    [
+    let counts = [
         count("compiled.log", "[Compiling kernel]"),
         count("tuned.log", "Fastest"),
-    ]
+    ];
+    (counts, stderr(&output))
 }
 
 /// Steps on packed batches of these among fifty lengths.
@@ -72,31 +78,35 @@ fn database(folder: &Path) -> std::path::PathBuf {
     found.expect("a database")
 }
 
-/// A second start knows what the first has tried out, and a damaged or a missing folder costs no more
-/// than the time. Nothing is left in the folder that the program runs in.
+/// A second start knows what the first has tried out, and says nothing of it. A damaged database is
+/// replaced; a folder that cannot be one costs no more than the time. Nothing is left in the folder
+/// that the program runs in.
 #[test]
 fn a_second_start_tries_nothing_out() {
     let Some(wgpu) = adapter() else { return };
     let place = Workplace::empty();
-    let mut args = vec![
-        "attention",
-        "--device",
-        &wgpu,
-        "--path",
-        "dense",
-        "--n",
-        "64",
-    ];
+    let mut args = vec!["attention", "--device", &wgpu];
+    args.extend(["--path", "dense", "--n", "64"]);
     args.extend(["--pass", "forward", "--repeats", "1", "--seconds", "0.1"]);
-    let [_, first] = made(&place, &args);
+    let once = "trying out kernels for this device, once";
+    let ([_, first], said) = made_and_said(&place, &args);
     assert!(first > 0, "products of matrices are tried out");
-    let [_, second] = made(&place, &args);
+    assert_eq!(said.matches(once).count(), 1, "{said}");
+    let ([_, second], said) = made_and_said(&place, &args);
     assert_eq!(second, 0);
+    assert!(!said.contains("trying out"), "{said}");
     assert_eq!(place.names(), ["cache", "cubecl.toml"]);
 
     let folder = place.path("cache/cubecl");
-    fs::write(database(&folder), [0x5a; 10_000]).expect("damage");
-    made(&place, &args);
+    let file = database(&folder);
+    fs::write(&file, [0x5a; 10_000]).expect("damage");
+    let ([_, again], said) = made_and_said(&place, &args);
+    assert_eq!(again, first);
+    let removed = format!("removed {}: it was no database", file.display());
+    assert!(said.contains(&removed) && said.contains(once), "{said}");
+    let ([_, healed], said) = made_and_said(&place, &args);
+    assert_eq!(healed, 0, "{said}");
+
     fs::remove_dir_all(&folder).expect("the folder");
     fs::write(&folder, "no folder").expect("a file in its place");
     made(&place, &args);

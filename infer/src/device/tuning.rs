@@ -5,7 +5,9 @@
 //! settles on one. CubeCL's `persistence` keeps the answers in a small database, which several
 //! processes may share, and goes on without it where it cannot be read or written.
 
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,38 @@ pub(super) fn keep(device: &Device) {
     let identity = device.identity().unwrap_or_default();
     environment::set_root(CacheConfig::Global.root());
     environment::activate(format!("{} {}", identity.name, identity.fingerprint));
+    let database = environment::path();
+    if damaged(&database) {
+        remove(&database);
+    }
+}
+
+/// Whether a file is there that is no SQLite database, by its first bytes
+/// (<https://www.sqlite.org/fileformat.html>, "The Database Header").
+fn damaged(database: &Path) -> bool {
+    let mut header = [0; 16];
+    let read = File::open(database).and_then(|mut file| file.read_exact(&mut header));
+    read.is_ok() && header != *b"SQLite format 3\0"
+}
+
+/// Removes a database, and what lies beside it, so that the next answers are kept again. CubeCL goes
+/// on without one that it cannot open, at every start anew.
+fn remove(database: &Path) {
+    let removed = fs::remove_file(database);
+    // Its log and its index would be taken for the next one's.
+    for suffix in ["-wal", "-shm", "-tshm"] {
+        let mut path = database.as_os_str().to_owned();
+        path.push(suffix);
+        let _ = fs::remove_file(path);
+    }
+    let database = database.display();
+    let line = match removed {
+        Ok(()) => format!("removed {database}: it was no database; kernels are tried out again"),
+        Err(error) => format!(
+            "{database} is no database, so that kernels are tried out at every start: remove it ({error})"
+        ),
+    };
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// What prints, on standard error, that kernels are being tried out: at the first, and then how

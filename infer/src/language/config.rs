@@ -344,7 +344,12 @@ impl LanguageConfig {
         if self.data.corpus != CorpusKind::Bytes && self.data.splits != Shares::default() {
             problems.push("`data.splits` must be 90/5/5 for a published text.".into());
         }
-        problems.extend(self.training.problems(self.model.chunk));
+        // Nothing is made of chunks in a Transformer-XL.
+        let chunk = match self.model.rank.max(self.model.compressed) {
+            0 => 1,
+            _ => self.model.chunk,
+        };
+        problems.extend(self.training.problems(chunk));
         run::invalid_if_any(problems)
     }
 }

@@ -87,6 +87,7 @@ pub fn score(
         let (losses, next) = model.loss(read, targets);
         memory = next;
         let losses: Vec<f32> = losses
+            .tokens
             .try_into_vec_as()
             .map_err(|error| ScoreError::Device(error.to_string()))?;
         let counted = losses.chunks(segment.inputs).zip(&segment.targets);

@@ -1,4 +1,5 @@
-//! Causal long-short attention for language models (Zhu et al. 2021, section 3.4 and appendix).
+//! Causal attention for language models, with memory: long-short (Zhu et al. 2021, section 3.4 and
+//! appendix), and without landmarks that of Transformer-XL (Dai et al. 2019, section 3.3).
 
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
@@ -21,13 +22,14 @@ pub struct CausalAttentionConfig {
     pub d_model: usize,
     /// Heads `h`; they divide the width.
     pub heads: usize,
-    /// Window `w` in tokens: a query sees itself and the `w − 1` tokens before it.
+    /// Window `w` in tokens: a query sees itself and the `w − 1` tokens before it. 0: all tokens before
+    /// it, the whole memory's too.
     #[config(default = 512)]
     pub window: usize,
     /// Chunk `c` in tokens; each finished one is projected to its landmarks.
     #[config(default = 16)]
     pub chunk: usize,
-    /// Landmarks of a chunk, per head.
+    /// Landmarks of a chunk, per head. 0: none, and no LayerNorms, as in Transformer-XL.
     #[config(default = 1)]
     pub rank: usize,
     /// Whether queries, keys, values and `W_o` have a bias.
@@ -65,11 +67,10 @@ impl CausalAttentionConfig {
             );
             return Err(ConfigError::new("d_model", problem));
         }
-        refuse_zero([
-            ("window", self.window),
-            ("chunk", self.chunk),
-            ("rank", self.rank),
-        ])?;
+        refuse_zero([("chunk", self.chunk)])?;
+        if self.rank > 0 {
+            refuse_zero([("window", self.window)])?;
+        }
         check_dropout("attention_dropout", self.attention_dropout)
     }
 
@@ -92,11 +93,13 @@ impl CausalAttentionConfig {
             key: linear(d_model, self.bias),
             value: linear(d_model, self.bias),
             output: linear(d_model, self.bias),
-            projection: linear(heads * self.rank, true),
-            window_norm: norm(),
-            landmark_norm: norm(),
             relative: linear(d_model, false),
-            landmark_relative: linear(d_model, true),
+            landmarks: (self.rank > 0).then(|| CausalLandmarks {
+                projection: linear(heads * self.rank, true),
+                window_norm: norm(),
+                norm: norm(),
+                relative: linear(d_model, true),
+            }),
             content_bias: Initializer::Zeros.init([1, heads, 1, 1, d], device),
             position_bias: Initializer::Zeros.init([1, heads, 1, d], device),
             dropout: DropoutConfig::new(self.attention_dropout).init(),
@@ -136,7 +139,11 @@ pub(crate) fn normal_linear(inputs: usize, outputs: usize, bias: bool, device: &
 /// A query sees itself and the `w − 1` tokens before it, and the landmarks of every chunk that ended
 /// before its own began. Landmarks of the segment are compressed from its keys and values; those of the
 /// memory are made of its rows, compressed head slice by head slice, as in the release
-/// (`autoregressive/model_lib/transformer_ls.py`). Built by [`CausalAttentionConfig`].
+/// (`autoregressive/model_lib/transformer_ls.py`).
+///
+/// Without landmarks this is the attention of Transformer-XL: no LayerNorm of keys and values, and
+/// softmax over the window alone. Its `u` and `v` are the paper's, divided by √d. Built by
+/// [`CausalAttentionConfig`].
 #[derive(Module, Debug)]
 pub struct CausalAttention {
     /// `W_q`
@@ -147,16 +154,10 @@ pub struct CausalAttention {
     pub value: Linear,
     /// `W_o`
     pub output: Linear,
-    /// `W_p`: width → heads · rank, features grouped head by head.
-    pub projection: Linear,
-    /// `LN_win`, over all heads' features of window keys and values.
-    pub window_norm: LayerNorm,
-    /// `LN_proj`, over all heads' features of landmark keys and values.
-    pub landmark_norm: LayerNorm,
     /// `W_r`: sinusoids of a key's distance → what queries meet there.
     pub relative: Linear,
-    /// `W_rc`: the same for landmarks.
-    pub landmark_relative: Linear,
+    /// What landmarks need, where there are some.
+    pub landmarks: Option<CausalLandmarks>,
     /// `u`, `[1, h, 1, 1, d]`: added to queries that meet keys of the window.
     pub content_bias: Param<Tensor<5>>,
     /// `v`, `[1, h, 1, d]`: added to queries that meet distances in the window.
@@ -171,10 +172,24 @@ pub struct CausalAttention {
     landmark_clamp: usize,
 }
 
+/// What makes [`CausalAttention`] long-short: how landmarks come about, and how they and the window's
+/// keys and values are made alike.
+#[derive(Module, Debug)]
+pub struct CausalLandmarks {
+    /// `W_p`: width → heads · rank, features grouped head by head.
+    pub projection: Linear,
+    /// `LN_win`, over all heads' features of window keys and values.
+    pub window_norm: LayerNorm,
+    /// `LN_proj`, over all heads' features of landmark keys and values.
+    pub norm: LayerNorm,
+    /// `W_rc`: sinusoids of the number of landmarks after one → what queries meet there.
+    pub relative: Linear,
+}
+
 /// Sinusoids of a segment's distances, which all layers share.
 #[derive(Clone, Debug)]
 pub struct Distances {
-    /// `[1, w, D]`: of keys at distances 0, 1, …
+    /// `[1, w, D]`: of keys at distances 0, 1, …, as far as queries see.
     pub window: Tensor<3>,
     /// `[1, T, D]`: of landmarks with 0, 1, … after them; none where no query sees one.
     pub landmarks: Option<Tensor<3>>,
@@ -203,7 +218,7 @@ impl CausalAttention {
 
     /// Chunks of a segment of `tokens` tokens whose landmarks any of its queries sees: all that end
     /// before another one begins.
-    pub(crate) fn chunks_seen(&self, tokens: usize) -> usize {
+    fn chunks_seen(&self, tokens: usize) -> usize {
         tokens.saturating_sub(1) / self.chunk
     }
 
@@ -212,8 +227,12 @@ impl CausalAttention {
     pub fn distances(&self, tokens: usize, memory: usize, device: &Device) -> Distances {
         let landmarks = (memory / self.chunk + self.chunks_seen(tokens)) * self.rank;
         let rows = |count, clamp| sinusoids(count, clamp, self.d_model(), device);
+        let window = match self.window {
+            0 => memory + tokens,
+            window => window,
+        };
         Distances {
-            window: rows(self.window, self.clamp),
+            window: rows(window, self.clamp),
             landmarks: (landmarks > 0).then(|| rows(landmarks, self.landmark_clamp)),
         }
     }
@@ -223,7 +242,8 @@ impl CausalAttention {
     /// # Shapes
     ///
     /// - hidden and output: `[b, M, D]`, any `M ≥ 1`
-    /// - memory: `[b, L, D]`, rows in front of the segment; whole chunks, `L` may be 0
+    /// - memory: `[b, L, D]`, rows in front of the segment, `L` may be 0; whole chunks where there are
+    ///   landmarks
     ///
     /// # Panics
     ///
@@ -239,12 +259,9 @@ impl CausalAttention {
         let [_, rows, _] = memory.dims();
         assert_shape!(hidden, [b, tokens, self.d_model()]);
         assert_shape!(memory, [b, rows, d_model]);
-        assert!(
-            rows.is_multiple_of(self.chunk),
-            "a memory of {rows} rows is not made of whole chunks of {}",
-            self.chunk
-        );
-        let before = (self.window - 1).min(rows);
+        self.check_memory(rows);
+        let window = distances.window.dims()[1];
+        let before = (window - 1).min(rows);
         let [own_key, own_value] = [&self.key, &self.value].map(|w| linear(hidden.clone(), w));
         let near = last_rows(&memory, before);
         let windowed = |own: &Tensor<3>, weights: &Linear| {
@@ -252,7 +269,7 @@ impl CausalAttention {
                 None => own.clone(),
                 Some(near) => Tensor::cat(vec![linear(near.clone(), weights), own.clone()], 1),
             };
-            self.split(layer_norm(all, &self.window_norm))
+            self.split(self.of_window(all))
         };
         let (key, value) = (
             windowed(&own_key, &self.key),
@@ -263,12 +280,15 @@ impl CausalAttention {
         let query = self.split(linear(hidden, &self.query) * scale);
         let terms = self.terms(distances, landmarks.as_ref());
         let visibility = Visibility {
-            window: Window::Causal { width: self.window },
+            window: Window::Causal { width: window },
             memory: before,
-            landmarks: LandmarksSeen::Chunks {
-                before: rows / self.chunk * self.rank,
-                chunk: self.chunk,
-                rows: self.rank,
+            landmarks: match landmarks {
+                None => LandmarksSeen::All,
+                Some(_) => LandmarksSeen::Chunks {
+                    before: rows / self.chunk * self.rank,
+                    chunk: self.chunk,
+                    rows: self.rank,
+                },
             },
         };
         let [_, h, _, _, d] = self.content_bias.dims();
@@ -288,6 +308,25 @@ impl CausalAttention {
         merge(attended.output)
     }
 
+    /// # Panics
+    ///
+    /// Panics if a memory of so many rows is not made of whole chunks, and landmarks need it to be.
+    pub(crate) fn check_memory(&self, rows: usize) {
+        assert!(
+            self.landmarks.is_none() || rows.is_multiple_of(self.chunk),
+            "a memory of {rows} rows is not made of whole chunks of {}",
+            self.chunk
+        );
+    }
+
+    /// Keys or values `[b, n, D]` of tokens as the window has them.
+    fn of_window(&self, rows: Tensor<3>) -> Tensor<3> {
+        match &self.landmarks {
+            None => rows,
+            Some(landmarks) => layer_norm(rows, &landmarks.window_norm),
+        }
+    }
+
     /// Landmark keys and values, `[b, h, T, d]`: those of the memory's chunks, then those of the
     /// segment's that another chunk comes after.
     fn landmarks(
@@ -297,42 +336,50 @@ impl CausalAttention {
         own_key: Tensor<3>,
         own_value: Tensor<3>,
     ) -> Option<(Tensor<4>, Tensor<4>)> {
+        let landmarks = self.landmarks.as_ref()?;
         let [_, tokens, _] = hidden.dims();
         let seen = self.chunks_seen(tokens) * self.chunk;
         let mut parts = Vec::new();
         if memory.dims()[1] > 0 {
-            parts.push(self.landmarks_of_memory(memory));
+            parts.push(self.landmarks_of_memory(landmarks, memory));
         }
         if seen > 0 {
             let first = |x: &Tensor<3>| x.clone().narrow(1, 0, seen);
-            parts.push(self.compress(&first(hidden), first(&own_key), first(&own_value)));
+            let [key, value] = [first(&own_key), first(&own_value)];
+            parts.push(self.compress(landmarks, &first(hidden), key, value));
         }
         let join = |side: usize| {
             let rows = parts.iter().map(|part| part[side].clone()).collect();
-            self.split(layer_norm(Tensor::cat(rows, 1), &self.landmark_norm))
+            self.split(layer_norm(Tensor::cat(rows, 1), &landmarks.norm))
         };
         (!parts.is_empty()).then(|| (join(0), join(1)))
     }
 
     /// Keys and values of a memory's landmarks before `LN_proj`, `[b, L/c·ρ, D]`: its rows are
     /// compressed as they are, and then multiplied with the weights.
-    fn landmarks_of_memory(&self, memory: Tensor<3>) -> [Tensor<3>; 2] {
-        let [rows, _] = self.compress(&memory, memory.clone(), memory.clone());
+    fn landmarks_of_memory(&self, of: &CausalLandmarks, memory: Tensor<3>) -> [Tensor<3>; 2] {
+        let [rows, _] = self.compress(of, &memory, memory.clone(), memory.clone());
         [&self.key, &self.value].map(|weights| linear(rows.clone(), weights))
     }
 
     /// Those of whole chunks of a segment, `[b, n/c·ρ, D]`.
-    fn landmarks_of(&self, rows: Tensor<3>) -> [Tensor<3>; 2] {
+    fn landmarks_of(&self, of: &CausalLandmarks, rows: Tensor<3>) -> [Tensor<3>; 2] {
         let [key, value] = [&self.key, &self.value].map(|weights| linear(rows.clone(), weights));
-        self.compress(&rows, key, value)
+        self.compress(of, &rows, key, value)
     }
 
     /// Rows `[b, n, D]` of whole chunks, compressed head slice by head slice with the weights that
-    /// `of` gives: `[b, n/c·ρ, D]`, a chunk's landmarks one after another.
-    fn compress(&self, of: &Tensor<3>, key: Tensor<3>, value: Tensor<3>) -> [Tensor<3>; 2] {
-        let [b, n, d_model] = of.dims();
+    /// `rows` give: `[b, n/c·ρ, D]`, a chunk's landmarks one after another.
+    fn compress(
+        &self,
+        of: &CausalLandmarks,
+        rows: &Tensor<3>,
+        key: Tensor<3>,
+        value: Tensor<3>,
+    ) -> [Tensor<3>; 2] {
+        let [b, n, d_model] = rows.dims();
         let chunks = n / self.chunk;
-        let scores = linear(of.clone(), &self.projection);
+        let scores = linear(rows.clone(), &of.projection);
         let by_chunk = |x: Tensor<3>| {
             let [_, _, features] = x.dims();
             self.split(x.reshape([b * chunks, self.chunk, features]))
@@ -346,11 +393,7 @@ impl CausalAttention {
     /// The terms of scores besides queries · keys, with `u` added to all queries: of the window by
     /// offset `(q + u)·R + (v − u)·R`, of landmarks by offset `(q + u)·R' − u·R'`, and by landmark
     /// `−u·k̄`.
-    pub(crate) fn terms(
-        &self,
-        distances: &Distances,
-        landmarks: Option<&(Tensor<4>, Tensor<4>)>,
-    ) -> Terms {
+    fn terms(&self, distances: &Distances, landmarks: Option<&(Tensor<4>, Tensor<4>)>) -> Terms {
         let [_, h, _, _, d] = self.content_bias.dims();
         let content = self.content_bias.val().reshape([1, h, 1, d]);
         let position = self.position_bias.val();
@@ -361,8 +404,8 @@ impl CausalAttention {
         let window = keys(&distances.window, &self.relative);
         let mut bias = vec![product(position - content, &window)];
         let mut relative = vec![window];
-        if let Some(rows) = &distances.landmarks {
-            let own = keys(rows, &self.landmark_relative);
+        if let (Some(rows), Some(landmarks)) = (&distances.landmarks, &self.landmarks) {
+            let own = keys(rows, &landmarks.relative);
             bias.push(self.landmark_bias(&own));
             relative.push(own);
         }
@@ -379,6 +422,26 @@ impl CausalAttention {
         product(self.content_bias.val().reshape([1, h, 1, d]).neg(), key)
     }
 
+    /// What the heads read for each token of a segment `[b, M, D]` in other rows `[b, L, D]`, all of
+    /// which they see, by content alone: no position takes part, nor any bias of queries.
+    pub(crate) fn by_content(&self, hidden: Tensor<3>, rows: Tensor<3>) -> Tensor<3> {
+        let [key, value] = self.windowed(&rows).map(|x| self.split(x));
+        let attended = ops::attend(Attend {
+            query: self.split(linear(hidden, &self.query)),
+            key,
+            value,
+            landmarks: None,
+            landmark_bias: None,
+            bias: None,
+            relative_keys: None,
+            layout: Layout::Full,
+            visibility: Window::All.into(),
+            scale: ((self.d_model() / self.heads) as f64).powf(-0.5),
+            dropout: AttentionDropout::OFF,
+        });
+        merge(attended.output)
+    }
+
     /// What decoding keeps of a memory `[b, L, D]` and of a segment's first rows `[b, n, D]`; the
     /// distances are those of whole segments.
     pub(crate) fn state(
@@ -392,30 +455,35 @@ impl CausalAttention {
             None => memory.clone(),
             Some(rows) => Tensor::cat(vec![memory.clone(), rows.clone()], 1),
         };
-        let near = last_rows(&all, (self.window - 1).min(all.dims()[1]));
-        let window = Recent::new(self.window, near.map(|rows| self.windowed(&rows)), &all);
-        let (mut landmarks, open) = (Vec::new(), length % self.chunk);
-        if memory.dims()[1] > 0 {
-            landmarks.push(self.landmarks_of_memory(memory));
-        }
-        if let Some(rows) = rows.as_ref().filter(|_| length > open) {
-            landmarks.push(self.landmarks_of(rows.clone().narrow(1, 0, length - open)));
-        }
+        let most = distances.window.dims()[1];
+        let near = last_rows(&all, (most - 1).min(all.dims()[1]));
         let mut state = CausalState {
-            window,
+            window: Recent::new(most, near.map(|rows| self.windowed(&rows)), &all),
             landmarks: None,
-            open: rows
-                .and_then(|rows| last_rows(&rows, open))
-                .into_iter()
-                .collect(),
+            open: Vec::new(),
             whole: self.terms(distances, None),
             terms: None,
         };
-        let landmarks: Vec<[Tensor<3>; 2]> = landmarks;
-        for own in landmarks {
-            state.see(own.map(|rows| self.split(layer_norm(rows, &self.landmark_norm))));
+        let Some(landmarks) = &self.landmarks else {
+            return state;
+        };
+        let open = length % self.chunk;
+        if memory.dims()[1] > 0 {
+            state.see(self.seen(landmarks, self.landmarks_of_memory(landmarks, memory)));
+        }
+        if let Some(rows) = rows.as_ref().filter(|_| length > open) {
+            let finished = rows.clone().narrow(1, 0, length - open);
+            state.see(self.seen(landmarks, self.landmarks_of(landmarks, finished)));
         }
         state
+            .open
+            .extend(rows.and_then(|rows| last_rows(&rows, open)));
+        state
+    }
+
+    /// Landmarks `[b, T, D]` as queries meet them, `[b, h, T, d]`.
+    fn seen(&self, of: &CausalLandmarks, own: [Tensor<3>; 2]) -> [Tensor<4>; 2] {
+        own.map(|rows| self.split(layer_norm(rows, &of.norm)))
     }
 
     /// What the heads read for one more row of each text, `[b, 1, D]`.
@@ -428,6 +496,7 @@ impl CausalAttention {
         let [_, h, _, _, d] = self.content_bias.dims();
         let query = self.split(linear(hidden.clone(), &self.query) * (d as f64).powf(-0.5));
         let terms = state.terms(self);
+        let width = state.window.most;
         let attended = ops::attend(Attend {
             query: query + self.content_bias.val().reshape([1, h, 1, d]),
             key,
@@ -438,26 +507,26 @@ impl CausalAttention {
             relative_keys: Some(terms.relative_keys),
             layout: Layout::Full,
             visibility: Visibility {
-                window: Window::Causal { width: self.window },
+                window: Window::Causal { width },
                 memory: rows - 1,
                 landmarks: LandmarksSeen::All,
             },
             scale: 1.0,
             dropout: AttentionDropout::OFF,
         });
-        state.open.push(hidden);
-        if state.open_rows() == self.chunk {
-            let rows = Tensor::cat(std::mem::take(&mut state.open), 1);
-            let own = self.landmarks_of(rows);
-            state.see(own.map(|rows| self.split(layer_norm(rows, &self.landmark_norm))));
+        if let Some(landmarks) = &self.landmarks {
+            state.open.push(hidden);
+            if state.open_rows() == self.chunk {
+                let rows = Tensor::cat(std::mem::take(&mut state.open), 1);
+                state.see(self.seen(landmarks, self.landmarks_of(landmarks, rows)));
+            }
         }
         merge(attended.output)
     }
 
     /// Keys and values of the window, `[b, n, D]`.
     fn windowed(&self, rows: &Tensor<3>) -> [Tensor<3>; 2] {
-        [&self.key, &self.value]
-            .map(|weights| layer_norm(linear(rows.clone(), weights), &self.window_norm))
+        [&self.key, &self.value].map(|weights| self.of_window(linear(rows.clone(), weights)))
     }
 
     fn split(&self, x: Tensor<3>) -> Tensor<4> {
@@ -557,7 +626,7 @@ impl CausalState {
             return terms.clone();
         }
         let landmarks = self.landmarks.as_ref().map(|[key, _]| key);
-        let entries = attention.window + landmarks.map_or(0, |key| key.dims()[2]);
+        let entries = self.window.most + landmarks.map_or(0, |key| key.dims()[2]);
         let terms = Terms {
             landmark_bias: landmarks.map(|key| attention.landmark_bias(key)),
             // In memory of their own: kernels would copy a part of the whole for every token.

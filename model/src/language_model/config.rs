@@ -23,12 +23,16 @@ pub struct LanguageModelConfig {
     pub heads: usize,
     /// Width of the feed-forward layers.
     pub d_ff: usize,
-    /// A query sees itself and the `window − 1` tokens before it.
+    /// A query sees itself and the `window − 1` tokens before it; 0: all that the memory holds.
     pub window: usize,
-    /// Tokens of a chunk.
+    /// Tokens of a chunk, which landmarks, or rows of compressed memory, stand for.
     pub chunk: usize,
-    /// Landmarks of a chunk, per head.
+    /// Landmarks of a chunk, per head. 0: none, and attention is that of Transformer-XL (Dai et al. 2019).
     pub rank: usize,
+    /// Rows of compressed memory behind the memory proper: a Compressive Transformer (Rae et al. 2020). A
+    /// chunk that leaves the memory becomes one of them.
+    #[serde(default)]
+    pub compressed: usize,
     /// LayerNorms in front of attention and feed-forward layers, else behind them.
     pub pre_norm: bool,
     /// The exact GELU between the feed-forward layers, else ReLU.
@@ -57,6 +61,7 @@ impl Default for LanguageModelConfig {
             window: 512,
             chunk: 16,
             rank: 1,
+            compressed: 0,
             pre_norm: true,
             gelu: true,
             bias: false,
@@ -86,6 +91,7 @@ impl LanguageModelConfig {
                 landmark_clamp: self.landmark_clamp,
                 attention_dropout: self.attention_dropout,
             },
+            compresses: self.compressed > 0,
             d_ff: self.d_ff,
             pre_norm: self.pre_norm,
             gelu: self.gelu,
@@ -102,7 +108,19 @@ impl LanguageModelConfig {
         let sizes = [("vocab_size", self.vocab_size), ("layers", self.layers)];
         refuse_zero(sizes)?;
         refuse_too_large(sizes)?;
+        refuse_too_large([("compressed", self.compressed)])?;
         self.layer().validate()?;
+        if self.compressed > 0 {
+            for (field, value) in [("rank", self.rank), ("window", self.window)] {
+                if value > 0 {
+                    let problem = format!(
+                        "must be 0 beside compressed memory, all of which is seen and which takes the \
+                         landmarks' place, and is {value}"
+                    );
+                    return Err(ConfigError::new(field, problem));
+                }
+            }
+        }
         let parameters = self.parameters();
         if parameters > LARGEST_PARAMETERS {
             let problem = format!(
@@ -118,7 +136,13 @@ impl LanguageModelConfig {
     fn parameters(&self) -> u128 {
         let size = |x: usize| x as u128;
         let d = size(self.d_model);
-        let layer = d * (6 * d + size(self.heads) * size(self.rank) + 2 * size(self.d_ff));
+        let chunk = if self.compressed > 0 {
+            size(self.chunk)
+        } else {
+            0
+        };
+        let attention = (6 + chunk) * d + size(self.heads) * size(self.rank);
+        let layer = d * (attention + 2 * size(self.d_ff));
         size(self.vocab_size) * d + size(self.layers) * layer
     }
 
@@ -141,6 +165,7 @@ impl LanguageModelConfig {
             layers: (0..self.layers).map(|_| layer.init(device)).collect(),
             output_bias: Initializer::Zeros.init([self.vocab_size], device),
             dropout: DropoutConfig::new(self.dropout).init(),
+            compressed: self.compressed,
         })
     }
 }

@@ -45,13 +45,9 @@ impl LanguageModel {
     /// Panics if a segment has no tokens, or if the memory is another model's.
     pub fn decoding(&self, memory: Memory, segment: usize) -> Decoding {
         assert!(segment > 0, "a segment has at least one token");
-        memory.check(
-            self.layers.len(),
-            memory.texts(),
-            self.embedding.weight.dims()[1],
-        );
+        self.check(&memory, memory.texts());
         let attention = &self.layers[0].attention;
-        let distances = attention.distances(segment, memory.rows(), &self.device());
+        let distances = attention.distances(segment, memory.seen(), &self.device());
         let mut decoding = Decoding {
             memory,
             segment,
@@ -136,8 +132,8 @@ impl LanguageModel {
             }
         };
         if decoding.position == decoding.segment {
-            let inputs = decoding.inputs.iter_mut().filter_map(joined).collect();
-            decoding.memory = decoding.memory.clone().followed_by(inputs);
+            let inputs: Vec<_> = decoding.inputs.iter_mut().filter_map(joined).collect();
+            decoding.memory = self.remember(decoding.memory.clone(), inputs).0;
             decoding.inputs.iter_mut().for_each(Vec::clear);
             decoding.position = 0;
         }

@@ -17,6 +17,8 @@ use crate::seed::{hash_dropout, mix};
 pub struct LanguageModelLayerConfig {
     /// How the heads attend. Its width is the layer's.
     pub attention: CausalAttentionConfig,
+    /// Whether rows that leave the memory are compressed, a chunk of the attention's to one.
+    pub compresses: bool,
     /// Width of the feed-forward layers.
     pub d_ff: usize,
     /// LayerNorms in front of attention and feed-forward layers, else behind them.
@@ -48,8 +50,12 @@ impl LanguageModelLayerConfig {
     pub fn init(&self, device: &Device) -> LanguageModelLayer {
         let d_model = self.attention.d_model;
         let norm = || LayerNormConfig::new(d_model).init(device);
+        let chunk = self.attention.chunk;
         LanguageModelLayer {
             attention: self.attention.init(device),
+            compression: self
+                .compresses
+                .then(|| normal_linear(chunk * d_model, d_model, true, device)),
             attention_norm: norm(),
             ff_in: normal_linear(d_model, self.d_ff, true, device),
             ff_out: normal_linear(self.d_ff, d_model, true, device),
@@ -73,6 +79,9 @@ const FUSED_ROWS: usize = 64;
 pub struct LanguageModelLayer {
     /// Maps rows to contexts.
     pub attention: CausalAttention,
+    /// The rows of a chunk, side by side → one row, where rows that leave the memory are compressed: a
+    /// convolution as long as its stride (Rae et al. 2020, section 3.1).
+    pub compression: Option<Linear>,
     /// `LN1`
     pub attention_norm: LayerNorm,
     /// `D` → `d_ff`
@@ -110,6 +119,45 @@ impl LanguageModelLayer {
             .attention
             .contexts(hidden.clone(), memory, distances, dropout_seed);
         self.after_attention(hidden, contexts, dropout_seed)
+    }
+
+    /// Compresses rows that leave the memory, and says how much attention loses by it. `None` where
+    /// nothing is compressed.
+    ///
+    /// The loss is the mean square of what heads read in the rows less what they read in the compressed
+    /// ones, by content alone (Rae et al. 2020, section 3.2 and algorithm 2). It is there where gradients
+    /// are computed, and only the compression has one: it would be easiest to keep if queries met nothing.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden: `[b, M, D]`, this layer's inputs of the segment that the rows make room for
+    /// - leaving: `[b, n, D]`, its inputs for the rows; the oldest that fill no chunk are left out
+    /// - output: `[b, n / c, D]`
+    pub(crate) fn compress(
+        &self,
+        hidden: &Tensor<3>,
+        leaving: Tensor<3>,
+    ) -> Option<(Tensor<3>, Option<Tensor<1>>)> {
+        let weights = self.compression.as_ref()?;
+        let [b, n, d_model] = leaving.dims();
+        let chunk = self.attention.chunk;
+        let chunks = n / chunk;
+        if chunks == 0 {
+            let none = Tensor::zeros([b, 0, d_model], (&leaving.device(), leaving.dtype()));
+            return Some((none, None));
+        }
+        let old = leaving.narrow(1, n % chunk, chunks * chunk).detach();
+        let new = linear(old.clone().reshape([b, chunks, chunk * d_model]), weights);
+        let loss = weights.weight.val().is_autodiff().then(|| {
+            let fixed = self.clone().no_grad();
+            let queries = fixed.before_attention(hidden.clone().detach());
+            let [all, fewer] = [old, new.clone()].map(|rows| {
+                let rows = fixed.before_attention(rows);
+                fixed.attention.by_content(queries.clone(), rows)
+            });
+            (all.detach() - fewer).square().mean()
+        });
+        Some((new, loss))
     }
 
     /// What decoding keeps of the memory `[b, L, D]` and of a segment's first rows `[b, n, D]`.

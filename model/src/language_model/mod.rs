@@ -1,4 +1,4 @@
-//! Language models over characters with causal long-short attention, and the memory between segments.
+//! Language models over characters with causal attention, and the memory between segments.
 
 mod config;
 mod decoding;
@@ -22,7 +22,8 @@ use crate::seed::mix;
 /// `autoregressive/model_lib/transformer_ls.py`): tokens → logits for the token that comes next.
 ///
 /// It reads a text segment by segment. A [`Memory`] holds what it keeps of those before, so that
-/// every segment sees at least as far back as the memory is long. Built by [`LanguageModelConfig`].
+/// every segment sees at least as far back as the memory is long. Built by [`LanguageModelConfig`], whose
+/// fields also make it a Transformer-XL (`rank` 0) or a Compressive Transformer (`compressed` above 0).
 #[derive(Module, Debug)]
 pub struct LanguageModel {
     /// A row for each token, `[vocabulary, D]`; logits are products with the same rows.
@@ -33,6 +34,8 @@ pub struct LanguageModel {
     pub output_bias: Param<Tensor<1>>,
     /// Dropout of embeddings and of the window's sinusoids.
     pub dropout: Dropout,
+    /// Rows of compressed memory.
+    compressed: usize,
 }
 
 /// A segment of text and what is read along with it.
@@ -53,6 +56,18 @@ pub struct Predictions {
     pub logits: Tensor<3>,
     /// What is kept for the next segment.
     pub memory: Memory,
+    /// What compressing the memory has lost, `[1]`, summed over the layers: to be added to a loss. There is
+    /// none without compressed memory, or where no gradients are computed.
+    pub reconstruction: Option<Tensor<1>>,
+}
+
+/// How far a model is off the text that comes after a [`Segment`].
+#[derive(Clone, Debug)]
+pub struct Losses {
+    /// `−log p` of each target, `[b, M]`.
+    pub tokens: Tensor<2>,
+    /// As in [`Predictions`].
+    pub reconstruction: Option<Tensor<1>>,
 }
 
 impl LanguageModel {
@@ -70,15 +85,20 @@ impl LanguageModel {
     ///
     /// # Panics
     ///
-    /// Panics if the rows are not made of whole chunks.
+    /// Panics if the rows are not made of whole chunks where there are landmarks.
     pub fn memory(&self, b: usize, rows: usize) -> Memory {
-        let chunk = self.layers[0].attention.chunk;
-        assert!(
-            rows.is_multiple_of(chunk),
-            "a memory of {rows} rows is not made of whole chunks of {chunk}"
-        );
+        self.layers[0].attention.check_memory(rows);
         let [_, d_model] = self.embedding.weight.dims();
-        Memory::zeros(self.layers.len(), [b, rows, d_model], &self.device())
+        let zeros = |rows: usize| Tensor::zeros([b, rows, d_model], &self.device());
+        Memory::new(self.layers.len(), zeros(rows), zeros(self.compressed))
+    }
+
+    /// # Panics
+    ///
+    /// Panics if the memory is another model's, or of another number of texts.
+    fn check(&self, memory: &Memory, texts: usize) {
+        let [_, d_model] = self.embedding.weight.dims();
+        memory.check(self.layers.len(), [texts, self.compressed, d_model]);
     }
 
     /// Logits of a segment, and the memory for the next one.
@@ -92,24 +112,52 @@ impl LanguageModel {
     /// Panics if the memory is another model's, or of another number of texts.
     pub fn forward(&self, segment: Segment) -> Predictions {
         let (hidden, inputs) = self.hidden(&segment);
+        let (memory, reconstruction) = self.remember(segment.memory, inputs);
         Predictions {
             logits: self.logits(hidden),
-            memory: segment.memory.followed_by(inputs),
+            memory,
+            reconstruction,
         }
     }
 
-    /// `−log p` of each target, `[b, M]`, given a segment whose tokens they come after; and the memory
-    /// for the next one.
+    /// A memory with a segment taken in, given the layers' inputs `[b, n, D]`; and what is lost with the
+    /// rows that make room for it.
+    pub(crate) fn remember(
+        &self,
+        memory: Memory,
+        inputs: Vec<Tensor<3>>,
+    ) -> (Memory, Option<Tensor<1>>) {
+        let compress = |(number, layer): (usize, &LanguageModelLayer)| {
+            layer.compress(&inputs[number], memory.leaving(number, &inputs[number]))
+        };
+        let compressed: Vec<_> = self
+            .layers
+            .iter()
+            .enumerate()
+            .filter_map(compress)
+            .collect();
+        let (rows, losses): (Vec<_>, Vec<_>) = compressed.into_iter().unzip();
+        let lost = losses.into_iter().flatten().reduce(|a, b| a + b);
+        (memory.followed_by(inputs, rows), lost)
+    }
+
+    /// The losses of targets `[b, M]`, given a segment whose tokens they come after; and the memory for the
+    /// next one.
     ///
     /// # Panics
     ///
     /// As [`forward`](Self::forward), and if there are not as many targets as tokens.
-    pub fn loss(&self, segment: Segment, targets: Tensor<2, Int>) -> (Tensor<2>, Memory) {
+    pub fn loss(&self, segment: Segment, targets: Tensor<2, Int>) -> (Losses, Memory) {
         let [b, n] = segment.tokens.dims();
         assert_shape!(targets, [b, n]);
-        let Predictions { logits, memory } = self.forward(segment);
-        let of_targets = log_softmax(logits, 2).gather(2, targets.reshape([b, n, 1]));
-        (of_targets.reshape([b, n]).neg(), memory)
+        let predictions = self.forward(segment);
+        let log_probabilities = log_softmax(predictions.logits, 2);
+        let of_targets = log_probabilities.gather(2, targets.reshape([b, n, 1]));
+        let losses = Losses {
+            tokens: of_targets.reshape([b, n]).neg(),
+            reconstruction: predictions.reconstruction,
+        };
+        (losses, predictions.memory)
     }
 
     /// The last layer's outputs `[b, M, D]`, and every layer's inputs.
@@ -120,10 +168,10 @@ impl LanguageModel {
             dropout_seed,
         } = segment;
         let [b, n] = tokens.dims();
-        memory.check(self.layers.len(), b, self.embedding.weight.dims()[1]);
+        self.check(memory, b);
         let mut hidden = self.dropout.forward(self.embed(tokens.clone()));
         let attention = &self.layers[0].attention;
-        let mut distances = attention.distances(n, memory.rows(), &hidden.device());
+        let mut distances = attention.distances(n, memory.seen(), &hidden.device());
         distances.window = self.dropout.forward(distances.window);
         let mut inputs = Vec::with_capacity(self.layers.len());
         for (number, layer) in self.layers.iter().enumerate() {

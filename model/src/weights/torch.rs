@@ -22,8 +22,14 @@ impl StateDict {
     /// The bytes are no PyTorch checkpoint, are cut short, hold no weights, or hold objects besides that
     /// can't be read.
     pub fn from_torch(bytes: &[u8]) -> Result<Self, WeightsError> {
+        let [contents, end] = without_zip64(bytes);
+        let write = |mut file: tempfile::NamedTempFile| {
+            file.write_all(contents)?;
+            file.write_all(end)?;
+            file.flush().map(|()| file)
+        };
         let file = tempfile::NamedTempFile::new()
-            .and_then(|mut file| file.write_all(bytes).and(file.flush()).map(|()| file))
+            .and_then(write)
             .map_err(|error| malformed(format!("no temporary file: {error}")))?;
         let under_a_key =
             KEYS.iter().find_map(
@@ -49,6 +55,30 @@ impl StateDict {
             false => Ok(state),
         }
     }
+}
+
+/// The bytes of an archive in two parts that leave out what only archives of 4 GiB and more need: the
+/// records of ZIP64 between the directory and its end, which `torch.save` always writes.
+///
+/// The reader (zip 9.8) takes the directory to lie right before its end. Where the first name has 30
+/// bytes, that of a checkpoint called by 21, an entry begins there, and it starts with the second.
+fn without_zip64(bytes: &[u8]) -> [&[u8]; 2] {
+    const END: usize = 22;
+    const ZIP64: usize = 56 + 20;
+    let field = |record: &[u8], at: usize| {
+        let bytes = record.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(bytes)).ok()
+    };
+    let shorter = || {
+        let end = bytes.len().checked_sub(END)?;
+        let record = &bytes[end..];
+        let directory_end = field(record, 16)?.checked_add(field(record, 12)?)?;
+        let is_zip64 = record.starts_with(b"PK\x05\x06")
+            && directory_end.checked_add(ZIP64)? == end
+            && bytes[directory_end..].starts_with(b"PK\x06\x06");
+        is_zip64.then(|| [&bytes[..directory_end], record])
+    };
+    shorter().unwrap_or([bytes, &[]])
 }
 
 fn malformed(problem: String) -> WeightsError {

@@ -38,10 +38,19 @@ pub fn check(golden: &Golden, path: &Path, device: &Device) -> Result<Worst, Fai
             OUTPUT,
         )?;
         let (losses, next) = model.loss(taken, part(1));
-        let loss = losses.mean();
+        let mut loss = losses.tokens.mean();
         let name = format!("loss.{segment}");
         let data = loss.clone().into_data();
         worst.compare(&name, data, golden.values(&name)?, OUTPUT)?;
+        let name = format!("reconstruction.{segment}");
+        match losses.reconstruction {
+            Some(lost) if golden.has(&name) => {
+                let data = lost.clone().into_data();
+                worst.compare(&name, data, golden.values(&name)?, OUTPUT)?;
+                loss = loss + lost;
+            }
+            lost => assert_eq!(lost.is_some(), golden.has(&name), "{name}"),
+        }
         memory = next;
         if segment + 1 < segments {
             continue;
@@ -75,6 +84,7 @@ fn config(golden: &Golden) -> Result<LanguageModelConfig, Failed> {
         window: golden.size("window_len")?,
         chunk: golden.size("chunk_size")?,
         rank: golden.size("chunk_rank")?,
+        compressed: golden.size("compressed").unwrap_or(0),
         pre_norm: golden.flag("pre_ln")?,
         gelu: golden.flag("use_gelu")?,
         bias: golden.flag("use_bias")?,

@@ -111,8 +111,8 @@ fn training(work: &Work, mut model: LanguageModel, device: &Device) -> anyhow::R
             memory,
             dropout_seed: Some(step as u64),
         };
-        let (loss, next) = model.loss(segment, ids.narrow(1, 1, n));
-        let loss = loss.mean();
+        let (losses, next) = model.loss(segment, ids.narrow(1, 1, n));
+        let loss = losses.tokens.mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(1e-4, model, gradients);
         let loss: f32 = loss.try_into_scalar()?;

@@ -197,11 +197,15 @@ impl<'a> Loop<'a> {
                 memory: memory.clone().resized(phase.memory),
                 dropout_seed: Some(dropout_seed(seed, step, part)),
             };
-            let (loss, next) = model.loss(read, targets);
+            let (found, next) = model.loss(read, targets);
             *memory = next;
             let share = of_part.len() as f64 / rows.len() as f64;
-            let loss = loss.mean().mul_scalar(share);
+            let loss = found.tokens.mean().mul_scalar(share);
             losses.push(loss.clone().without_autodiff());
+            let loss = match found.reconstruction {
+                None => loss,
+                Some(lost) => loss + lost.mul_scalar(share),
+            };
             let of_part = GradientsParams::from_grads(loss.backward(), model);
             gradients.accumulate(model, of_part);
         }
