@@ -7,6 +7,7 @@ use std::process::Output;
 
 use common::{Workplace, adapter, stderr, stdout};
 use serde_json::Value;
+use transformer_ls_burn::attention::AttentionConfig;
 
 const ATTENTION_KEYS: [&str; 15] = [
     "device",
@@ -114,6 +115,55 @@ fn attention_is_measured_in_every_combination() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn every_kind_of_attention_is_measured() {
+    let place = Workplace::empty();
+    let all = ["--attention", "all", "--b", "2"];
+    let output = run(&place, &attention(&[&all[..], &["--json"]].concat()));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut combinations = HashSet::new();
+    for line in stdout(&output).lines() {
+        let line: Value = serde_json::from_str(line).expect("a line is JSON");
+        positive(&line, &["milliseconds", "gflops"]);
+        let kind = line["module"]["attention"].as_str().expect("a kind");
+        combinations.insert(format!("{kind} {} {}", line["pass"], line["n"]));
+        if kind == "dense" {
+            // Layers of 64 × 64 for queries, keys and values, and two products of all with all.
+            let n = line["n"].as_f64().unwrap();
+            let flop = 2.0 * (6.0 * n * 64.0 * 64.0 + 4.0 * n * n * 64.0);
+            let passes = if line["pass"] == "forward" { 1.0 } else { 3.0 };
+            let seconds = line["milliseconds"].as_f64().unwrap() / 1e3;
+            let ratio = line["gflops"].as_f64().unwrap() / (passes * flop / 1e9 / seconds);
+            assert!((ratio - 1.0).abs() < 1e-9, "{line}");
+        }
+    }
+    let kinds = AttentionConfig::kinds().count();
+    assert_eq!(combinations.len(), kinds * 2 * 2);
+
+    let options = [
+        "--attention",
+        "linear,long-short",
+        "--pass",
+        "forward",
+        "--out",
+        "bench.svg",
+    ];
+    let output = run(&place, &attention(&options));
+    let table = stdout(&output);
+    for words in [
+        "modules of width 64 with 2 heads",
+        "attention   pass",
+        "long_short  forward",
+    ] {
+        assert!(table.contains(words), "{words:?} is not in {table}");
+    }
+    let svg = std::fs::read_to_string(place.path("bench.svg")).expect("the picture");
+    well_formed(&svg);
+    for words in ["linear forward", "long_short forward"] {
+        assert!(svg.contains(words), "{words:?} is not in {svg}");
+    }
 }
 
 #[test]
@@ -397,6 +447,16 @@ fn wrong_options_are_refused_before_anything_is_measured() {
             &["--rank", "0", "--window", "0"],
             1,
             "attention sees nothing: give one of them",
+        ),
+        (
+            &["--attention", "sparrow"],
+            1,
+            "--attention sparrow: attention: unknown variant `sparrow`, expected one of `long_short`",
+        ),
+        (
+            &["--attention", "all", "--path", "fused"],
+            2,
+            "cannot be used with",
         ),
         (&["--device", "gpu9"], 1, "unknown device `gpu9`"),
         (

@@ -327,6 +327,41 @@ fn a_killed_run_resumes_to_the_same_weights_memory_and_lines() {
     assert_eq!(whole.characters, killed.characters);
 }
 
+/// The memories that long-short attention is compared with are trained, saved and taken up again alike.
+#[test]
+fn other_memories_are_trained_and_taken_up_again() {
+    let place = place();
+    for kind in ["transformer-xl", "compressive"] {
+        let [whole, cut] = ["whole", "cut"].map(|name| format!("{name}-{kind}"));
+        // The presets' windows and memories, on the small model.
+        let options = ["--attention", kind];
+        let set: Vec<&str> = SMALL
+            .iter()
+            .filter(|set| !set.starts_with("model.window") && !set.starts_with("model.chunk"))
+            .copied()
+            .collect();
+        let all = |out: &str, extra: &[&str]| {
+            place.run(&arguments(out, &set, &[&options[..], extra].concat()))
+        };
+        succeeded(all(&whole, &[]));
+        succeeded(all(&cut, &["--stop-after", "10"]));
+        succeeded(resume(&place, &cut));
+        let folder = folder(&place, &cut);
+        let model = &folder.config().model;
+        assert_eq!(model.rank, 0);
+        assert_eq!(model.compressed > 0, kind == "compressive");
+        let tensors = |out| newest_tensors(&place, out);
+        assert!(tensors(&whole) == tensors(&cut), "{kind}");
+        let [first, last] = [0, 9].map(|line| metrics(&place, &whole)[line].bits_per_character);
+        assert!(last < first, "{kind}: {first} and then {last} bits");
+    }
+    let rank = ["--attention", "compressive", "--set", "rank=1"];
+    refused(
+        &train(&place, "new", &rank),
+        &["`model.rank` must be 0 beside compressed memory"],
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn signals_save_and_a_stopped_run_goes_on_without_a_test_before() {

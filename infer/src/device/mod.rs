@@ -193,6 +193,9 @@ pub fn resolve(name: &str) -> Result<ChosenDevice, DeviceError> {
     Ok(chosen)
 }
 
+/// What a line on standard error begins with that says that kernels are being tried out.
+pub const TRYING_OUT: &str = "trying out kernels for this device";
+
 /// A part of the log: what says on standard error that Burn tries out kernels, and how many so far.
 pub(crate) fn announcements<S>() -> impl tracing_subscriber::Layer<S>
 where

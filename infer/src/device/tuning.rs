@@ -20,6 +20,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
+use super::TRYING_OUT;
+
 /// How often a count is printed.
 const OFTEN_ENOUGH: Duration = Duration::from_secs(5);
 
@@ -91,11 +93,11 @@ impl<S: Subscriber> Layer<S> for Announcements {
         said.events += 1;
         let line = match said.last {
             None => format!(
-                "trying out kernels for this device, once: the answers are kept in {}",
+                "{TRYING_OUT}, once: the answers are kept in {}",
                 environment::root().display()
             ),
             Some(last) if last.elapsed() >= OFTEN_ENOUGH => {
-                format!("trying out kernels for this device: {} so far", said.events)
+                format!("{TRYING_OUT}: {} so far", said.events)
             }
             Some(_) => return,
         };

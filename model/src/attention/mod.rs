@@ -78,6 +78,15 @@ macro_rules! kinds {
             };
         }
 
+        /// The name of a configuration's variant.
+        macro_rules! named {
+            ($self:ident) => {
+                match $self {
+                    $(Self::$kind(_) => $name,)+
+                }
+            };
+        }
+
         $(
             impl From<$config> for AttentionConfig {
                 fn from(config: $config) -> Self {
@@ -127,6 +136,11 @@ struct Kind {
 }
 
 impl AttentionConfig {
+    /// The name of its kind, as files and `--set attention=…` call it.
+    pub fn kind(&self) -> &'static str {
+        named!(self)
+    }
+
     /// Width `D` of the tokens.
     pub fn d_model(&self) -> usize {
         each!(self, config => config.d_model)

@@ -4,6 +4,7 @@ use anyhow::Context;
 use burn::tensor::activation::softmax;
 use burn::tensor::{DType, Device, Distribution, Gradients, Tensor};
 use transformer_ls_burn::Layout;
+use transformer_ls_burn::attention::{AttentionConfig, AttentionInput};
 use transformer_ls_burn::ops::{Attend, AttentionDropout, Window, attend, project};
 use transformer_ls_infer::device;
 use transformer_ls_infer::run::Precision;
@@ -43,6 +44,57 @@ pub fn measure(job: Job, sizes: &Sizes, budget: &Budget) -> anyhow::Result<Line>
         tokens_per_second: None,
         peak_bytes: timing.peak_bytes,
         floor_milliseconds: Some(cost.bytes / bytes_per_second * 1e3),
+    })
+}
+
+/// Measures an attention of any kind as a module, in this process.
+pub fn measure_module(job: Job, module: AttentionConfig, budget: &Budget) -> anyhow::Result<Line> {
+    let device = device::resolve(&job.device)?.device;
+    device.seed(SEED);
+    let backward = job.pass != Pass::Forward;
+    let device = if backward { device.autodiff() } else { device };
+    let heads = module.init(&device);
+    let shape = [job.b, job.n, module.d_model()];
+    let random = || Tensor::<3>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+    let (tokens, weights) = (random(), random());
+    let tokens = if backward {
+        tokens.require_grad()
+    } else {
+        tokens
+    };
+    let run = || {
+        let contexts = heads.contexts(AttentionInput::new(tokens.clone())).tokens;
+        let gradients = backward.then(|| (contexts.clone() * weights.clone()).sum().backward());
+        (contexts, gradients)
+    };
+    let check = |(contexts, gradients): (Tensor<3>, Option<Gradients>)| {
+        read(contexts.without_autodiff())?;
+        match gradients {
+            Some(gradients) => read(
+                tokens
+                    .grad(&gradients)
+                    .context("the tokens have no gradient")?,
+            ),
+            None => Ok(()),
+        }
+    };
+    let timing = time(&device, budget, run, check)?;
+    let kernels = match job.profile {
+        true => kernels(&device, run)?,
+        false => Vec::new(),
+    };
+    // A backward pass computes a gradient of both factors of each product.
+    let passes = if backward { 3.0 } else { 1.0 };
+    let flops = passes * job.b as f64 * module.flops(job.n);
+    Ok(Line {
+        bytes_per_second: None,
+        kernels,
+        milliseconds: timing.seconds * 1e3,
+        gflops: Some(flops / timing.seconds / 1e9),
+        tokens_per_second: None,
+        peak_bytes: timing.peak_bytes,
+        floor_milliseconds: None,
+        job,
     })
 }
 

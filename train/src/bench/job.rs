@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use strum::Display;
+use transformer_ls_burn::attention::AttentionConfig;
 use transformer_ls_infer::device::KernelTime;
 use transformer_ls_infer::run::{Packing, Precision};
 
@@ -40,6 +41,11 @@ pub enum Pass {
 pub enum Subject {
     /// Attention alone, forward or forward and backward.
     Attention(Sizes),
+    /// An attention of any kind as a module: the layers of queries, keys and values, and the heads.
+    Module {
+        /// How the heads attend.
+        module: AttentionConfig,
+    },
     /// A model, forward or a step of training.
     Step {
         /// The preset's name.
@@ -95,7 +101,7 @@ impl Job {
     /// What a log calls it.
     pub fn label(&self) -> String {
         let of = match &self.subject {
-            Subject::Attention(_) => String::new(),
+            Subject::Attention(_) | Subject::Module { .. } => String::new(),
             Subject::Step { preset, .. } => format!("{preset} "),
         };
         format!("{of}{} n {}", self.series(), self.n)
@@ -103,7 +109,15 @@ impl Job {
 
     /// Measurements that differ in length alone.
     pub fn series(&self) -> String {
-        format!("{} {}", self.path, self.pass)
+        format!("{} {}", self.variant(), self.pass)
+    }
+
+    /// What is compared: the kind of a module, else the implementation.
+    pub fn variant(&self) -> String {
+        match &self.subject {
+            Subject::Module { module } => module.kind().to_owned(),
+            _ => self.path.to_string(),
+        }
     }
 
     /// On which device, and of which sizes: the heading of a table or a picture.
@@ -116,6 +130,10 @@ impl Job {
         match &self.subject {
             Subject::Attention(Sizes { h, d, r, w }) => {
                 format!("{on}, {h} heads of width {d}, rank {r}, window {w}")
+            }
+            Subject::Module { module } => {
+                let (width, h) = (module.d_model(), module.heads());
+                format!("{on}, modules of width {width} with {h} heads")
             }
             Subject::Step {
                 preset, lengths, ..

@@ -20,6 +20,11 @@ pub fn refusal(job: &Job, chosen: &ChosenDevice) -> Option<String> {
     };
     let floats = match &job.subject {
         Subject::Attention(sizes) => attention_floats(job, sizes),
+        // Tokens, queries, keys, values and the output, and the gradient of each.
+        Subject::Module { module } => {
+            let tensors = if job.pass == Pass::Forward { 5 } else { 10 };
+            (job.b * job.n * module.d_model() * tensors) as f64
+        }
         Subject::Step { preset, .. } => {
             step_floats(job.pass, &step::model(preset, job.n).ok()?, job.b)
         }

@@ -9,7 +9,6 @@ use crate::drawing::{self, Area, COLOURS, DrawingError, Drawn, FONT, GRID, INK};
 
 /// Width and height of the picture, in points.
 const SIZE: (u32, u32) = (1100, 480);
-const PATHS: [Path; 3] = [Path::Fused, Path::Plain, Path::Dense];
 /// Thin for the forward pass, thick for both.
 const PASSES: [(Pass, u32); 2] = [(Pass::Forward, 1), (Pass::ForwardBackward, 3)];
 
@@ -26,24 +25,32 @@ struct Curve {
 }
 
 impl Curve {
-    fn new(lines: &[Line], path: Path, (pass, width): (Pass, u32), value: Value) -> Self {
+    /// Of the variant with this number among those that were measured.
+    fn new(
+        lines: &[Line],
+        (number, variant): (usize, &str),
+        (pass, width): (Pass, u32),
+        value: Value,
+    ) -> Self {
         let points = lines
             .iter()
-            .filter(|line| line.job.path == path && line.job.pass == pass)
+            .filter(|line| line.job.variant() == variant && line.job.pass == pass)
             .filter_map(|line| Some((line.job.n as f64, value(line)?)))
             .filter(|(_, value)| value.is_finite() && *value > 0.0);
         Self {
-            label: format!("{path} {pass}"),
-            colour: COLOURS[path as usize],
+            label: format!("{variant} {pass}"),
+            colour: COLOURS[number % COLOURS.len()],
             width,
-            dashed: false,
+            // There are more variants than colours.
+            dashed: number >= COLOURS.len(),
             points: points.collect(),
         }
     }
 }
 
-/// An SVG of the time (left) and the memory (right) of every path and pass: thin lines for the
-/// forward pass, thick ones for forward and backward; dashed, the floor of long-short attention.
+/// An SVG of the time (left) and the memory (right) of every path, or kind of attention, and pass: thin
+/// lines for the forward pass, thick ones for forward and backward; dashed, the floor of long-short
+/// attention.
 ///
 /// # Errors
 ///
@@ -59,20 +66,27 @@ fn draw(root: &Area, lines: &[Line]) -> Drawn {
         plots = root.titled(&line.job.heading(), style)?;
     }
     let (left, right) = plots.split_horizontally(SIZE.0 / 2);
+    let mut variants: Vec<String> = Vec::new();
+    for variant in lines.iter().map(|line| line.job.variant()) {
+        if !variants.contains(&variant) {
+            variants.push(variant);
+        }
+    }
     let curves = |value: Value| -> Vec<Curve> {
-        let of_path = |path| PASSES.map(|pass| Curve::new(lines, path, pass, value));
-        PATHS.into_iter().flat_map(of_path).collect()
+        let numbered = variants.iter().map(String::as_str).enumerate();
+        let of_one = |variant| PASSES.map(|pass| Curve::new(lines, variant, pass, value));
+        numbered.flat_map(of_one).collect()
     };
     let mut times = curves(|line| Some(line.milliseconds));
     // The floor is the same for both implementations of long-short attention, up to the bandwidth
     // that each process measured: the first one's is drawn.
-    let measured = |path: &Path| lines.iter().any(|line| line.job.path == *path);
-    if let Some(path) = [Path::Fused, Path::Plain].into_iter().find(measured) {
+    let names = [Path::Fused, Path::Plain].map(|path| path.to_string());
+    if let Some(name) = names.iter().find(|name| variants.contains(name)) {
         times.extend(PASSES.map(|pass| Curve {
             label: format!("floor {}", pass.0),
             colour: INK,
             dashed: true,
-            ..Curve::new(lines, path, pass, |line| line.floor_milliseconds)
+            ..Curve::new(lines, (0, name), pass, |line| line.floor_milliseconds)
         }));
     }
     let memory = curves(|line| line.peak_bytes.map(|bytes| bytes as f64 / 1e6));
@@ -144,7 +158,7 @@ fn panel(area: &Area, curves: &[Curve], title: &str, axis: &str) -> Drawn {
         drawn
             .label(&curve.label)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + dash, y)], style));
-        if !curve.dashed {
+        if curve.colour != INK {
             let dot = |point| Circle::new(point, curve.width + 1, curve.colour.filled());
             chart.draw_series(points.into_iter().map(dot))?;
         }
@@ -205,7 +219,8 @@ mod tests {
             let lengths = [1024, 4096, 65_536, 1 << 20].into_iter();
             lengths.map(move |n| line(path, Pass::ForwardBackward, n))
         };
-        let lines: Vec<Line> = PATHS.into_iter().flat_map(of_path).collect();
+        let paths = [Path::Fused, Path::Plain, Path::Dense];
+        let lines: Vec<Line> = paths.into_iter().flat_map(of_path).collect();
         let picture = svg(&lines).unwrap();
         for text in [
             "fused forward_backward",

@@ -4,12 +4,16 @@
 //! reserved, since that hardly ever shrinks; `LS_ATTENTION` is read once a process; and a measurement
 //! that runs out of memory ends no other.
 
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use transformer_ls_burn::ops::PATH_VARIABLE;
+use transformer_ls_infer::device::TRYING_OUT;
+use transformer_ls_infer::logging;
 
 use super::job::{Budget, Job, Line, Path, Subject};
 use super::{attention, step};
@@ -18,8 +22,9 @@ use crate::trainer::interrupt;
 /// How often the parent looks whether a signal has come.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// Measures in a fresh process. None if a signal came: the process then ends.
-pub fn measure(job: &Job, budget: &Budget) -> anyhow::Result<Option<Line>> {
+/// Measures in a fresh process. None if a signal came: the process then ends. `say` is told where it
+/// tries out kernels, which takes longer than measuring.
+pub fn measure(job: &Job, budget: &Budget, say: &dyn Fn(&str)) -> anyhow::Result<Option<Line>> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["bench", "measure", &serde_json::to_string(&(job, budget))?])
@@ -33,21 +38,43 @@ pub fn measure(job: &Job, budget: &Budget) -> anyhow::Result<Option<Line>> {
     let mut child = command.spawn().context("cannot start this program again")?;
     // The child ends when this is closed, and so with this process at the latest.
     let _lifeline = child.stdin.take();
+    let errors = child.stderr.take();
+    let (announced, announcements) = mpsc::channel();
+    let listening = std::thread::spawn(move || {
+        let lines = errors
+            .into_iter()
+            .flat_map(|errors| BufReader::new(errors).split(b'\n'));
+        let heard = |line: Vec<u8>| {
+            if line.starts_with(TRYING_OUT.as_bytes()) {
+                let _ = announced.send(String::from_utf8_lossy(&line).into_owned());
+            }
+            line
+        };
+        let lines: Vec<Vec<u8>> = lines.map_while(Result::ok).map(heard).collect();
+        lines.join(&b'\n')
+    });
     let waiting = std::thread::spawn(move || child.wait_with_output());
     while !waiting.is_finished() {
         if interrupt::requested() {
             return Ok(None);
         }
+        announcements.try_iter().for_each(|line| say(&line));
         std::thread::sleep(GLANCE);
     }
-    let output = waiting.join();
-    let output = output.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let output = joined(waiting)?;
+    let errors = joined(listening);
+    announcements.try_iter().for_each(|line| say(&line));
     match output.status.code() {
         Some(0) => Ok(Some(serde_json::from_slice(&output.stdout)?)),
         // A signal to the whole group may end the child first.
         Some(status) if interrupt::is_status(status) => Ok(None),
-        _ => bail!(reason(&output.stderr, output.status)),
+        _ => bail!(reason(&errors, output.status)),
     }
+}
+
+fn joined<T>(thread: JoinHandle<T>) -> T {
+    let result = thread.join();
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Why a process ended without a line: the message of its panic, the last cause of its error, or
@@ -73,6 +100,7 @@ fn reason(stderr: &[u8], status: ExitStatus) -> String {
 /// The child's side: measures what it is asked for, in JSON.
 pub fn answer(job: &str) -> anyhow::Result<String> {
     let (job, budget): (Job, Budget) = serde_json::from_str(job)?;
+    logging::start(None);
     // If main memory runs out, the system is to end this process and no other.
     if cfg!(target_os = "linux") {
         let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
@@ -83,6 +111,7 @@ pub fn answer(job: &str) -> anyhow::Result<String> {
     });
     let line = match job.subject.clone() {
         Subject::Attention(sizes) => attention::measure(job, &sizes, &budget),
+        Subject::Module { module } => attention::measure_module(job, module, &budget),
         Subject::Step { .. } => step::measure(job, &budget),
     }?;
     Ok(serde_json::to_string(&line)? + "\n")

@@ -23,6 +23,7 @@ const PREFIX: &str = "lm-";
   ls-train lm --data book.txt                        An hour on two CPU cores; all of it in runs/
   ls-train lm --data book.txt --out runs/book --set steps=1000 --set dropout=0.2
   ls-train lm --out runs/book --resume               Go on with it
+  ls-train lm --data book.txt --attention compressive    Another kind of memory, to compare with
   ls-train lm --data data/enwik8 --preset base       The paper's model and phases, for GPUs
   ls-train plot runs/book --out curve.svg            Draw its learning curve",
     after_long_help = after_long_help())]
@@ -37,6 +38,12 @@ pub(super) struct LanguageArgs {
     /// Model and training: laptop, base (the paper's small) or large [default: laptop]
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     preset: Option<String>,
+    /// How the model remembers [default: long-short]
+    ///
+    /// A few fields of the preset, which --set may change again: model.rank is 0 for transformer-xl, and
+    /// for compressive so is model.window, and model.compressed is the length of the memory.
+    #[arg(long, value_enum, value_name = "KIND", conflicts_with_all = ["config", "resume"])]
+    attention: Option<presets::Recurrence>,
     /// Start from this configuration (a run's config.json) instead of a preset
     #[arg(long, value_name = "FILE", value_parser = typed::path())]
     config: Option<PathBuf>,
@@ -145,7 +152,12 @@ fn start(args: &LanguageArgs) -> anyhow::Result<Start> {
         (Some(path), _) => LanguageConfig::from_file(path)?,
         (None, Some(data)) => {
             let kind = args.corpus.unwrap_or_else(|| CorpusKind::of(data));
-            from_preset(args.preset.as_deref().unwrap_or(presets::DEFAULT), kind)?
+            let name = args.preset.as_deref().unwrap_or(presets::DEFAULT);
+            let mut config = from_preset(name, kind)?;
+            if let Some(kind) = args.attention {
+                kind.choose(&mut config);
+            }
+            config
         }
         (None, None) => bail!("name the text with --data"),
     };

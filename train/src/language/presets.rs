@@ -23,6 +23,38 @@ pub const ALL: [(&str, &str); 3] = [
 /// The preset that is taken where none is named.
 pub const DEFAULT: &str = ALL[0].0;
 
+/// What a language model remembers of the text before a segment, and how it attends to that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Recurrence {
+    /// A window, and landmarks of all chunks before (Zhu et al. 2021)
+    LongShort,
+    /// A window alone, which reaches into the memory (Dai et al. 2019)
+    TransformerXl,
+    /// All of a memory, and of a compressed one behind it (Rae et al. 2020)
+    Compressive,
+}
+
+/// How many rows of a Compressive Transformer's memory become one: 3 and 4 are the paper's best.
+const COMPRESSION: usize = 4;
+
+impl Recurrence {
+    /// Changes a preset, whose models are long-short. The compressed memory of a Compressive Transformer
+    /// has as many rows as the memory proper of the first phase.
+    pub fn choose(self, config: &mut LanguageConfig) {
+        let model = &mut config.model;
+        match self {
+            Self::LongShort => {}
+            Self::TransformerXl => model.rank = 0,
+            Self::Compressive => {
+                (model.rank, model.window) = (0, 0);
+                model.chunk = COMPRESSION;
+                let memory = config.training.phases.first().map(|phase| phase.memory);
+                model.compressed = memory.unwrap_or(0);
+            }
+        }
+    }
+}
+
 /// A preset for a text, of which only the kind is known: path, SHA-256 and vocabulary are to be filled in.
 /// `small` is the paper's name of `base`.
 pub fn find(name: &str, corpus: CorpusKind) -> Option<LanguageConfig> {

@@ -69,6 +69,7 @@ pub(super) struct CommonArgs {
 Examples:
   ls-train bench attention --n 1K,4K --path fused,plain     The two implementations beside each other
   ls-train bench attention --device wgpu --out bench.svg    On a GPU, with a picture
+  ls-train bench attention --attention all --pass forward   What other attentions cost
   ls-train bench attention --json > bench.jsonl             A line of JSON a measurement
   ls-train bench attention --n 4K --path fused --profile    Which kernels a GPU's time goes to")]
 pub(super) struct AttentionArgs {
@@ -92,6 +93,15 @@ pub(super) struct AttentionArgs {
         default_value = "fused,plain,dense"
     )]
     pub path: Vec<Path>,
+    /// Instead, attentions of these kinds as modules, with the layers of queries, keys and values; all:
+    /// of every kind (`ls-train compare --help` names them)
+    #[arg(
+        long,
+        value_name = "KIND,…",
+        value_delimiter = ',',
+        conflicts_with = "path"
+    )]
+    pub attention: Vec<String>,
     /// What is done with them
     #[arg(
         long,

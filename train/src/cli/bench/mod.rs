@@ -5,10 +5,11 @@ mod args;
 use std::collections::HashSet;
 
 use anyhow::{bail, ensure};
+use transformer_ls_burn::attention::{AttentionConfig, LongShortAttentionConfig};
 use transformer_ls_burn::ops::attention_path;
 use transformer_ls_burn::{LanguageModelConfig, presets};
 use transformer_ls_infer::device::{self, KernelTime};
-use transformer_ls_infer::run::{TrainingConfig, write_atomically};
+use transformer_ls_infer::run::{Precision, TrainingConfig, write_atomically};
 
 use super::table::{Side, table};
 use super::{Done, print};
@@ -44,23 +45,74 @@ fn attention(args: &AttentionArgs) -> anyhow::Result<Done> {
         "without landmarks (--rank 0) and without window (--window 0) attention sees nothing: give one of them"
     );
     args.out.as_deref().map_or(Ok(()), args::check_out)?;
-    let subject = Subject::Attention(Sizes {
+    let sizes = Sizes {
         h: args.heads,
         d: args.head_width,
         r: args.rank,
         w: args.window,
-    });
-    let wanted = (&args.pass[..], &args.path[..], &args.n[..]);
-    let (done, lines) = measure(&args.common, &subject, args.b, wanted)?;
+    };
+    let kinds = kinds(args)?;
+    let subjects: Vec<(Path, Subject)> = match kinds.is_empty() {
+        true => {
+            let paths = args.path.iter();
+            paths
+                .map(|&path| (path, Subject::Attention(sizes)))
+                .collect()
+        }
+        false => {
+            let kinds = kinds.into_iter();
+            kinds
+                .map(|module| (Path::Fused, Subject::Module { module }))
+                .collect()
+        }
+    };
+    let (done, lines) = measure(&args.common, &subjects, args.b, (&args.pass, &args.n))?;
     if !args.common.json && !lines.is_empty() {
-        let columns = [PATH, PASS, N, MS, GFLOPS, PEAK, FLOOR, TIMES_FLOOR];
-        print(&(for_people(&lines, &columns) + LEGEND + &kernels(&lines)))?;
+        let text = match args.attention.is_empty() {
+            true => {
+                let columns = [PATH, PASS, N, MS, GFLOPS, PEAK, FLOOR, TIMES_FLOOR];
+                for_people(&lines, &columns) + LEGEND
+            }
+            false => for_people(&lines, &[KIND, PASS, N, MS, GFLOPS, PEAK]),
+        };
+        print(&(text + &kernels(&lines)))?;
     }
     if let (Some(out), Done::Completely) = (&args.out, done) {
         write_atomically(out, &Format::of(out)?.encode(picture::svg(&lines)?)?)?;
         say_aside(&format!("wrote {}", out.display()));
     }
     Ok(done)
+}
+
+/// The attentions that `--attention` names, as large as the other options say where a kind has such a
+/// size.
+fn kinds(args: &AttentionArgs) -> anyhow::Result<Vec<AttentionConfig>> {
+    ensure!(
+        args.attention.is_empty() || args.common.precision == Precision::F32,
+        "attentions of other kinds are measured in float32: leave out --precision"
+    );
+    let sizes = LongShortAttentionConfig::new(args.heads * args.head_width, args.heads)
+        .with_window(args.window)
+        .with_rank(args.rank);
+    let sizes = AttentionConfig::from(sizes);
+    let all: Vec<&str> = AttentionConfig::kinds().collect();
+    let named = args.attention.iter().flat_map(|name| match name.as_str() {
+        "all" => all.clone(),
+        name => vec![name],
+    });
+    let longest = args.n.iter().copied().max().unwrap_or(1);
+    let read = |name: &str| {
+        let mut kind = sizes.to_kind(&name.replace('-', "_"))?;
+        // Its projections know so many positions.
+        if let AttentionConfig::Linformer(config) = &mut kind {
+            config.projected_length = longest;
+        }
+        kind.validate()?;
+        anyhow::Ok(kind)
+    };
+    named
+        .map(|name| read(name).map_err(|error| anyhow::anyhow!("--attention {name}: {error}")))
+        .collect()
 }
 
 fn training_step(args: &StepArgs) -> anyhow::Result<Done> {
@@ -84,8 +136,9 @@ fn training_step(args: &StepArgs) -> anyhow::Result<Done> {
         packing: args.packing,
         lengths: documents,
     };
-    let wanted = (&args.pass[..], &args.path[..], &lengths[..]);
-    let (done, lines) = measure(&args.common, &subject, b, wanted)?;
+    let paths = args.path.iter();
+    let subjects: Vec<_> = paths.map(|&path| (path, subject.clone())).collect();
+    let (done, lines) = measure(&args.common, &subjects, b, (&args.pass, &lengths))?;
     if !args.common.json && !lines.is_empty() {
         let columns = [PATH, PASS, N, MS, TOKENS, PEAK];
         print(&(for_people(&lines, &columns) + &kernels(&lines)))?;
@@ -148,9 +201,9 @@ fn language_model(args: &LmArgs) -> anyhow::Result<Done> {
 /// in a sentence, and longer documents are then left out.
 fn measure(
     common: &CommonArgs,
-    subject: &Subject,
+    subjects: &[(Path, Subject)],
     b: usize,
-    (passes, paths, lengths): (&[Pass], &[Path], &[usize]),
+    (passes, lengths): (&[Pass], &[usize]),
 ) -> anyhow::Result<(Done, Vec<Line>)> {
     let chosen = device::resolve(&common.device)?;
     ensure!(
@@ -168,12 +221,12 @@ fn measure(
     lengths.sort_unstable();
     let mut jobs: Vec<Job> = Vec::new();
     for &pass in passes {
-        for &path in paths {
+        for (path, subject) in subjects {
             for &n in &lengths {
                 let job = Job {
                     device: chosen.name.clone(),
                     adapter: chosen.adapter.clone(),
-                    path,
+                    path: *path,
                     pass,
                     b,
                     n,
@@ -193,7 +246,7 @@ fn measure(
     };
     let bar = bar(jobs.len() as u64, "measuring");
     let say = |line: &str| bar.suspend(|| say_aside(line));
-    if paths.contains(&Path::Fused) {
+    if subjects.iter().any(|(path, _)| *path == Path::Fused) {
         let taken = attention_path(&chosen.device);
         let (kind, reason) = (taken.kind, taken.reason);
         say(&format!("fused takes the path {kind} here: {reason}"));
@@ -211,7 +264,7 @@ fn measure(
                 continue;
             }
             Some(reason) => Err(anyhow::anyhow!(reason)),
-            None => process::measure(job, &budget),
+            None => process::measure(job, &budget, &say),
         };
         bar.inc(1);
         match measured {
@@ -249,6 +302,7 @@ fn measure(
 type Column = (&'static str, Side, fn(&Line) -> String);
 
 const PATH: Column = ("path", Side::Left, |line| line.job.path.to_string());
+const KIND: Column = ("attention", Side::Left, |line| line.job.variant());
 const PASS: Column = ("pass", Side::Left, |line| line.job.pass.to_string());
 const N: Column = ("n", Side::Right, |line| line.job.n.to_string());
 const MS: Column = ("ms", Side::Right, |line| three_figures(line.milliseconds));
