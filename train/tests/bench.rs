@@ -451,7 +451,7 @@ fn wrong_options_are_refused_before_anything_is_measured() {
         (
             &["--attention", "sparrow"],
             1,
-            "--attention sparrow: attention: unknown variant `sparrow`, expected one of `long_short`",
+            "--attention sparrow: `attention`: unknown variant `sparrow`, expected one of `long_short`",
         ),
         (
             &["--attention", "all", "--path", "fused"],
