@@ -215,7 +215,7 @@ fn cooperative_matrices_agree_too() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3, ..ProptestConfig::default() })]
 
     #[test]
     fn kernels_agree_at_random_sizes(
