@@ -83,11 +83,16 @@ pub fn measure_module(job: Job, module: AttentionConfig, budget: &Budget) -> any
         true => kernels(&device, run)?,
         false => Vec::new(),
     };
+    // Last, since it takes memory.
+    let bytes_per_second = match job.profile {
+        true => Some(bytes_per_second(&device, budget)?),
+        false => None,
+    };
     // A backward pass computes a gradient of both factors of each product.
     let passes = if backward { 3.0 } else { 1.0 };
     let flops = passes * job.b as f64 * module.flops(job.n);
     Ok(Line {
-        bytes_per_second: None,
+        bytes_per_second,
         kernels,
         milliseconds: timing.seconds * 1e3,
         gflops: Some(flops / timing.seconds / 1e9),

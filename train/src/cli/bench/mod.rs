@@ -246,7 +246,10 @@ fn measure(
     };
     let bar = bar(jobs.len() as u64, "measuring");
     let say = |line: &str| bar.suspend(|| say_aside(line));
-    if subjects.iter().any(|(path, _)| *path == Path::Fused) {
+    let is_fused = |(path, subject): &(Path, Subject)| {
+        *path == Path::Fused && !matches!(subject, Subject::Module { .. })
+    };
+    if subjects.iter().any(is_fused) {
         let taken = attention_path(&chosen.device);
         let (kind, reason) = (taken.kind, taken.reason);
         say(&format!("fused takes the path {kind} here: {reason}"));
