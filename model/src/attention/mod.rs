@@ -16,6 +16,7 @@ mod long_short;
 mod longformer;
 mod nystrom;
 mod performer;
+mod recent;
 mod reformer;
 mod rotary;
 mod rows;
@@ -167,6 +168,14 @@ impl AttentionConfig {
             Self::Linformer(config) => Some(config.projected_length),
             _ => None,
         }
+    }
+
+    /// The same for documents of up to so many tokens, of a kind that has a bound.
+    pub fn with_longest(mut self, tokens: usize) -> Self {
+        if let Self::Linformer(config) = &mut self {
+            config.projected_length = tokens;
+        }
+        self
     }
 
     /// The names of all kinds, as files and `--set attention=…` call them.

@@ -126,7 +126,7 @@ impl LanguageModelLayer {
     ///
     /// The loss is the mean square of what heads read in the rows less what they read in the compressed
     /// ones, by content alone (Rae et al. 2020, section 3.2 and algorithm 2). It is there where gradients
-    /// are computed, and only the compression has one: it would be easiest to keep if queries met nothing.
+    /// are computed, and only the compression has one: queries and keys could make it 0 by meeting nothing.
     ///
     /// # Shapes
     ///

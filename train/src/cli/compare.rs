@@ -159,14 +159,11 @@ fn compared_runs(
         let mut config = base.clone();
         config
             .set("attention", &kind)
-            .and_then(|()| match config.model.encoder.block.attention {
-                // Its projections know so many positions.
-                AttentionConfig::Linformer(_) => {
-                    config.set("projected_length", &max_length.to_string())
-                }
-                _ => Ok(()),
+            .and_then(|()| {
+                let attention = &mut config.model.encoder.block.attention;
+                *attention = attention.clone().with_longest(max_length);
+                config.set_all(&fields)
             })
-            .and_then(|()| config.set_all(&fields))
             .and_then(|()| config.validate())
             .map_err(|error| anyhow!("--attention {named}: {error}"))?;
         let seeds = (config.seed..).take(compared.seeds);

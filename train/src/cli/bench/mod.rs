@@ -102,11 +102,9 @@ fn kinds(args: &AttentionArgs) -> anyhow::Result<Vec<AttentionConfig>> {
     });
     let longest = args.n.iter().copied().max().unwrap_or(1);
     let read = |name: &str| {
-        let mut kind = sizes.to_kind(&name.replace('-', "_"))?;
-        // Its projections know so many positions.
-        if let AttentionConfig::Linformer(config) = &mut kind {
-            config.projected_length = longest;
-        }
+        let kind = sizes
+            .to_kind(&name.replace('-', "_"))?
+            .with_longest(longest);
         kind.validate()?;
         anyhow::Ok(kind)
     };
