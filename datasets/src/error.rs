@@ -1,6 +1,7 @@
 //! What can go wrong with data on disk, said so that the reader knows what to do next.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use crate::Split;
@@ -141,6 +142,22 @@ pub enum DatasetError {
         count: usize,
         /// How many there have to be.
         least: usize,
+    },
+
+    /// More samples were asked for than there are, or than chance finds.
+    #[error(
+        "{count} different expressions of {} to {} tokens were asked for, and only {found} were found: ask \
+         for fewer, or for longer ones",
+        lengths.start(),
+        lengths.end()
+    )]
+    TooMany {
+        /// How many samples were asked for.
+        count: usize,
+        /// How many were found.
+        found: usize,
+        /// The lengths that were asked for, in tokens.
+        lengths: RangeInclusive<usize>,
     },
 
     /// The caller's cancel check said stop. Nothing was left on disk.

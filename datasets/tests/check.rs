@@ -34,6 +34,7 @@ fn listops_labels_are_worked_out() {
     let config = listops::generate::GenerateConfig {
         count: 100,
         seed: 3,
+        ..listops::generate::GenerateConfig::default()
     };
     let folder = dir.path().join("lra_release/lra_release/listops-1000");
     fs::create_dir_all(folder.parent().unwrap()).unwrap();

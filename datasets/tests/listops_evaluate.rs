@@ -3,7 +3,9 @@
 
 use proptest::prelude::*;
 use transformer_ls_datasets::draws::PcgDraws;
-use transformer_ls_datasets::listops::{ExpressionError, TokenError, Tokenizer, Tree, evaluate};
+use transformer_ls_datasets::listops::{
+    ExpressionError, TokenError, Tokenizer, Tree, evaluate, values,
+};
 
 #[test]
 fn values_worked_out_by_hand() {
@@ -222,6 +224,19 @@ impl Node {
         }
     }
 
+    /// Where each operation closes and the id of its value, where the node starts at `place`; the place
+    /// behind it.
+    fn values_within(&self, place: usize, found: &mut Vec<(usize, u16)>) -> usize {
+        let Node::Operation(_, arguments) = self else {
+            return place + 1;
+        };
+        let close = arguments
+            .iter()
+            .fold(place + 1, |place, node| node.values_within(place, found));
+        found.push((close, 5 + u16::from(self.value())));
+        close + 1
+    }
+
     fn tokens(&self, brackets: bool) -> Vec<u16> {
         match self {
             Node::Digit(digit) => vec![5 + u16::from(*digit)],
@@ -346,7 +361,21 @@ fn generated_trees_have_the_value_of_their_parentheses() {
         let ids = Tokenizer::Brackets.encode(&text).unwrap();
         assert_eq!(ids.len(), tree.token_count());
         assert_eq!(ids, node.tokens(true));
+        let mut inner = Vec::new();
+        node.values_within(0, &mut inner);
+        assert_eq!(values(&ids), inner);
+        // What a cut leaves whole keeps its values.
+        inner.retain(|(place, _)| *place < ids.len() / 2);
+        assert_eq!(values(&ids[..ids.len() / 2]), inner);
         checked += 1;
     }
     assert!(checked > 800, "{checked}");
+}
+
+#[test]
+fn what_is_not_closed_has_no_value() {
+    let ids = |text| Tokenizer::Brackets.encode(text).unwrap();
+    assert_eq!(values(&ids("7")), []);
+    assert_eq!(values(&ids("] [MAX ] [SM 3 4 ] [MIN 1")), [(6, 12)]);
+    assert_eq!(values(&[0, 99, 15]), []);
 }

@@ -12,7 +12,11 @@ use transformer_ls_datasets::listops::{file_name, is_prepared, state};
 use transformer_ls_datasets::{DatasetError, Split, State};
 
 fn run(dir: &Path, count: usize) -> Result<Report, DatasetError> {
-    let config = GenerateConfig { count, seed: 1 };
+    let config = GenerateConfig {
+        count,
+        seed: 1,
+        ..GenerateConfig::default()
+    };
     generate(dir, &config, &|_, _| {}, &|| false)
 }
 
@@ -226,6 +230,7 @@ fn a_killed_process_leaves_no_data_and_no_obstacle() {
         let config = GenerateConfig {
             count: 10_000_000,
             seed: 0,
+            ..GenerateConfig::default()
         };
         generate(Path::new(&dir), &config, &|_, _| {}, &|| false).unwrap();
         return;

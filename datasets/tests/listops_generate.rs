@@ -22,7 +22,11 @@ const ORIGINAL_CANDIDATES: f64 = ORIGINAL_TREES / 0.081;
 const SIGMAS: f64 = 4.0;
 
 fn run(dir: &Path, count: usize, seed: u64) -> Result<Report, DatasetError> {
-    let config = GenerateConfig { count, seed };
+    let config = GenerateConfig {
+        count,
+        seed,
+        ..GenerateConfig::default()
+    };
     generate(dir, &config, &|_, _| {}, &|| false)
 }
 
@@ -287,6 +291,7 @@ fn files_are_unique_labelled_and_read_back() {
     let config = GenerateConfig {
         count: 3000,
         seed: 3,
+        ..GenerateConfig::default()
     };
     generate(&dir, &config, &progress, &|| false).unwrap();
     assert_eq!(last.into_inner(), 3000);
@@ -322,4 +327,40 @@ fn files_are_unique_labelled_and_read_back() {
         }
     }
     assert_eq!(seen.len(), 3000);
+}
+
+/// Lengths are kept to, and what there is not enough of is said.
+#[test]
+fn short_trees_are_made_where_they_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let short = |count, lengths| GenerateConfig {
+        count,
+        seed: 5,
+        lengths,
+    };
+    let place = dir.path().join("short");
+    let report = generate(&place, &short(1000, 4..=30), &|_, _| {}, &|| false).unwrap();
+    assert_eq!(report.counts, [960, 20, 20]);
+    let lengths: Vec<usize> = Split::ALL
+        .into_iter()
+        .flat_map(|split| {
+            let data = ListOps::open(&place, split, Tokenizer::Brackets).unwrap();
+            data.lengths().collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(lengths.len(), 1000);
+    assert_eq!(lengths.iter().min(), Some(&4));
+    assert!(lengths.iter().all(|length| *length <= 30));
+    let origin = std::fs::read_to_string(place.join(ORIGIN_FILE)).unwrap();
+    assert!(origin.contains("\"min_length\": 4") && origin.contains("\"max_length\": 30"));
+
+    // Four operators on two digits.
+    let all = dir.path().join("all");
+    let error = generate(&all, &short(401, 4..=4), &|_, _| {}, &|| false).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "401 different expressions of 4 to 4 tokens were asked for, and only 400 were found: ask for \
+         fewer, or for longer ones"
+    );
+    assert!(!all.exists());
 }

@@ -2,7 +2,7 @@
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::attention::BatchLayout;
@@ -10,7 +10,7 @@ use crate::block::{Block, BlockConfig, HiddenStates};
 use crate::embedding::{EmbeddingConfig, TokenEmbedding};
 use crate::error::{ConfigError, refuse_too_large, refuse_zero};
 use crate::fields::{FieldError, Fields};
-use crate::ops::layers::layer_norm;
+use crate::ops::layers::{embedding, layer_norm};
 use crate::ops::{self, Layout};
 use crate::seed::mix;
 use crate::tokens::Tokens;
@@ -26,6 +26,8 @@ pub enum Pooling {
     MeanReal,
     /// The largest value of each feature over real tokens; zeros for a document without any.
     MaxReal,
+    /// The row of the last real token; zeros for a document without any.
+    Last,
     /// A learned class row in every block.
     ClassEvery,
     /// A learned class row in the last block alone.
@@ -204,6 +206,7 @@ impl Encoder {
         let rows = layer_norm(rows.tokens, &self.norm);
         match self.pooling {
             Pooling::MaxReal => max_real(rows, layout),
+            Pooling::Last => last(rows, layout),
             _ => self.mean(rows, layout),
         }
     }
@@ -331,6 +334,35 @@ fn max_real(x: Tensor<3>, layout: &Layout) -> Tensor<2> {
     }
 }
 
+/// The row of each document's last real token, `[b, n, D]` → `[documents, D]`.
+fn last(x: Tensor<3>, layout: &Layout) -> Tensor<2> {
+    let [b, n, d_model] = x.dims();
+    match layout {
+        Layout::Full => x.narrow(1, n - 1, 1).reshape([b, d_model]),
+        Layout::Padded(mask) => {
+            // One behind the last real token's place; 0 where there is none.
+            let places = Tensor::<1, Int>::arange(1..n as i64 + 1, &x.device()).unsqueeze();
+            let ends = (mask.clone().int() * places).max_dim(1);
+            let real = ends.clone().clamp_max(1).float().cast(x.dtype());
+            let rows =
+                Tensor::<1, Int>::arange(0..b as i64, &x.device()).reshape([b, 1]) * n as i64;
+            let rows = rows + (ends - 1).clamp_min(0);
+            let last = embedding(x.reshape([b * n, d_model]), rows);
+            last.reshape([b, d_model]) * real
+        }
+        Layout::Packed(boundaries) => {
+            let last = boundaries.ranges().map(|range| match range.is_empty() {
+                true => Tensor::zeros([1, d_model], (&x.device(), x.dtype())),
+                false => {
+                    let row = x.clone().narrow(1, range.end - 1, 1);
+                    row.reshape([1, d_model])
+                }
+            });
+            Tensor::cat(last.collect(), 0)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::{Bool, TensorData};
@@ -359,5 +391,21 @@ mod tests {
         let packed = Layout::Packed(Boundaries::from_lengths(&[3, 0, 1]));
         let one = x.reshape([1, 4, 2]);
         assert_eq!(host(max_real(one, &packed)), [9.0, 5.0, 0.0, 0.0, 7.0, 1.0]);
+    }
+
+    /// By hand, with a document of padding alone and one whose padding stands in front.
+    #[test]
+    fn the_last_real_token_is_taken() {
+        let device = Device::flex();
+        let host = |x: Tensor<2>| x.into_data().try_into_vec::<f32>().expect("float32");
+        let x = Tensor::<2>::from_floats([[1.0], [2.0], [3.0], [4.0], [5.0], [6.0]], &device);
+        let three = x.clone().reshape([3, 2, 1]);
+        assert_eq!(host(last(three.clone(), &Layout::Full)), [2.0, 4.0, 6.0]);
+        let mask = TensorData::new(vec![true, false, false, false, false, true], [3, 2]);
+        let mask = Tensor::<2, Bool>::from_data(mask, &device);
+        assert_eq!(host(last(three, &Layout::Padded(mask))), [1.0, 0.0, 6.0]);
+        let packed = Layout::Packed(Boundaries::from_lengths(&[3, 0, 2, 1]));
+        let one = x.reshape([1, 6, 1]);
+        assert_eq!(host(last(one, &packed)), [3.0, 0.0, 5.0, 6.0]);
     }
 }

@@ -46,12 +46,15 @@ impl Batch {
 /// count apart, one after the other), at this place in it.
 pub type Hides<'a> = &'a dyn Fn(usize, usize) -> bool;
 
-/// A batch with some of its tokens hidden, to be filled in.
+/// What a document with these ids is asked: where, and which id is the answer.
+pub type Asks<'a> = &'a dyn Fn(&[u16]) -> Vec<(usize, u16)>;
+
+/// A batch with some of its tokens hidden, to be filled in, or with other questions.
 #[derive(Clone, Debug)]
 pub struct MaskedBatch {
     /// The documents: one entry, or two where the task compares two documents.
     pub tokens: Vec<MaskedTokens>,
-    /// The number of hidden tokens.
+    /// The number of hidden tokens, or of questions.
     pub masked: usize,
     /// The number of tokens in all documents, padding left out.
     pub real_tokens: usize,
@@ -169,15 +172,52 @@ impl Batcher {
             real_tokens: 0,
         };
         for (which, collated) in self.collate(samples).enumerate() {
-            let (mask, places) =
-                collated.mask(&|document, place| hides(2 * document + which, place));
-            batch.masked += places.len();
+            let asked = collated.asked(&|document, ids| {
+                let all = ids.iter().copied().enumerate();
+                all.filter(|(place, _)| hides(2 * document + which, *place))
+                    .collect()
+            });
+            batch.masked += asked.len();
             batch.real_tokens += collated.document_tokens;
+            let mut mask = vec![false; collated.ids.len()];
+            for &(place, _) in &asked {
+                mask[place as usize] = true;
+            }
             let mask = Tensor::from_data(TensorData::new(mask, collated.shape), device);
-            let count = places.len();
-            let places = Tensor::from_data(TensorData::new(places, [count]), device);
+            let (places, _) = on_device(asked, device);
             let tokens = collated.tokens(device, dropout_seed);
             batch.tokens.push(MaskedTokens::new(tokens, mask, places));
+        }
+        batch
+    }
+
+    /// The batch of these samples with questions about their documents, of which nothing is hidden.
+    /// Labels are not looked at.
+    ///
+    /// # Panics
+    ///
+    /// As [`batch`](Self::batch).
+    pub fn asked_batch(
+        &self,
+        samples: &[Sample],
+        device: &Device,
+        dropout_seed: Option<u64>,
+        asks: Asks,
+    ) -> MaskedBatch {
+        let mut batch = MaskedBatch {
+            tokens: Vec::new(),
+            masked: 0,
+            real_tokens: 0,
+        };
+        for collated in self.collate(samples) {
+            let asked = collated.asked(&|_, ids| asks(ids));
+            batch.masked += asked.len();
+            batch.real_tokens += collated.document_tokens;
+            let (places, answers) = on_device(asked, device);
+            let tokens = collated.tokens(device, dropout_seed);
+            batch
+                .tokens
+                .push(MaskedTokens::asking(tokens, places, answers));
         }
         batch
     }
@@ -282,35 +322,37 @@ impl Collated {
         }
     }
 
-    /// Which ids are hidden, and where those are. Where chance hides nothing, the first token
-    /// is hidden: a step has to learn from something.
-    fn mask(&self, hides: Hides) -> (Vec<bool>, Vec<i32>) {
-        let mut mask = vec![false; self.ids.len()];
-        let mut places = Vec::new();
-        let mut first = None;
+    /// What the documents, each with its number and its ids, are asked of their real tokens: places in
+    /// the batch, and answers. Where nothing is, the first token is asked for: a step has to learn from
+    /// something.
+    fn asked(&self, asks: &dyn Fn(usize, &[u16]) -> Vec<(usize, u16)>) -> Vec<(i32, u16)> {
+        let real = |at: usize| self.real.as_ref().is_none_or(|real| real[at]);
+        let mut asked = Vec::new();
         let mut start = 0;
         for (document, &length) in self.lengths.iter().enumerate() {
-            for place in 0..length {
-                let at = start + place;
-                let real = self.real.as_ref().is_none_or(|real| real[at]);
-                if real && first.is_none() {
-                    first = Some(at);
-                }
-                if real && hides(document, place) {
-                    mask[at] = true;
-                    places.push(at as i32);
-                }
-            }
+            let of_document = asks(document, &self.ids[start..start + length]);
+            let of_batch = of_document.into_iter().map(|(at, id)| (start + at, id));
+            let of_batch = of_batch.filter(|&(at, _)| real(at));
+            asked.extend(of_batch.map(|(at, id)| (at as i32, id)));
             start += if self.packed { length } else { self.shape[1] };
         }
-        if places.is_empty() {
+        if asked.is_empty() {
             // Where there is no token at all, padding.
-            let first = first.unwrap_or(0);
-            mask[first] = true;
-            places.push(first as i32);
+            let first = (0..self.ids.len()).find(|&at| real(at)).unwrap_or(0);
+            asked.push((first as i32, self.ids[first]));
         }
-        (mask, places)
+        asked
     }
+}
+
+/// Places and answers `[m]`.
+fn on_device(asked: Vec<(i32, u16)>, device: &Device) -> (Tensor<1, Int>, Tensor<1, Int>) {
+    let count = [asked.len()];
+    let (places, answers): (Vec<i32>, Vec<u16>) = asked.into_iter().unzip();
+    (
+        Tensor::from_data(TensorData::new(places, count), device),
+        Tensor::from_data(TensorData::new(answers, count), device),
+    )
 }
 
 /// The tokens of a sample's longest document.

@@ -2,8 +2,9 @@
 
 use transformer_ls_burn::{Input, Reconstruction};
 use transformer_ls_datasets::Ids;
+use transformer_ls_datasets::listops::Tokenizer;
 
-use super::RunConfig;
+use super::{Objective, RunConfig};
 
 /// A sentence for each thing that the configuration's task needs and its model or data lack.
 pub(super) fn problems(config: &RunConfig) -> Vec<String> {
@@ -64,6 +65,16 @@ pub(super) fn problems(config: &RunConfig) -> Vec<String> {
                  no pixels."
             ));
         }
+    }
+    let pretraining = config.pretraining.as_ref();
+    if pretraining.is_some_and(|it| it.objective == Objective::Values)
+        && data.tokenizer != Some(Tokenizer::Brackets)
+    {
+        problems.push(
+            "`pretraining.objective` can be \"values\" for the task listops with \"brackets\" alone: \
+             other tokens have no operations."
+                .to_owned(),
+        );
     }
     if data.difficulty.is_some() && !known.has_difficulty {
         problems.push(format!(

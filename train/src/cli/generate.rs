@@ -34,6 +34,13 @@ pub(super) struct GenerateArgs {
     /// How long the contours are: easy, medium or hard (not for listops) [default: hard]
     #[arg(long, value_name = "NAME")]
     difficulty: Option<Difficulty>,
+    /// The least number of tokens of an expression, brackets counted (listops alone) [default: 501; with
+    /// --max-length 4]
+    #[arg(long, value_name = "N", value_parser = typed::positive)]
+    min_length: Option<usize>,
+    /// The greatest [default: 1999]
+    #[arg(long, value_name = "N", value_parser = typed::positive)]
+    max_length: Option<usize>,
     /// The generator's seed: the same seed and count give the same files [default: 0]
     ///
     /// It is not the `--seed` of a run: runs of different seeds learn from the same data.
@@ -57,6 +64,18 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
             protocol.task
         );
     }
+    let lengths = [args.min_length, args.max_length];
+    if lengths != [None; 2] && !protocol.task.has_tokenizer() {
+        bail!(
+            "all of {}'s images are of one size: leave --min-length and --max-length out",
+            protocol.task
+        );
+    }
+    if let [Some(least), Some(most)] = lengths
+        && least > most
+    {
+        bail!("no expression has {least} tokens or more and {most} or less: exchange the two");
+    }
     let dir = args
         .data
         .clone()
@@ -65,6 +84,7 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
         count: args.count,
         seed: args.data_seed,
         difficulty: args.difficulty,
+        lengths,
     };
     generate(&protocol, &dir, &what)
 }

@@ -41,6 +41,9 @@ pub fn protocol() -> Protocol {
     }
 }
 
+/// The tokens of an operation on two digits.
+const SHORTEST: usize = 4;
+
 /// The generator.
 #[derive(Debug)]
 struct Trees;
@@ -60,6 +63,12 @@ impl Generator for Trees {
         let mut config = generate::GenerateConfig::default();
         config.count = what.count.unwrap_or(config.count);
         config.seed = what.seed.unwrap_or(config.seed);
+        if let [least, most] = what.lengths
+            && what.lengths != [None; 2]
+        {
+            let least = least.unwrap_or(SHORTEST);
+            config.lengths = least..=most.unwrap_or(*config.lengths.end().max(&least));
+        }
         let report = generate::generate(dir, &config, prepared, cancelled)?;
         let [train, dev, test] = report.counts.map(count);
         Ok(format!(

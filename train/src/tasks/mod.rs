@@ -98,6 +98,9 @@ pub struct Generate {
     pub seed: Option<u64>,
     /// The difficulty, where the task has several; the task's own if `None`.
     pub difficulty: Option<Difficulty>,
+    /// The shortest and the longest sample in tokens, where the task leaves it open; the task's own if
+    /// `None`.
+    pub lengths: [Option<usize>; 2],
 }
 
 /// A task's protocol.

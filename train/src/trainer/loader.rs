@@ -20,7 +20,7 @@ use burn::tensor::Device;
 use transformer_ls_datasets::Sample;
 use transformer_ls_infer::batch::Batcher;
 
-use super::masking::Masking;
+use super::masking::Questions;
 use super::model::Batch;
 use super::order::{Schedule, dropout_seed, part_of};
 
@@ -34,7 +34,7 @@ pub struct StepLoader {
     seed: u64,
     steps: Range<usize>,
     device: Device,
-    masking: Option<Masking>,
+    questions: Option<Questions>,
 }
 
 impl StepLoader {
@@ -55,7 +55,7 @@ impl StepLoader {
             seed,
             steps,
             device,
-            masking: None,
+            questions: None,
         }
     }
 
@@ -76,9 +76,9 @@ impl StepLoader {
         part * samples / self.parts()
     }
 
-    /// Batches with hidden tokens, if any are to be hidden.
-    pub fn masked(self, masking: Option<Masking>) -> Self {
-        Self { masking, ..self }
+    /// Batches with these questions in the place of labels, if there are any.
+    pub fn asking(self, questions: Option<Questions>) -> Self {
+        Self { questions, ..self }
     }
 }
 
@@ -156,15 +156,13 @@ impl Iterator for Ahead<'_> {
         let (step, part, samples) = self.receiver.as_ref()?.recv().ok()?;
         Some(samples.map(|samples| {
             self.done += samples.len();
-            let dropout = Some(dropout_seed(self.loader.seed, step, part));
+            let dropout = dropout_seed(self.loader.seed, step, part);
             let (batcher, device) = (&self.loader.batcher, &self.loader.device);
-            let Some(masking) = self.loader.masking else {
-                return batcher.batch(&samples, device, dropout).into();
+            let Some(questions) = self.loader.questions else {
+                return batcher.batch(&samples, device, Some(dropout)).into();
             };
-            // However a step is cut, it hides the same.
-            let mask = masking.step(step).after(self.loader.before(part));
-            let hides = |document, place| mask.hides(document, place);
-            Batch::Masked(batcher.masked_batch(&samples, device, dropout, &hides))
+            let before = self.loader.before(part);
+            Batch::Masked(questions.step(step, before, batcher, &samples, device, dropout))
         }))
     }
 }

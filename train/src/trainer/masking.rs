@@ -1,6 +1,76 @@
-//! Which tokens a pretraining run hides: a function of seed, step and place.
+//! What a pretraining run asks of its documents: of tokens that it hides, a function of seed, step and
+//! place, or of the values of operations.
+
+use burn::tensor::Device;
+use transformer_ls_datasets::{Sample, listops};
+use transformer_ls_infer::batch::{Batcher, MaskedBatch};
+use transformer_ls_infer::run::{Objective, RunConfig};
 
 use super::order::{Purpose, derive};
+
+/// What a pretraining run asks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Questions {
+    /// Which tokens were hidden.
+    Tokens(Masking),
+    /// What the operations of expressions come to.
+    Values,
+}
+
+impl Questions {
+    /// What a run asks, if it is one of pretraining.
+    pub fn of(config: &RunConfig) -> Option<Self> {
+        let pretraining = config.pretraining.as_ref()?;
+        Some(match pretraining.objective {
+            Objective::Tokens => Self::Tokens(Masking::new(config.seed, pretraining.mask)),
+            Objective::Values => Self::Values,
+        })
+    }
+
+    /// The batch of a training step's samples, of which so many are in batches before it.
+    pub(super) fn step(
+        &self,
+        step: usize,
+        before: usize,
+        batcher: &Batcher,
+        samples: &[Sample],
+        device: &Device,
+        dropout: u64,
+    ) -> MaskedBatch {
+        // However a step is cut, it hides the same.
+        let mask = |masking: &Masking| masking.step(step).after(before);
+        self.batch(mask, batcher, samples, device, Some(dropout))
+    }
+
+    /// The batch of samples of dev, of which the first is number `first`.
+    pub(super) fn dev(
+        &self,
+        first: usize,
+        batcher: &Batcher,
+        samples: &[Sample],
+        device: &Device,
+    ) -> MaskedBatch {
+        self.batch(|masking| masking.dev(first), batcher, samples, device, None)
+    }
+
+    fn batch(
+        &self,
+        mask: impl Fn(&Masking) -> Mask,
+        batcher: &Batcher,
+        samples: &[Sample],
+        device: &Device,
+        dropout: Option<u64>,
+    ) -> MaskedBatch {
+        match self {
+            Self::Tokens(masking) => {
+                let mask = mask(masking);
+                let hides = |document, place| mask.hides(document, place);
+                batcher.masked_batch(samples, device, dropout, &hides)
+            }
+            Self::Values => batcher.asked_batch(samples, device, dropout, &listops::values),
+        }
+    }
+}
 
 /// How a run hides tokens.
 #[derive(Clone, Copy, Debug, PartialEq)]

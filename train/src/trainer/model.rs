@@ -19,7 +19,7 @@ use transformer_ls_infer::evaluate::{
 use transformer_ls_infer::run::{Precision, TrainingConfig};
 
 use super::figures::{Pending, Sums};
-use super::masking::Masking;
+use super::masking::Questions;
 use crate::optim::{LossScale, are_finite, clip_norm, half_copy, unscaled};
 
 /// A model in training.
@@ -164,27 +164,25 @@ impl TrainingModel {
         decoder.loss(filled.cast(DType::F32), targets)
     }
 
-    /// How well the model does on dev: at classifying, or at filling in what `masking` hides.
+    /// How well the model does on dev: at classifying, or at answering these questions.
     ///
     /// # Errors
     ///
     /// As [`evaluate`].
     pub fn evaluate(
         &self,
-        masking: Option<Masking>,
+        questions: Option<Questions>,
         dev: &dyn Dataset<Sample>,
         batcher: &Batcher,
         batch_size: usize,
         device: &Device,
         progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Evaluation, EvaluateError> {
-        let Some(masking) = masking else {
+        let Some(questions) = questions else {
             return evaluate(&self.classifier, dev, batcher, batch_size, device, progress);
         };
         evaluate_by(dev, batch_size, false, progress, &mut |first, samples| {
-            let mask = masking.dev(first);
-            let hides = |document, place| mask.hides(document, place);
-            let batch = batcher.masked_batch(samples, device, None, &hides);
+            let batch = questions.dev(first, batcher, samples, device);
             let (answers, tokens) = (batch.masked, batch.real_tokens);
             let (loss, hits) = self.fill_in(batch);
             let failed =

@@ -1,7 +1,7 @@
 //! The value of an expression.
 
-use super::TokenError;
 use super::expression::{Symbol, Symbols};
+use super::{TokenError, Tokenizer};
 
 /// Why an expression has no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,4 +74,42 @@ pub fn evaluate(expression: &str) -> Result<u8, ExpressionError> {
         (0, None) => Err(TokenError::Empty.into()),
         (missing, _) => Err(ExpressionError::Unclosed(missing)),
     }
+}
+
+/// The value of every operation in an expression: where its closing bracket stands, and the id of its
+/// value.
+///
+/// `ids` are those of [`Tokenizer::Brackets`]. What is cut off has no value, nor has a bracket that
+/// closes nothing or an operator without arguments.
+///
+/// ```
+/// use transformer_ls_datasets::listops::{Tokenizer, values};
+/// let ids = Tokenizer::Brackets.encode("[MAX 2 [MIN 4 7 ] 0 ]").unwrap();
+/// let digit = |text: &str| Tokenizer::Brackets.encode(text).unwrap()[0];
+/// assert_eq!(values(&ids), [(5, digit("4")), (7, digit("4"))]);
+/// ```
+pub fn values(ids: &[u16]) -> Vec<(usize, u16)> {
+    let mut found = Vec::new();
+    let mut values = Vec::new();
+    let mut open = Vec::new();
+    for (place, &id) in ids.iter().enumerate() {
+        match Tokenizer::Brackets.symbol(id) {
+            Some(Symbol::Digit(value)) => values.push(value),
+            Some(Symbol::Open(operator)) => open.push((operator, values.len())),
+            Some(Symbol::Close) => {
+                let Some((operator, first)) = open.pop() else {
+                    continue;
+                };
+                let value = operator.apply(&mut values[first..]);
+                values.truncate(first);
+                if let Some(value) = value {
+                    values.push(value);
+                    let id = Tokenizer::Brackets.id(Symbol::Digit(value));
+                    found.extend(id.map(|id| (place, u16::from(id))));
+                }
+            }
+            None => {}
+        }
+    }
+    found
 }

@@ -5,12 +5,13 @@ use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{BufWriter, Write};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use super::tree::LENGTHS;
 use super::{HEADER, Tree, file_name, incomplete};
 use crate::draws::PcgDraws;
 use crate::staging::Staging;
@@ -27,6 +28,8 @@ pub const ORIGIN_FILE: &str = "generated.json";
 /// them that one thread takes at a time. Neither changes the files.
 const BLOCK: u64 = 16_384;
 const PART: usize = 256;
+/// Candidates without a new tree among them after which there is none to be expected.
+const MOST_IN_VAIN: u64 = 1 << 20;
 
 /// What to generate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,14 +40,17 @@ pub struct GenerateConfig {
     pub count: usize,
     /// The seed: other seeds give other trees.
     pub seed: u64,
+    /// The lengths of trees that are taken, in tokens with brackets.
+    pub lengths: RangeInclusive<usize>,
 }
 
 impl Default for GenerateConfig {
-    /// The Long Range Arena's 100000 trees, with seed 0.
+    /// The Long Range Arena's 100000 trees of 501 to 1999 tokens, with seed 0.
     fn default() -> Self {
         Self {
             count: 100_000,
             seed: 0,
+            lengths: LENGTHS,
         }
     }
 }
@@ -99,7 +105,8 @@ impl Report {
 /// a second whether to give up. Both are called on the calling thread.
 ///
 /// # Errors
-/// [`DatasetError::TooFew`], [`DatasetError::Exists`], [`DatasetError::Incomplete`] where some of
+/// [`DatasetError::TooFew`], [`DatasetError::TooMany`] where there are not so many different trees of
+/// these lengths, or hardly, [`DatasetError::Exists`], [`DatasetError::Incomplete`] where some of
 /// the files are there, [`DatasetError::Busy`] before anything is written,
 /// [`DatasetError::Cancelled`], and [`DatasetError::Io`], on a full disk for instance.
 pub fn generate(
@@ -130,6 +137,8 @@ pub fn generate(
     let mut files = SplitFiles::new(&staging, config)?;
     let mut seen = Seen::default();
     let mut candidates = 0;
+    // Since the last that was taken.
+    let mut in_vain = 0;
 
     // While a block is written the next one is drawn.
     let mut block = Vec::new();
@@ -141,11 +150,23 @@ pub fn generate(
         }
         let next = drawn..drawn + BLOCK;
         drawn = next.end;
+        let missing = files.missing();
         let (written, drawn_block) = rayon::join(
-            || write_block(&block, config.seed, &mut seen, &mut files, &mut candidates),
-            || draw_block(config.seed, next),
+            || write_block(&block, config, &mut seen, &mut files, &mut candidates),
+            || draw_block(config, next),
         );
         written?;
+        in_vain = match files.missing() < missing {
+            true => 0,
+            false => in_vain + BLOCK,
+        };
+        if in_vain > MOST_IN_VAIN {
+            return Err(DatasetError::TooMany {
+                count,
+                found: count - files.missing(),
+                lengths: config.lengths.clone(),
+            });
+        }
         block = drawn_block;
         progress(count - files.missing(), count);
     }
@@ -180,7 +201,7 @@ struct Accepted {
     end: usize,
 }
 
-fn draw_block(seed: u64, candidates: Range<u64>) -> Vec<Part> {
+fn draw_block(config: &GenerateConfig, candidates: Range<u64>) -> Vec<Part> {
     let candidates: Vec<u64> = candidates.collect();
     candidates
         .par_chunks(PART)
@@ -188,7 +209,7 @@ fn draw_block(seed: u64, candidates: Range<u64>) -> Vec<Part> {
             let mut part = Part::default();
             let mut tree = Tree::default();
             for &candidate in candidates {
-                if !tree.redraw(&mut PcgDraws::new(seed, candidate)) {
+                if !tree.redraw(&mut PcgDraws::new(config.seed, candidate), &config.lengths) {
                     continue;
                 }
                 tree.write(&mut part.text);
@@ -206,7 +227,7 @@ fn draw_block(seed: u64, candidates: Range<u64>) -> Vec<Part> {
 
 fn write_block(
     block: &[Part],
-    seed: u64,
+    config: &GenerateConfig,
     seen: &mut Seen,
     files: &mut SplitFiles,
     candidates: &mut u64,
@@ -222,7 +243,11 @@ fn write_block(
             *candidates = accepted.candidate + 1;
             // Drawing a tree again is cheaper than keeping 100000 of them.
             let same = |a, b| {
-                let draw = |candidate| Tree::draw(&mut PcgDraws::new(seed, candidate));
+                let draw = |candidate| {
+                    let mut tree = Tree::default();
+                    tree.redraw(&mut PcgDraws::new(config.seed, candidate), &config.lengths);
+                    tree
+                };
                 draw(a) == draw(b)
             };
             if seen.is_new(accepted.hash, accepted.candidate, same) {
@@ -345,9 +370,20 @@ impl SplitFile {
 
 /// Says in a small file where the data came from; its size.
 fn write_origin(staging: &Staging, config: &GenerateConfig) -> Result<u64, DatasetError> {
-    let GenerateConfig { count, seed } = config;
+    let GenerateConfig {
+        count,
+        seed,
+        lengths,
+    } = config;
+    let of_length = match *lengths == LENGTHS {
+        true => String::new(),
+        false => {
+            let (least, most) = (lengths.start(), lengths.end());
+            format!("  \"min_length\": {least},\n  \"max_length\": {most},\n")
+        }
+    };
     let origin = format!(
-        "{{\n  \"task\": \"listops\",\n  \"generator_version\": {GENERATOR_VERSION},\n  \
+        "{{\n  \"task\": \"listops\",\n  \"generator_version\": {GENERATOR_VERSION},\n{of_length}  \
          \"count\": {count},\n  \"seed\": {seed}\n}}\n"
     );
     let mut file = staging.create(ORIGIN_FILE)?;
@@ -380,7 +416,10 @@ mod tests {
     #[test]
     fn splits_are_proportional_and_never_empty() {
         let counts = |count| {
-            let config = GenerateConfig { count, seed: 0 };
+            let config = GenerateConfig {
+                count,
+                ..GenerateConfig::default()
+            };
             Split::ALL.map(|split| config.split_count(split))
         };
         assert_eq!(counts(100_000), [96_000, 2_000, 2_000]);

@@ -8,7 +8,7 @@
 //! * [`ListOps`] reads it, generated or published, as a Burn data set; a [`cached`](crate::cache::cached)
 //!   one is mapped into memory;
 //! * [`Tokenizer`] says which tokens the model sees;
-//! * [`evaluate`] works an expression out.
+//! * [`evaluate`] works an expression out, [`values`] all that is in it.
 
 mod check;
 mod descriptor;
@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 pub use crate::error::TokenError;
 pub use crate::options::Tokenizer;
 pub(crate) use descriptor::DESCRIPTOR;
-pub use evaluate::{ExpressionError, evaluate};
+pub use evaluate::{ExpressionError, evaluate, values};
 pub use expression::Operator;
 pub(crate) use expression::shorten;
 pub use read::{ListOps, cache_key};

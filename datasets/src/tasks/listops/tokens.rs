@@ -78,4 +78,12 @@ impl Tokenizer {
             Symbol::Close => (self == Tokenizer::Brackets).then_some(CLOSE),
         }
     }
+
+    /// The symbol of an id, or `None` where it stands for none.
+    pub(crate) fn symbol(self, id: u16) -> Option<Symbol> {
+        let digits = (0..=9).map(Symbol::Digit);
+        let all = Operator::ALL.map(Symbol::Open).into_iter().chain(digits);
+        let mut all = all.chain([Symbol::Close]);
+        all.find(|&symbol| self.id(symbol).map(u16::from) == Some(id))
+    }
 }

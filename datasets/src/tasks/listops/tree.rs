@@ -1,5 +1,7 @@
 //! Random trees, drawn as the Long Range Arena draws them.
 
+use std::ops::RangeInclusive;
+
 use super::expression::Operator;
 use crate::draws::Draws;
 
@@ -10,8 +12,8 @@ const MAX_ARGUMENTS: usize = 10;
 /// The share of operators among the nodes above [`MAX_DEPTH`]. The original calls it `VALUE_P`,
 /// which says the opposite of what it does.
 const OPERATOR_SHARE: f64 = 0.25;
-/// Lengths in tokens that a tree must exceed and stay below.
-pub(super) const LENGTHS: (usize, usize) = (500, 2000);
+/// The Long Range Arena's lengths in tokens: more than 500, less than 2000.
+pub(super) const LENGTHS: RangeInclusive<usize> = 501..=1999;
 
 /// A symbol in one byte: a digit as itself, `]`, or an operator with its number of arguments,
 /// which its parentheses have to be counted from before they are seen.
@@ -41,13 +43,16 @@ impl Tree {
     /// A candidate that can only grow too long is given up at once, with part of its draws unused.
     pub fn draw(draws: &mut impl Draws) -> Option<Tree> {
         let mut tree = Tree::default();
-        tree.redraw(draws).then_some(tree)
+        tree.redraw(draws, &LENGTHS).then_some(tree)
     }
 
-    /// [`Tree::draw`] in place; whether the candidate is accepted.
-    pub(super) fn redraw(&mut self, draws: &mut impl Draws) -> bool {
-        let (shortest, longest) = LENGTHS;
-        self.grow(draws, longest) && self.symbols.len() > shortest
+    /// [`Tree::draw`] in place, with other lengths in tokens; whether the candidate is accepted.
+    pub(super) fn redraw(
+        &mut self,
+        draws: &mut impl Draws,
+        lengths: &RangeInclusive<usize>,
+    ) -> bool {
+        self.grow(draws, lengths.end().saturating_add(1)) && lengths.contains(&self.symbols.len())
     }
 
     /// Draws a tree of any length below `limit`; whether there is one.
