@@ -334,6 +334,49 @@ fn patterns() {
     }
 }
 
+/// One query a text, as decoding asks it, of few texts and of many.
+#[test]
+fn one_query() {
+    let windows = [
+        Window::Off,
+        Window::All,
+        Window::Causal { width: 1 },
+        Window::Causal { width: 128 },
+        Window::segments(5),
+    ];
+    for (b, d, r) in [(1, 48, 32), (2, 33, 3), (9, 1, 0), (6, 16, 17)] {
+        for window in windows
+            .into_iter()
+            .filter(|window| r > 0 || *window != Window::Off)
+        {
+            for (keys, memory) in [(1, 0), (128, 127), (45, 20), (20, 30)] {
+                let sizes = Sizes {
+                    b,
+                    h: 2,
+                    n: 1,
+                    d,
+                    w: 0,
+                    r,
+                };
+                let visibility = Visibility {
+                    window,
+                    memory,
+                    landmarks: LandmarksSeen::All,
+                };
+                let case = case_of(sizes, Batch::Full, keys, visibility);
+                let name = format!("{visibility:?}, {keys} keys, {b} texts");
+                check(&case, &name);
+                let case = with_tables_if(window.offsets() > 0, case);
+                let case = match r {
+                    0 => case,
+                    _ => with_landmark_terms(case),
+                };
+                check(&case, &format!("{name}, all terms"));
+            }
+        }
+    }
+}
+
 /// Several parts a document, with queries and keys that differ in number.
 #[test]
 fn parts_of_patterns_are_merged() {
