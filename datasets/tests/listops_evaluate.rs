@@ -224,16 +224,16 @@ impl Node {
         }
     }
 
-    /// Where each operation closes and the id of its value, where the node starts at `place`; the place
+    /// Where each operation closes and its value, where the node starts at `place`; the place
     /// behind it.
-    fn values_within(&self, place: usize, found: &mut Vec<(usize, u16)>) -> usize {
+    fn values_within(&self, place: usize, found: &mut Vec<(usize, u8)>) -> usize {
         let Node::Operation(_, arguments) = self else {
             return place + 1;
         };
         let close = arguments
             .iter()
             .fold(place + 1, |place, node| node.values_within(place, found));
-        found.push((close, 5 + u16::from(self.value())));
+        found.push((close, self.value()));
         close + 1
     }
 
@@ -376,6 +376,6 @@ fn generated_trees_have_the_value_of_their_parentheses() {
 fn what_is_not_closed_has_no_value() {
     let ids = |text| Tokenizer::Brackets.encode(text).unwrap();
     assert_eq!(values(&ids("7")), []);
-    assert_eq!(values(&ids("] [MAX ] [SM 3 4 ] [MIN 1")), [(6, 12)]);
+    assert_eq!(values(&ids("] [MAX ] [SM 3 4 ] [MIN 1")), [(6, 7)]);
     assert_eq!(values(&[0, 99, 15]), []);
 }

@@ -3,14 +3,14 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::encoder::{Encoder, EncoderConfig};
 use crate::error::{ConfigError, refuse_too_large, refuse_zero};
 use crate::fields::{FieldError, Fields};
-use crate::ops::layers::linear;
+use crate::ops::layers::{embedding, linear};
 use crate::seed::mix;
 use crate::tokens::Tokens;
 
@@ -136,6 +136,24 @@ impl Classifier {
     /// or if the model was built for pairs.
     pub fn forward(&self, tokens: Tokens) -> Tensor<2> {
         self.head.forward(self.encoder.forward(tokens))
+    }
+
+    /// Logits of single rows, as if each were the last one of a document: what a model with
+    /// [`Pooling::Last`](crate::Pooling::Last) learns besides the documents' classes.
+    ///
+    /// # Shapes
+    ///
+    /// - ids: `[b, n]`; places: `[m]`, in the batch read row by row
+    /// - output: `[m, classes]`
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn forward_rows(&self, tokens: Tokens, places: Tensor<1, Int>) -> Tensor<2> {
+        let rows = self.encoder.forward_tokens(tokens, None);
+        let ([b, n, d_model], [m]) = (rows.dims(), places.dims());
+        let rows = embedding(rows.reshape([b * n, d_model]), places.unsqueeze());
+        self.head.forward(rows.reshape([m, d_model]))
     }
 
     /// Logits of pairs, from `[a, b, a⊙b, a−b]`.

@@ -26,7 +26,7 @@ pub enum Reconstruction {
     L1,
 }
 
-/// Documents of which some tokens are asked for, hidden ones as a rule.
+/// Documents with some of their tokens hidden.
 #[derive(Clone, Debug)]
 pub struct MaskedTokens {
     tokens: Tokens,
@@ -54,16 +54,6 @@ impl MaskedTokens {
         }
     }
 
-    /// Hides nothing, and asks at places `[m]`, in the batch read row by row, for ids `[m]` that follow
-    /// from the others.
-    pub fn asking(tokens: Tokens, places: Tensor<1, Int>, targets: Tensor<1, Int>) -> Self {
-        Self {
-            tokens,
-            places,
-            targets,
-        }
-    }
-
     /// The same batch, of which other places `[m]` are asked for: they need not be hidden.
     pub fn at(self, places: Tensor<1, Int>) -> Self {
         let masked = self.tokens.masked.clone();
@@ -71,7 +61,7 @@ impl MaskedTokens {
         Self::new(self.tokens, masked, places)
     }
 
-    /// The ids that are asked for `[m]`.
+    /// The ids that are hidden `[m]`.
     pub fn targets(&self) -> Tensor<1, Int> {
         self.targets.clone()
     }

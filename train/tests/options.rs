@@ -15,7 +15,7 @@ use transformer_ls_infer::batch::Batcher;
 use transformer_ls_infer::run::{Precision, ScheduleKind, TrainingConfig};
 use transformer_ls_train::optim::{Beta1, MovingAverage, Schedule, clip_norm};
 use transformer_ls_train::trainer::{
-    Batch, Masking, Questions, StepLoader, cross_entropy, smoothed_cross_entropy,
+    Batch, Masking, StepLoader, cross_entropy, smoothed_cross_entropy,
 };
 
 #[derive(Deserialize)]
@@ -311,8 +311,7 @@ fn a_step_comes_in_the_same_samples_however_it_is_cut() {
         assert_eq!(joined, whole);
     }
     // However a step is cut, the same tokens of it are hidden.
-    let masked =
-        |parts| labels(&loader(20, parts).asking(Some(Questions::Tokens(Masking::new(7, 0.5)))));
+    let masked = |parts| labels(&loader(20, parts).masked(Some(Masking::new(7, 0.5))));
     let whole = masked(1);
     assert!(whole.iter().all(|hidden| hidden.len() > 8), "{whole:?}");
     for parts in [2, 3, 8] {

@@ -14,9 +14,12 @@ pub const PADDING: u16 = 0;
 pub struct Batch {
     /// The documents: one entry, or two where the task compares two documents.
     pub tokens: Vec<Tokens>,
+    /// The rows that are classified `[count]`, in the batch read row by row, where not each document
+    /// is.
+    pub places: Option<Tensor<1, Int>>,
     /// The classes `[count]`.
     pub labels: Tensor<1, Int>,
-    /// The number of samples.
+    /// The number of samples, or of rows that are classified.
     pub count: usize,
     /// The number of tokens in all documents, padding left out.
     pub real_tokens: usize,
@@ -36,7 +39,10 @@ impl Batch {
         let mut documents = self.tokens.into_iter();
         match (documents.next(), documents.next()) {
             (Some(first), Some(second)) => model.forward_pair(first, second),
-            (Some(only), None) => model.forward(only),
+            (Some(only), None) => match self.places {
+                Some(places) => model.forward_rows(only, places),
+                None => model.forward(only),
+            },
             (None, _) => unreachable!("a batch is made of at least one document a sample"),
         }
     }
@@ -46,15 +52,12 @@ impl Batch {
 /// count apart, one after the other), at this place in it.
 pub type Hides<'a> = &'a dyn Fn(usize, usize) -> bool;
 
-/// What a document with these ids is asked: where, and which id is the answer.
-pub type Asks<'a> = &'a dyn Fn(&[u16]) -> Vec<(usize, u16)>;
-
-/// A batch with some of its tokens hidden, to be filled in, or with other questions.
+/// A batch with some of its tokens hidden, to be filled in.
 #[derive(Clone, Debug)]
 pub struct MaskedBatch {
     /// The documents: one entry, or two where the task compares two documents.
     pub tokens: Vec<MaskedTokens>,
-    /// The number of hidden tokens, or of questions.
+    /// The number of hidden tokens.
     pub masked: usize,
     /// The number of tokens in all documents, padding left out.
     pub real_tokens: usize,
@@ -148,8 +151,47 @@ impl Batcher {
                 .into_iter()
                 .map(|collated| collated.tokens(device, dropout_seed))
                 .collect(),
+            places: None,
             labels: Tensor::from_data(TensorData::new(labels, [samples.len()]), device),
             count: samples.len(),
+        }
+    }
+
+    /// The batch of these samples in which rows have classes: of a document the last row its label, and
+    /// those before it what `values` says.
+    ///
+    /// # Panics
+    ///
+    /// As [`batch`](Self::batch), and for samples of two documents.
+    pub fn batch_of_rows(
+        &self,
+        samples: &[Sample],
+        device: &Device,
+        dropout_seed: Option<u64>,
+        values: &dyn Fn(&[u16]) -> Vec<(usize, u8)>,
+    ) -> Batch {
+        let mut collated = self.collate(samples);
+        let (Some(collated), None) = (collated.next(), collated.next()) else {
+            panic!("rows of two documents have no classes");
+        };
+        let (mut places, mut labels) = (Vec::new(), Vec::new());
+        for (sample, start) in samples.iter().zip(collated.starts()) {
+            let document = sample.documents.iter().next().unwrap_or_default();
+            let end = document.len().min(self.max_length).max(1) - 1;
+            let inner = values(document);
+            let inner = inner.into_iter().filter(|(place, _)| *place < end);
+            for (place, value) in inner.chain([(end, sample.label)]) {
+                places.push((start + place) as i32);
+                labels.push(value);
+            }
+        }
+        let count = places.len();
+        Batch {
+            real_tokens: collated.document_tokens,
+            tokens: vec![collated.tokens(device, dropout_seed)],
+            places: Some(Tensor::from_data(TensorData::new(places, [count]), device)),
+            labels: Tensor::from_data(TensorData::new(labels, [count]), device),
+            count,
         }
     }
 
@@ -172,52 +214,15 @@ impl Batcher {
             real_tokens: 0,
         };
         for (which, collated) in self.collate(samples).enumerate() {
-            let asked = collated.asked(&|document, ids| {
-                let all = ids.iter().copied().enumerate();
-                all.filter(|(place, _)| hides(2 * document + which, *place))
-                    .collect()
-            });
-            batch.masked += asked.len();
+            let (mask, places) =
+                collated.mask(&|document, place| hides(2 * document + which, place));
+            batch.masked += places.len();
             batch.real_tokens += collated.document_tokens;
-            let mut mask = vec![false; collated.ids.len()];
-            for &(place, _) in &asked {
-                mask[place as usize] = true;
-            }
             let mask = Tensor::from_data(TensorData::new(mask, collated.shape), device);
-            let (places, _) = on_device(asked, device);
+            let count = places.len();
+            let places = Tensor::from_data(TensorData::new(places, [count]), device);
             let tokens = collated.tokens(device, dropout_seed);
             batch.tokens.push(MaskedTokens::new(tokens, mask, places));
-        }
-        batch
-    }
-
-    /// The batch of these samples with questions about their documents, of which nothing is hidden.
-    /// Labels are not looked at.
-    ///
-    /// # Panics
-    ///
-    /// As [`batch`](Self::batch).
-    pub fn asked_batch(
-        &self,
-        samples: &[Sample],
-        device: &Device,
-        dropout_seed: Option<u64>,
-        asks: Asks,
-    ) -> MaskedBatch {
-        let mut batch = MaskedBatch {
-            tokens: Vec::new(),
-            masked: 0,
-            real_tokens: 0,
-        };
-        for collated in self.collate(samples) {
-            let asked = collated.asked(&|_, ids| asks(ids));
-            batch.masked += asked.len();
-            batch.real_tokens += collated.document_tokens;
-            let (places, answers) = on_device(asked, device);
-            let tokens = collated.tokens(device, dropout_seed);
-            batch
-                .tokens
-                .push(MaskedTokens::asking(tokens, places, answers));
         }
         batch
     }
@@ -303,6 +308,15 @@ impl Collated {
         }
     }
 
+    /// Where each document starts in the batch, read row by row.
+    fn starts(&self) -> impl Iterator<Item = usize> {
+        self.lengths.iter().scan(0, |next, length| {
+            let start = *next;
+            *next += if self.packed { *length } else { self.shape[1] };
+            Some(start)
+        })
+    }
+
     fn tokens(self, device: &Device, dropout_seed: Option<u64>) -> Tokens {
         let ids = TensorData::new(self.ids, self.shape);
         let tokens = Tokens::new(Tensor::<2, Int>::from_data(ids, device));
@@ -322,37 +336,33 @@ impl Collated {
         }
     }
 
-    /// What the documents, each with its number and its ids, are asked of their real tokens: places in
-    /// the batch, and answers. Where nothing is, the first token is asked for: a step has to learn from
-    /// something.
-    fn asked(&self, asks: &dyn Fn(usize, &[u16]) -> Vec<(usize, u16)>) -> Vec<(i32, u16)> {
-        let real = |at: usize| self.real.as_ref().is_none_or(|real| real[at]);
-        let mut asked = Vec::new();
-        let mut start = 0;
-        for (document, &length) in self.lengths.iter().enumerate() {
-            let of_document = asks(document, &self.ids[start..start + length]);
-            let of_batch = of_document.into_iter().map(|(at, id)| (start + at, id));
-            let of_batch = of_batch.filter(|&(at, _)| real(at));
-            asked.extend(of_batch.map(|(at, id)| (at as i32, id)));
-            start += if self.packed { length } else { self.shape[1] };
+    /// Which ids are hidden, and where those are. Where chance hides nothing, the first token
+    /// is hidden: a step has to learn from something.
+    fn mask(&self, hides: Hides) -> (Vec<bool>, Vec<i32>) {
+        let mut mask = vec![false; self.ids.len()];
+        let mut places = Vec::new();
+        let mut first = None;
+        for ((document, &length), start) in self.lengths.iter().enumerate().zip(self.starts()) {
+            for place in 0..length {
+                let at = start + place;
+                let real = self.real.as_ref().is_none_or(|real| real[at]);
+                if real && first.is_none() {
+                    first = Some(at);
+                }
+                if real && hides(document, place) {
+                    mask[at] = true;
+                    places.push(at as i32);
+                }
+            }
         }
-        if asked.is_empty() {
+        if places.is_empty() {
             // Where there is no token at all, padding.
-            let first = (0..self.ids.len()).find(|&at| real(at)).unwrap_or(0);
-            asked.push((first as i32, self.ids[first]));
+            let first = first.unwrap_or(0);
+            mask[first] = true;
+            places.push(first as i32);
         }
-        asked
+        (mask, places)
     }
-}
-
-/// Places and answers `[m]`.
-fn on_device(asked: Vec<(i32, u16)>, device: &Device) -> (Tensor<1, Int>, Tensor<1, Int>) {
-    let count = [asked.len()];
-    let (places, answers): (Vec<i32>, Vec<u16>) = asked.into_iter().unzip();
-    (
-        Tensor::from_data(TensorData::new(places, count), device),
-        Tensor::from_data(TensorData::new(answers, count), device),
-    )
 }
 
 /// The tokens of a sample's longest document.

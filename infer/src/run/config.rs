@@ -106,29 +106,15 @@ pub struct RunConfig {
     pub init: Option<InitConfig>,
 }
 
-/// What a model learns before it classifies.
+/// How tokens are hidden and filled in (Amos et al. 2024, "Never Train from Scratch").
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainingConfig {
-    /// What it is asked: `tokens` that are hidden, or the `values` of an expression's operations.
-    #[serde(default)]
-    pub objective: Objective,
     /// The probability that a token is hidden.
     pub mask: f64,
     /// How what is filled in is compared with what was hidden: `cross_entropy` over the ids, or `l1`
     /// of brightnesses.
     pub compared_by: Reconstruction,
-}
-
-/// What a model is asked in pretraining.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Objective {
-    /// To fill in hidden tokens (Amos et al. 2024, "Never Train from Scratch").
-    #[default]
-    Tokens,
-    /// To say at each closing bracket of a ListOps expression what the operation that it closes comes to.
-    Values,
 }
 
 /// Another run, whose encoder is where this one starts.

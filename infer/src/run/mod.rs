@@ -29,7 +29,7 @@ mod training;
 pub use atomic::write_atomically;
 pub use checkpoint::{Checkpoint, CheckpointWriter};
 pub use config::{
-    ConfigError, DataConfig, InitConfig, LANGUAGE, Objective, Packing, PretrainingConfig, RunConfig,
+    ConfigError, DataConfig, InitConfig, LANGUAGE, Packing, PretrainingConfig, RunConfig,
 };
 pub(crate) use config::{invalid_if_any, parse, read, task_of};
 pub use error::RunError;

@@ -1,10 +1,10 @@
 //! What a task needs of a model: it follows from what the task's data is.
 
-use transformer_ls_burn::{Input, Reconstruction};
+use transformer_ls_burn::{Input, Pooling, Reconstruction};
 use transformer_ls_datasets::Ids;
 use transformer_ls_datasets::listops::Tokenizer;
 
-use super::{Objective, RunConfig};
+use super::RunConfig;
 
 /// A sentence for each thing that the configuration's task needs and its model or data lack.
 pub(super) fn problems(config: &RunConfig) -> Vec<String> {
@@ -66,15 +66,20 @@ pub(super) fn problems(config: &RunConfig) -> Vec<String> {
             ));
         }
     }
-    let pretraining = config.pretraining.as_ref();
-    if pretraining.is_some_and(|it| it.objective == Objective::Values)
-        && data.tokenizer != Some(Tokenizer::Brackets)
-    {
-        problems.push(
-            "`pretraining.objective` can be \"values\" for the task listops with \"brackets\" alone: \
-             other tokens have no operations."
-                .to_owned(),
-        );
+    if config.training.inner_values {
+        if data.tokenizer != Some(Tokenizer::Brackets) {
+            problems.push(
+                "`training.inner_values` must be false but for the task listops with `brackets`: other \
+                 tokens have no operations inside."
+                    .to_owned(),
+            );
+        } else if model.encoder.pooling != Pooling::Last || config.pretraining.is_some() {
+            problems.push(
+                "`training.inner_values` needs a classifier with `model.pooling` \"last\", so that each \
+                 closing bracket is read as the last one is."
+                    .to_owned(),
+            );
+        }
     }
     if data.difficulty.is_some() && !known.has_difficulty {
         problems.push(format!(

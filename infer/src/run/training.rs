@@ -83,6 +83,10 @@ pub struct TrainingConfig {
     /// in place of the weights themselves. `null`: no average.
     #[serde(default)]
     pub ema: Option<f64>,
+    /// Learn the value of every operation of an expression, each at its closing bracket, and not of the
+    /// whole alone: for ListOps with `brackets` and `pooling=last`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inner_values: bool,
     /// What a step's passes compute in.
     #[serde(default)]
     pub precision: Precision,
@@ -116,6 +120,7 @@ impl Default for TrainingConfig {
             clip_norm: None,
             label_smoothing: 0.0,
             ema: None,
+            inner_values: false,
             precision: Precision::default(),
             rate_changes: Vec::new(),
         }

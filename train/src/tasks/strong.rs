@@ -5,7 +5,7 @@
 //! of these, the lengths, the weight decay and how often dev is evaluated are ours.
 
 use transformer_ls_burn::Reconstruction;
-use transformer_ls_infer::run::{Objective, PretrainingConfig, ScheduleKind, TrainingConfig};
+use transformer_ls_infer::run::{PretrainingConfig, ScheduleKind, TrainingConfig};
 
 /// A task's own numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +64,6 @@ impl Strong {
             },
             pretraining_rate: fill_in,
             pretraining: PretrainingConfig {
-                objective: Objective::default(),
                 mask: numbers.mask,
                 compared_by: numbers.compared_by,
             },

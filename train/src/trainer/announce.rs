@@ -3,7 +3,7 @@
 use burn::module::Module;
 use transformer_ls_datasets::Split;
 use transformer_ls_infer::device::ChosenDevice;
-use transformer_ls_infer::run::{Objective, RunConfig, RunFolder};
+use transformer_ls_infer::run::{RunConfig, RunFolder};
 
 use super::Splits;
 use super::checkpoint::State;
@@ -38,17 +38,16 @@ pub(super) fn announce(
         chosen.name, chosen.adapter, chosen.reason, path.kind, path.reason
     ));
     if let Some(pretraining) = &config.pretraining {
-        say(&match pretraining.objective {
-            Objective::Tokens => format!(
-                "learning to fill in tokens, of which {:.0} % are hidden; loss and accuracy are theirs",
-                100.0 * pretraining.mask
-            ),
-            Objective::Values => {
-                "learning what each operation comes to, at its closing bracket; loss and \
-                                  accuracy are theirs"
-                    .to_owned()
-            }
-        });
+        say(&format!(
+            "learning to fill in tokens, of which {:.0} % are hidden; loss and accuracy are theirs",
+            100.0 * pretraining.mask
+        ));
+    }
+    if config.training.inner_values {
+        say(
+            "learning the value of every operation: training's loss and accuracy are theirs, dev's are \
+             those of whole expressions",
+        );
     }
     if let Some(init) = &config.init {
         say(&format!(

@@ -37,7 +37,7 @@ impl Loop {
         self.pace.evaluation(dev.seconds);
         self.event(|events| events.process_train(LearnerEvent::EndEpoch(epoch)))?;
 
-        let pretraining = self.setup.questions.is_some();
+        let pretraining = self.setup.masking.is_some();
         let better = self
             .state
             .best
@@ -81,7 +81,7 @@ impl Loop {
         let model = self.evaluated_model();
         let interrupter = self.interrupter.clone();
         let result = model.evaluate(
-            self.setup.questions,
+            self.setup.masking,
             self.setup.dev.as_ref(),
             &self.setup.batcher,
             self.setup.folder.config().training.eval_batch_size,
@@ -163,7 +163,7 @@ impl Loop {
         if !end.is_multiple_of(every) {
             evaluations += 1;
         }
-        if end == config.training.steps && self.setup.questions.is_none() {
+        if end == config.training.steps && self.setup.masking.is_none() {
             evaluations += 1; // the test
         }
         Left {

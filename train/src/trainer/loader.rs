@@ -17,10 +17,10 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::transform::PartialDataset;
 use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::Device;
-use transformer_ls_datasets::Sample;
+use transformer_ls_datasets::{Sample, listops};
 use transformer_ls_infer::batch::Batcher;
 
-use super::masking::Questions;
+use super::masking::Masking;
 use super::model::Batch;
 use super::order::{Schedule, dropout_seed, part_of};
 
@@ -34,7 +34,8 @@ pub struct StepLoader {
     seed: u64,
     steps: Range<usize>,
     device: Device,
-    questions: Option<Questions>,
+    masking: Option<Masking>,
+    inner_values: bool,
 }
 
 impl StepLoader {
@@ -55,7 +56,8 @@ impl StepLoader {
             seed,
             steps,
             device,
-            questions: None,
+            masking: None,
+            inner_values: false,
         }
     }
 
@@ -76,9 +78,17 @@ impl StepLoader {
         part * samples / self.parts()
     }
 
-    /// Batches with these questions in the place of labels, if there are any.
-    pub fn asking(self, questions: Option<Questions>) -> Self {
-        Self { questions, ..self }
+    /// Batches with hidden tokens, if any are to be hidden.
+    pub fn masked(self, masking: Option<Masking>) -> Self {
+        Self { masking, ..self }
+    }
+
+    /// Batches with the value of each operation of an expression, and not of the whole alone.
+    pub fn inner_values(self, inner_values: bool) -> Self {
+        Self {
+            inner_values,
+            ..self
+        }
     }
 }
 
@@ -156,13 +166,19 @@ impl Iterator for Ahead<'_> {
         let (step, part, samples) = self.receiver.as_ref()?.recv().ok()?;
         Some(samples.map(|samples| {
             self.done += samples.len();
-            let dropout = dropout_seed(self.loader.seed, step, part);
+            let dropout = Some(dropout_seed(self.loader.seed, step, part));
             let (batcher, device) = (&self.loader.batcher, &self.loader.device);
-            let Some(questions) = self.loader.questions else {
-                return batcher.batch(&samples, device, Some(dropout)).into();
+            let Some(masking) = self.loader.masking else {
+                return match self.loader.inner_values {
+                    true => batcher.batch_of_rows(&samples, device, dropout, &listops::values),
+                    false => batcher.batch(&samples, device, dropout),
+                }
+                .into();
             };
-            let before = self.loader.before(part);
-            Batch::Masked(questions.step(step, before, batcher, &samples, device, dropout))
+            // However a step is cut, it hides the same.
+            let mask = masking.step(step).after(self.loader.before(part));
+            let hides = |document, place| mask.hides(document, place);
+            Batch::Masked(batcher.masked_batch(&samples, device, dropout, &hides))
         }))
     }
 }

@@ -47,7 +47,7 @@ pub use figures::{Figure, Pending, Sums};
 pub use initial::EncoderRun;
 pub(crate) use initial::initial_weights;
 pub use loader::StepLoader;
-pub use masking::{Mask, Masking, Questions};
+pub use masking::{Mask, Masking};
 pub(crate) use model::take_step;
 pub use model::{Batch, TrainingModel, cross_entropy, smoothed_cross_entropy};
 pub use progress::Display;
@@ -195,7 +195,8 @@ fn go_on(
     let event_files = EventFiles::open(folder, session.tensorboard)?;
     announce(folder, chosen, splits, &model, &state)?;
 
-    let questions = Questions::of(&config);
+    let masking = config.pretraining.as_ref();
+    let masking = masking.map(|pretraining| Masking::new(config.seed, pretraining.mask));
     let batcher = config.batcher(&chosen.device);
     let loader = StepLoader::shuffled(
         splits.train.clone(),
@@ -206,7 +207,8 @@ fn go_on(
         device.clone(),
     )
     .accumulate(training.accumulate)
-    .asking(questions);
+    .masked(masking)
+    .inner_values(training.inner_values);
     let parts = loader.parts();
     let loader = Arc::new(loader);
 
@@ -223,7 +225,7 @@ fn go_on(
         batcher,
         schedule: schedule.clone(),
         dev: splits.dev.clone(),
-        questions,
+        masking,
         parts,
         average: training.ema.map(|decay| match mean {
             Some(mean) => MovingAverage::resumed(decay, mean),

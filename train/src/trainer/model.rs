@@ -19,7 +19,7 @@ use transformer_ls_infer::evaluate::{
 use transformer_ls_infer::run::{Precision, TrainingConfig};
 
 use super::figures::{Pending, Sums};
-use super::masking::Questions;
+use super::masking::Masking;
 use crate::optim::{LossScale, are_finite, clip_norm, half_copy, unscaled};
 
 /// A model in training.
@@ -164,25 +164,27 @@ impl TrainingModel {
         decoder.loss(filled.cast(DType::F32), targets)
     }
 
-    /// How well the model does on dev: at classifying, or at answering these questions.
+    /// How well the model does on dev: at classifying, or at filling in what `masking` hides.
     ///
     /// # Errors
     ///
     /// As [`evaluate`].
     pub fn evaluate(
         &self,
-        questions: Option<Questions>,
+        masking: Option<Masking>,
         dev: &dyn Dataset<Sample>,
         batcher: &Batcher,
         batch_size: usize,
         device: &Device,
         progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Evaluation, EvaluateError> {
-        let Some(questions) = questions else {
+        let Some(masking) = masking else {
             return evaluate(&self.classifier, dev, batcher, batch_size, device, progress);
         };
         evaluate_by(dev, batch_size, false, progress, &mut |first, samples| {
-            let batch = questions.dev(first, batcher, samples, device);
+            let mask = masking.dev(first);
+            let hides = |document, place| mask.hides(document, place);
+            let batch = batcher.masked_batch(samples, device, None, &hides);
             let (answers, tokens) = (batch.masked, batch.real_tokens);
             let (loss, hits) = self.fill_in(batch);
             let failed =

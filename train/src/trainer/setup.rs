@@ -10,7 +10,7 @@ use transformer_ls_infer::run::{MetricsLog, RunFolder};
 
 use super::checkpoint::State;
 use super::handover::Collector;
-use super::masking::Questions;
+use super::masking::Masking;
 use super::model::TrainingModel;
 use super::progress::Display;
 use super::renderer::Title;
@@ -42,8 +42,8 @@ pub struct Setup {
     pub batcher: Batcher,
     /// The dev split.
     pub dev: Arc<dyn Dataset<Sample>>,
-    /// What is asked of it, in pretraining.
-    pub questions: Option<Questions>,
+    /// What is hidden of it, in pretraining.
+    pub masking: Option<Masking>,
     /// The batches that a step takes.
     pub parts: usize,
     /// The moving average of the weights, if one is kept.

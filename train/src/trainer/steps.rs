@@ -205,7 +205,7 @@ impl Loop {
         let samples = training.eval_batch_size.min(setup.dev.len());
         let some = PartialDataset::new(setup.dev.clone(), 0, samples);
         let answers = self.evaluated_model().evaluate(
-            setup.questions,
+            setup.masking,
             &some,
             &setup.batcher,
             samples,

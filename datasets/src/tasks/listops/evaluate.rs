@@ -76,8 +76,7 @@ pub fn evaluate(expression: &str) -> Result<u8, ExpressionError> {
     }
 }
 
-/// The value of every operation in an expression: where its closing bracket stands, and the id of its
-/// value.
+/// The value of every operation in an expression, and where its closing bracket stands.
 ///
 /// `ids` are those of [`Tokenizer::Brackets`]. What is cut off has no value, nor has a bracket that
 /// closes nothing or an operator without arguments.
@@ -85,10 +84,9 @@ pub fn evaluate(expression: &str) -> Result<u8, ExpressionError> {
 /// ```
 /// use transformer_ls_datasets::listops::{Tokenizer, values};
 /// let ids = Tokenizer::Brackets.encode("[MAX 2 [MIN 4 7 ] 0 ]").unwrap();
-/// let digit = |text: &str| Tokenizer::Brackets.encode(text).unwrap()[0];
-/// assert_eq!(values(&ids), [(5, digit("4")), (7, digit("4"))]);
+/// assert_eq!(values(&ids), [(5, 4), (7, 4)]);
 /// ```
-pub fn values(ids: &[u16]) -> Vec<(usize, u16)> {
+pub fn values(ids: &[u16]) -> Vec<(usize, u8)> {
     let mut found = Vec::new();
     let mut values = Vec::new();
     let mut open = Vec::new();
@@ -104,8 +102,7 @@ pub fn values(ids: &[u16]) -> Vec<(usize, u16)> {
                 values.truncate(first);
                 if let Some(value) = value {
                     values.push(value);
-                    let id = Tokenizer::Brackets.id(Symbol::Digit(value));
-                    found.extend(id.map(|id| (place, u16::from(id))));
+                    found.push((place, value));
                 }
             }
             None => {}
