@@ -5,7 +5,9 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, Linea
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 
-use crate::attention::{Attention, AttentionConfig, AttentionInput, BatchLayout, Contexts};
+use crate::attention::{
+    Attention, AttentionConfig, AttentionInput, AttentionMaps, BatchLayout, Contexts, NoMaps,
+};
 use crate::error::{ConfigError, check_dropout, refuse_too_large, refuse_zero};
 use crate::fields::{FieldError, Fields};
 use crate::ops::fused::{AfterAttention, AfterAttentionLayers, Fused, linear_layer};
@@ -173,12 +175,31 @@ impl Block {
         self.after_attention(context, residual, dropout_seed.map(|seed| mix(!seed)))
     }
 
+    /// What the heads attend to in one document: [`Attention::maps`].
+    pub(crate) fn attention_maps(
+        &self,
+        rows: &HiddenStates,
+        layout: &BatchLayout,
+    ) -> Result<AttentionMaps, NoMaps> {
+        self.attention.maps(self.input(rows, layout, None))
+    }
+
     fn contexts(
         &self,
         rows: &HiddenStates,
         layout: &BatchLayout,
         dropout_seed: Option<u64>,
     ) -> Contexts {
+        self.attention
+            .contexts(self.input(rows, layout, dropout_seed))
+    }
+
+    fn input(
+        &self,
+        rows: &HiddenStates,
+        layout: &BatchLayout,
+        dropout_seed: Option<u64>,
+    ) -> AttentionInput {
         let mut input = AttentionInput::new(rows.tokens.clone())
             .norm(&self.attention_norm)
             .layout(layout.clone());
@@ -188,7 +209,7 @@ impl Block {
         if let Some(seed) = dropout_seed {
             input = input.dropout_seed(seed);
         }
-        self.attention.contexts(input)
+        input
     }
 
     /// What follows attention, given what the heads read.

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Int, Tensor};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::attention::{AttentionMaps, NoMaps};
 use crate::encoder::{Encoder, EncoderConfig};
 use crate::error::{ConfigError, refuse_too_large, refuse_zero};
 use crate::fields::{FieldError, Fields};
@@ -175,5 +176,17 @@ impl Classifier {
         let difference = a.clone() - b.clone();
         self.head
             .forward(Tensor::cat(vec![a, b, product, difference], 1))
+    }
+    /// What the heads of each layer attend to in one document: [`Encoder::attention_maps`].
+    ///
+    /// # Errors
+    ///
+    /// The model's attention has no such maps.
+    ///
+    /// # Panics
+    ///
+    /// As [`Encoder::attention_maps`].
+    pub fn attention_maps(&self, document: Tokens) -> Result<Vec<AttentionMaps>, NoMaps> {
+        self.encoder.attention_maps(document)
     }
 }

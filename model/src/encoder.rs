@@ -5,7 +5,7 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::{DType, Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::attention::BatchLayout;
+use crate::attention::{AttentionMaps, BatchLayout, NoMaps};
 use crate::block::{Block, BlockConfig, HiddenStates};
 use crate::embedding::{EmbeddingConfig, TokenEmbedding};
 use crate::error::{ConfigError, refuse_too_large, refuse_zero};
@@ -195,7 +195,7 @@ impl Encoder {
     pub fn forward(&self, tokens: Tokens) -> Tensor<2> {
         let documents = tokens.documents();
         let batch = BatchLayout::from(tokens.layout.clone());
-        let (rows, seed) = self.before_last_block(&tokens, &batch, None);
+        let (rows, seed) = self.before_last_block(&tokens, &batch, None, |_, _| ());
         let layout = &tokens.layout;
         if rows.class_row.is_some() {
             let [_, _, d_model] = rows.tokens.dims();
@@ -215,21 +215,47 @@ impl Encoder {
     /// rows take part as they do when documents are classified.
     pub(crate) fn forward_tokens(&self, tokens: Tokens, flag: Option<Tensor<1>>) -> Tensor<3> {
         let batch = BatchLayout::from(tokens.layout.clone());
-        let (rows, seed) = self.before_last_block(&tokens, &batch, flag);
+        let (rows, seed) = self.before_last_block(&tokens, &batch, flag, |_, _| ());
         let rows = self.last_block().forward(rows, &batch, seed);
         layer_norm(rows.tokens, &self.norm)
+    }
+
+    /// What the heads of each layer attend to in one document, as it is classified.
+    ///
+    /// # Shapes
+    ///
+    /// - ids: `[1, n]`
+    /// - output: a layer's [`AttentionMaps`] each, from the first to the last
+    ///
+    /// # Errors
+    ///
+    /// The model's attention has no such maps.
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward), and if it isn't one document.
+    pub fn attention_maps(&self, tokens: Tokens) -> Result<Vec<AttentionMaps>, NoMaps> {
+        let batch = BatchLayout::from(tokens.layout.clone());
+        let mut maps = Vec::with_capacity(self.layers);
+        let (rows, _) = self.before_last_block(&tokens, &batch, None, |block, rows| {
+            maps.push(block.attention_maps(rows, &batch));
+        });
+        maps.push(self.last_block().attention_maps(&rows, &batch));
+        maps.into_iter().collect()
     }
 
     fn last_block(&self) -> &Block {
         &self.blocks[(self.layers - 1) % self.blocks.len()]
     }
 
-    /// The rows that the last block takes, and its dropout's seed.
+    /// The rows that the last block takes, and its dropout's seed. `visit` is shown each block before it
+    /// with the rows that it takes.
     fn before_last_block(
         &self,
         tokens: &Tokens,
         layout: &BatchLayout,
         flag: Option<Tensor<1>>,
+        mut visit: impl FnMut(&Block, &HiddenStates),
     ) -> (HiddenStates, Option<u64>) {
         let seed = |layer: usize| {
             tokens
@@ -251,6 +277,7 @@ impl Encoder {
         }
         for layer in 0..self.layers - 1 {
             let block = &self.blocks[layer % self.blocks.len()];
+            visit(block, &rows);
             rows = block.forward(rows, layout, seed(layer));
         }
         if rows.class_row.is_none() {

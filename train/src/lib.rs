@@ -8,17 +8,16 @@
 //! * [`trainer`]: the loop counted in steps on top of `burn-train`, checkpoints,
 //!   `metrics.jsonl`, progress;
 //! * [`language`]: the loop that trains language models;
-//! * [`plot`]: learning curves of runs; [`drawing`]: SVG and PNG files; [`tensorboard`]: event files;
+//! * [`plot`]: learning curves of runs; [`tensorboard`]: event files;
 //! * `bench`: time and memory of attention and of a training step;
 //! * [`cli`]: one subcommand a file.
 //!
-//! Batches, the run folder, loading and evaluating come from `transformer-ls-infer`.
+//! Batches, the run folder, loading, evaluating and drawing come from `transformer-ls-infer`.
 
 #![warn(missing_docs)]
 
 mod bench;
 pub mod cli;
-pub mod drawing;
 pub mod language;
 pub mod optim;
 pub mod plot;

@@ -7,10 +7,9 @@ use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use transformer_ls_datasets::Split;
+use transformer_ls_infer::drawing::{self, Area, COLOURS, DrawingError, Drawn, FONT, GRID, INK};
 use transformer_ls_infer::language::LanguageLine;
 use transformer_ls_infer::run::MetricLine;
-
-use crate::drawing::{self, Area, COLOURS, DrawingError, Drawn, FONT, GRID, INK};
 
 /// Width of the picture, in points.
 const WIDTH: u32 = 1100;

@@ -1,5 +1,6 @@
 //! The command line of `ls-infer`, a subcommand a file.
 
+mod attention;
 mod classify;
 mod evaluate;
 mod export;
@@ -18,7 +19,7 @@ use transformer_ls_infer::logging;
 
 /// Asks a trained Long-Short Transformer for answers, and measures how good they are
 ///
-/// `classify` and `evaluate` ask classifiers: a small one for ListOps comes with the program, and
+/// `classify`, `attention` and `evaluate` ask classifiers: a small one for ListOps comes with the program, and
 /// `ls-train` makes others, for every task of the Long Range Arena. `generate` and `score` ask language
 /// models, which `ls-train lm` makes of any text.
 #[derive(Debug, Parser)]
@@ -38,6 +39,7 @@ const EXAMPLES: &str = "\
 Examples:
   ls-infer classify '[MAX 2 9 [MIN 4 7] 0]'  Ask the model that comes with the program
   ls-infer classify runs/a '[SM 3 4 5]'      Ask the model of a run
+  ls-infer attention '[SM 3 4 5]' -o map.png Draw what its heads attend to
   ls-infer evaluate runs/a --split test      Count its right answers
   ls-infer generate runs/b --prompt 'The '   Have a language model write
   ls-infer score runs/b story.txt            Find out how well it predicts a text";
@@ -45,6 +47,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     Classify(classify::Classify),
+    Attention(attention::Attention),
     Evaluate(evaluate::Evaluate),
     Generate(generate::Generate),
     Score(score::Score),
@@ -67,6 +70,7 @@ pub fn run() -> ExitCode {
     }
     let result = match cli.command {
         Command::Classify(command) => command.run(),
+        Command::Attention(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Generate(command) => command.run(),
         Command::Score(command) => command.run(),

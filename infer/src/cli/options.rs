@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use transformer_ls_datasets::atomic::Unfinished;
 use transformer_ls_infer::device::{self, ChosenDevice, DeviceError};
 use transformer_ls_infer::language::LanguageRun;
 use transformer_ls_infer::predict::{PredictError, Predictor};
@@ -84,5 +85,23 @@ pub fn take_run(run: Option<PathBuf>, inputs: &mut Vec<String>) -> Option<PathBu
     match inputs.first() {
         Some(first) if Path::new(first).is_dir() => Some(PathBuf::from(inputs.remove(0))),
         _ => None,
+    }
+}
+
+/// Refuses a file to write that is there already, unless it may be replaced, or that can't be written.
+pub fn check_out(out: &Path, force: bool) -> anyhow::Result<()> {
+    let name = out.display();
+    if out.is_dir() {
+        anyhow::bail!("{name} is a folder: name a file");
+    }
+    if out.exists() && !force {
+        anyhow::bail!("{name} exists already: replace it with `--force`, or give another name");
+    }
+    match Unfinished::new(out) {
+        // Dropped, it is removed again.
+        Ok(_) => Ok(()),
+        Err(error) => Err(anyhow::anyhow!(
+            "could not write {name}: {error}; name a file in a folder that exists and may be written to"
+        )),
     }
 }

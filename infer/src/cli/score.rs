@@ -16,7 +16,7 @@ use transformer_ls_infer::language::{Cost, LEVELS, Page, Piece, Span, Spans, cos
 use transformer_ls_infer::typed;
 
 use super::live::LiveLine;
-use super::options::{DeviceOption, language_run};
+use super::options::{DeviceOption, check_out, language_run};
 
 /// Find out how well a language model predicts a text
 ///
@@ -237,24 +237,6 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
              file with more text"
         ),
         _ => Ok(text),
-    }
-}
-
-/// Whether the page can be written, before much is computed for it.
-fn check_out(out: &Path, force: bool) -> anyhow::Result<()> {
-    let name = out.display();
-    if out.is_dir() {
-        anyhow::bail!("{name} is a folder: name a file for the page");
-    }
-    if out.exists() && !force {
-        anyhow::bail!("{name} exists already: replace it with `--force`, or give another name");
-    }
-    match Unfinished::new(out) {
-        // Dropped, it is removed again.
-        Ok(_) => Ok(()),
-        Err(error) => Err(anyhow::anyhow!(
-            "could not write {name}: {error}; name a file in a folder that exists and may be written to"
-        )),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command `ls-infer` end to end.
 
 mod answers;
+mod attention;
 #[path = "../common/mod.rs"]
 mod common;
 mod generate;

@@ -1,14 +1,11 @@
 //! Files, names and settings as users really have them.
 
 use std::fs;
-use std::path::Path;
 
-use burn::tensor::Device;
 use transformer_ls_burn::weights::StateDict;
 use transformer_ls_datasets::png;
-use transformer_ls_infer::run::{RunConfig, RunFolder};
 
-use crate::common::{config, save_weights, untrained_run};
+use crate::common::{config_of, untrained_run, untrained_run_of};
 use crate::{ls_infer, ls_infer_with};
 
 /// Exit status 1, nothing on the standard output, one sentence that has these words.
@@ -92,6 +89,7 @@ fn names_that_are_no_text_are_refused_at_once() {
     for args in [
         &["classify", "--run"][..],
         &["classify"],
+        &["attention", "5", "--out"],
         &["evaluate"],
         &["evaluate", "--data"],
         &["export"],
@@ -110,31 +108,13 @@ fn names_that_are_no_text_are_refused_at_once() {
     }
 }
 
-fn pathfinder_run(path: &Path) {
-    let mut model = config().model;
-    model.encoder.embedding.vocab_size = 256;
-    model.encoder.embedding.max_length = 1024;
-    model.classes = 2;
-    let config = RunConfig {
-        task: "pathfinder32".into(),
-        model,
-        data: transformer_ls_infer::run::DataConfig {
-            tokenizer: None,
-            ..config().data
-        },
-        ..config()
-    };
-    let device = Device::flex();
-    device.seed(1);
-    let model = config.model.init(&device).unwrap();
-    let folder = RunFolder::create(path, &config).unwrap();
-    save_weights(&folder, &model, None);
-}
-
 #[test]
 fn a_picture_of_another_kind_is_called_what_it_is() {
     let dir = tempfile::tempdir().unwrap();
-    pathfinder_run(&dir.path().join("run"));
+    untrained_run_of(
+        &dir.path().join("run"),
+        config_of("pathfinder32", 256, 1024),
+    );
     let ask = |name: &str, bytes: &[u8]| {
         fs::write(dir.path().join(name), bytes).unwrap();
         ls_infer(dir.path(), &["classify", "run", "--device", "flex", name])

@@ -66,12 +66,27 @@ pub fn config() -> RunConfig {
 
 /// A run folder with untrained weights, released again for readers and writers.
 pub fn untrained_run(path: &Path) -> RunConfig {
-    let config = config();
+    untrained_run_of(path, config())
+}
+
+/// The same of this configuration.
+pub fn untrained_run_of(path: &Path, config: RunConfig) -> RunConfig {
     let device = Device::flex();
     device.seed(config.seed);
     let model = config.model.init(&device).unwrap();
     let folder = RunFolder::create(path, &config).unwrap();
     save_weights(&folder, &model, Some(0.125));
+    config
+}
+
+/// A small run of another task, whose tokens have so many ids, two classes, and no choices.
+pub fn config_of(task: &str, ids: usize, longest: usize) -> RunConfig {
+    let mut config = config();
+    config.task = task.into();
+    config.data.tokenizer = None;
+    config.model.encoder.embedding.vocab_size = ids;
+    config.model.encoder.embedding.max_length = longest;
+    config.model.classes = 2;
     config
 }
 

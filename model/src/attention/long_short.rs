@@ -10,12 +10,13 @@ use burn::tensor::{Device, Tensor};
 
 use super::batch::BatchLayout;
 use super::heads::{AttentionInput, Contexts, check_heads, merge, split};
+use super::maps::{AttentionMaps, shares_of};
 use super::rotary::check_rotary;
-use super::rows::{Rows, read_outputs};
+use super::rows::{Rows, read_by_class_row, read_outputs};
 use crate::error::{ConfigError, check_dropout, refuse_too_large};
 use crate::ops::fused::{Fused, HeadsLayers, linear_layer};
 use crate::ops::layers::{layer_norm, layer_norm_through, linear, linear_through, norm_layer};
-use crate::ops::{self, Attend, Projected, Window};
+use crate::ops::{self, Attend, AttentionDropout, Projected, Window};
 use crate::seed::hash_dropout;
 
 /// Configuration of [`LongShortAttention`].
@@ -181,6 +182,24 @@ struct Projection {
     own: Option<(Tensor<4>, Tensor<4>)>,
 }
 
+/// Queries, keys and values of all rows.
+struct Heads {
+    tokens: TokenHeads,
+    /// `[documents, h, 1, d]`; its query is scaled already.
+    class_row: Option<Rows>,
+    layout: BatchLayout,
+    scale: f64,
+    dropout: AttentionDropout,
+}
+
+/// What `attend` takes, and what follows it.
+struct Joined {
+    attend: Attend,
+    class_row: Option<Rows>,
+    layout: BatchLayout,
+    residual: Tensor<3>,
+}
+
 impl LongShortAttention {
     /// What the heads read of the sequence.
     ///
@@ -196,6 +215,90 @@ impl LongShortAttention {
     ///
     /// Panics if the input's shapes do not fit the module or each other.
     pub fn contexts(&self, input: AttentionInput) -> Contexts {
+        let Joined {
+            attend,
+            class_row,
+            layout,
+            residual,
+        } = self.join(self.heads(input));
+        let value = self.conv.as_ref().map(|_| attend.value.clone());
+        let context = ops::attend(attend).output;
+        let class_row = class_row.map(|row| read_outputs(row, context.clone(), &layout));
+        let context = match (&self.conv, value) {
+            (Some(kernel), Some(value)) => context + convolve(value, kernel.val(), &layout),
+            _ => context,
+        };
+        Contexts {
+            tokens: merge(context),
+            class_row: class_row.map(merge),
+            residual,
+        }
+    }
+
+    /// What the heads attend to in one document. Nothing is dropped.
+    ///
+    /// # Shapes
+    ///
+    /// - tokens: `[1, n, D]`, any `n ≥ 1`; class row: `[1, 1, D]`
+    ///
+    /// # Panics
+    ///
+    /// Panics if the input's shapes do not fit the module or each other, or if it isn't one document.
+    pub fn maps(&self, input: AttentionInput) -> AttentionMaps {
+        let [b, n, _] = input.tokens.dims();
+        assert_eq!(
+            [b, input.layout.layout().documents(b)],
+            [1, 1],
+            "maps are those of one document"
+        );
+        let heads = self.heads(input);
+        let projection = heads.tokens.projection.as_ref();
+        let scores = projection.map(|projection| projection.scores.clone());
+        let Joined {
+            mut attend,
+            class_row,
+            layout,
+            residual: _,
+        } = self.join(heads);
+        attend.dropout = AttentionDropout::OFF;
+        let [_, h, _, d] = attend.query.dims();
+        let shares = |count, read: &dyn Fn(Tensor<4>) -> Tensor<4>| {
+            shares_of([h, count, d], &attend.query, read)
+        };
+        let projection = scores.map(|scores| {
+            let layout = layout.layout();
+            shares(n, &|rows| {
+                ops::project(scores.clone(), rows.clone(), rows, layout.clone()).value
+            })
+        });
+        let landmarks = attend.landmarks.as_ref();
+        let landmarks = landmarks.map_or(0, |(key, _)| key.dims()[2]);
+        let attended = shares(landmarks + n, &|rows| {
+            let mut attend = attend.clone();
+            attend.value = rows.clone().narrow(2, landmarks, n);
+            if let Some((_, value)) = &mut attend.landmarks {
+                *value = rows.narrow(2, 0, landmarks);
+            }
+            ops::attend(attend).output
+        });
+        let class_row = class_row.map(|row| {
+            let context = ops::attend(attend.clone()).output;
+            shares(1 + n, &|rows| {
+                let mut row = row.clone();
+                row.value = rows.clone().narrow(2, 0, 1);
+                read_by_class_row(row, context.clone(), rows.narrow(2, 1, n), &layout)
+            })
+        });
+        AttentionMaps {
+            window: attended.clone().narrow(3, landmarks, n).squeeze_dim(0),
+            landmarks: (landmarks > 0).then(|| attended.narrow(3, 0, landmarks).squeeze_dim(0)),
+            projection: projection.map(|shares| shares.squeeze_dim(0)),
+            class_row: class_row.map(|shares| shares.reshape([h, 1 + n])),
+        }
+    }
+
+    /// Queries, keys and values of all rows, the tokens' turned where that is asked for.
+    fn heads(&self, input: AttentionInput) -> Heads {
         let [d_model, _] = self.query.weight.dims();
         input.check(d_model);
         let AttentionInput {
@@ -223,6 +326,24 @@ impl LongShortAttention {
             key: self.split(linear(row.clone(), &self.key)),
             value: self.split(linear(row, &self.value)),
         });
+        Heads {
+            tokens,
+            class_row,
+            layout,
+            scale,
+            dropout: hash_dropout(&self.dropout, &device, dropout_seed),
+        }
+    }
+
+    /// Projects the landmarks, and joins them with the window.
+    fn join(&self, heads: Heads) -> Joined {
+        let Heads {
+            mut tokens,
+            class_row,
+            layout,
+            scale,
+            dropout,
+        } = heads;
         let projected = tokens.projection.take().map(|Projection { scores, own }| {
             if let Some((key, value)) = own {
                 return ops::project(scores, key, value, layout.layout().clone());
@@ -233,30 +354,23 @@ impl LongShortAttention {
             tokens.value = projected.tokens_value.clone();
             projected
         });
-        let landmarks = self.landmarks(projected, class_row.as_ref());
-        let value = self.conv.as_ref().map(|_| tokens.value.clone());
-        let attended = ops::attend(Attend {
+        let attend = Attend {
             query: tokens.query,
             key: tokens.key,
             value: tokens.value,
-            landmarks,
+            landmarks: self.landmarks(projected, class_row.as_ref()),
             landmark_bias: None,
             bias: self.offset_bias.as_ref().map(|table| table.val()),
             relative_keys: None,
             layout: layout.layout().clone(),
             visibility: Window::segments(self.window).into(),
             scale,
-            dropout: hash_dropout(&self.dropout, &device, dropout_seed),
-        });
-        let context = attended.output;
-        let class_row = class_row.map(|row| read_outputs(row, context.clone(), &layout));
-        let context = match (&self.conv, value) {
-            (Some(kernel), Some(value)) => context + convolve(value, kernel.val(), &layout),
-            _ => context,
+            dropout,
         };
-        Contexts {
-            tokens: merge(context),
-            class_row: class_row.map(merge),
+        Joined {
+            attend,
+            class_row,
+            layout,
             residual: tokens.residual,
         }
     }

@@ -14,6 +14,7 @@ mod linformer;
 mod local;
 mod long_short;
 mod longformer;
+mod maps;
 mod nystrom;
 mod performer;
 mod recent;
@@ -39,6 +40,7 @@ pub use linformer::{LinformerAttention, LinformerAttentionConfig};
 pub use local::{LocalAttention, LocalAttentionConfig};
 pub use long_short::{LongShortAttention, LongShortAttentionConfig};
 pub use longformer::{LongformerAttention, LongformerAttentionConfig};
+pub use maps::{AttentionMaps, NoMaps};
 pub use nystrom::{NystromAttention, NystromAttentionConfig};
 pub use performer::{PerformerAttention, PerformerAttentionConfig};
 pub use reformer::{ReformerAttention, ReformerAttentionConfig};
@@ -79,7 +81,7 @@ macro_rules! kinds {
             };
         }
 
-        /// The name of a configuration's variant.
+        /// The name of a variant, of a configuration or a module.
         macro_rules! named {
             ($self:ident) => {
                 match $self {
@@ -271,5 +273,20 @@ impl Attention {
     /// Panics if the input's shapes do not fit the module or each other.
     pub fn contexts(&self, input: AttentionInput) -> Contexts {
         each!(self, module => module.contexts(input))
+    }
+    /// What the heads attend to in one document: [`LongShortAttention::maps`].
+    ///
+    /// # Errors
+    ///
+    /// The attention is of another kind.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the input's shapes do not fit the module or each other, or if it isn't one document.
+    pub fn maps(&self, input: AttentionInput) -> Result<AttentionMaps, NoMaps> {
+        match self {
+            Self::LongShort(module) => Ok(module.maps(input)),
+            _ => Err(NoMaps(named!(self))),
+        }
     }
 }

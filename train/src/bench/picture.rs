@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use plotters::prelude::*;
+use transformer_ls_infer::drawing::{self, Area, COLOURS, DrawingError, Drawn, FONT, GRID, INK};
 
 use super::job::{Line, Pass, Path};
-use crate::drawing::{self, Area, COLOURS, DrawingError, Drawn, FONT, GRID, INK};
 
 /// Width and height of the picture, in points.
 const SIZE: (u32, u32) = (1100, 480);

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use transformer_ls_infer::drawing::Format;
 use transformer_ls_infer::language::LanguageFolder;
 use transformer_ls_infer::run::{ConfigError, RunError, RunFolder, write_atomically};
 use transformer_ls_infer::typed;
 
 use super::Done;
-use crate::drawing::Format;
 use crate::plot::{Curve, Lines, PlotError, svg};
 use crate::trainer::progress::say;
 

@@ -8,11 +8,11 @@ use anyhow::{Context, bail, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use transformer_ls_datasets::atomic::Unfinished;
+use transformer_ls_infer::drawing::Format;
 use transformer_ls_infer::run::{Packing, Precision};
 use transformer_ls_infer::typed;
 
 use crate::bench::job::{Pass, Path};
-use crate::drawing::Format;
 
 /// No document is longer (16 million tokens).
 const LONGEST: usize = 1 << 24;

@@ -9,6 +9,7 @@ use transformer_ls_burn::attention::{AttentionConfig, LongShortAttentionConfig};
 use transformer_ls_burn::ops::attention_path;
 use transformer_ls_burn::{LanguageModelConfig, presets};
 use transformer_ls_infer::device::{self, KernelTime};
+use transformer_ls_infer::drawing::Format;
 use transformer_ls_infer::run::{Precision, TrainingConfig, write_atomically};
 
 use super::table::{Side, table};
@@ -16,7 +17,6 @@ use super::{Done, print};
 use crate::bench::job::{Budget, Job, Line, Pass, Path, Sizes, Subject};
 use crate::bench::limits::refusal;
 use crate::bench::{language, picture, process, step};
-use crate::drawing::Format;
 use crate::trainer::progress::{bar, bytes, rate, say_aside, three_figures};
 use crate::trainer::{check_precision, interrupt};
 pub(super) use args::BenchArgs;

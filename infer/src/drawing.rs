@@ -8,12 +8,15 @@ use plotters::prelude::*;
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg;
 
-pub(crate) const FONT: &str = "sans-serif";
-pub(crate) const GRID: RGBColor = RGBColor(232, 232, 232);
-pub(crate) const INK: RGBColor = RGBColor(51, 51, 51);
+/// The letters of all words.
+pub const FONT: &str = "sans-serif";
+/// Lines that only guide the eye.
+pub const GRID: RGBColor = RGBColor(232, 232, 232);
+/// Words and axes.
+pub const INK: RGBColor = RGBColor(51, 51, 51);
 
 /// Colours that people with any kind of colour vision tell apart (Okabe and Ito, 2008).
-pub(crate) const COLOURS: [RGBColor; 7] = [
+pub const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -27,9 +30,9 @@ pub(crate) const COLOURS: [RGBColor; 7] = [
 const PIXELS_A_POINT: f32 = 2.0;
 
 /// What a picture is drawn on.
-pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// How the functions that draw end.
-pub(crate) type Drawn = Result<(), Box<dyn std::error::Error>>;
+pub type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 /// Why there is no picture.
 #[derive(Debug, thiserror::Error)]
@@ -108,10 +111,7 @@ fn png(svg: &str) -> Result<Vec<u8>, DrawingError> {
 /// # Errors
 ///
 /// [`DrawingError::Failed`] if the drawing library fails.
-pub(crate) fn svg(
-    size: (u32, u32),
-    draw: impl FnOnce(&Area) -> Drawn,
-) -> Result<String, DrawingError> {
+pub fn svg(size: (u32, u32), draw: impl FnOnce(&Area) -> Drawn) -> Result<String, DrawingError> {
     let mut text = String::new();
     {
         let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
