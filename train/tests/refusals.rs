@@ -340,6 +340,13 @@ fn help_and_version_are_there() {
     assert!(option_help(&generate, "--count").contains(&count));
     let seed = format!("[default: {}]", usual.seed);
     assert!(option_help(&generate, "--data-seed").contains(&seed));
+    for (option, bound) in [
+        ("--min-length", usual.lengths.start()),
+        ("--max-length", usual.lengths.end()),
+    ] {
+        let bound = format!("[default: {bound}");
+        assert!(option_help(&generate, option).contains(&bound));
+    }
     let first = stdout(&place.run(&["--help"]));
     assert!(first.contains("Examples:\n  ls-train listops"), "{first}");
     assert!(place.run(&["--version"]).status.success());

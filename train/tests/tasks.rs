@@ -84,6 +84,64 @@ fn write_pairs(folder: &Path) {
     }
 }
 
+/// Short expressions are made, and a model learns the value of every operation in them.
+#[test]
+fn inner_values_are_learned_from_short_expressions() {
+    let place = Workplace::empty();
+    let made = place.run(&[
+        "generate",
+        "listops",
+        "--data",
+        "short",
+        "--max-length",
+        "30",
+        "--count",
+        "400",
+    ]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let text = std::fs::read_to_string(place.path("short/basic_train.tsv")).unwrap();
+    assert_eq!(text.lines().count(), 1 + 384);
+    let inner = ["--set", "inner_values=true", "--set", "pooling=last"];
+    let run = train(&place, "listops", "short", &inner);
+    assert!(run.status.success(), "{}", stderr(&run));
+    assert!(
+        stdout(&run).contains("learning the value of every operation"),
+        "{}",
+        stdout(&run)
+    );
+    let again = place.run(&["listops", "--out", "run", "--resume"]);
+    assert!(again.status.success(), "{}", stderr(&again));
+
+    for (extra, words) in [
+        (&inner[..2], "`model.pooling` \"last\""),
+        (
+            &[&inner[..], &["--tokenizer", "legacy"]].concat()[..],
+            "the task listops with `brackets`",
+        ),
+    ] {
+        let mut args = vec!["listops", "--data", "short", "--out", "other"];
+        args.extend(SMALL);
+        args.extend(extra);
+        refused(&place.run(&args), &[words]);
+    }
+    for (args, words) in [
+        (
+            &["--min-length", "9", "--max-length", "8"][..],
+            "exchange the two",
+        ),
+        (
+            &["--max-length", "4", "--count", "500"],
+            "only 400 were found",
+        ),
+    ] {
+        let made = place.run(&[&["generate", "listops", "--data", "none"], args].concat());
+        refused(&made, &[words]);
+        assert!(!place.path("none").exists());
+    }
+    let images = ["generate", "pathfinder32", "--min-length", "9"];
+    refused(&place.run(&images), &["leave --min-length"]);
+}
+
 #[test]
 fn text_trains_and_a_second_start_takes_the_packed_samples() {
     let place = Workplace::empty();

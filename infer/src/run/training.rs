@@ -85,7 +85,7 @@ pub struct TrainingConfig {
     pub ema: Option<f64>,
     /// Learn the value of every operation of an expression, each at its closing bracket, and not of the
     /// whole alone: for ListOps with `brackets` and `pooling=last`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub inner_values: bool,
     /// What a step's passes compute in.
     #[serde(default)]

@@ -18,6 +18,7 @@ fn models() -> Vec<ClassifierConfig> {
         Pooling::MeanAll,
         Pooling::MeanReal,
         Pooling::MaxReal,
+        Pooling::Last,
     ]
     .into_iter()
     .map(|pooling| {
@@ -58,6 +59,52 @@ fn packed_and_padded_give_the_same_logits() {
                 "{:?}, sample {index}: {worst}",
                 config.encoder.pooling
             );
+        }
+    }
+}
+
+/// A row is classified as the last one is, of the same document: packed, padded, and cut.
+#[test]
+fn rows_have_the_logits_of_last_rows() {
+    let device = Device::flex();
+    device.seed(4);
+    let mut config = config().model;
+    config.encoder.pooling = Pooling::Last;
+    let model = config.init(&device).unwrap();
+    let samples: Vec<Sample> = [(48, 0), (1, 1), (17, 2), (30, 3)]
+        .map(|(length, label)| sample(length, label))
+        .to_vec();
+    let values = |ids: &[u16]| match ids.len() {
+        // What lies behind a cut is not asked, nor is the last row twice.
+        48 => vec![(3, 7), (19, 8), (40, 9)],
+        17 => vec![(5, 6), (16, 2)],
+        _ => Vec::new(),
+    };
+    for packed in [false, true] {
+        for (max_length, labels) in [
+            (48, vec![7, 8, 9, 0, 1, 6, 2, 3]),
+            (20, vec![7, 0, 1, 6, 2, 3]),
+        ] {
+            let batcher = Batcher::new(max_length, packed);
+            let batch = batcher.batch_of_rows(&samples, &device, None, &values);
+            assert_eq!(batch.count, labels.len());
+            let given = batch.labels.to_data().iter::<i64>().collect::<Vec<_>>();
+            assert_eq!(given, labels);
+            let rows = batch.logits(&model);
+            let whole = batcher.batch(&samples, &device, None).logits(&model);
+            for (label, sample) in [(0, 0), (1, 1), (2, 2), (3, 3)] {
+                let row = labels.iter().rposition(|&other| other == label).unwrap();
+                let row = rows.clone().slice([row..row + 1, 0..10]);
+                let alone = whole.clone().slice([sample..sample + 1, 0..10]);
+                assert!(
+                    difference(row, alone) < 1e-5,
+                    "{label}, {packed}, {max_length}"
+                );
+            }
+            // The rows of one document differ.
+            let [first, last] = [0, labels.iter().position(|&label| label == 0).unwrap()]
+                .map(|row| rows.clone().slice([row..row + 1, 0..10]));
+            assert!(difference(first, last) > 1e-3);
         }
     }
 }

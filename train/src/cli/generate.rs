@@ -34,8 +34,8 @@ pub(super) struct GenerateArgs {
     /// How long the contours are: easy, medium or hard (not for listops) [default: hard]
     #[arg(long, value_name = "NAME")]
     difficulty: Option<Difficulty>,
-    /// The least number of tokens of an expression, brackets counted (listops alone) [default: 501; with
-    /// --max-length 4]
+    /// The least number of tokens of an expression, brackets counted (listops alone) [default: 501; 4
+    /// with --max-length]
     #[arg(long, value_name = "N", value_parser = typed::positive)]
     min_length: Option<usize>,
     /// The greatest [default: 1999]
