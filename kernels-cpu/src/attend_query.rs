@@ -66,8 +66,13 @@ pub(crate) fn attend_query<S: Simd, T: Real>(
     }
     let window_keys = inputs.key.rows(batch, head, 0);
     for (score, key) in scores[seen..].iter_mut().zip(runs().flatten()) {
+        let key_row = window_keys.row(key);
         let entry = visibility.offset(0, key);
-        *score = dot(simd, query, window_keys.row(key), by_offset(entry)) + bias(entry);
+        // A pattern without entries of its own may have those of landmarks.
+        *score = match entry < window_entries {
+            true => dot(simd, query, key_row, by_offset(entry)) + bias(entry),
+            false => dot(simd, query, key_row, None),
+        };
     }
 
     let max = scores
