@@ -33,13 +33,27 @@ def layer_norm(weights, name, x):
     return F.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"])
 
 
-def attention(weights, name, x, mask, heads, window, class_row=None, dropout=0.0):
+def turned(x):
+    """Rotary positions (Su et al. 2021): feature i of [b, h, n, d] is paired with feature i + d/2."""
+    n, half = x.shape[2], x.shape[3] // 2
+    turns = 10_000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
+    angles = torch.arange(n, dtype=torch.float64)[:, None] * turns
+    cosine, sine = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat([a * cosine - b * sine, b * cosine + a * sine], -1)
+
+
+def attention(
+    weights, name, x, mask, heads, window, class_row=None, dropout=0.0, rotary=False
+):
     """Outputs of all tokens [b, n, D] and of the class row [b, 1, D], if there is one."""
     b, n, width = x.shape
     d = width // heads
     query = split(linear(weights, f"{name}.W_q", x), heads) / math.sqrt(d)
     key = split(layer_norm(weights, f"{name}.dual_ln_l", linear(weights, f"{name}.W_k", x)), heads)
     value = split(layer_norm(weights, f"{name}.dual_ln_l", linear(weights, f"{name}.W_v", x)), heads)
+    if rotary:
+        query, key = turned(query), turned(key)
 
     scores = split(linear(weights, f"{name}.dconv_fc", x), heads).transpose(2, 3)
     share = scores.masked_fill(~mask[:, None, None], HIDDEN).softmax(-1)
@@ -87,22 +101,25 @@ def feed_forward(weights, name, x, dropout):
     return F.dropout(linear(weights, f"{name}.mlpblock.3", hidden), dropout)
 
 
-def encode(weights, ids, mask, heads, window, layers, dropout=0.0):
-    """A vector for each document, [b, D]: the class row of the last block.
+def encode(weights, ids, mask, heads, window, layers, dropout=0.0, rotary=False):
+    """A vector for each document, [b, D]: the class row of the last block, or the last real row of
+    weights without one.
 
     mask [b, n], true = a real token. `dropout` is that of training, of attention too.
     """
     n = ids.shape[1]
-    tokens = weights["model.embeddings.word_embeddings.weight"][ids]
-    x = F.dropout(tokens + weights["model.embeddings.position_embeddings.weight"][:n], dropout)
+    x = weights["model.embeddings.word_embeddings.weight"][ids]
+    if (positions := weights.get("model.embeddings.position_embeddings.weight")) is not None:
+        x = x + positions[:n]
+    x = F.dropout(x, dropout)
     class_row = None
     for layer in range(layers):
         name = f"model.transformer_{layer}"
-        if layer == layers - 1:
+        if layer == layers - 1 and "model.cls_embed" in weights:
             class_row = weights["model.cls_embed"].expand(len(ids), 1, -1)
         normed = layer_norm(weights, f"{name}.norm1", x)
         attended, class_attended = attention(
-            weights, f"{name}.mha", normed, mask, heads, window, class_row, dropout
+            weights, f"{name}.mha", normed, mask, heads, window, class_row, dropout, rotary
         )
         x = x + F.dropout(attended, dropout)
         x = x + feed_forward(weights, name, layer_norm(weights, f"{name}.norm2", x), dropout)
@@ -110,7 +127,10 @@ def encode(weights, ids, mask, heads, window, layers, dropout=0.0):
             class_row = class_row + F.dropout(class_attended, dropout)
             normed = layer_norm(weights, f"{name}.norm2", class_row)
             class_row = class_row + feed_forward(weights, name, normed, dropout)
-    return layer_norm(weights, "model.norm", class_row)[:, 0]
+    if class_row is not None:
+        return layer_norm(weights, "model.norm", class_row)[:, 0]
+    last = mask.sum(1) - 1
+    return layer_norm(weights, "model.norm", x[torch.arange(len(ids)), last])
 
 
 def classify(weights, pooled):
@@ -118,9 +138,9 @@ def classify(weights, pooled):
     return linear(weights, "seq_classifer.mlpblock.2", hidden)
 
 
-def logits(weights, ids, mask, heads, window, layers, dropout=0.0):
-    """Logits [b, classes] of single documents with a class row in the last block."""
-    return classify(weights, encode(weights, ids, mask, heads, window, layers, dropout))
+def logits(weights, ids, mask, heads, window, layers, dropout=0.0, rotary=False):
+    """Logits [b, classes] of single documents."""
+    return classify(weights, encode(weights, ids, mask, heads, window, layers, dropout, rotary))
 
 
 def pair_logits(weights, ids, mask, heads, window, layers, dropout=0.0):

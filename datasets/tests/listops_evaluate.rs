@@ -224,15 +224,20 @@ impl Node {
         }
     }
 
-    /// Where each operation closes and its value, where the node starts at `place`; the place
-    /// behind it.
+    /// The places and values inside the node, which starts at `place`; the place behind it.
     fn values_within(&self, place: usize, found: &mut Vec<(usize, u8)>) -> usize {
-        let Node::Operation(_, arguments) = self else {
+        let Node::Operation(operator, arguments) = self else {
             return place + 1;
         };
-        let close = arguments
-            .iter()
-            .fold(place + 1, |place, node| node.values_within(place, found));
+        let mut close = place + 1;
+        let mut before = Vec::new();
+        for node in arguments {
+            before.push(node.value());
+            if let Node::Digit(_) = node {
+                found.push((close, operate(operator, before.clone())));
+            }
+            close = node.values_within(close, found);
+        }
         found.push((close, self.value()));
         close + 1
     }
@@ -376,6 +381,9 @@ fn generated_trees_have_the_value_of_their_parentheses() {
 fn what_is_not_closed_has_no_value() {
     let ids = |text| Tokenizer::Brackets.encode(text).unwrap();
     assert_eq!(values(&ids("7")), []);
-    assert_eq!(values(&ids("] [MAX ] [SM 3 4 ] [MIN 1")), [(6, 7)]);
+    assert_eq!(
+        values(&ids("] [MAX ] [SM 3 4 ] [MIN 1")),
+        [(4, 3), (5, 7), (6, 7), (8, 1)]
+    );
     assert_eq!(values(&[0, 99, 15]), []);
 }

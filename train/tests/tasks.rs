@@ -105,7 +105,7 @@ fn inner_values_are_learned_from_short_expressions() {
     let run = train(&place, "listops", "short", &inner);
     assert!(run.status.success(), "{}", stderr(&run));
     assert!(
-        stdout(&run).contains("learning the value of every operation"),
+        stdout(&run).contains("learning the values inside expressions"),
         "{}",
         stdout(&run)
     );

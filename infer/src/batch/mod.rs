@@ -52,6 +52,9 @@ impl Batch {
 /// count apart, one after the other), at this place in it.
 pub type Hides<'a> = &'a dyn Fn(usize, usize) -> bool;
 
+/// The classes of rows inside a document with these ids, each with its place.
+pub type Values<'a> = &'a dyn Fn(&[u16]) -> Vec<(usize, u8)>;
+
 /// A batch with some of its tokens hidden, to be filled in.
 #[derive(Clone, Debug)]
 pub struct MaskedBatch {
@@ -168,7 +171,7 @@ impl Batcher {
         samples: &[Sample],
         device: &Device,
         dropout_seed: Option<u64>,
-        values: &dyn Fn(&[u16]) -> Vec<(usize, u8)>,
+        values: Values,
     ) -> Batch {
         let mut collated = self.collate(samples);
         let (Some(collated), None) = (collated.next(), collated.next()) else {

@@ -83,8 +83,9 @@ pub struct TrainingConfig {
     /// in place of the weights themselves. `null`: no average.
     #[serde(default)]
     pub ema: Option<f64>,
-    /// Learn the value of every operation of an expression, each at its closing bracket, and not of the
-    /// whole alone: for ListOps with `brackets` and `pooling=last`.
+    /// Learn the values inside an expression, and not of the whole alone: of each operation at its closing
+    /// bracket, and at each digit what the operation around it would come to if it were closed there. For
+    /// ListOps with `brackets` and `pooling=last`.
     #[serde(default)]
     pub inner_values: bool,
     /// What a step's passes compute in.

@@ -30,14 +30,20 @@ def main():
     shipped = ROOT / "infer/weights"
     config = json.loads((shipped / "listops.json").read_text())
     model = config["model"]
-    assert model["pooling"] == "class_last" and not model["tied"]
+    assert model["pooling"] == "last" and model["positions"] == "none" and not model["tied"]
     weights = load_file(shipped / "listops.safetensors")
     for line in sys.stdin:
         expression = line.rstrip("\n")
         ids = torch.tensor([encode(expression, config["data"]["tokenizer"])])
         with torch.no_grad():
             answer = logits(
-                weights, ids, ids > 0, model["heads"], model["window"], model["layers"]
+                weights,
+                ids,
+                ids > 0,
+                model["heads"],
+                model["window"],
+                model["layers"],
+                rotary=model["rotary"],
             ).softmax(-1)[0]
         answer = [round(p, 6) for p in answer.tolist()]
         label = answer.index(max(answer))

@@ -45,7 +45,7 @@ pub(super) fn announce(
     }
     if config.training.inner_values {
         say(
-            "learning the value of every operation: training's loss and accuracy are theirs, dev's are \
+            "learning the values inside expressions: training's loss and accuracy are theirs, dev's are \
              those of whole expressions",
         );
     }

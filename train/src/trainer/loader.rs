@@ -83,7 +83,7 @@ impl StepLoader {
         Self { masking, ..self }
     }
 
-    /// Batches with the value of each operation of an expression, and not of the whole alone.
+    /// Batches with the values inside an expression, and not of the whole alone.
     pub fn inner_values(self, inner_values: bool) -> Self {
         Self {
             inner_values,

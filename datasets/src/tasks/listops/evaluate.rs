@@ -1,6 +1,6 @@
 //! The value of an expression.
 
-use super::expression::{Symbol, Symbols};
+use super::expression::{Operator, Symbol, Symbols};
 use super::{TokenError, Tokenizer};
 
 /// Why an expression has no value.
@@ -76,23 +76,31 @@ pub fn evaluate(expression: &str) -> Result<u8, ExpressionError> {
     }
 }
 
-/// The value of every operation in an expression, and where its closing bracket stands.
+/// The values inside an expression, each with its place: at a closing bracket what the operation comes
+/// to, at a digit what the operation around it would come to if it were closed there.
 ///
-/// `ids` are those of [`Tokenizer::Brackets`]. What is cut off has no value, nor has a bracket that
-/// closes nothing or an operator without arguments.
+/// `ids` are those of [`Tokenizer::Brackets`]. A bracket that closes nothing has no value, nor has an
+/// operator without arguments, or a digit outside of all operations.
 ///
 /// ```
 /// use transformer_ls_datasets::listops::{Tokenizer, values};
 /// let ids = Tokenizer::Brackets.encode("[MAX 2 [MIN 4 7 ] 0 ]").unwrap();
-/// assert_eq!(values(&ids), [(5, 4), (7, 4)]);
+/// assert_eq!(values(&ids), [(1, 2), (3, 4), (4, 4), (5, 4), (6, 4), (7, 4)]);
 /// ```
 pub fn values(ids: &[u16]) -> Vec<(usize, u8)> {
     let mut found = Vec::new();
     let mut values = Vec::new();
-    let mut open = Vec::new();
+    let mut open: Vec<(Operator, usize)> = Vec::new();
     for (place, &id) in ids.iter().enumerate() {
         match Tokenizer::Brackets.symbol(id) {
-            Some(Symbol::Digit(value)) => values.push(value),
+            Some(Symbol::Digit(value)) => {
+                values.push(value);
+                if let Some((operator, first)) = open.last() {
+                    // A copy, which may be put in order.
+                    let value = operator.apply(&mut values[*first..].to_vec());
+                    found.extend(value.map(|value| (place, value)));
+                }
+            }
             Some(Symbol::Open(operator)) => open.push((operator, values.len())),
             Some(Symbol::Close) => {
                 let Some((operator, first)) = open.pop() else {
