@@ -13,7 +13,6 @@ use crate::parallel::*;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 
-use crate::attend_query::{self, attend_query};
 use crate::attend_tile::{Columns, row_dots, tile_dots};
 use crate::documents::{Cut, Document, Documents, Strip, Task};
 use transformer_ls_kernels::{AttendShapes, Dropout, Visibility};
@@ -191,27 +190,9 @@ pub fn attend<T: Real>(inputs: &Attend<'_, T>, output: &mut ViewMut<'_, T>, log_
         "the log-sum-exp's length, b·h·n"
     );
     let log_sum_exp = ViewMut::contiguous(log_sum_exp, shape);
+    let documents = inputs.list(sizes);
     let output = &*output;
     let level = Level::new();
-    let whole = matches!(inputs.documents, Documents::Rows { mask: None });
-    if sizes.tokens == 1 && whole && inputs.dropout.is_off() {
-        let run = |memory: &mut attend_query::Memory<T>, at: usize| {
-            let place = [at / sizes.heads, at % sizes.heads];
-            dispatch!(level, simd => attend_query(simd, inputs, place, output, &log_sum_exp, memory));
-        };
-        let all = 0..sizes.batch * sizes.heads;
-        match sizes.batch <= FEW {
-            true => {
-                let memory = &mut attend_query::Memory::default();
-                all.for_each(|at| run(memory, at));
-            }
-            false => all
-                .into_par_iter()
-                .for_each_init(attend_query::Memory::default, run),
-        }
-        return;
-    }
-    let documents = inputs.list(sizes);
     let tasks = Cut::new(sizes.heads, sizes.width * size_of::<T>(), PART).tasks(&documents);
     let run = |memory: &mut Memory<T>, task: &Task<'_>| {
         for part in task.strips(STRIP) {

@@ -62,7 +62,6 @@ mod attend;
 mod attend_backward;
 mod attend_gradients;
 mod attend_merge;
-mod attend_query;
 mod attend_tile;
 mod class_row;
 mod documents;
