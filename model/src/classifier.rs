@@ -177,6 +177,7 @@ impl Classifier {
         self.head
             .forward(Tensor::cat(vec![a, b, product, difference], 1))
     }
+
     /// What the heads of each layer attend to in one document: [`Encoder::attention_maps`].
     ///
     /// # Errors

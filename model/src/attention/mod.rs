@@ -274,6 +274,7 @@ impl Attention {
     pub fn contexts(&self, input: AttentionInput) -> Contexts {
         each!(self, module => module.contexts(input))
     }
+
     /// What the heads attend to in one document: [`LongShortAttention::maps`].
     ///
     /// # Errors

@@ -63,9 +63,8 @@ impl Generator for Trees {
         let mut config = generate::GenerateConfig::default();
         config.count = what.count.unwrap_or(config.count);
         config.seed = what.seed.unwrap_or(config.seed);
-        if let [least, most] = what.lengths
-            && what.lengths != [None; 2]
-        {
+        if what.lengths != [None; 2] {
+            let [least, most] = what.lengths;
             let least = least.unwrap_or(SHORTEST);
             config.lengths = least..=most.unwrap_or(*config.lengths.end().max(&least));
         }
