@@ -25,6 +25,7 @@ pub struct Options {
 /// |---|---|---|---|---|---|---|
 /// | `legacy` | `MIN` | `MAX` | `MED` | `SM` | `0` … `9` | – |
 /// | `brackets` | `[MIN` | `[MAX` | `[MED` | `[SM` | `0` … `9` | `]` |
+/// | `depths` | as `brackets`, + 15 for each operation around the token | | | | | |
 ///
 /// `brackets` is the default: its tokens hold the whole tree, so that the task can be solved, and
 /// the Long Range Arena's own reader has made them since March 2021, as have S4's and Mega's.
@@ -32,7 +33,10 @@ pub struct Options {
 /// is what the 2021 papers trained on, Transformer-LS included: take it to compare with their
 /// rows, and never compare across the two.
 ///
-/// Parentheses are dropped by both. The ids are this crate's own: the published vocabularies were
+/// `depths` says of each token how deeply it is nested, too: a reader counts brackets from the start of
+/// a line, which a model has to learn with `brackets`. No published row has them.
+///
+/// Parentheses are dropped by all. The ids are this crate's own: the published vocabularies were
 /// numbered in the order of a Python set, which differs from run to run.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString,
@@ -45,16 +49,18 @@ pub enum Tokenizer {
     /// Operators with their opening brackets, digits, and closing brackets: 15 tokens.
     #[default]
     Brackets,
+    /// The tokens of `brackets`, each of 11 depths of nesting: 165 tokens.
+    Depths,
 }
 
 impl Tokenizer {
-    /// Both tokenisations.
-    pub const ALL: [Tokenizer; 2] = [Tokenizer::Legacy, Tokenizer::Brackets];
+    /// All tokenisations.
+    pub const ALL: [Tokenizer; 3] = [Tokenizer::Legacy, Tokenizer::Brackets, Tokenizer::Depths];
 }
 
 /// The text names no [`Tokenizer`].
 fn unknown_tokenizer(text: &str) -> UnknownName {
-    UnknownName::new("tokenizer", text, "brackets or legacy")
+    UnknownName::new("tokenizer", text, "brackets, depths or legacy")
 }
 
 /// How long the target contours are.

@@ -118,7 +118,7 @@ fn every_task_is_packed_once_and_comes_out_the_same() {
                 let lengths = expected.iter().map(|sample| sample.documents.token_count());
                 assert!(packed.lengths().eq(lengths));
             };
-            for tokenizer in [Tokenizer::Legacy, Tokenizer::Brackets] {
+            for tokenizer in Tokenizer::ALL {
                 let key = listops::cache_key(&data, split, tokenizer).unwrap();
                 let open = || ListOps::open(&data, split, tokenizer);
                 check(pack(&folder, &key, open), all(&open().unwrap()));
@@ -138,7 +138,7 @@ fn every_task_is_packed_once_and_comes_out_the_same() {
         }
     }
     // A file a task and split, and nothing that was not finished.
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 18);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 21);
 }
 
 #[test]

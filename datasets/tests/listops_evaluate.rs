@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use transformer_ls_datasets::draws::PcgDraws;
 use transformer_ls_datasets::listops::{
-    ExpressionError, TokenError, Tokenizer, Tree, evaluate, values,
+    ExpressionError, InnerValue, TokenError, Tokenizer, Tree, evaluate, spread, values,
 };
 
 #[test]
@@ -120,6 +120,10 @@ fn token_ids_written_by_hand() {
             Tokenizer::Legacy.encode(text),
             Ok(vec![1, 10, 2, 14, 5, 3, 6, 4, 7])
         );
+        assert_eq!(
+            Tokenizer::Depths.encode(text),
+            Ok(vec![1, 25, 17, 44, 35, 30, 18, 36, 30, 19, 37, 30, 15])
+        );
     }
     assert_eq!(
         Tokenizer::Brackets.encode("[SM 0 1 2 3 4 5 6 7 8 9 X"),
@@ -131,9 +135,18 @@ fn token_ids_written_by_hand() {
 fn vocabularies_are_as_documented() {
     let legacy = "<pad> MIN MAX MED SM 0 1 2 3 4 5 6 7 8 9";
     let brackets = "<pad> [MIN [MAX [MED [SM 0 1 2 3 4 5 6 7 8 9 ]";
+    let depths = (0..11).map(|depth| {
+        let words = brackets
+            .split(' ')
+            .skip(1)
+            .map(|word| format!(" {word}.{depth}"));
+        words.collect::<String>()
+    });
+    let depths = format!("<pad>{}", depths.collect::<String>());
     for (tokenizer, size, words) in [
         (Tokenizer::Legacy, 15, legacy),
         (Tokenizer::Brackets, 16, brackets),
+        (Tokenizer::Depths, 166, &depths),
     ] {
         assert_eq!(tokenizer.vocab_size(), size);
         assert_eq!(tokenizer.vocabulary().join(" "), words);
@@ -144,7 +157,7 @@ fn vocabularies_are_as_documented() {
     let error = "bytes".parse::<Tokenizer>().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "there is no tokenizer \"bytes\": use brackets or legacy"
+        "there is no tokenizer \"bytes\": use brackets, depths or legacy"
     );
 }
 
@@ -160,7 +173,7 @@ fn tokenizers_are_named_in_configurations() {
     assert_eq!(read("legacy"), Ok(Tokenizer::Legacy));
     assert_eq!(read("brackets"), Ok(Tokenizer::Brackets));
     let error = read("Brackets").unwrap_err().to_string();
-    assert!(error.contains("`legacy` or `brackets`"), "{error}");
+    assert!(error.contains("`legacy`, `brackets`, `depths`"), "{error}");
 }
 
 #[test]
@@ -169,7 +182,12 @@ fn tokens_are_cut_off_at_2000_and_checked_beyond() {
     for tokenizer in Tokenizer::ALL {
         let ids = tokenizer.encode(&long).unwrap();
         assert_eq!(ids.len(), 2000);
-        assert_eq!((ids[0], ids[1999]), (4, 6));
+        let one = if tokenizer == Tokenizer::Depths {
+            21
+        } else {
+            6
+        };
+        assert_eq!((ids[0], ids[1999]), (4, one));
         let exact = format!("[SM {}", "1 ".repeat(1999));
         assert_eq!(tokenizer.encode(&exact).unwrap().len(), 2000);
         let wrong = tokenizer.encode(&(long.clone() + " x"));
@@ -224,8 +242,8 @@ impl Node {
         }
     }
 
-    /// The places and values inside the node, which starts at `place`; the place behind it.
-    fn values_within(&self, place: usize, found: &mut Vec<(usize, u8)>) -> usize {
+    /// The places, depths and values inside the node, which starts at `place`; the place behind it.
+    fn values_within(&self, place: usize, depth: usize, found: &mut Vec<InnerValue>) -> usize {
         let Node::Operation(operator, arguments) = self else {
             return place + 1;
         };
@@ -234,11 +252,21 @@ impl Node {
         for node in arguments {
             before.push(node.value());
             if let Node::Digit(_) = node {
-                found.push((close, operate(operator, before.clone())));
+                let value = operate(operator, before.clone());
+                found.push(InnerValue {
+                    place: close,
+                    depth,
+                    value,
+                });
             }
-            close = node.values_within(close, found);
+            close = node.values_within(close, depth + 1, found);
         }
-        found.push((close, self.value()));
+        let value = self.value();
+        found.push(InnerValue {
+            place: close,
+            depth,
+            value,
+        });
         close + 1
     }
 
@@ -253,6 +281,20 @@ impl Node {
                 [id].into_iter().chain(arguments).chain(close).collect()
             }
         }
+    }
+
+    /// Each token of `tokens(true)`, 15 further on for each operation around it.
+    fn tokens_at(&self, depth: u16) -> Vec<u16> {
+        let Node::Operation(_, arguments) = self else {
+            return vec![self.tokens(true)[0] + 15 * depth.min(10)];
+        };
+        let mut tokens = self.tokens(true);
+        let last = tokens.len() - 1;
+        let inside = arguments.iter().flat_map(|node| node.tokens_at(depth + 1));
+        tokens.splice(1..last, inside);
+        tokens[0] += 15 * depth.min(10);
+        tokens[last] += 15 * depth.min(10);
+        tokens
     }
 }
 
@@ -367,11 +409,15 @@ fn generated_trees_have_the_value_of_their_parentheses() {
         assert_eq!(ids.len(), tree.token_count());
         assert_eq!(ids, node.tokens(true));
         let mut inner = Vec::new();
-        node.values_within(0, &mut inner);
-        assert_eq!(values(&ids), inner);
+        node.values_within(0, 0, &mut inner);
+        assert_eq!(values(Tokenizer::Brackets, &ids), inner);
+        // Each token at its depth; the value of an operation doesn't ask for it.
+        let deep = Tokenizer::Depths.encode(&text).unwrap();
+        assert_eq!(values(Tokenizer::Depths, &deep), inner);
+        assert_eq!(deep, node.tokens_at(0));
         // What a cut leaves whole keeps its values.
-        inner.retain(|(place, _)| *place < ids.len() / 2);
-        assert_eq!(values(&ids[..ids.len() / 2]), inner);
+        inner.retain(|it| it.place < ids.len() / 2);
+        assert_eq!(values(Tokenizer::Brackets, &ids[..ids.len() / 2]), inner);
         checked += 1;
     }
     assert!(checked > 800, "{checked}");
@@ -380,10 +426,42 @@ fn generated_trees_have_the_value_of_their_parentheses() {
 #[test]
 fn what_is_not_closed_has_no_value() {
     let ids = |text| Tokenizer::Brackets.encode(text).unwrap();
+    let values = |ids: &[u16]| -> Vec<_> {
+        let found = values(Tokenizer::Brackets, ids);
+        found.iter().map(|it| (it.place, it.value)).collect()
+    };
     assert_eq!(values(&ids("7")), []);
     assert_eq!(
         values(&ids("] [MAX ] [SM 3 4 ] [MIN 1")),
         [(4, 3), (5, 7), (6, 7), (8, 1)]
     );
     assert_eq!(values(&[0, 99, 15]), []);
+}
+
+#[test]
+fn values_are_spread_over_each_depth() {
+    let at = |place, depth| InnerValue {
+        place,
+        depth,
+        value: 3,
+    };
+    let all: Vec<_> = (0..100)
+        .map(|place| at(place, usize::from(place % 10 != 0)))
+        .collect();
+    let places = |most| -> Vec<usize> {
+        let kept = spread(all.clone(), most).into_iter();
+        kept.filter(|it| it.depth == 1).map(|it| it.place).collect()
+    };
+    // 90 are at depth 1, 10 at depth 0.
+    assert_eq!(spread(all.clone(), 90), all);
+    assert_eq!(places(5), [19, 39, 59, 79, 99]);
+    let kept = spread(all.clone(), 16);
+    assert_eq!(kept.iter().filter(|it| it.depth == 0).count(), 10);
+    assert_eq!(places(16).len(), 16);
+    assert!(
+        places(16)
+            .windows(2)
+            .all(|it| (5..=8).contains(&(it[1] - it[0])))
+    );
+    assert_eq!(spread(Vec::new(), 16), []);
 }

@@ -27,13 +27,15 @@ const PAPER: &str = "Zhu et al. 2021 (arXiv 2107.02192), table 1, and its releas
 const NYSTROMFORMER: &str =
     "sizes of Xiong et al. 2021 (Nyströmformer) with long-short attention; no published figure";
 
+const OWN: &str = "this project's, to work expressions out (docs/results.md)";
+
 const STRONG: &str =
     "Amos et al. 2024 (Never Train from Scratch): sizes; with long-short attention, no figure";
 
 /// Every preset, task by task, the default of a task first.
 ///
-/// All but the strong ones are the 2021 sizes: 2 layers of width 64, 2 heads, feed-forward width
-/// 128. ListOps' 16 ids serve both tokenisations: `legacy` uses 15 of them, `brackets` all.
+/// All but the strong ones and `listops-values` are the 2021 sizes: 2 layers of width 64, 2 heads,
+/// feed-forward width 128. ListOps' 16 ids serve `legacy` tokens, which use 15 of them, and `brackets`.
 pub fn all() -> Vec<Preset> {
     let sizes = |vocab_size, classes, max_length| {
         let mut model = ClassifierConfig::default();
@@ -68,10 +70,31 @@ pub fn all() -> Vec<Preset> {
         model.encoder.block.attention = attention.with_window(window).with_rank(rank).into();
         model
     };
+    // Learns the values inside expressions: small, deep, and with tokens that know their depth.
+    let values = {
+        let mut model = listops.clone();
+        model.encoder.embedding.vocab_size = 166;
+        model.encoder.embedding.positions = Positions::None;
+        let attention = LongShortAttentionConfig::new(64, 2)
+            .with_window(64)
+            .with_rank(16)
+            .with_rotary(true);
+        model.encoder.block.attention = attention.into();
+        model.encoder.block.dropout = 0.0;
+        model.encoder.layers = 8;
+        model.encoder.pooling = Pooling::Last;
+        model
+    };
     // A preset's name begins with its task's.
+    let task = |name: &'static str| {
+        let ends = ["-best", "-strong", "-values"];
+        ends.iter()
+            .find_map(|end| name.strip_suffix(end))
+            .unwrap_or(name)
+    };
     let preset = |name: &'static str, model, source, published_accuracy| Preset {
         name,
-        task: name.trim_end_matches("-best").trim_end_matches("-strong"),
+        task: task(name),
         is_strong: name.ends_with("-strong"),
         model,
         source,
@@ -96,6 +119,7 @@ pub fn all() -> Vec<Preset> {
         ..LARGE
     };
     vec![
+        preset("listops-values", values, OWN, None),
         paper("listops", listops.clone(), 37.50),
         paper("listops-best", sized(&listops, 16, 2), 38.36),
         strong("listops-strong", &listops, LARGE),

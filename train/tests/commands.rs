@@ -54,7 +54,7 @@ fn a_run_from_nothing_to_its_test() {
     assert!(
         summary
             .command
-            .starts_with("ls-train listops --data data --out run")
+            .starts_with("ls-train listops --preset listops --data data --out run")
     );
     assert!(summary.peak_bytes.is_none_or(|bytes| bytes > 1_000_000));
     let dev: Vec<_> = lines
@@ -171,8 +171,11 @@ fn presets_are_listed_with_their_figures() {
     assert!(text.contains("`ls-train TASK --preset PRESET`"), "{text}");
     let json = place.run(&["presets", "--json"]);
     let list: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
-    let listops = &list[0];
-    assert_eq!(listops["name"], "listops");
+    let named = |preset: &&serde_json::Value| preset["name"] == "listops";
+    let listops = list
+        .as_array()
+        .and_then(|list| list.iter().find(named))
+        .unwrap();
     assert_eq!(listops["model"]["rank"], 32);
     assert_eq!(listops["published_accuracy"], 37.5);
     // 16 ids and 2048 + 1 positions of width 64 alone make 132 160.

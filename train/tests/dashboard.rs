@@ -38,7 +38,7 @@ fn ctrl_c_in_the_dashboard_saves_and_exits_130() {
     let place = Workplace::with_data(300);
     let args = [
         &[
-            "listops", "--data", "data", "--out", "run", "--device", "flex",
+            "listops", "--preset", "listops", "--data", "data", "--out", "run", "--device", "flex",
         ][..],
         &["--steps", "100000", "--set", "evaluate_every=5"],
         SMALL,

@@ -49,7 +49,7 @@ fn a_model_that_is_no_number_is_neither_best_nor_tested() {
     // As it was found: the published model, one step, a rate beyond all reason.
     let settings = ["steps=1", "warmup=1", "learning_rate=1e10", "batch_size=2"];
     let mut args = vec![
-        "listops", "--data", "data", "--device", "flex", "--out", "run",
+        "listops", "--preset", "listops", "--data", "data", "--device", "flex", "--out", "run",
     ];
     args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
     let output = place.run(&args);

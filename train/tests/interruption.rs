@@ -240,7 +240,7 @@ fn nohup_keeps_a_run_going() {
         .args(["-c", "trap '' HUP; exec \"$0\" \"$@\""])
         .arg(program)
         .args([
-            "listops", "--data", "data", "--out", "run", "--device", "flex",
+            "listops", "--preset", "listops", "--data", "data", "--out", "run", "--device", "flex",
         ])
         .args(common::SMALL)
         .args(STEPS)

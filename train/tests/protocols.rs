@@ -46,6 +46,7 @@ fn every_task_says_its_own_defaults() {
         let task = protocol.task.name;
         let preset = presets::find(protocol.preset()).expect(task);
         assert_eq!(preset.task, task);
+        let training = protocol.training(&preset);
         let help = place.run(&[task, "--help"]);
         assert!(help.status.success());
         let words: Vec<String> = stdout(&help)
@@ -55,10 +56,10 @@ fn every_task_says_its_own_defaults() {
         let text = words.join(" ");
         for expected in [
             format!("[default: {}]", protocol.preset()),
-            format!("[default: data/{task}]"),
+            format!("[default: {}]", protocol.folder(preset.name).display()),
             format!("[default: runs/{task}-TIME]"),
-            format!("[default: {}]", protocol.training.steps),
-            format!("every {} steps", protocol.training.evaluate_every),
+            format!("[default: {}]", training.steps),
+            format!("every {} steps", training.evaluate_every),
             format!("`ls-train {task} --out DIR --resume`"),
         ] {
             assert!(
@@ -116,7 +117,7 @@ fn strong_protocols_have_the_published_rates_and_sizes() {
         let markers =
             model.embedding.positions == Positions::Axial && model.pooling == Pooling::MaxReal;
         assert_eq!(markers, task.starts_with("path"), "{task}");
-        let plain = presets::find(protocol.preset()).expect(task);
+        let plain = presets::find(task).expect(task);
         let training = protocol.training(&preset);
         assert_eq!(training.learning_rate, classify);
         assert_eq!(training.schedule, ScheduleKind::Constant);

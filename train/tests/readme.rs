@@ -33,11 +33,11 @@ const EXEMPT: &[(&str, &str)] = &[
 const SHORTENED: &[(&str, &str)] = &[
     ("ls-train listops", "--stop-after 2"),
     (
-        "ls-train listops --tokenizer legacy",
+        "ls-train listops --preset listops --tokenizer legacy",
         "--stop-after 2 --out runs/published",
     ),
     (
-        "ls-train listops --tokenizer legacy --out runs/legacy",
+        "ls-train listops --preset listops --tokenizer legacy --out runs/legacy",
         "--stop-after 2",
     ),
     (
@@ -53,7 +53,7 @@ const SHORTENED: &[(&str, &str)] = &[
         "--steps 2 --set evaluate_every=1 --set batch_size=4",
     ),
     (
-        "ls-train listops --init runs/pretrained --out runs/tuned --tensorboard",
+        "ls-train listops --preset listops --init runs/pretrained --out runs/tuned --tensorboard",
         "--stop-after 2",
     ),
     (
@@ -72,8 +72,11 @@ const SHORTENED: &[(&str, &str)] = &[
     ("ls-train bench step --n 512 --b 2", "--repeats 1"),
 ];
 
-/// Runs first, so that no command makes the task's 100 000 samples.
-const SMALL_DATA: &str = "ls-train generate listops --count 100";
+/// Run first, so that no command makes hundreds of thousands of samples.
+const SMALL_DATA: [&str; 2] = [
+    "ls-train generate listops --count 100",
+    "ls-train generate listops --max-length 100 --count 100 --data data/listops-short",
+];
 
 const PROGRAMS: [&str; 2] = ["ls-train", "ls-infer"];
 const DOCUMENTS: [&str; 8] = [
@@ -97,7 +100,9 @@ fn commands_run() {
         );
     }
     let place = tempfile::tempdir().expect("a temporary folder");
-    run(place.path(), SMALL_DATA);
+    for command in SMALL_DATA {
+        run(place.path(), command);
+    }
     // In the place of what is not downloaded.
     let text = "ROMEO\nIt is the east, and Juliet is the sun.\n".repeat(400);
     std::fs::write(place.path().join("shakespeare.txt"), text).expect("a text");

@@ -4,7 +4,6 @@ mod common;
 
 use common::{Workplace, refused, stderr, stdout};
 use transformer_ls_datasets::Task;
-use transformer_ls_datasets::listops::Tokenizer;
 
 #[test]
 fn wrong_options_are_refused_before_anything_is_written() {
@@ -143,7 +142,7 @@ fn data_are_not_made_beside_those_that_are_there() {
     let place = Workplace::with_data(100);
     let train = |data: &str| {
         let args = [
-            "listops", "--data", data, "--out", "run", "--device", "flex",
+            "listops", "--preset", "listops", "--data", data, "--out", "run", "--device", "flex",
         ];
         place.run(&[&args[..], common::SMALL, &["--steps", "1"]].concat())
     };
@@ -282,7 +281,8 @@ fn a_reader_that_goes_away_is_no_error() {
     // A run is worth more than its lines: it goes on without a reader.
     let args: Vec<&str> = [
         &[
-            "listops", "--data", "data", "--out", "run", "--device", "flex", "--steps", "4",
+            "listops", "--preset", "listops", "--data", "data", "--out", "run", "--device", "flex",
+            "--steps", "4",
         ][..],
         common::SMALL,
     ]
@@ -305,26 +305,27 @@ fn help_and_version_are_there() {
     let help = place.run(&["listops", "--help"]);
     assert!(help.status.success());
     let protocol = transformer_ls_train::tasks::of(Task::ListOps);
-    let tokenizer = Tokenizer::default();
-    // (option, what its help says): the defaults are the protocol's.
+    let own = protocol.own.as_ref().expect("a preset of its own");
+    let training = &own.training;
+    // (option, what its help says): the defaults are those of the preset.
     for (option, words) in [
         ("--preset", format!("[default: {}]", protocol.preset())),
         ("--set", "--set batch_size=16".to_owned()),
-        ("--data", "[default: data/listops]".to_owned()),
+        ("--data", "[default: data/listops-short]".to_owned()),
         ("--resume", "--out".to_owned()),
         ("--seed", format!("[default: {}]", protocol.seed)),
         ("--device", "[default: auto]".to_owned()),
-        ("--steps", format!("[default: {}]", protocol.training.steps)),
+        ("--steps", format!("[default: {}]", training.steps)),
         (
             "--steps",
-            format!("every {} steps", protocol.training.evaluate_every),
+            format!("every {} steps", training.evaluate_every),
         ),
         ("--stop-after", "--out DIR --resume".to_owned()),
         (
             "--checkpoint-every",
-            "[default: each evaluation]".to_owned(),
+            format!("[default: {}]", training.checkpoint_every),
         ),
-        ("--tokenizer", format!("[default: {tokenizer}]")),
+        ("--tokenizer", "[default: the preset's]".to_owned()),
         ("--tokenizer", "about 38 %".to_owned()),
     ] {
         let text = option_help(&stdout(&help), option);

@@ -12,7 +12,9 @@ use common::{SMALL, Workplace, refused, stderr, stdout};
 
 /// `ls-train TASK` with a small model, into `run`.
 fn train(place: &Workplace, task: &str, data: &str, extra: &[&str]) -> Output {
-    let mut args = vec![task, "--data", data, "--out", "run", "--device", "flex"];
+    let mut args = vec![
+        task, "--preset", task, "--data", data, "--out", "run", "--device", "flex",
+    ];
     args.extend(SMALL);
     args.extend(["--steps", "3", "--set", "evaluate_every=2"]);
     args.extend(extra);
@@ -116,10 +118,12 @@ fn inner_values_are_learned_from_short_expressions() {
         (&inner[..2], "`model.pooling` \"last\""),
         (
             &[&inner[..], &["--tokenizer", "legacy"]].concat()[..],
-            "the task listops with `brackets`",
+            "add `--preset listops`",
         ),
     ] {
-        let mut args = vec!["listops", "--data", "short", "--out", "other"];
+        let mut args = vec![
+            "listops", "--preset", "listops", "--data", "short", "--out", "other",
+        ];
         args.extend(SMALL);
         args.extend(extra);
         refused(&place.run(&args), &[words]);
@@ -129,6 +133,7 @@ fn inner_values_are_learned_from_short_expressions() {
             &["--min-length", "9", "--max-length", "8"][..],
             "exchange the two",
         ),
+        (&["--max-length", "2001"], "use --max-length 2000"),
         (
             &["--max-length", "4", "--count", "500"],
             "only 400 were found",

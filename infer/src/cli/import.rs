@@ -41,7 +41,7 @@ pub struct Import {
     #[arg(long, value_name = "FILE", value_parser = typed::path())]
     config: Option<PathBuf>,
     /// How ListOps expressions become tokens: `brackets`, or `legacy` as NVIDIA's release does
-    /// [default: what the file or --config says; with --preset, legacy]
+    /// [default: what the file or --config says; with --preset, legacy, or the preset's]
     #[arg(long, value_name = "NAME")]
     tokenizer: Option<String>,
     /// The words of ListOps in the order in which the weights number them, from id 1: a list such as
@@ -195,6 +195,12 @@ fn from_preset(name: &str) -> anyhow::Result<RunConfig> {
         anyhow::anyhow!("there is no preset `{name}`: use one of {}", preset_names())
     })?;
     let task: Result<Task, _> = preset.task.parse();
+    // As the release tokenises; a model of this project's own has rows for the depths.
+    let rows = preset.model.encoder.embedding.vocab_size;
+    let tokenizer = match rows < Tokenizer::Depths.vocab_size() {
+        true => Tokenizer::Legacy,
+        false => Tokenizer::Depths,
+    };
     Ok(RunConfig {
         task: preset.task.to_string(),
         preset: preset.name.to_string(),
@@ -203,10 +209,9 @@ fn from_preset(name: &str) -> anyhow::Result<RunConfig> {
         model: preset.model,
         data: DataConfig {
             dir: PathBuf::from("data").join(preset.task),
-            // As the release tokenises.
             tokenizer: task
                 .is_ok_and(|task| task.has_tokenizer())
-                .then_some(Tokenizer::Legacy),
+                .then_some(tokenizer),
             difficulty: None,
             splits: None,
             cache: None,

@@ -12,7 +12,11 @@ pub fn is_pixels(config: &RunConfig) -> bool {
 pub fn words(config: &RunConfig, ids: &[u16]) -> Vec<String> {
     let vocabulary = config.tokenizer().map(|tokenizer| tokenizer.vocabulary());
     let word = |&id: &u16| match &vocabulary {
-        Some(vocabulary) => vocabulary.get(usize::from(id)).cloned(),
+        Some(vocabulary) => {
+            // How deep a token lies is to be seen beside it.
+            let word = vocabulary.get(usize::from(id))?.split('.').next();
+            word.map(str::to_owned)
+        }
         None if is_pixels(config) => None,
         // 0 is padding.
         None => u8::try_from(id.wrapping_sub(1)).ok().map(shown),

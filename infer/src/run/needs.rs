@@ -16,7 +16,7 @@ pub(super) fn problems(config: &RunConfig) -> Vec<String> {
     let (ids, whose) = match (known.map(|known| known.ids), data.tokenizer) {
         (Some(Ids::OfTokenizer), None) => {
             problems.push(format!(
-                "`data.tokenizer` must be \"legacy\" or \"brackets\" for the task {task}."
+                "`data.tokenizer` must be \"legacy\", \"brackets\" or \"depths\" for the task {task}."
             ));
             (0, String::new())
         }
@@ -67,9 +67,12 @@ pub(super) fn problems(config: &RunConfig) -> Vec<String> {
         }
     }
     if config.training.inner_values {
-        if data.tokenizer != Some(Tokenizer::Brackets) {
+        if !matches!(
+            data.tokenizer,
+            Some(Tokenizer::Brackets | Tokenizer::Depths)
+        ) {
             problems.push(
-                "`training.inner_values` must be false but for the task listops with `brackets`: other \
+                "`training.inner_values` must be false but for the task listops with `brackets` or `depths`: other \
                  tokens have no operations inside."
                     .to_owned(),
             );

@@ -302,7 +302,7 @@ fn a_run_is_evaluated_exported_and_imported() {
         (["--preset", "listops"], "another model"),
         (
             ["--preset", "listop"],
-            "no preset `listop`: use one of listops, ",
+            "no preset `listop`: use one of listops-values, listops, ",
         ),
         (["--set", "widow=3"], "model.window"),
     ] {

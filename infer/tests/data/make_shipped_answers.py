@@ -21,9 +21,15 @@ IDS = {word: number for number, word in enumerate(WORDS, 1)} | {"]": 15}
 
 
 def encode(expression, tokenizer):
-    """Ids of an expression: words alone (`legacy`), or with the closing brackets."""
+    """Ids of an expression: words alone (`legacy`), with the closing brackets, or with their depths."""
     pattern = r"\w+" if tokenizer == "legacy" else r"\w+|\]"
-    return [IDS[word] for word in re.findall(pattern, expression)][:2000]
+    ids = []
+    depth = 0
+    for word in re.findall(pattern, expression):
+        depth -= word == "]"
+        ids.append(IDS[word] + (15 * min(depth, 10) if tokenizer == "depths" else 0))
+        depth += word.isalpha()
+    return ids[:2000]
 
 
 def main():

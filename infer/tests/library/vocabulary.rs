@@ -1,6 +1,7 @@
 //! Other people's order of ListOps' words: read, applied, and found from labelled samples.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use burn::tensor::Device;
 use burn_dataset::InMemDataset;
@@ -11,11 +12,21 @@ use transformer_ls_datasets::listops::{Tokenizer, Tree};
 use transformer_ls_datasets::{Sample, TokenIds};
 use transformer_ls_infer::batch::Batcher;
 use transformer_ls_infer::evaluate::evaluate;
-use transformer_ls_infer::shipped;
+use transformer_ls_infer::run::RunConfig;
 use transformer_ls_infer::vocabulary::{FindError, Vocabulary, find};
+use transformer_ls_infer::weights_file;
 
 const THEIRS: &str = "SM,3,0,MED,9,1,MIN,8,2,4,MAX,5,7,6";
 const EMBEDDING: &str = "model.embeddings.word_embeddings.weight";
+
+/// A model of the published protocol (docs/results.md, "ListOps, published protocol").
+fn trained() -> (RunConfig, Classifier) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let config = RunConfig::from_file(&folder.join("legacy.json")).unwrap();
+    let weights = folder.join("legacy.safetensors");
+    let model = weights_file::load(&weights, &config.model, &Device::flex());
+    (config, model.unwrap())
+}
 
 fn legacy(text: &str) -> Vocabulary {
     Vocabulary::parse(Tokenizer::Legacy, text).unwrap()
@@ -62,11 +73,10 @@ fn what_is_no_vocabulary_is_refused_in_words() {
     );
 }
 
-/// The shipped model as it would be if its words were numbered in `order`: row `i` of its embedding is
+/// The trained model as it would be if its words were numbered in `order`: row `i` of its embedding is
 /// that of the `i`-th word.
 fn numbered(order: &str) -> (StateDict, StateDict) {
-    let config = shipped::config().unwrap();
-    let model = shipped::model(&config, &Device::flex()).unwrap();
+    let (_, model) = trained();
     let ours = weights::state_dict(&model).unwrap();
     let table = &ours.tensors[EMBEDDING];
     let [rows, width] = table.shape().to_vec()[..] else {
@@ -117,7 +127,7 @@ fn model(config: &ClassifierConfig, state: StateDict) -> Classifier {
 
 #[test]
 fn the_order_is_found_from_labelled_samples() {
-    let config = shipped::config().unwrap();
+    let (config, _) = trained();
     let (ours, theirs) = numbered(THEIRS);
     let device = Device::flex();
     let samples = samples(600);
@@ -155,7 +165,7 @@ fn the_order_is_found_from_labelled_samples() {
 
 #[test]
 fn nothing_is_guessed_of_an_untrained_model() {
-    let config = shipped::config().unwrap();
+    let (config, _) = trained();
     let device = Device::flex();
     device.seed(3);
     let model = config.model.init(&device).unwrap();

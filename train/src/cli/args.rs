@@ -68,10 +68,11 @@ pub(super) struct TrainArgs {
 /// offers those that a task does.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct Choices {
-    /// How expressions become tokens: `brackets` or `legacy` [default: brackets]
+    /// How expressions become tokens: `depths`, `brackets` or `legacy` [default: the preset's]
     ///
-    /// `brackets` keeps the tree. `legacy` loses the tree: about 38 % at most. The published figures
-    /// are those of `legacy`; never compare figures across the two.
+    /// `brackets` keeps the tree. `depths` says of each token how deeply it is nested, too: the preset
+    /// listops-values has it. `legacy` loses the tree: about 38 % at most. The published figures are
+    /// those of `legacy` with `--preset listops`; never compare figures across the three.
     #[arg(long, value_name = "NAME")]
     pub(super) tokenizer: Option<Tokenizer>,
     /// How long the contours are: easy, medium or hard [default: hard, as published]

@@ -8,8 +8,8 @@ use transformer_ls_datasets::check::check;
 use transformer_ls_datasets::{Options, Task};
 use transformer_ls_infer::typed;
 
-use super::settings::default_data;
 use super::{Done, print};
+use crate::tasks;
 use crate::trainer::progress::say_aside;
 
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub(super) struct CheckDataArgs {
 
 pub(super) fn run(args: &CheckDataArgs) -> anyhow::Result<Done> {
     let task = args.task;
-    let path = args.path.clone().unwrap_or_else(|| default_data(task));
+    let path = args.path.clone().unwrap_or_else(|| tasks::folder(task));
     if let Some(archive) = task.archive(&path, &Options::default()) {
         let bytes = archive.metadata().map_or(0, |file| file.len());
         // Not a part of the report.

@@ -21,7 +21,12 @@ pub(super) fn command() -> Command {
 }
 
 fn described(command: Command, protocol: &Protocol, goal: Goal) -> Command {
-    let (task, training) = (protocol.task, &protocol.training);
+    let task = protocol.task;
+    let (own, preset) = match goal {
+        Goal::Classify => (protocol.own.as_ref(), protocol.preset()),
+        Goal::FillIn => (None, task.name),
+    };
+    let training = own.map_or(&protocol.training, |own| &own.training);
     let prefix = goal.prefix();
     let about = match goal {
         Goal::Classify => None,
@@ -46,14 +51,16 @@ fn described(command: Command, protocol: &Protocol, goal: Goal) -> Command {
         (
             "preset",
             format!(
-                "The model: a name from `ls-train presets` [default: {}]",
-                protocol.preset()
+                "The model: a name from `ls-train presets` [default: {preset}]"
             ),
             "",
         ),
         (
             "data",
-            format!("The folder with the data{made} [default: data/{task}]"),
+            format!(
+                "The folder with the data{made} [default: {}]",
+                protocol.folder(preset).display()
+            ),
             protocol.about_data.as_str(),
         ),
         (

@@ -9,7 +9,7 @@ use transformer_ls_infer::typed;
 
 use super::Done;
 use super::counted::{Counted, Unit};
-use super::settings::default_data;
+use crate::tasks;
 use crate::trainer::progress::say;
 
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(super) struct FetchArgs {
 
 pub(super) fn run(args: &FetchArgs) -> anyhow::Result<Done> {
     let task = args.task;
-    let dir = args.data.clone().unwrap_or_else(|| default_data(task));
+    let dir = args.data.clone().unwrap_or_else(|| tasks::folder(task));
     let mut source = (task.download)();
     if let Some(url) = &args.url {
         source.url.clone_from(url);

@@ -7,12 +7,11 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use transformer_ls_datasets::pathfinder::Difficulty;
 use transformer_ls_datasets::{DatasetError, State, Task};
-use transformer_ls_infer::run::DataConfig;
+use transformer_ls_infer::run::RunConfig;
 use transformer_ls_infer::typed;
 
 use super::Done;
 use super::counted::{Counted, Unit};
-use super::settings::default_data;
 use crate::tasks::{self, Generate, Protocol};
 use crate::trainer::progress::say;
 
@@ -71,6 +70,14 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
             protocol.task
         );
     }
+    let longest = protocol.task.longest;
+    if let Some(most) = args.max_length
+        && most > longest
+    {
+        bail!(
+            "what lies behind the first {longest} tokens is not read: use --max-length {longest}"
+        );
+    }
     if let [Some(least), Some(most)] = lengths
         && least > most
     {
@@ -79,7 +86,7 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
     let dir = args
         .data
         .clone()
-        .unwrap_or_else(|| default_data(protocol.task));
+        .unwrap_or_else(|| tasks::folder(protocol.task));
     let what = Generate {
         count: args.count,
         seed: args.data_seed,
@@ -89,13 +96,10 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
     generate(&protocol, &dir, &what)
 }
 
-/// Makes a task's data for a run in the default folder, in an empty folder, or where its generation was
+/// Makes a run's data in its preset's folder, in an empty folder, or where its generation was
 /// interrupted. A mistyped name gets no data.
-pub(super) fn generate_for(
-    protocol: &Protocol,
-    data: &DataConfig,
-    is_named: bool,
-) -> anyhow::Result<Done> {
+pub(super) fn generate_for(protocol: &Protocol, config: &RunConfig) -> anyhow::Result<Done> {
+    let data = &config.data;
     let Some(generator) = &protocol.generate else {
         return Ok(Done::Completely);
     };
@@ -103,7 +107,7 @@ pub(super) fn generate_for(
     match generator.state(data)? {
         State::Complete => return Ok(Done::Completely),
         State::Partial(error) => return Err(error.into()),
-        State::Absent if is_named => bail!(
+        State::Absent if data.dir != protocol.folder(&config.preset) => bail!(
             "there is nothing at {dir}: check the name, or make the data there first with `ls-train \
              generate {task} --data {dir}`"
         ),
@@ -115,7 +119,9 @@ pub(super) fn generate_for(
     }
     let what = Generate {
         difficulty: data.difficulty,
-        ..Generate::default()
+        ..protocol
+            .own(&config.preset)
+            .map_or_else(Generate::default, |own| own.data.clone())
     };
     generate(protocol, &data.dir, &what)
 }

@@ -59,6 +59,14 @@ pub(super) fn new_run(
             config.task
         );
     }
+    if config.training.inner_values && config.data.tokenizer == Some(Tokenizer::Legacy) {
+        bail!(
+            "`legacy` tokens have no operations inside, whose values {} learns: add `--preset {}`, whose \
+             published protocol they are",
+            config.preset,
+            protocol.task
+        );
+    }
     if let Some(tokenizer) = config.data.tokenizer {
         let needed = tokenizer.vocab_size();
         let known = config.model.encoder.embedding.vocab_size;
@@ -120,7 +128,10 @@ fn from_file(protocol: &Protocol, path: &Path, goal: Goal) -> anyhow::Result<Run
 }
 
 fn from_preset(protocol: &Protocol, name: Option<&str>, goal: Goal) -> anyhow::Result<RunConfig> {
-    let name = name.unwrap_or(protocol.preset());
+    let name = name.unwrap_or(match goal {
+        Goal::Classify => protocol.preset(),
+        Goal::FillIn => protocol.task.name,
+    });
     let fitting = || {
         let names: Vec<_> = presets::all()
             .into_iter()
@@ -156,8 +167,11 @@ fn from_preset(protocol: &Protocol, name: Option<&str>, goal: Goal) -> anyhow::R
         device: "auto".to_owned(),
         model: preset.model,
         data: DataConfig {
-            dir: default_data(task),
-            tokenizer: task.has_tokenizer().then(Tokenizer::default),
+            dir: protocol.folder(name),
+            tokenizer: match protocol.own(name) {
+                Some(own) => Some(own.tokenizer),
+                None => task.has_tokenizer().then(Tokenizer::default),
+            },
             difficulty: task.has_difficulty.then(Difficulty::default),
             splits: None,
             cache: None,
@@ -285,11 +299,6 @@ pub(super) fn differences(there: Vec<(String, Value)>, here: Vec<(String, Value)
         .filter(|(name, there, here)| there != here && !name.ends_with(".sha256"))
         .map(|(name, there, here)| format!("{name} is {there} there and {here} here"))
         .collect()
-}
-
-/// Where a task's data lies that was given no place.
-pub(super) fn default_data(task: Task) -> PathBuf {
-    Path::new("data").join(task.name)
 }
 
 /// What the names of such runs begin with.

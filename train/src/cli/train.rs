@@ -143,8 +143,7 @@ fn start(
         return Err(RunError::Exists(out).into());
     }
     check_precision(&config.training, &device::resolve(&config.device)?)?;
-    let is_named = config.data.dir != settings::default_data(protocol.task);
-    if generate_for(protocol, &config.data, is_named)? == Done::Interrupted {
+    if generate_for(protocol, &config)? == Done::Interrupted {
         return Ok(None);
     }
     let Some(splits) = open(&config)? else {

@@ -39,5 +39,6 @@ pub fn protocol() -> Protocol {
                      batches and their archive serve as they are."
             .to_owned(),
         generate: None,
+        own: None,
     }
 }

@@ -11,10 +11,11 @@ pub mod strong;
 pub mod text;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use transformer_ls_burn::presets::Preset;
+use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::pathfinder::Difficulty;
 use transformer_ls_datasets::{DatasetError, State, Task};
 use transformer_ls_infer::run::{DataConfig, TrainingConfig};
@@ -43,6 +44,24 @@ pub struct Protocol {
     pub about_data: String,
     /// How the data is made; `None` where it can't be.
     pub generate: Option<Arc<dyn Generator>>,
+    /// A preset that is trained in its own way, on its own data: what the task's command trains if no
+    /// preset is named.
+    pub own: Option<Own>,
+}
+
+/// A preset with its own training and data.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// Its name.
+    pub preset: &'static str,
+    /// Batches, rates and intervals.
+    pub training: TrainingConfig,
+    /// How expressions become tokens.
+    pub tokenizer: Tokenizer,
+    /// Where the data lies, or is made, if no place is named.
+    pub folder: PathBuf,
+    /// What is made there.
+    pub data: Generate,
 }
 
 /// How a task's data is made.
@@ -67,16 +86,31 @@ pub trait Generator: fmt::Debug + Send + Sync {
 }
 
 impl Protocol {
-    /// The preset taken when none is named, which has the task's name.
+    /// The preset that is trained to classify when none is named. To fill in tokens it is the one with
+    /// the task's name.
     pub fn preset(&self) -> &'static str {
-        self.task.name
+        self.own.as_ref().map_or(self.task.name, |own| own.preset)
+    }
+
+    /// What the preset of this name has of its own.
+    pub fn own(&self, preset: &str) -> Option<&Own> {
+        self.own.as_ref().filter(|own| own.preset == preset)
+    }
+
+    /// Where a preset's data lies that was given no place.
+    pub fn folder(&self, preset: &str) -> PathBuf {
+        match self.own(preset) {
+            Some(own) => own.folder.clone(),
+            None => folder(self.task),
+        }
     }
 
     /// Batches, rates and intervals of a preset of the task.
     pub fn training(&self, preset: &Preset) -> &TrainingConfig {
-        match preset.is_strong {
-            true => &self.strong.training,
-            false => &self.training,
+        match (self.own(preset.name), preset.is_strong) {
+            (Some(own), _) => &own.training,
+            (None, true) => &self.strong.training,
+            (None, false) => &self.training,
         }
     }
 
@@ -101,6 +135,11 @@ pub struct Generate {
     /// The shortest and the longest sample in tokens, where the task leaves it open; the task's own if
     /// `None`.
     pub lengths: [Option<usize>; 2],
+}
+
+/// Where a task's data lies that was given no place.
+pub fn folder(task: Task) -> PathBuf {
+    Path::new("data").join(task.name)
 }
 
 /// A task's protocol.

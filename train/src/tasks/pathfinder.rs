@@ -48,6 +48,7 @@ pub fn protocol(size: Size) -> Protocol {
             200_000.0 * size.tokens() as f64 / 1e9
         ),
         generate: Some(Arc::new(size)),
+        own: None,
     }
 }
 

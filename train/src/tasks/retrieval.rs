@@ -34,5 +34,6 @@ pub fn protocol() -> Protocol {
                      and one with lra_release in it serve as they are."
             .to_owned(),
         generate: None,
+        own: None,
     }
 }

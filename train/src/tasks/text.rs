@@ -36,5 +36,6 @@ pub fn protocol() -> Protocol {
                      serve as they are."
                 .to_owned(),
         generate: None,
+        own: None,
     }
 }

@@ -17,12 +17,16 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::transform::PartialDataset;
 use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::Device;
-use transformer_ls_datasets::{Sample, listops};
+use transformer_ls_datasets::Sample;
+use transformer_ls_datasets::listops::{Tokenizer, spread, values};
 use transformer_ls_infer::batch::Batcher;
 
 use super::masking::Masking;
 use super::model::Batch;
 use super::order::{Schedule, dropout_seed, part_of};
+
+/// The values that are learned at most of each depth of an expression.
+const OF_A_DEPTH: usize = 16;
 
 /// Batches of a data set for a range of steps: shuffled each epoch, with seeds for dropout.
 #[derive(Clone)]
@@ -35,7 +39,7 @@ pub struct StepLoader {
     steps: Range<usize>,
     device: Device,
     masking: Option<Masking>,
-    inner_values: bool,
+    inner_values: Option<Tokenizer>,
 }
 
 impl StepLoader {
@@ -57,7 +61,7 @@ impl StepLoader {
             steps,
             device,
             masking: None,
-            inner_values: false,
+            inner_values: None,
         }
     }
 
@@ -83,8 +87,9 @@ impl StepLoader {
         Self { masking, ..self }
     }
 
-    /// Batches with the values inside an expression, and not of the whole alone.
-    pub fn inner_values(self, inner_values: bool) -> Self {
+    /// Batches with the values inside an expression, and not of the whole alone, if its tokenizer is
+    /// given.
+    pub fn inner_values(self, inner_values: Option<Tokenizer>) -> Self {
         Self {
             inner_values,
             ..self
@@ -170,8 +175,14 @@ impl Iterator for Ahead<'_> {
             let (batcher, device) = (&self.loader.batcher, &self.loader.device);
             let Some(masking) = self.loader.masking else {
                 return match self.loader.inner_values {
-                    true => batcher.batch_of_rows(&samples, device, dropout, &listops::values),
-                    false => batcher.batch(&samples, device, dropout),
+                    Some(tokenizer) => {
+                        let inner = |ids: &_| {
+                            let values = spread(values(tokenizer, ids), OF_A_DEPTH);
+                            values.iter().map(|it| (it.place, it.value)).collect()
+                        };
+                        batcher.batch_of_rows(&samples, device, dropout, &inner)
+                    }
+                    None => batcher.batch(&samples, device, dropout),
                 }
                 .into();
             };

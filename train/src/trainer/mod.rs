@@ -208,7 +208,12 @@ fn go_on(
     )
     .accumulate(training.accumulate)
     .masked(masking)
-    .inner_values(training.inner_values);
+    .inner_values(
+        training
+            .inner_values
+            .then_some(config.data.tokenizer)
+            .flatten(),
+    );
     let parts = loader.parts();
     let loader = Arc::new(loader);
 

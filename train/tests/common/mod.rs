@@ -182,7 +182,9 @@ pub const SMALL: &[&str] = &[
 ];
 
 pub fn arguments<'a>(out: &'a str, extra: &[&'a str]) -> Vec<&'a str> {
-    let mut args = vec!["listops", "--data", "data", "--out", out];
+    let mut args = vec![
+        "listops", "--preset", "listops", "--data", "data", "--out", out,
+    ];
     if !extra.contains(&"--device") {
         args.extend(["--device", "flex"]);
     }

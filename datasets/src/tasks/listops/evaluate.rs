@@ -76,30 +76,50 @@ pub fn evaluate(expression: &str) -> Result<u8, ExpressionError> {
     }
 }
 
-/// The values inside an expression, each with its place: at a closing bracket what the operation comes
-/// to, at a digit what the operation around it would come to if it were closed there.
+/// A value inside an expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InnerValue {
+    /// The place of its token.
+    pub place: usize,
+    /// The number of operations around the one whose value it is.
+    pub depth: usize,
+    /// At a closing bracket what the operation comes to, at a digit what the operation around it would
+    /// come to if it were closed there.
+    pub value: u8,
+}
+
+/// The values inside an expression, in the order of their places.
 ///
-/// `ids` are those of [`Tokenizer::Brackets`]. A bracket that closes nothing has no value, nor has an
-/// operator without arguments, or a digit outside of all operations.
+/// `ids` are those of the tokenizer; [`Tokenizer::Legacy`] has no closing brackets. A bracket that
+/// closes nothing has no value, nor has an operator without arguments, or a digit outside of all
+/// operations.
 ///
 /// ```
 /// use transformer_ls_datasets::listops::{Tokenizer, values};
 /// let ids = Tokenizer::Brackets.encode("[MAX 2 [MIN 4 7 ] 0 ]").unwrap();
-/// assert_eq!(values(&ids), [(1, 2), (3, 4), (4, 4), (5, 4), (6, 4), (7, 4)]);
+/// let found = values(Tokenizer::Brackets, &ids);
+/// let found: Vec<_> = found.iter().map(|it| (it.place, it.depth, it.value)).collect();
+/// assert_eq!(found, [(1, 0, 2), (3, 1, 4), (4, 1, 4), (5, 1, 4), (6, 0, 4), (7, 0, 4)]);
 /// ```
-pub fn values(ids: &[u16]) -> Vec<(usize, u8)> {
+pub fn values(tokenizer: Tokenizer, ids: &[u16]) -> Vec<InnerValue> {
     let mut found = Vec::new();
     let mut values = Vec::new();
     let mut open: Vec<(Operator, usize)> = Vec::new();
     for (place, &id) in ids.iter().enumerate() {
-        match Tokenizer::Brackets.symbol(id) {
+        match tokenizer.symbol(id) {
             Some(Symbol::Digit(value)) => {
                 values.push(value);
-                if let Some((operator, first)) = open.last() {
-                    // A copy, which may be put in order.
-                    let value = operator.apply(&mut values[*first..].to_vec());
-                    found.extend(value.map(|value| (place, value)));
-                }
+                let Some((operator, first)) = open.last() else {
+                    continue;
+                };
+                // A copy, which may be put in order.
+                let value = operator.apply(&mut values[*first..].to_vec());
+                let depth = open.len() - 1;
+                found.extend(value.map(|value| InnerValue {
+                    place,
+                    depth,
+                    value,
+                }));
             }
             Some(Symbol::Open(operator)) => open.push((operator, values.len())),
             Some(Symbol::Close) => {
@@ -110,11 +130,35 @@ pub fn values(ids: &[u16]) -> Vec<(usize, u8)> {
                 values.truncate(first);
                 if let Some(value) = value {
                     values.push(value);
-                    found.push((place, value));
+                    let depth = open.len();
+                    found.push(InnerValue {
+                        place,
+                        depth,
+                        value,
+                    });
                 }
             }
             None => {}
         }
     }
     found
+}
+
+/// At most `most` values of each depth, evenly spread over the expression.
+///
+/// A long expression has hundreds of values at its deepest and a handful outside, where all of it
+/// counts: among all of them the outer ones would hardly be learned.
+pub fn spread(mut values: Vec<InnerValue>, most: usize) -> Vec<InnerValue> {
+    let depths = values.iter().map(|it| it.depth + 1).max().unwrap_or(0);
+    let mut count = vec![0; depths];
+    for value in &values {
+        count[value.depth] += 1;
+    }
+    let mut seen = vec![0; depths];
+    values.retain(|value| {
+        let (count, seen) = (count[value.depth], &mut seen[value.depth]);
+        *seen += 1;
+        count <= most || *seen * most / count > (*seen - 1) * most / count
+    });
+    values
 }

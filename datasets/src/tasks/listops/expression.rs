@@ -1,5 +1,7 @@
 //! The symbols of a ListOps expression, and how to find them in its text.
 
+use std::fmt;
+
 use super::TokenError;
 
 /// An operator of a ListOps expression.
@@ -55,6 +57,16 @@ pub(crate) enum Symbol {
     Digit(u8),
     Open(Operator),
     Close,
+}
+
+impl fmt::Display for Symbol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Symbol::Digit(digit) => write!(f, "{digit}"),
+            Symbol::Open(operator) => f.write_str(operator.token()),
+            Symbol::Close => f.write_str("]"),
+        }
+    }
 }
 
 /// Walks over the symbols of an expression.

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 pub use crate::error::TokenError;
 pub use crate::options::Tokenizer;
 pub(crate) use descriptor::DESCRIPTOR;
-pub use evaluate::{ExpressionError, evaluate, values};
+pub use evaluate::{ExpressionError, InnerValue, evaluate, spread, values};
 pub use expression::Operator;
 pub(crate) use expression::shorten;
 pub use read::{ListOps, cache_key};

@@ -9,6 +9,7 @@ use memchr::memchr;
 use rayon::prelude::*;
 
 use super::expression::{Symbol, Symbols, shorten};
+use super::tokens::Encoder;
 use super::{HEADER, Tokenizer, WANTED, file_name, incomplete, places, source};
 use crate::cache::{Key, Seen};
 use crate::files::{Files, Source};
@@ -135,12 +136,13 @@ fn push_line(samples: &mut Flat, line: &[u8], tokenizer: Tokenizer) -> Result<()
 
     let start = samples.tokens.len();
     let (mut opened, mut closed) = (0, 0);
+    let mut encoder = Encoder::new(tokenizer);
     for symbol in Symbols::new(expression) {
         let symbol =
             symbol.map_err(|error| not_utf8(line).unwrap_or(LineProblem::Tokens(error)))?;
         opened += usize::from(matches!(symbol, Symbol::Open(_)));
         closed += usize::from(symbol == Symbol::Close);
-        samples.tokens.extend(tokenizer.id(symbol));
+        samples.tokens.extend(encoder.id(symbol));
     }
     if opened != closed {
         return Err(LineProblem::Unbalanced { opened, closed });

@@ -8,6 +8,9 @@ use crate::sample::ids;
 /// The id of `0`; those of `1` to `9` follow.
 const FIRST_DIGIT: u8 = 5;
 const CLOSE: u8 = 15;
+/// The depths that have tokens of their own: the generator's trees have no more. What is deeper is as
+/// the deepest.
+const DEPTHS: u8 = 11;
 
 impl Tokenizer {
     /// The number of ids, padding (0) included: the rows that an embedding needs.
@@ -15,6 +18,7 @@ impl Tokenizer {
         match self {
             Tokenizer::Legacy => CLOSE as usize,
             Tokenizer::Brackets => CLOSE as usize + 1,
+            Tokenizer::Depths => CLOSE as usize * DEPTHS as usize + 1,
         }
     }
 
@@ -41,8 +45,9 @@ impl Tokenizer {
     /// ```
     pub fn encode(self, expression: &str) -> Result<Vec<u16>, TokenError> {
         let mut tokens = Vec::new();
+        let mut encoder = Encoder::new(self);
         for symbol in Symbols::new(expression.as_bytes()) {
-            tokens.extend(self.id(symbol?));
+            tokens.extend(encoder.id(symbol?));
         }
         if tokens.is_empty() {
             return Err(TokenError::Empty);
@@ -51,39 +56,66 @@ impl Tokenizer {
         Ok(ids(&tokens, 0))
     }
 
-    /// What the ids stand for, in order from 0: `<pad>`, `[MIN`, …
+    /// What the ids stand for, in order from 0: `<pad>`, `[MIN`, … A token of a depth is followed by
+    /// it: `[MIN.2`.
     pub fn vocabulary(self) -> Vec<String> {
-        let operators = Operator::ALL.map(|operator| match self {
-            Tokenizer::Legacy => operator.token().trim_start_matches('[').to_owned(),
-            Tokenizer::Brackets => operator.token().to_owned(),
-        });
-        let digits = (0..=9).map(|digit| digit.to_string());
-        let close = (self == Tokenizer::Brackets).then(|| "]".to_owned());
-        std::iter::once("<pad>".to_owned())
-            .chain(operators)
-            .chain(digits)
-            .chain(close)
-            .collect()
-    }
-
-    /// The id of a symbol, or `None` where this tokenisation drops it.
-    #[inline]
-    pub(crate) fn id(self, symbol: Symbol) -> Option<u8> {
-        match symbol {
-            Symbol::Open(Operator::Min) => Some(1),
-            Symbol::Open(Operator::Max) => Some(2),
-            Symbol::Open(Operator::Med) => Some(3),
-            Symbol::Open(Operator::Sm) => Some(4),
-            Symbol::Digit(digit) => Some(FIRST_DIGIT + digit),
-            Symbol::Close => (self == Tokenizer::Brackets).then_some(CLOSE),
-        }
+        let word = |id: usize| match (self, self.symbol(id as u16)) {
+            (_, None) => "<pad>".to_owned(),
+            (Tokenizer::Legacy, Some(symbol)) => symbol.to_string().replace('[', ""),
+            (Tokenizer::Brackets, Some(symbol)) => symbol.to_string(),
+            (Tokenizer::Depths, Some(symbol)) => format!("{symbol}.{}", (id - 1) / CLOSE as usize),
+        };
+        (0..self.vocab_size()).map(word).collect()
     }
 
     /// The symbol of an id, or `None` where it stands for none.
     pub(crate) fn symbol(self, id: u16) -> Option<Symbol> {
-        let digits = (0..=9).map(Symbol::Digit);
-        let all = Operator::ALL.map(Symbol::Open).into_iter().chain(digits);
-        let mut all = all.chain([Symbol::Close]);
-        all.find(|&symbol| self.id(symbol).map(u16::from) == Some(id))
+        if usize::from(id) >= self.vocab_size() {
+            return None;
+        }
+        Some(match id.checked_sub(1)? as u8 % CLOSE + 1 {
+            CLOSE => Symbol::Close,
+            digit @ FIRST_DIGIT.. => Symbol::Digit(digit - FIRST_DIGIT),
+            operator => Symbol::Open(Operator::ALL[usize::from(operator) - 1]),
+        })
+    }
+}
+
+/// Gives the symbols of one expression, in their order, the ids of a tokenisation.
+pub(crate) struct Encoder {
+    tokenizer: Tokenizer,
+    /// The number of operations that are open.
+    open: u8,
+}
+
+impl Encoder {
+    pub(crate) fn new(tokenizer: Tokenizer) -> Self {
+        Self { tokenizer, open: 0 }
+    }
+
+    /// The id of the next symbol, or `None` where the tokenisation drops it.
+    #[inline]
+    pub(crate) fn id(&mut self, symbol: Symbol) -> Option<u8> {
+        let id = match symbol {
+            Symbol::Open(Operator::Min) => 1,
+            Symbol::Open(Operator::Max) => 2,
+            Symbol::Open(Operator::Med) => 3,
+            Symbol::Open(Operator::Sm) => 4,
+            Symbol::Digit(digit) => FIRST_DIGIT + digit,
+            Symbol::Close => CLOSE,
+        };
+        match self.tokenizer {
+            Tokenizer::Legacy => (symbol != Symbol::Close).then_some(id),
+            Tokenizer::Brackets => Some(id),
+            Tokenizer::Depths => {
+                // Both brackets of an operation are as deep as its siblings.
+                self.open -= u8::from(symbol == Symbol::Close && self.open > 0);
+                let depth = self.open.min(DEPTHS - 1);
+                self.open = self
+                    .open
+                    .saturating_add(u8::from(matches!(symbol, Symbol::Open(_))));
+                Some(id + CLOSE * depth)
+            }
+        }
     }
 }
