@@ -83,6 +83,7 @@ pub fn all() -> Vec<Preset> {
         model.encoder.block.dropout = 0.0;
         model.encoder.layers = 8;
         model.encoder.pooling = Pooling::Last;
+        model.d_head = 64;
         model
     };
     // A preset's name begins with its task's.

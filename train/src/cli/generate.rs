@@ -121,7 +121,7 @@ pub(super) fn generate_for(protocol: &Protocol, config: &RunConfig) -> anyhow::R
         difficulty: data.difficulty,
         ..protocol
             .own(&config.preset)
-            .map_or_else(Generate::default, |own| own.data.clone())
+            .map_or_else(Generate::default, |own| own.data)
     };
     generate(protocol, &data.dir, &what)
 }

@@ -34,7 +34,7 @@ pub fn protocol() -> Protocol {
             ..TrainingConfig::default()
         },
         about_data:
-            "Making it takes 57 MB; for the published presets, in data/listops, 661 MB. The \
+            "Making it takes 52 MB; for the published presets, in data/listops, 661 MB. The \
                      published `lra_release.gz` and a folder with `lra_release` in it serve, too."
                 .to_owned(),
         generate: Some(Arc::new(Trees)),
