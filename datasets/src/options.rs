@@ -27,11 +27,11 @@ pub struct Options {
 /// | `brackets` | `[MIN` | `[MAX` | `[MED` | `[SM` | `0` … `9` | `]` |
 /// | `depths` | as `brackets`, + 15 for each operation around the token | | | | | |
 ///
-/// `brackets` is the default: its tokens hold the whole tree, so that the task can be solved, and
+/// `brackets` is the default but for the preset `listops-values`: its tokens hold the whole tree, so that the task can be solved, and
 /// the Long Range Arena's own reader has made them since March 2021, as have S4's and Mega's.
 /// `legacy` loses where an operator ends and with that the tree, so about 38 % is its ceiling. It
 /// is what the 2021 papers trained on, Transformer-LS included: take it to compare with their
-/// rows, and never compare across the two.
+/// rows, and never compare across the three.
 ///
 /// `depths` says of each token how deeply it is nested, too: a reader counts brackets from the start of
 /// a line, which a model has to learn with `brackets`. No published row has them.

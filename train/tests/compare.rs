@@ -7,8 +7,7 @@ use std::process::{Command, Output};
 use common::{SMALL, Workplace, stderr, stdout};
 
 const COMMAND: &[&str] = &[
-    "compare", "listops", "--preset", "listops", "--data", "data", "--out", "out", "--device",
-    "flex",
+    "compare", "listops", "--data", "data", "--out", "out", "--device", "flex",
 ];
 
 fn compare(place: &Workplace, extra: &[&str]) -> Output {

@@ -10,6 +10,7 @@ use burn::module::{Module, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::Deserialize;
+use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::{Sample, TokenIds};
 use transformer_ls_infer::batch::Batcher;
 use transformer_ls_infer::run::{Precision, ScheduleKind, TrainingConfig};
@@ -319,6 +320,23 @@ fn a_step_comes_in_the_same_samples_however_it_is_cut() {
         let joined: Vec<Vec<i32>> = joined.chunks(parts).map(|step| step.concat()).collect();
         assert_eq!(joined, whole);
     }
+    // Of what is inside an expression, 16 values of a depth: of 41 at the outer one every second or third.
+    let text = format!("[SM {} [MAX 2 9]]", "1 ".repeat(40));
+    let expression = Sample {
+        documents: TokenIds::One(Tokenizer::Depths.encode(&text).unwrap()),
+        label: 9,
+    };
+    let inner = StepLoader::shuffled(
+        Arc::new(InMemDataset::new(vec![expression])),
+        Batcher::new(64, true),
+        1,
+        7,
+        0..1,
+        device.clone(),
+    );
+    let inner = labels(&inner.inner_values(Some(Tokenizer::Depths)));
+    let sums = [3, 6, 8, 1, 3, 6, 8, 1, 4, 6, 9, 1, 4, 6, 9];
+    assert_eq!(inner, [[&sums[..], &[2, 9, 9, 9]].concat()]);
     // Fewer samples than a batch: no part is empty.
     let few = loader(3, 8);
     assert_eq!(few.parts(), 3);

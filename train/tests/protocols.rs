@@ -124,6 +124,8 @@ fn strong_protocols_have_the_published_rates_and_sizes() {
         assert!((2000..=5000).contains(&training.warmup));
         assert!([8, 32, 128].contains(&training.batch_size));
         assert_eq!(protocol.pretraining(&preset).learning_rate, fill_in);
+        let default = presets::find(protocol.preset()).expect(task);
+        assert!(!protocol.pretraining(&default).inner_values);
         assert_eq!(protocol.strong.pretraining.mask, mask);
         let l1 = protocol.strong.pretraining.compared_by == transformer_ls_burn::Reconstruction::L1;
         assert_eq!(l1, task == "image");

@@ -53,7 +53,7 @@ const SHORTENED: &[(&str, &str)] = &[
         "--steps 2 --set evaluate_every=1 --set batch_size=4",
     ),
     (
-        "ls-train listops --preset listops --init runs/pretrained --out runs/tuned --tensorboard",
+        "ls-train listops --init runs/pretrained --out runs/tuned --tensorboard",
         "--stop-after 2",
     ),
     (

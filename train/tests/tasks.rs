@@ -118,7 +118,7 @@ fn inner_values_are_learned_from_short_expressions() {
         (&inner[..2], "`model.pooling` \"last\""),
         (
             &[&inner[..], &["--tokenizer", "legacy"]].concat()[..],
-            "add `--preset listops`",
+            "the task listops with `brackets` or `depths`",
         ),
     ] {
         let mut args = vec![
@@ -128,12 +128,15 @@ fn inner_values_are_learned_from_short_expressions() {
         args.extend(extra);
         refused(&place.run(&args), &[words]);
     }
+    let legacy = ["listops", "--tokenizer", "legacy", "--out", "other"];
+    refused(&place.run(&legacy), &["add `--preset listops`"]);
     for (args, words) in [
         (
             &["--min-length", "9", "--max-length", "8"][..],
             "exchange the two",
         ),
-        (&["--max-length", "2001"], "use --max-length 2000"),
+        (&["--max-length", "2001"], "ask for 2000 at most"),
+        (&["--min-length", "2001"], "ask for 2000 at most"),
         (
             &["--max-length", "4", "--count", "500"],
             "only 400 were found",

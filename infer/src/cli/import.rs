@@ -40,7 +40,7 @@ pub struct Import {
     /// The configuration that the model was trained with: a run's config.json
     #[arg(long, value_name = "FILE", value_parser = typed::path())]
     config: Option<PathBuf>,
-    /// How ListOps expressions become tokens: `brackets`, or `legacy` as NVIDIA's release does
+    /// How ListOps expressions become tokens: `depths`, `brackets`, or `legacy` as NVIDIA's release does
     /// [default: what the file or --config says; with --preset, legacy, or the preset's]
     #[arg(long, value_name = "NAME")]
     tokenizer: Option<String>,
@@ -125,6 +125,11 @@ impl Import {
                 config.task
             );
         };
+        if tokenizer == Tokenizer::Depths {
+            anyhow::bail!(
+                "`depths` tokens are this project's own, and numbered its way: leave --vocabulary out"
+            );
+        }
         if given == "find" {
             return self.found(config, state.clone(), device).map(Some);
         }

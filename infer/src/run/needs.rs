@@ -76,10 +76,14 @@ pub(super) fn problems(config: &RunConfig) -> Vec<String> {
                  tokens have no operations inside."
                     .to_owned(),
             );
-        } else if model.encoder.pooling != Pooling::Last || config.pretraining.is_some() {
+        } else if config.pretraining.is_some() {
             problems.push(
-                "`training.inner_values` needs a classifier with `model.pooling` \"last\", so that each \
-                 closing bracket is read as the last one is."
+                "`training.inner_values` must be false where tokens are filled in.".to_owned(),
+            );
+        } else if model.encoder.pooling != Pooling::Last {
+            problems.push(
+                "`training.inner_values` needs `model.pooling` \"last\", so that each closing bracket is \
+                 read as the last one is."
                     .to_owned(),
             );
         }

@@ -85,7 +85,7 @@ pub struct TrainingConfig {
     pub ema: Option<f64>,
     /// Learn the values inside an expression, and not of the whole alone: of each operation at its closing
     /// bracket, and at each digit what the operation around it would come to if it were closed there. For
-    /// ListOps with `brackets` and `pooling=last`.
+    /// ListOps with `brackets` or `depths`, and `pooling=last`.
     #[serde(default)]
     pub inner_values: bool,
     /// What a step's passes compute in.

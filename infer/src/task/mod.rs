@@ -20,7 +20,8 @@ pub enum TaskError {
     Unknown(String),
     /// The run says no tokenizer.
     #[error(
-        "the run's configuration has no `data.tokenizer`: set it to \"legacy\" or \"brackets\""
+        "the run's configuration has no `data.tokenizer`: set it to \"legacy\", \"brackets\" or \
+         \"depths\""
     )]
     NoTokenizer,
     /// The data cannot be read.

@@ -63,6 +63,8 @@ fn its_configuration_is_whole() {
     let config = shipped::config().unwrap();
     config.validate_for_inference().unwrap();
     assert_eq!(config.task, "listops");
+    // Where `ls-infer evaluate` looks.
+    assert_eq!(config.data.dir, Path::new("data/listops"));
 }
 
 /// Where a language model is shipped, it is small, whole, and knows how English begins.

@@ -8,7 +8,7 @@ use transformer_ls_datasets::pathfinder::Difficulty;
 use transformer_ls_infer::typed;
 
 // What the help says of defaults is each task's own: see `describe.rs`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct TrainArgs {
     /// The model
     #[arg(long, value_name = "NAME", conflicts_with = "config")]

@@ -16,7 +16,8 @@ use crate::trainer::progress::say_aside;
 pub(super) struct CheckDataArgs {
     /// The task
     task: Task,
-    /// The folder with the data, or an archive of it [default: data/TASK]
+    /// The folder with the data, or an archive of it [default: data/TASK; that of listops-values is
+    /// data/listops-short]
     #[arg(value_parser = typed::path())]
     path: Option<PathBuf>,
 }

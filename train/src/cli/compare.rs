@@ -57,6 +57,9 @@ impl Subcommand for CompareCommand {
                 "resume" => arg
                     .help("Go on with the comparison in --out (which has to be given)")
                     .long_help(None),
+                "preset" => arg
+                    .help("The model: a name from `ls-train presets` [default: that with the task's name]")
+                    .long_help(None),
                 id if left_out.contains(&id) => arg.hide(true),
                 _ => arg,
             })
@@ -144,6 +147,14 @@ fn compared_runs(
     compared: &ComparedArgs,
     out: &Path,
 ) -> anyhow::Result<Vec<Compared>> {
+    // Whatever the task's command trains: what is compared is published with the task's own name.
+    let args = &TrainArgs {
+        preset: args
+            .preset
+            .clone()
+            .or_else(|| args.config.is_none().then(|| protocol.task.to_string())),
+        ..args.clone()
+    };
     let base = settings::new_run(protocol, args, choices, Goal::Classify)?;
     let max_length = base.model.encoder.embedding.max_length;
     let mut all: Vec<Compared> = Vec::new();

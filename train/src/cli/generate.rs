@@ -20,7 +20,8 @@ pub(super) struct GenerateArgs {
     /// The task
     #[arg(value_parser = can_be_made())]
     task: Task,
-    /// The folder to write to [default: data/TASK]
+    /// The folder to write to [default: data/TASK; listops-values has data/listops-short, which
+    /// `ls-train listops` makes itself]
     #[arg(long, value_name = "DIR", value_parser = typed::path())]
     data: Option<PathBuf>,
     /// How many samples, all splits together [default: 100000 for listops, which take 661 MB;
@@ -71,12 +72,8 @@ pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<Done> {
         );
     }
     let longest = protocol.task.longest;
-    if let Some(most) = args.max_length
-        && most > longest
-    {
-        bail!(
-            "what lies behind the first {longest} tokens is not read: use --max-length {longest}"
-        );
+    if lengths.into_iter().flatten().any(|it| it > longest) {
+        bail!("what lies behind the first {longest} tokens is not read: ask for {longest} at most");
     }
     if let [Some(least), Some(most)] = lengths
         && least > most
@@ -109,7 +106,10 @@ pub(super) fn generate_for(protocol: &Protocol, config: &RunConfig) -> anyhow::R
         State::Partial(error) => return Err(error.into()),
         State::Absent if data.dir != protocol.folder(&config.preset) => bail!(
             "there is nothing at {dir}: check the name, or make the data there first with `ls-train \
-             generate {task} --data {dir}`"
+             generate {task} --data {dir}{}`",
+            protocol
+                .own(&config.preset)
+                .map_or_else(String::new, |own| own.data.options())
         ),
         State::Other => bail!(
             "{dir} holds no data of {task}, and other things: name the data's folder or archive, or an \

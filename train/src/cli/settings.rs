@@ -10,7 +10,7 @@ use transformer_ls_burn::presets;
 use transformer_ls_datasets::listops::Tokenizer;
 use transformer_ls_datasets::pathfinder::Difficulty;
 use transformer_ls_datasets::{Missing, Task};
-use transformer_ls_infer::run::{DataConfig, InitConfig, Packing, RunConfig};
+use transformer_ls_infer::run::{DataConfig, InitConfig, Packing, RunConfig, RunFolder};
 
 use super::args::{Choices, TrainArgs};
 use super::goal::Goal;
@@ -25,7 +25,10 @@ pub(super) fn new_run(
 ) -> anyhow::Result<RunConfig> {
     let mut config = match &args.config {
         Some(path) => from_file(protocol, path, goal)?,
-        None => from_preset(protocol, args.preset.as_deref(), goal)?,
+        None => {
+            let preset = args.preset.clone().or_else(|| preset_of(protocol, args));
+            from_preset(protocol, preset.as_deref(), goal)?
+        }
     };
     choose(&mut config, args, choices);
     if let Some(steps) = args.steps {
@@ -36,7 +39,7 @@ pub(super) fn new_run(
     }
     let every = config.training.evaluate_every;
     let follows = config.training.checkpoint_every == every;
-    let init = config.init.clone();
+    let (init, preset) = (config.init.clone(), config.preset.clone());
     config.set_all(&args.set)?;
     refuse_contradictions(&config, args)?;
     if config.init != init || Goal::of(&config) != goal {
@@ -52,6 +55,9 @@ pub(super) fn new_run(
     } else if follows && config.training.checkpoint_every == every {
         config.training.checkpoint_every = evaluate_every;
     }
+    if config.preset != preset {
+        bail!("a preset is not for --set: use --preset {}", config.preset);
+    }
     if config.task != protocol.task.name {
         bail!(
             "`--set task={}` cannot turn one task into another: run `ls-train {}` instead",
@@ -59,7 +65,8 @@ pub(super) fn new_run(
             config.task
         );
     }
-    if config.training.inner_values && config.data.tokenizer == Some(Tokenizer::Legacy) {
+    let is_own = args.config.is_none() && protocol.own(&config.preset).is_some();
+    if is_own && config.training.inner_values && config.data.tokenizer == Some(Tokenizer::Legacy) {
         bail!(
             "`legacy` tokens have no operations inside, whose values {} learns: add `--preset {}`, whose \
              published protocol they are",
@@ -79,6 +86,15 @@ pub(super) fn new_run(
     }
     config.validate()?;
     Ok(config)
+}
+
+/// The preset of the run to start from, if it is one of the task's.
+fn preset_of(protocol: &Protocol, args: &TrainArgs) -> Option<String> {
+    // What can't be read is refused where it is started from.
+    let config = RunFolder::open(args.init.as_ref()?).ok()?;
+    let name = &config.config().preset;
+    let is_ours = presets::find(name)?.task == protocol.task.name;
+    is_ours.then(|| name.clone())
 }
 
 /// Refuses options that a `--set` has taken back.

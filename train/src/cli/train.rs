@@ -277,7 +277,7 @@ fn report(folder: &RunFolder, summary: &Summary) {
                 say(&format!("best dev loss {loss:.4} (model of step {step})"));
             }
             say(&format!(
-                "start from it with ls-train {} --init {}, and the same --preset and --set model.…",
+                "start from it with ls-train {} --init {}, and the same --set model.…",
                 folder.config().task,
                 folder.path().display()
             ));

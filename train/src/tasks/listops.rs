@@ -1,6 +1,6 @@
 //! ListOps: the value of an expression of nested lists, up to 2000 tokens, ten classes.
 //!
-//! The protocol is the one of the Transformer-LS release (`lra/`): batches of 32, 5000
+//! The protocol of the published presets is the one of the Transformer-LS release (`lra/`): batches of 32, 5000
 //! steps, the rate's peak at step 1000, dev every 50 steps, the best on dev tested once. The
 //! release drops each split's last partial batch; here every sample counts.
 
@@ -34,7 +34,7 @@ pub fn protocol() -> Protocol {
             ..TrainingConfig::default()
         },
         about_data:
-            "Making it takes 52 MB; for the published presets, in data/listops, 661 MB. The \
+            "Making it takes 661 MB; for listops-values, in data/listops-short, 52 MB. The \
                      published `lra_release.gz` and a folder with `lra_release` in it serve, too."
                 .to_owned(),
         generate: Some(Arc::new(Trees)),

@@ -118,6 +118,7 @@ impl Protocol {
     pub fn pretraining(&self, preset: &Preset) -> TrainingConfig {
         TrainingConfig {
             learning_rate: self.strong.pretraining_rate,
+            inner_values: false,
             ..self.training(preset).clone()
         }
     }
@@ -140,6 +141,24 @@ pub struct Generate {
 /// Where a task's data lies that was given no place.
 pub fn folder(task: Task) -> PathBuf {
     Path::new("data").join(task.name)
+}
+
+impl Generate {
+    /// The options of `ls-train generate` that ask for it, each with a space before it.
+    pub fn options(&self) -> String {
+        let [least, most] = self.lengths;
+        let all = [
+            ("count", self.count),
+            ("min-length", least),
+            ("max-length", most),
+        ];
+        let given = all
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        given
+            .map(|(name, value)| format!(" --{name} {value}"))
+            .collect()
+    }
 }
 
 /// A task's protocol.

@@ -25,7 +25,7 @@ use crate::{DatasetError, LineProblem, Sample, Samples, Split, TokenIds};
 #[derive(Clone, Debug)]
 pub struct ListOps {
     path: PathBuf,
-    /// Ids fit a byte in both tokenisations.
+    /// Ids fit a byte in all tokenisations.
     samples: Flat,
 }
 
