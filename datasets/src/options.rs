@@ -27,8 +27,9 @@ pub struct Options {
 /// | `brackets` | `[MIN` | `[MAX` | `[MED` | `[SM` | `0` … `9` | `]` |
 /// | `depths` | as `brackets`, + 15 for each operation around the token | | | | | |
 ///
-/// `brackets` is the default but for the preset `listops-values`: its tokens hold the whole tree, so that the task can be solved, and
-/// the Long Range Arena's own reader has made them since March 2021, as have S4's and Mega's.
+/// `brackets` is the default but for the preset `listops-values`: its tokens hold the whole tree, so
+/// that the task can be solved, and the Long Range Arena's own reader has made them since March 2021,
+/// as have S4's and Mega's.
 /// `legacy` loses where an operator ends and with that the tree, so about 38 % is its ceiling. It
 /// is what the 2021 papers trained on, Transformer-LS included: take it to compare with their
 /// rows, and never compare across the three.

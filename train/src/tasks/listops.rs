@@ -1,8 +1,8 @@
 //! ListOps: the value of an expression of nested lists, up to 2000 tokens, ten classes.
 //!
-//! The protocol of the published presets is the one of the Transformer-LS release (`lra/`): batches of 32, 5000
-//! steps, the rate's peak at step 1000, dev every 50 steps, the best on dev tested once. The
-//! release drops each split's last partial batch; here every sample counts.
+//! The protocol of the published presets is the one of the Transformer-LS release (`lra/`): batches
+//! of 32, 5000 steps, the rate's peak at step 1000, dev every 50 steps, the best on dev tested once.
+//! The release drops each split's last partial batch; here every sample counts.
 
 use std::path::Path;
 use std::sync::Arc;
