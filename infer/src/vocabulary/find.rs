@@ -120,8 +120,8 @@ pub struct Found {
 ///
 /// It is an order in which the model answers about as well as in its own, seldom just that: words that
 /// the model hardly tells apart stay exchanged. What is short is samples, not the search. For a shuffled
-/// copy of a model of the published protocol, 256 samples of 64 tokens gave an order of lower loss on them than the
-/// right one (1.700 to 1.709), with 7 of 14 rows in other places; 1024 whole samples gave one of equal
+/// copy of a model of the published protocol, 256 samples of 64 tokens gave an order of lower loss on
+/// them than the right one (1.700 to 1.709), with 7 of 14 rows in other places; 1024 whole samples gave one of equal
 /// loss (1.680 to 1.679) with all operators right and 5 digits exchanged. [`Found::margin`] says how
 /// close the closest two words are.
 ///

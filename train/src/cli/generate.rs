@@ -101,15 +101,15 @@ pub(super) fn generate_for(protocol: &Protocol, config: &RunConfig) -> anyhow::R
         return Ok(Done::Completely);
     };
     let (task, dir) = (protocol.task, data.dir.display());
+    let own = protocol.own(&config.preset);
+    let of_preset = own.map(|own| own.data).unwrap_or_default();
     match generator.state(data)? {
         State::Complete => return Ok(Done::Completely),
         State::Partial(error) => return Err(error.into()),
         State::Absent if data.dir != protocol.folder(&config.preset) => bail!(
             "there is nothing at {dir}: check the name, or make the data there first with `ls-train \
              generate {task} --data {dir}{}`",
-            protocol
-                .own(&config.preset)
-                .map_or_else(String::new, |own| own.data.options())
+            of_preset.options()
         ),
         State::Other => bail!(
             "{dir} holds no data of {task}, and other things: name the data's folder or archive, or an \
@@ -119,9 +119,7 @@ pub(super) fn generate_for(protocol: &Protocol, config: &RunConfig) -> anyhow::R
     }
     let what = Generate {
         difficulty: data.difficulty,
-        ..protocol
-            .own(&config.preset)
-            .map_or_else(Generate::default, |own| own.data)
+        ..of_preset
     };
     generate(protocol, &data.dir, &what)
 }
