@@ -13,6 +13,7 @@ use crate::parallel::*;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 
+use crate::attend_query::{self, attend_query};
 use crate::attend_tile::{Columns, row_dots, tile_dots};
 use crate::documents::{Cut, Document, Documents, Strip, Task};
 use transformer_ls_kernels::{AttendShapes, Dropout, Visibility};
@@ -153,6 +154,15 @@ impl<T: Real> Attend<'_, T> {
         (Rows { data, step, width }, count)
     }
 
+    /// A head's row of the bias by offset.
+    pub(crate) fn bias_of(&self, head: usize) -> &[T] {
+        let [_, heads, _, _] = self.query.shape();
+        self.bias.map_or(&[], |bias| {
+            let entries = bias.len() / heads;
+            &bias[head * entries..][..entries]
+        })
+    }
+
     /// What is added to the scores of a document's landmarks under a head.
     pub(crate) fn landmark_bias(&self, document: usize, head: usize) -> &[T] {
         let [_, heads, landmarks, _] = self.landmark_key.shape();
@@ -190,9 +200,26 @@ pub fn attend<T: Real>(inputs: &Attend<'_, T>, output: &mut ViewMut<'_, T>, log_
         "the log-sum-exp's length, b·h·n"
     );
     let log_sum_exp = ViewMut::contiguous(log_sum_exp, shape);
-    let documents = inputs.list(sizes);
     let output = &*output;
     let level = Level::new();
+    let whole = matches!(inputs.documents, Documents::Rows { mask: None });
+    if sizes.tokens == 1 && whole && inputs.dropout.is_off() {
+        let run = |memory: &mut attend_query::Memory<T>, batch: usize| {
+            dispatch!(level, simd => attend_query(simd, inputs, batch, output, &log_sum_exp, memory));
+        };
+        let all = 0..sizes.batch;
+        match sizes.batch <= FEW {
+            true => {
+                let memory = &mut attend_query::Memory::default();
+                all.for_each(|batch| run(memory, batch));
+            }
+            false => all
+                .into_par_iter()
+                .for_each_init(attend_query::Memory::default, run),
+        }
+        return;
+    }
+    let documents = inputs.list(sizes);
     let tasks = Cut::new(sizes.heads, sizes.width * size_of::<T>(), PART).tasks(&documents);
     let run = |memory: &mut Memory<T>, task: &Task<'_>| {
         for part in task.strips(STRIP) {

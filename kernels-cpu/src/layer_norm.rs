@@ -39,7 +39,7 @@ fn part<S: Simd, T: Real>(
     memory: &mut Scratch<T>,
 ) {
     let step = step::<T>(width);
-    let rows = memory.take(ROWS * step);
+    let rows = memory.take(ROWS.min(x.len() / width) * step);
     let mut inverse = [T::ZERO; ROWS];
     for (x, to) in x.chunks(ROWS * width).zip(to.chunks_mut(ROWS * width)) {
         let inverse = &mut inverse[..x.len() / width];

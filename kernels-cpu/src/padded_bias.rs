@@ -1,5 +1,7 @@
 //! The relative position bias of one head, so laid out that a tile reads it in whole vectors.
 
+use std::ops::Range;
+
 use fearless_simd::prelude::*;
 use transformer_ls_kernels::Visibility;
 
@@ -60,9 +62,18 @@ impl Places {
         key: usize,
     ) -> TileRow<T> {
         let mut row = [T::ZERO; TILE];
-        for (i, own) in row[..Lanes::<S, T>::LEN].iter_mut().enumerate() {
-            let offset = self.visibility.offset(query + at + i, key);
-            *own = by_offset.get(offset).map_or(T::ZERO, |row| row[at + i]);
+        let lanes = at..at + Lanes::<S, T>::LEN;
+        if self.side_by_side {
+            let (seeing, first) = self.diagonal(query, key, lanes, by_offset.len());
+            let values = by_offset.as_flattened();
+            for (i, lane) in seeing.enumerate() {
+                row[lane - at] = values[(first + i) * TILE + lane];
+            }
+            return row;
+        }
+        for lane in lanes {
+            let offset = self.visibility.offset(query + lane, key);
+            row[lane - at] = by_offset.get(offset).map_or(T::ZERO, |row| row[lane]);
         }
         row
     }
@@ -76,13 +87,42 @@ impl Places {
         key: usize,
         by_offset: &mut [TileRow<T>],
     ) {
+        // Where the key is out of sight this is some other entry, and the gradient 0.
+        if self.side_by_side {
+            let (seeing, first) = self.diagonal(query, key, 0..TILE, by_offset.len());
+            let values = by_offset.as_flattened_mut();
+            for (i, lane) in seeing.enumerate() {
+                values[(first + i) * TILE + lane] += row[lane];
+            }
+            return;
+        }
         for (lane, d_score) in row.iter().enumerate() {
             let offset = self.visibility.offset(query + lane, key);
-            // Where the key is out of sight this is some other entry, and the gradient 0.
             if let Some(row) = by_offset.get_mut(offset) {
                 row[lane] += *d_score;
             }
         }
+    }
+
+    /// In one dimension: those of some lanes of a tile whose queries have one of so many offsets to a
+    /// key, and which one the first of them has. From lane to lane it rises by one.
+    #[inline(always)]
+    fn diagonal(
+        &self,
+        query: usize,
+        key: usize,
+        lanes: Range<usize>,
+        offsets: usize,
+    ) -> (Range<usize>, usize) {
+        // Below 0 where the key lies beyond what the tile's first query sees.
+        let of_first_query = self.visibility.offset(query, key) as isize;
+        let lane_of = |offset: usize| {
+            let lane = offset as isize - of_first_query;
+            lane.clamp(lanes.start as isize, lanes.end as isize) as usize
+        };
+        let seeing = lane_of(0)..lane_of(offsets);
+        let first = of_first_query.wrapping_add_unsigned(seeing.start);
+        (seeing, first as usize)
     }
 
     /// Adds what a key's scores of the tile's queries, from `query` on, had for gradients.

@@ -350,6 +350,10 @@ fn one_query() {
             .filter(|window| r > 0 || *window != Window::Off)
         {
             for (keys, memory) in [(1, 0), (128, 127), (45, 20), (20, 30)] {
+                // One key alone: the query's gradient is exactly 0, of which no error can be a share.
+                if r == 0 && (keys == 1 || window == Window::Causal { width: 1 }) {
+                    continue;
+                }
                 let sizes = Sizes {
                     b,
                     h: 2,

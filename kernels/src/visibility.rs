@@ -117,6 +117,7 @@ impl Visibility {
     }
 
     /// [`Window::offset`] of a query.
+    #[inline]
     pub fn offset(&self, query: usize, key: usize) -> usize {
         self.window.offset(query + self.memory, key)
     }

@@ -141,6 +141,7 @@ impl Window {
     ///
     /// It counts from `−reach` for segments and from 0 for causal windows. In a grid it is
     /// `(Δy + reach)·(2·reach + 1) + Δx + reach`.
+    #[inline]
     pub fn offset(&self, position: usize, key: usize) -> usize {
         let of_key = self.offset_of_key(key);
         self.offset_of_query(position).wrapping_sub(of_key)

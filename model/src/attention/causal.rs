@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData, assert_shape};
 use super::heads::{check_heads, merge, split};
 use super::recent::Recent;
 use crate::error::{ConfigError, check_dropout, refuse_too_large, refuse_zero};
-use crate::ops::layers::{layer_norm, linear};
+use crate::ops::layers::{layer_norm, linear, linear_plus};
 use crate::ops::{self, Attend, AttentionDropout, LandmarksSeen, Layout, Visibility, Window};
 use crate::seed::hash_dropout;
 
@@ -277,8 +277,7 @@ impl CausalAttention {
             windowed(&own_value, &self.value),
         );
         let landmarks = self.landmarks(&hidden, memory, own_key, own_value);
-        let scale = ((d_model / self.heads) as f64).powf(-0.5);
-        let query = self.split(linear(hidden, &self.query) * scale);
+        let query = self.split(linear(hidden, &self.query) + self.content());
         let terms = self.terms(distances, landmarks.as_ref());
         let visibility = Visibility {
             window: Window::Causal { width: window },
@@ -292,9 +291,8 @@ impl CausalAttention {
                 },
             },
         };
-        let [_, h, _, _, d] = self.content_bias.dims();
         let attended = ops::attend(Attend {
-            query: query + self.content_bias.val().reshape([1, h, 1, d]),
+            query,
             key,
             value,
             landmarks,
@@ -303,10 +301,21 @@ impl CausalAttention {
             relative_keys: Some(terms.relative_keys),
             layout: Layout::Full,
             visibility,
-            scale: 1.0,
+            scale: self.scale(),
             dropout: hash_dropout(&self.dropout, &own_device(&self.query), dropout_seed),
         });
         merge(attended.output)
+    }
+
+    /// What scores are multiplied by, `1/√d`.
+    fn scale(&self) -> f64 {
+        ((self.d_model() / self.heads) as f64).powf(-0.5)
+    }
+
+    /// `u` as it is added to queries whose scores are still to be scaled, `[1, 1, D]`.
+    fn content(&self) -> Tensor<3> {
+        let content = self.content_bias.val().reshape([1, 1, self.d_model()]);
+        content / self.scale()
     }
 
     /// # Panics
@@ -437,7 +446,7 @@ impl CausalAttention {
             relative_keys: None,
             layout: Layout::Full,
             visibility: Window::All.into(),
-            scale: ((self.d_model() / self.heads) as f64).powf(-0.5),
+            scale: self.scale(),
             dropout: AttentionDropout::OFF,
         });
         merge(attended.output)
@@ -458,10 +467,12 @@ impl CausalAttention {
         };
         let most = distances.window.dims()[1];
         let near = last_rows(&all, (most - 1).min(all.dims()[1]));
+        let near = near.map(|rows| self.windowed(&rows));
         let mut state = CausalState {
-            window: Recent::new(most, near.map(|rows| self.windowed(&rows)), &all),
+            window: Recent::new(most, self.heads, near, &all),
             landmarks: None,
             open: Vec::new(),
+            content: self.content().repeat_dim(0, all.dims()[0]),
             whole: self.terms(distances, None),
             terms: None,
         };
@@ -489,17 +500,13 @@ impl CausalAttention {
 
     /// What the heads read for one more row of each text, `[b, 1, D]`.
     pub(crate) fn step(&self, hidden: Tensor<3>, state: &mut CausalState) -> Tensor<3> {
-        let [key, value] = state
-            .window
-            .with(self.windowed(&hidden))
-            .map(|x| self.split(x));
+        let [key, value] = state.window.with(self.windowed(&hidden));
         let rows = key.dims()[2];
-        let [_, h, _, _, d] = self.content_bias.dims();
-        let query = self.split(linear(hidden.clone(), &self.query) * (d as f64).powf(-0.5));
+        let query = linear_plus(state.content.clone(), hidden.clone(), &self.query);
         let terms = state.terms(self);
         let width = state.window.most();
         let attended = ops::attend(Attend {
-            query: query + self.content_bias.val().reshape([1, h, 1, d]),
+            query: self.split(query),
             key,
             value,
             landmarks: state.landmarks.clone().map(|[key, value]| (key, value)),
@@ -512,7 +519,7 @@ impl CausalAttention {
                 memory: rows - 1,
                 landmarks: LandmarksSeen::All,
             },
-            scale: 1.0,
+            scale: self.scale(),
             dropout: AttentionDropout::OFF,
         });
         if let Some(landmarks) = &self.landmarks {
@@ -544,6 +551,8 @@ pub struct CausalState {
     landmarks: Option<[Tensor<4>; 2]>,
     /// Rows of the chunk that is not finished, in pieces `[b, n, D]`.
     open: Vec<Tensor<3>>,
+    /// [`CausalAttention::content`] of each text, `[b, 1, D]`.
+    content: Tensor<3>,
     /// Terms of scores for a whole segment.
     whole: Terms,
     /// Those for the landmarks of now.

@@ -95,7 +95,10 @@ pub struct Contexts {
 /// `[b, n, h·k]` → `[b, h, n, k]`
 pub(super) fn split(x: Tensor<3>, heads: usize) -> Tensor<4> {
     let [b, n, features] = x.dims();
-    x.reshape([b, n, heads, features / heads]).swap_dims(1, 2)
+    match n {
+        1 => x.reshape([b, heads, 1, features / heads]),
+        _ => x.reshape([b, n, heads, features / heads]).swap_dims(1, 2),
+    }
 }
 
 /// `[b, h, n, d]` → `[b, n, h·d]`

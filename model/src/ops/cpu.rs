@@ -384,9 +384,56 @@ pub(super) fn norm_backward<B: CpuBackend>(
     }
 }
 
-/// LayerNorm and its gradients in an implementation of `LayersBackend` for a [`CpuBackend`].
-macro_rules! norm_on_cpu {
+/// A linear layer of few rows.
+pub(super) fn linear_layer<B: CpuBackend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: OptionalTensor<B>,
+    added: OptionalTensor<B>,
+) -> FloatTensor<B> {
+    let (x, weight) = (B::contiguous(x), B::contiguous(weight));
+    let [bias, added] = [bias, added].map(|it| it.into_option().map(B::contiguous));
+    let sizes = weight.shape().dims();
+    let mut shape = x.shape().to_vec();
+    if let Some(width) = shape.last_mut() {
+        *width = sizes[1];
+    }
+    let mut output = Unwritten::new(&shape);
+    kernels::linear(
+        B::slice(&x),
+        B::slice(&weight),
+        sizes,
+        bias.as_ref().map(B::slice),
+        added.as_ref().map(B::slice),
+        output.slice(),
+    );
+    output.finish::<B>()
+}
+
+/// Whether a tensor `[.., D]` has few rows.
+pub(super) fn has_few_rows<B: CpuBackend>(tensor: &FloatTensor<B>) -> bool {
+    let shape = tensor.shape();
+    let rows = &shape.as_slice()[..shape.num_dims() - 1];
+    rows.iter().product::<usize>() <= kernels::FEW_ROWS
+}
+
+/// LayerNorm and its gradients, and linear layers of few rows, in an implementation of `LayersBackend`
+/// for a [`CpuBackend`].
+macro_rules! layers_on_cpu {
     () => {
+        fn linear_layer(
+            x: FloatTensor<Self>,
+            weight: FloatTensor<Self>,
+            bias: OptionalTensor<Self>,
+            added: OptionalTensor<Self>,
+        ) -> FloatTensor<Self> {
+            let layer = match cpu::takes::<Self>(&x) && cpu::has_few_rows::<Self>(&x) {
+                true => cpu::linear_layer::<Self>,
+                false => $crate::ops::layers::plain::linear_layer::<Self>,
+            };
+            layer(x, weight, bias, added)
+        }
+
         fn norm(x: FloatTensor<Self>, layer: NormLayer<Self>) -> FloatTensor<Self> {
             match cpu::takes::<Self>(&x) {
                 true => cpu::norm(x, layer),
@@ -409,7 +456,7 @@ macro_rules! norm_on_cpu {
         }
     };
 }
-pub(super) use norm_on_cpu;
+pub(super) use layers_on_cpu;
 
 /// Whether the kernels take this tensor and those that come with it.
 pub(super) fn takes<B: CpuBackend>(tensor: &FloatTensor<B>) -> bool {

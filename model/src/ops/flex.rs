@@ -82,7 +82,7 @@ impl CpuBackend for Flex {
 on_cpu!(Flex);
 
 impl LayersBackend for Flex {
-    cpu::norm_on_cpu!();
+    cpu::layers_on_cpu!();
 
     // Flex's own pair is exact, and one pass each.
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -110,5 +110,5 @@ impl CpuBackend for NdArray {
 on_cpu!(NdArray);
 
 impl LayersBackend for NdArray {
-    cpu::norm_on_cpu!();
+    cpu::layers_on_cpu!();
 }

@@ -4,7 +4,7 @@
 //! Fusion does not join their passes, least of all backward. The gradient of an embedding is summed
 //! up by many workgroups, where Burn has one invocation a channel go through all tokens. Linear
 //! layers are products of tiles that nothing has to be tried out for; the gradients of weight and bias,
-//! sums over all rows, are one pass over inputs and gradients. On CPUs LayerNorm is a kernel too. Elsewhere LayerNorm,
+//! sums over all rows, are one pass over inputs and gradients. On CPUs LayerNorm is a kernel too, and so is a linear layer of few rows, as decoding has it. Elsewhere LayerNorm,
 //! embeddings and linear layers are Burn's, and the GELU is an operation because Burn approximates its gradient on
 //! some backends.
 //!
@@ -27,8 +27,8 @@ mod tensor;
 
 pub use tensor::exact_gelu;
 pub(crate) use tensor::{
-    embed, embedding, layer_norm, layer_norm_through, linear, linear_onto, linear_through,
-    norm_layer, shader_layers,
+    embed, embedding, layer_norm, layer_norm_through, linear, linear_onto, linear_plus,
+    linear_through, norm_layer, shader_layers,
 };
 
 use burn::backend::tensor::{FloatTensor, IntTensor};

@@ -23,6 +23,12 @@ const WIDEST_FUSED_NORM: usize = transformer_ls_kernels_wgsl::MAX_LAYER_WIDTH;
 #[cfg(not(feature = "cube"))]
 const WIDEST_FUSED_NORM: usize = 0;
 
+/// The most rows whose linear layers the CPU's own kernel computes.
+#[cfg(feature = "cpu")]
+const FEW_ROWS: usize = transformer_ls_kernels_cpu::FEW_ROWS;
+#[cfg(not(feature = "cpu"))]
+const FEW_ROWS: usize = 0;
+
 /// LayerNorm as the module computes it, by a kernel where there is one:
 /// [`LayersBackend::norm`].
 ///
@@ -97,7 +103,7 @@ pub fn exact_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 ///
 /// Panics if the width of `x` is not the module's.
 pub(crate) fn linear<const D: usize>(x: Tensor<D>, module: &Linear) -> Tensor<D> {
-    let Some((weight, bias)) = shader_parameters(&x, module) else {
+    let Some((weight, bias)) = kernel_parameters(&x, module) else {
         return module.forward(x);
     };
     let none = OptionalTensor::None;
@@ -126,12 +132,27 @@ pub(crate) fn linear_onto<const D: usize>(
     module: &Linear,
     dropout: &Dropout,
 ) -> Tensor<D> {
+    match drops(dropout, &x.device()) {
+        true => dropout.forward(linear(x, module)) + added,
+        false => linear_plus(added, x, module),
+    }
+}
+
+/// `added + linear(x)`, as [`linear_onto`] without dropout.
+///
+/// # Panics
+///
+/// As there.
+pub(crate) fn linear_plus<const D: usize>(
+    added: Tensor<D>,
+    x: Tensor<D>,
+    module: &Linear,
+) -> Tensor<D> {
     let mut shape = x.dims();
     shape[D - 1] = module.weight.dims()[1];
     assert_eq!(shape, added.dims(), "the shape of what a layer is added to");
-    let drops = drops(dropout, &x.device());
-    let Some((weight, bias)) = shader_parameters(&x, module).filter(|_| !drops) else {
-        return dropout.forward(linear(x, module)) + added;
+    let Some((weight, bias)) = kernel_parameters(&x, module) else {
+        return module.forward(x) + added;
     };
     Tensor::from_dispatch(<Dispatch as LayersBackend>::linear_layer(
         x.into_dispatch(),
@@ -150,22 +171,25 @@ pub(crate) fn linear_through<const D: usize>(
     x: Tensor<D>,
     module: &Linear,
 ) -> (Tensor<D>, Tensor<D>) {
-    let Some((weight, bias)) = shader_parameters(&x, module) else {
+    let Some((weight, bias)) = kernel_parameters(&x, module) else {
         return (module.forward(x.clone()), x);
     };
     let (y, x) = <Dispatch as LayersBackend>::linear_through(x.into_dispatch(), weight, bias);
     (Tensor::from_dispatch(y), Tensor::from_dispatch(x))
 }
 
-/// Weight and bias of a layer, where the shaders compute layers.
-fn shader_parameters<const D: usize>(
+/// Weight and bias of a layer that a kernel computes: every one in shaders, on CPUs that of few rows
+/// without gradients.
+fn kernel_parameters<const D: usize>(
     x: &Tensor<D>,
     module: &Linear,
 ) -> Option<(FloatTensor<Dispatch>, OptionalTensor<Dispatch>)> {
-    if !shader_layers(x) {
+    let weight = module.weight.val();
+    let is_few = x.dims()[..D - 1].iter().product::<usize>() <= FEW_ROWS;
+    let few = || is_few && !weight.is_autodiff() && !x.is_autodiff() && Fused::of(x).is_some();
+    if !shader_layers(x) && !few() {
         return None;
     }
-    let weight = module.weight.val();
     let [inputs, _] = weight.dims();
     assert_shape!(x, [.., inputs]);
     let bias = module.bias.as_ref().map(|bias| bias.val().into_dispatch());
