@@ -154,15 +154,6 @@ impl<T: Real> Attend<'_, T> {
         (Rows { data, step, width }, count)
     }
 
-    /// A head's row of the bias by offset.
-    pub(crate) fn bias_of(&self, head: usize) -> &[T] {
-        let [_, heads, _, _] = self.query.shape();
-        self.bias.map_or(&[], |bias| {
-            let entries = bias.len() / heads;
-            &bias[head * entries..][..entries]
-        })
-    }
-
     /// What is added to the scores of a document's landmarks under a head.
     pub(crate) fn landmark_bias(&self, document: usize, head: usize) -> &[T] {
         let [_, heads, landmarks, _] = self.landmark_key.shape();

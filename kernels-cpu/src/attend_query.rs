@@ -12,7 +12,7 @@ use crate::view::{Rows, ViewMut};
 /// What a thread uses again for every query.
 #[derive(Default)]
 pub(crate) struct Memory<T> {
-    /// Of each head.
+    /// The scaled queries of all heads, side by side.
     query: Scratch<T>,
     /// A row for each head, of a whole number of vectors.
     scores: Scratch<T>,
@@ -20,8 +20,8 @@ pub(crate) struct Memory<T> {
 
 /// Attends for the only query of a batch row, under all heads: no mask, no dropout.
 ///
-/// Heads' parts of a key lie side by side, and so they are read: keys in the outer loop, for this
-/// takes as long as its reading does.
+/// Keys are the outer loop: in memory `[b, n, h, d]` a key's heads lie side by side, and reading them is
+/// what takes the time.
 #[inline(always)]
 pub(crate) fn attend_query<S: Simd, T: Real>(
     simd: S,
@@ -55,7 +55,14 @@ pub(crate) fn attend_query<S: Simd, T: Real>(
     let step = count.next_multiple_of(lanes);
     let scores = memory.scores.take(heads * step);
 
-    let text = Text { inputs, query };
+    let [bias, relative_keys] = [inputs.bias, inputs.relative_keys].map(Option::unwrap_or_default);
+    let text = Text {
+        query,
+        bias,
+        bias_entries: bias.len() / heads,
+        relative_keys,
+        relative_entries: relative_keys.len() / (heads * d).max(1),
+    };
     let window_entries = visibility.window.offsets();
     for landmark in 0..seen {
         let entry = window_entries + visibility.landmark_offset(0, landmark, landmarks);
@@ -103,10 +110,13 @@ pub(crate) fn attend_query<S: Simd, T: Real>(
     }
 }
 
-/// A batch row's queries under all heads, scaled and side by side.
+/// A batch row's scaled queries, and the tables by offset; all of them head by head.
 struct Text<'a, T> {
-    inputs: &'a Attend<'a, T>,
     query: &'a [T],
+    bias: &'a [T],
+    bias_entries: usize,
+    relative_keys: &'a [T],
+    relative_entries: usize,
 }
 
 impl<T: Real> Text<'_, T> {
@@ -114,12 +124,18 @@ impl<T: Real> Text<'_, T> {
     #[inline(always)]
     fn score<S: Simd>(&self, simd: S, head: usize, keys: Rows<'_, T>, entry: Option<usize>) -> T {
         let key = keys.row(0);
-        let (relative_keys, relative) = self.inputs.relative_keys(head);
-        let by_offset = entry.filter(|entry| *entry < relative);
-        let bias = entry.and_then(|entry| self.inputs.bias_of(head).get(entry));
-        let query = &self.query[head * key.len()..][..key.len()];
-        let by_offset = by_offset.map(|entry| relative_keys.row(entry));
-        dot(simd, query, key, by_offset) + bias.copied().unwrap_or(T::ZERO)
+        let d = key.len();
+        let query = &self.query[head * d..][..d];
+        let by_offset = entry
+            .filter(|entry| *entry < self.relative_entries)
+            .map(|entry| &self.relative_keys[(head * self.relative_entries + entry) * d..][..d]);
+        let score = dot(simd, query, key, by_offset);
+        match entry {
+            Some(entry) if entry < self.bias_entries => {
+                score + self.bias[head * self.bias_entries + entry]
+            }
+            _ => score,
+        }
     }
 }
 
@@ -142,7 +158,7 @@ fn softmax<S: Simd, T: Real>(simd: S, scores: &mut [T]) -> T {
         store::<S, T>(weight, chunk);
         sum += weight;
     }
-    let sum = sum.as_slice().iter().fold(T::ZERO, |sum, x| sum + *x);
+    let sum = sum.reduce_sum();
     if sum == T::ZERO {
         return T::ZERO;
     }
@@ -166,7 +182,7 @@ fn dot<S: Simd, T: Real>(simd: S, x: &[T], y: &[T], z: Option<&[T]>) -> T {
         }
         sums = load::<S, T>(simd, &x[at..]).mul_add(y, sums);
     }
-    let mut sum = sums.as_slice().iter().fold(T::ZERO, |sum, x| sum + *x);
+    let mut sum = sums.reduce_sum();
     for at in whole..x.len() {
         sum += x[at] * (y[at] + z.map_or(T::ZERO, |z| z[at]));
     }

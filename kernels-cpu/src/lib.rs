@@ -17,7 +17,8 @@
 //!
 //! Threads take parts of documents. A part is worked on in tiles of 32 queries (or landmarks), one
 //! to a vector lane, so that a softmax is a loop over whole vectors; all products are two small
-//! kernels that keep their sums in registers. Vector instructions are chosen when the program runs
+//! kernels that keep their sums in registers. One query of a text and linear layers of few rows, as
+//! decoding has them, take no tiles: they read keys and weights once, where they lie. Vector instructions are chosen when the program runs
 //! (AVX-512, AVX2, SSE, NEON). How work is cut depends on the batch alone: results are the same to
 //! the bit for any number of threads.
 //!

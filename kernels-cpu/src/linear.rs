@@ -10,16 +10,20 @@ use crate::layers::add;
 use crate::parallel::*;
 use crate::real::{Lanes, Real, load, splat, store};
 
-/// Rows up to which [`linear`] is quicker than products of tiles.
+/// The most rows that [`linear`] is made for.
 pub const FEW_ROWS: usize = 8;
 
 /// Rows of the weight that are read side by side.
 const SIDE_BY_SIDE: usize = 8;
 
-/// Numbers of a weight from which on two threads read it sooner than one wakes another.
+/// Columns that are worked on at once: their part of so many rows of a weight stays in a core's first
+/// cache, for the other rows of `x`.
+const COLUMNS: usize = 512;
+
+/// The number of products from which on waking other threads pays.
 const LARGE: usize = 1 << 19;
 
-/// `x W + b` of a few rows, added to `added`.
+/// `added + (x W + b)` of a few rows.
 ///
 /// # Shapes
 ///
@@ -44,65 +48,83 @@ pub fn linear<T: Real>(
         inputs * outputs,
         "weight is [inputs, outputs]"
     );
-    if outputs == 0 {
-        return;
-    }
-    let rows = to.len() / outputs;
+    let rows = to.len() / outputs.max(1);
     assert_eq!(to.len(), rows * outputs, "to is [rows, outputs]");
-    assert_eq!(x.len(), rows * inputs, "x is [rows, inputs]");
-    match added {
-        Some(added) => to.copy_from_slice(added),
-        None => to.fill(T::ZERO),
-    }
-    let level = Level::new();
     if let Some(bias) = bias {
         assert_eq!(bias.len(), outputs, "bias is [outputs]");
-        for to in to.chunks_exact_mut(outputs) {
-            dispatch!(level, simd => add(simd, bias, to));
-        }
     }
-    let columns = |first: usize, to: &mut [T]| {
-        dispatch!(level, simd => add_products(simd, x, &weight[first..], [inputs, outputs], to));
-    };
-    match rows == 1 && weight.len() >= LARGE {
-        true => {
-            let part = outputs.div_ceil(2).next_multiple_of(64);
-            let parts = to.par_chunks_mut(part).enumerate();
-            parts.for_each(|(number, to)| columns(number * part, to));
+    if let Some(added) = added {
+        assert_eq!(added.len(), to.len(), "added is [rows, outputs]");
+    }
+    if to.is_empty() {
+        return;
+    }
+    assert_eq!(x.len(), rows * inputs, "x is [rows, inputs]");
+    let level = Level::new();
+    let block = |first: usize, to: &mut [&mut [T]]| {
+        let weight = &weight[first..];
+        dispatch!(level, simd => products(simd, x, weight, [inputs, outputs], to));
+        for (row, to) in to.iter_mut().enumerate() {
+            if let Some(bias) = bias {
+                dispatch!(level, simd => add(simd, &bias[first..], to));
+            }
+            if let Some(added) = added {
+                dispatch!(level, simd => add(simd, &added[row * outputs + first..], to));
+            }
         }
-        false => columns(0, to),
+    };
+    let mut blocks = blocks(to, outputs);
+    match rows * weight.len() >= LARGE {
+        true => {
+            let blocks = blocks.par_iter_mut().enumerate();
+            blocks.for_each(|(number, to)| block(number * COLUMNS, to));
+        }
+        false => {
+            let blocks = blocks.iter_mut().enumerate();
+            blocks.for_each(|(number, to)| block(number * COLUMNS, to));
+        }
     }
 }
 
-/// `to += x W`, of the first columns of a weight `[inputs, step]`: all `step` of them, or fewer of a
-/// single row.
+/// The rows of each block of columns.
+fn blocks<T>(to: &mut [T], outputs: usize) -> Vec<Vec<&mut [T]>> {
+    let mut blocks: Vec<Vec<&mut [T]>> = Vec::new();
+    blocks.resize_with(outputs.div_ceil(COLUMNS), Vec::new);
+    for row in to.chunks_exact_mut(outputs) {
+        for (block, columns) in blocks.iter_mut().zip(row.chunks_mut(COLUMNS)) {
+            block.push(columns);
+        }
+    }
+    blocks
+}
+
+/// Writes `x W` of some columns, those at which a weight `[inputs, step]` begins.
 #[inline(always)]
-fn add_products<S: Simd, T: Real>(
+fn products<S: Simd, T: Real>(
     simd: S,
     x: &[T],
     weight: &[T],
     [inputs, step]: [usize; 2],
-    to: &mut [T],
+    to: &mut [&mut [T]],
 ) {
-    let columns = to.len().min(step);
     simd.vectorize(
         #[inline(always)]
         || {
-            let mut input = 0;
-            while input < inputs {
+            to.iter_mut().for_each(|to| to.fill(T::ZERO));
+            let whole = inputs - inputs % SIDE_BY_SIDE;
+            for input in (0..whole).step_by(SIDE_BY_SIDE) {
                 let weight = &weight[input * step..];
-                let count = match inputs - input {
-                    SIDE_BY_SIDE.. => SIDE_BY_SIDE,
-                    _ => 1,
-                };
-                for (x, to) in x.chunks_exact(inputs).zip(to.chunks_exact_mut(columns)) {
-                    let x = &x[input..];
-                    match count {
-                        SIDE_BY_SIDE => add_rows::<S, T, SIDE_BY_SIDE>(simd, x, weight, step, to),
-                        _ => add_rows::<S, T, 1>(simd, x, weight, step, to),
-                    }
+                for (row, to) in to.iter_mut().enumerate() {
+                    let x = &x[row * inputs + input..];
+                    add_rows::<S, T, SIDE_BY_SIDE>(simd, x, weight, step, to);
                 }
-                input += count;
+            }
+            for input in whole..inputs {
+                let weight = &weight[input * step..];
+                for (row, to) in to.iter_mut().enumerate() {
+                    let x = &x[row * inputs + input..];
+                    add_rows::<S, T, 1>(simd, x, weight, step, to);
+                }
             }
         },
     );

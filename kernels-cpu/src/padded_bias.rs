@@ -104,8 +104,9 @@ impl Places {
         }
     }
 
-    /// In one dimension: those of some lanes of a tile whose queries have one of so many offsets to a
-    /// key, and which one the first of them has. From lane to lane it rises by one.
+    /// In one dimension a key's offset rises by one from lane to lane. Gives those of the lanes whose
+    /// offset is one of so many, and the offset of the first of them, which means nothing where there are
+    /// none.
     #[inline(always)]
     fn diagonal(
         &self,

@@ -46,7 +46,7 @@ fn check([rows, inputs, outputs]: [usize; 3]) {
 
 #[test]
 fn a_layer_of_few_rows_is_that_of_the_definition() {
-    for rows in [1, 2, 3, FEW_ROWS] {
+    for rows in [0, 1, 2, 3, FEW_ROWS] {
         for inputs in [0, 1, 7, 8, 9, 48, 193] {
             for outputs in [0, 1, 5, 16, 33, 192] {
                 check([rows, inputs, outputs]);
@@ -55,11 +55,11 @@ fn a_layer_of_few_rows_is_that_of_the_definition() {
     }
 }
 
-/// A weight that two threads share, cut within its rows.
+/// Weights that threads share, cut within their rows.
 #[test]
-fn a_large_weight_is_read_by_two_threads() {
-    check([1, 1030, 515]);
-    check([2, 1030, 515]);
+fn a_large_weight_is_read_by_all_threads() {
+    check([1, 1030, 1515]);
+    check([3, 1030, 515]);
     check([1, 3, 200_000]);
 }
 

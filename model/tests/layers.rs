@@ -2,9 +2,12 @@
 //! shaders and Fusion), against the modules' own composition of them in float64: outputs, and
 //! gradients of every parameter.
 
+use burn::backend::Dispatch;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Bool, DType, Device, Gradients, Int, Tensor, TensorData};
 use transformer_ls_burn::attention::{AttentionInput, LongShortAttentionConfig};
+use transformer_ls_burn::ops::OptionalTensor;
+use transformer_ls_burn::ops::layers::LayersBackend;
 use transformer_ls_burn::{
     Block, BlockConfig, Boundaries, ClassifierConfig, HiddenStates, Input, Layout, Pooling,
     Positions, Tokens,
@@ -224,5 +227,62 @@ fn dropout_of_blocks_follows_the_hash() {
             .tokens;
         assert_near(name, &[host(y.clone())], &exact);
         assert_near(name, &gradients(&block, x, y, place), &exact_gradients);
+    }
+}
+
+/// Around the number of rows up to which CPUs have a kernel for them, against loops on the host; rows and
+/// weights that lie in memory as they are, and turned.
+#[test]
+fn linear_layers_of_few_rows() {
+    let (inputs, outputs) = (19, 21);
+    for (name, device) in common::devices() {
+        for (rows, turned) in [1, 8, 9].into_iter().flat_map(|n| [(n, false), (n, true)]) {
+            let matrix = |height: usize, width: usize, seed: u32| {
+                let x = tensor([height, width], seed, (&device, DType::F32));
+                match turned {
+                    true => (x.transpose() + 0.0).transpose(),
+                    false => x,
+                }
+            };
+            let x = matrix(rows, inputs, 1);
+            let weight = matrix(inputs, outputs, 2);
+            let added = matrix(rows, outputs, 3);
+            let bias = tensor([outputs], 4, (&device, DType::F32));
+            let wanted = |with_bias: bool, with_added: bool| {
+                let (x, weight) = (host(x.clone()), host(weight.clone()));
+                let (added, bias) = (host(added.clone()), host(bias.clone()));
+                let entry = |at: usize| {
+                    let (row, column) = (at / outputs, at % outputs);
+                    let terms = 0..inputs;
+                    let product: f64 = terms
+                        .map(|k| x[row * inputs + k] * weight[k * outputs + column])
+                        .sum();
+                    let bias = if with_bias { bias[column] } else { 0.0 };
+                    let added = if with_added { added[at] } else { 0.0 };
+                    product + bias + added
+                };
+                (0..rows * outputs).map(entry).collect::<Vec<f64>>()
+            };
+            for (with_bias, with_added) in
+                [(false, false), (true, false), (false, true), (true, true)]
+            {
+                let if_wanted = |wanted: bool, x| match wanted {
+                    true => OptionalTensor::Some(x),
+                    false => OptionalTensor::None,
+                };
+                let found = Tensor::<2>::from_dispatch(Dispatch::linear_layer(
+                    x.clone().into_dispatch(),
+                    weight.clone().into_dispatch(),
+                    if_wanted(with_bias, bias.clone().into_dispatch()),
+                    if_wanted(with_added, added.clone().into_dispatch()),
+                ));
+                for (found, wanted) in host(found).iter().zip(wanted(with_bias, with_added)) {
+                    assert!(
+                        (found - wanted).abs() < 1e-6,
+                        "{rows} rows on {name}, turned: {turned}: {found}, not {wanted}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -96,6 +96,7 @@ pub struct Contexts {
 pub(super) fn split(x: Tensor<3>, heads: usize) -> Tensor<4> {
     let [b, n, features] = x.dims();
     match n {
+        // There is nothing to swap.
         1 => x.reshape([b, heads, 1, features / heads]),
         _ => x.reshape([b, n, heads, features / heads]).swap_dims(1, 2),
     }

@@ -25,8 +25,10 @@ pub(super) trait CpuBackend: Backend {
     /// Memory of a tensor that is ready; its rank must be 4.
     fn view(tensor: &FloatTensor<Self>) -> View<'_, f32>;
 
-    /// The tensor itself if its values lie in logical order without gaps, else a copy of which that
-    /// is true.
+    /// Whether its values lie in logical order without gaps.
+    fn is_contiguous(tensor: &FloatTensor<Self>) -> bool;
+
+    /// The tensor itself if it [is contiguous](Self::is_contiguous), else a copy that is.
     fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// Memory of a tensor that is [`contiguous`](Self::contiguous).
@@ -384,14 +386,14 @@ pub(super) fn norm_backward<B: CpuBackend>(
     }
 }
 
-/// A linear layer of few rows.
+/// A linear layer that the kernel [takes](takes_layer).
 pub(super) fn linear_layer<B: CpuBackend>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
     bias: OptionalTensor<B>,
     added: OptionalTensor<B>,
 ) -> FloatTensor<B> {
-    let (x, weight) = (B::contiguous(x), B::contiguous(weight));
+    let x = B::contiguous(x);
     let [bias, added] = [bias, added].map(|it| it.into_option().map(B::contiguous));
     let sizes = weight.shape().dims();
     let mut shape = x.shape().to_vec();
@@ -410,11 +412,12 @@ pub(super) fn linear_layer<B: CpuBackend>(
     output.finish::<B>()
 }
 
-/// Whether a tensor `[.., D]` has few rows.
-pub(super) fn has_few_rows<B: CpuBackend>(tensor: &FloatTensor<B>) -> bool {
-    let shape = tensor.shape();
+/// Whether the kernel takes a linear layer: of few rows, with a weight that it can read where it lies.
+pub(super) fn takes_layer<B: CpuBackend>(x: &FloatTensor<B>, weight: &FloatTensor<B>) -> bool {
+    let shape = x.shape();
     let rows = &shape.as_slice()[..shape.num_dims() - 1];
-    rows.iter().product::<usize>() <= kernels::FEW_ROWS
+    let few = rows.iter().product::<usize>() <= kernels::FEW_ROWS;
+    few && takes::<B>(x) && weight.dtype() == DType::F32 && B::is_contiguous(weight)
 }
 
 /// LayerNorm and its gradients, and linear layers of few rows, in an implementation of `LayersBackend`
@@ -427,7 +430,7 @@ macro_rules! layers_on_cpu {
             bias: OptionalTensor<Self>,
             added: OptionalTensor<Self>,
         ) -> FloatTensor<Self> {
-            let layer = match cpu::takes::<Self>(&x) && cpu::has_few_rows::<Self>(&x) {
+            let layer = match cpu::takes_layer::<Self>(&x, &weight) {
                 true => cpu::linear_layer::<Self>,
                 false => $crate::ops::layers::plain::linear_layer::<Self>,
             };

@@ -36,8 +36,16 @@ impl CpuBackend for Flex {
         )
     }
 
+    fn is_contiguous(tensor: &FloatTensor<Self>) -> bool {
+        tensor.is_contiguous()
+    }
+
     fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
-        tensor.to_contiguous()
+        // Flex itself copies what is a part of more memory.
+        match tensor.is_contiguous() {
+            true => tensor,
+            false => tensor.to_contiguous(),
+        }
     }
 
     fn slice(tensor: &FloatTensor<Self>) -> &[f32] {

@@ -65,11 +65,17 @@ impl CpuBackend for NdArray {
         View::new(data, shape, strides)
     }
 
+    fn is_contiguous(tensor: &FloatTensor<Self>) -> bool {
+        array!(tensor).is_standard_layout()
+    }
+
     fn contiguous(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
-        let array = array!(&tensor);
-        match array.is_standard_layout() {
+        match Self::is_contiguous(&tensor) {
             true => tensor,
-            false => array.as_standard_layout().into_owned().into_shared().into(),
+            false => {
+                let array = array!(&tensor);
+                array.as_standard_layout().into_owned().into_shared().into()
+            }
         }
     }
 

@@ -4,15 +4,15 @@
 //! Fusion does not join their passes, least of all backward. The gradient of an embedding is summed
 //! up by many workgroups, where Burn has one invocation a channel go through all tokens. Linear
 //! layers are products of tiles that nothing has to be tried out for; the gradients of weight and bias,
-//! sums over all rows, are one pass over inputs and gradients. On CPUs LayerNorm is a kernel too, and so is a linear layer of few rows, as decoding has it. Elsewhere LayerNorm,
-//! embeddings and linear layers are Burn's, and the GELU is an operation because Burn approximates its gradient on
-//! some backends.
+//! sums over all rows, are one pass over inputs and gradients. On CPUs LayerNorm is a kernel too, and so
+//! is a linear layer of few rows, as decoding has it. Elsewhere LayerNorm, embeddings and linear layers
+//! are Burn's, and the GELU is an operation because Burn approximates its gradient on some backends.
 //!
 //! | file | what |
 //! |---|---|
 //! | `mod.rs` | the trait |
 //! | `plain.rs` | bodies in tensor operations: the default, and the oracle of the tests |
-//! | `cube.rs` | the shaders, where a runtime of CubeCL compiles WGSL |
+//! | `cube.rs` | the shaders, where a runtime of CubeCL compiles WGSL; the CPU kernels are in `../cpu.rs` |
 //! | `meta.rs` | shapes and types of outputs, for Fusion |
 //! | `autodiff.rs` | the rules that tie them to autodiff |
 //! | `tensor.rs` | the operations over `Tensor`, for modules |

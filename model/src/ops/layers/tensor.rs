@@ -23,12 +23,6 @@ const WIDEST_FUSED_NORM: usize = transformer_ls_kernels_wgsl::MAX_LAYER_WIDTH;
 #[cfg(not(feature = "cube"))]
 const WIDEST_FUSED_NORM: usize = 0;
 
-/// The most rows whose linear layers the CPU's own kernel computes.
-#[cfg(feature = "cpu")]
-const FEW_ROWS: usize = transformer_ls_kernels_cpu::FEW_ROWS;
-#[cfg(not(feature = "cpu"))]
-const FEW_ROWS: usize = 0;
-
 /// LayerNorm as the module computes it, by a kernel where there is one:
 /// [`LayersBackend::norm`].
 ///
@@ -178,16 +172,16 @@ pub(crate) fn linear_through<const D: usize>(
     (Tensor::from_dispatch(y), Tensor::from_dispatch(x))
 }
 
-/// Weight and bias of a layer that a kernel computes: every one in shaders, on CPUs that of few rows
-/// without gradients.
+/// Weight and bias of a layer that may be a kernel's: all in shaders; on CPUs, where those of few rows
+/// are, layers without gradients.
 fn kernel_parameters<const D: usize>(
     x: &Tensor<D>,
     module: &Linear,
 ) -> Option<(FloatTensor<Dispatch>, OptionalTensor<Dispatch>)> {
     let weight = module.weight.val();
-    let is_few = x.dims()[..D - 1].iter().product::<usize>() <= FEW_ROWS;
-    let few = || is_few && !weight.is_autodiff() && !x.is_autodiff() && Fused::of(x).is_some();
-    if !shader_layers(x) && !few() {
+    let differentiates = weight.is_autodiff() || x.is_autodiff();
+    let on_cpu = || !differentiates && weight.dtype() == DType::F32 && Fused::of(x).is_some();
+    if !shader_layers(x) && !on_cpu() {
         return None;
     }
     let [inputs, _] = weight.dims();
