@@ -65,11 +65,13 @@ pub fn linear<T: Real>(
         let weight = &weight[first..];
         dispatch!(level, simd => products(simd, x, weight, [inputs, outputs], to));
         for (row, to) in to.iter_mut().enumerate() {
+            let columns = first..first + to.len();
             if let Some(bias) = bias {
-                dispatch!(level, simd => add(simd, &bias[first..], to));
+                dispatch!(level, simd => add(simd, &bias[columns.clone()], to));
             }
             if let Some(added) = added {
-                dispatch!(level, simd => add(simd, &added[row * outputs + first..], to));
+                let added = &added[row * outputs..][columns];
+                dispatch!(level, simd => add(simd, added, to));
             }
         }
     };
