@@ -199,15 +199,27 @@ fn legend(area: &Area, curves: &[Curve]) -> Drawn {
         let style = (FONT, 14).into_font().color(&INK);
         Text::new(words, (LEFT + SWATCH + 10, row * LINE as i32), style)
     };
-    for (row, (curve, colour)) in (0..).zip(curves.iter().zip(COLOURS.iter().cycle())) {
+    for (row, (curve, (colour, dashed))) in (0..).zip(curves.iter().zip(strokes())) {
         let middle = row * LINE as i32 + 8;
-        let line = [(LEFT, middle), (LEFT + SWATCH, middle)];
-        area.draw(&PathElement::new(line, colour.stroke_width(3)))?;
+        let pieces = match dashed {
+            true => vec![0..SWATCH / 3, 2 * SWATCH / 3..SWATCH],
+            false => vec![0..SWATCH],
+        };
+        for piece in pieces {
+            let line = [(LEFT + piece.start, middle), (LEFT + piece.end, middle)];
+            area.draw(&PathElement::new(line, colour.stroke_width(3)))?;
+        }
         area.draw(&text(curve.summary(), row))?;
     }
     let key = "Thin: training. Thick: dev. Dot: test.".to_owned();
     area.draw(&text(key, curves.len() as i32))?;
     Ok(())
+}
+
+/// A colour for each curve, and whether it is dashed: where there are more curves than colours.
+fn strokes() -> impl Iterator<Item = (&'static RGBColor, bool)> {
+    let of = |dashed| COLOURS.iter().map(move |colour| (colour, dashed));
+    of(false).chain(of(true)).cycle()
 }
 
 fn panel(area: &Area, curves: &[Curve], figure: Figure) -> Drawn {
@@ -245,13 +257,16 @@ fn panel(area: &Area, curves: &[Curve], figure: Figure) -> Drawn {
         .label_style((FONT, 13).into_font().color(&INK))
         .axis_desc_style((FONT, 14).into_font().color(&INK))
         .draw()?;
-    for (curve, colour) in curves.iter().zip(COLOURS.iter().cycle()) {
+    for (curve, (colour, dashed)) in curves.iter().zip(strokes()) {
         for (split, width, opacity) in [(Split::Train, 1, 0.45), (Split::Dev, 2, 1.0)] {
             let style = colour.mix(opacity).stroke_width(width);
             let points = curve.points(split, figure);
             // A line through one point would not be seen.
             let alone = (points.len() == 1).then(|| points.clone());
-            chart.draw_series(LineSeries::new(points, style))?;
+            match dashed {
+                true => chart.draw_series(DashedLineSeries::new(points, 6, 4, style))?,
+                false => chart.draw_series(LineSeries::new(points, style))?,
+            };
             let dot = |point| Circle::new(point, width + 1, style.filled());
             chart.draw_series(alone.into_iter().flatten().map(dot))?;
         }
@@ -353,6 +368,20 @@ mod tests {
             assert!(picture.contains(text), "{text}");
         }
         assert!(picture.contains("#0072B2") && picture.contains("#D55E00"));
+    }
+
+    #[test]
+    fn curves_beyond_the_colours_are_dashed() {
+        let lines = |count: usize| {
+            let curves: Vec<Curve> = (0..count).map(|i| curve(&format!("run {i}"))).collect();
+            svg(&curves).unwrap().matches("<polyline").count()
+        };
+        let colours = COLOURS.len();
+        let [whole, dashed] = [colours, colours + 1].map(|count| lines(count) - lines(count - 1));
+        assert!(
+            dashed > 2 * whole,
+            "{dashed} lines, {whole} where it is whole"
+        );
     }
 
     /// The texts below the panels' axes: plotters writes each with its place, and the title between.
