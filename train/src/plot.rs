@@ -201,12 +201,12 @@ fn legend(area: &Area, curves: &[Curve]) -> Drawn {
     };
     for (row, (curve, (colour, dashed))) in (0..).zip(curves.iter().zip(strokes())) {
         let middle = row * LINE as i32 + 8;
-        let pieces = match dashed {
-            true => vec![0..SWATCH / 3, 2 * SWATCH / 3..SWATCH],
-            false => vec![0..SWATCH],
+        let pieces: &[[i32; 2]] = match dashed {
+            true => &[[0, SWATCH / 3], [2 * SWATCH / 3, SWATCH]],
+            false => &[[0, SWATCH]],
         };
         for piece in pieces {
-            let line = [(LEFT + piece.start, middle), (LEFT + piece.end, middle)];
+            let line = piece.map(|x| (LEFT + x, middle));
             area.draw(&PathElement::new(line, colour.stroke_width(3)))?;
         }
         area.draw(&text(curve.summary(), row))?;
