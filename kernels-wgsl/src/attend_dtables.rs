@@ -2,6 +2,7 @@
 
 use burn_backend::DType;
 use burn_cubecl::tensor::CubeTensor;
+use transformer_ls_kernels::Window;
 
 use crate::attend_backward::Backward;
 use crate::documents::Division;
@@ -24,7 +25,12 @@ pub(crate) fn attend_dtables(backward: &Backward) -> (Option<CubeTensor>, Option
     if bias.is_none() && relative_keys.is_none() {
         return (None, None);
     }
-    let tile = problem.tiles.entries;
+    let window = problem.seen.visibility.window;
+    // Neighbours among a grid's offsets are not always neighbours among its keys.
+    let tile = match window {
+        Window::Grid(_) => problem.tiles.entries,
+        _ => problem.tiles.attend_dtables,
+    };
     let tasks = problem.tasks(Division::Splits);
     let entries = tasks * problem.heads * problem.seen.entries;
     let numbers = match relative_keys {
@@ -32,10 +38,20 @@ pub(crate) fn attend_dtables(backward: &Backward) -> (Option<CubeTensor>, Option
         None => 1,
     };
     let parts = empty(inputs.query, [(entries * numbers).max(1)], DType::F32);
+    let heads = tasks * problem.heads;
+    let (count, workgroups) = match tile.owns_rows() {
+        true => (heads, entries.div_ceil(tile.invocations)),
+        false => {
+            let [of_window, all] = [window.offsets(), problem.seen.entries];
+            let blocks = [of_window, all - of_window].map(|rows| rows.div_ceil(tile.rows()));
+            let workgroups = heads * (blocks[0] + blocks[1]);
+            (workgroups, workgroups)
+        }
+    };
     launch(
         problem.shader(Kernel::AttendDtables, tile, Division::Splits),
-        entries.div_ceil(tile.invocations),
-        problem.info(Division::Splits).count(tasks * problem.heads),
+        workgroups,
+        problem.info(Division::Splits).count(count),
         &[
             ("d_output", d_output),
             ("query", inputs.query),

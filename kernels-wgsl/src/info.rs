@@ -3,6 +3,8 @@
 use burn_cubecl::cubecl::server::MetadataBindingInfo;
 use burn_cubecl::tensor::CubeTensor;
 
+use crate::kernel::{Binding, Kind};
+
 /// Bindings with strides in the info block.
 pub(crate) const SLOTS: usize = 8;
 
@@ -20,9 +22,14 @@ pub(crate) struct Info {
 }
 
 impl Info {
-    /// Sets the strides of the tensors that are bound, in this order.
-    pub fn set_strides(&mut self, tensors: &[&CubeTensor]) {
-        for (slot, tensor) in self.strides.iter_mut().zip(tensors) {
+    /// Sets the strides of the tensors that are bound, in this order. Memory of a type that the
+    /// kernel's text says has none.
+    pub fn set_strides(&mut self, bindings: &[Binding], tensors: &[&CubeTensor]) {
+        let bound = bindings.iter().zip(tensors);
+        for (slot, (binding, tensor)) in self.strides.iter_mut().zip(bound) {
+            if binding.kind == Kind::Plain {
+                continue;
+            }
             for (to, &stride) in slot.iter_mut().zip(tensor.meta.strides().iter()) {
                 *to = stride as u32;
             }

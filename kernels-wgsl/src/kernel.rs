@@ -98,7 +98,16 @@ pub enum Kernel {
     LinearBackward,
     /// `sum_linear.wgsl`
     SumLinear,
+    /// `adamw.wgsl`
+    #[strum(serialize = "adamw")]
+    AdamW {
+        /// How many parameters it updates, 1 to [`MAX_PARAMETERS`].
+        parameters: u8,
+    },
 }
+
+/// The most parameters that a launch of [`Kernel::AdamW`] updates.
+pub const MAX_PARAMETERS: usize = 8;
 
 /// Which gradients a launch of `attend_dkv` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -223,7 +232,7 @@ impl Kernel {
                 Plain parts, Context context, Typed d_bias
             ),
             Self::AttendDtables => entry!(
-                ["attention.wgsl", "attend_dtables.wgsl"];
+                ["attention.wgsl", "tile.wgsl", "uniform_place.wgsl", "attend_dtables.wgsl"];
                 Load d_output, Load query, Load key, Load value, Context context, Plain stats,
                 Plain parts
             ),
@@ -342,7 +351,30 @@ impl Kernel {
                 ["slots.wgsl", "sum_linear.wgsl"];
                 Plain parts, Store d_weight, Store d_bias
             ),
+            Self::AdamW { parameters } => {
+                let Entry { files, bindings } = entry!(
+                    ["adamw.wgsl"];
+                    Plain updated,
+                    Plain parameter_0, Plain gradient_0, Plain first_0, Plain second_0,
+                    Plain parameter_1, Plain gradient_1, Plain first_1, Plain second_1,
+                    Plain parameter_2, Plain gradient_2, Plain first_2, Plain second_2,
+                    Plain parameter_3, Plain gradient_3, Plain first_3, Plain second_3,
+                    Plain parameter_4, Plain gradient_4, Plain first_4, Plain second_4,
+                    Plain parameter_5, Plain gradient_5, Plain first_5, Plain second_5,
+                    Plain parameter_6, Plain gradient_6, Plain first_6, Plain second_6,
+                    Plain parameter_7, Plain gradient_7, Plain first_7, Plain second_7
+                );
+                Entry {
+                    files,
+                    bindings: &bindings[..1 + 4 * usize::from(parameters)],
+                }
+            }
         }
+    }
+
+    /// What it binds, by name.
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
+        self.entry().bindings.iter().map(|binding| binding.name)
     }
 
     /// The kernel's files where a processor plays the GPU, if those are others; what they bind is the
@@ -353,6 +385,7 @@ impl Kernel {
             Self::AttendDq => by_rows!["attention", "by_rows/stage", "by_rows/attend_dq"],
             Self::AttendDkv(_) => by_rows!["attention", "by_rows/attend_dkv"],
             Self::AttendDlandmarks => by_rows!["attention", "by_rows/attend_dlandmarks"],
+            Self::AttendDtables => by_rows!["attention", "by_rows/attend_dtables"],
             Self::Project => by_rows!["by_rows/project"],
             Self::ProjectBackward { .. } => by_rows!["by_rows/stage", "by_rows/project_backward"],
             Self::Linear { .. } => by_rows!["by_rows/linear_tile", "by_rows/linear"],
@@ -458,6 +491,7 @@ impl Kernel {
                     ),
                 ]
             }
+            Self::AdamW { parameters } => parameters_of_adamw(parameters),
             _ if tile.owns_rows() => self.own_values_by_rows(),
             Self::ProjectBackward { adds } => vec![("adds", adds.to_string())],
             Self::AttendDq => gradients(true, false, false),
@@ -504,4 +538,23 @@ fn gradients(of_scores: bool, of_values: bool, of_biases: bool) -> Vec<(&'static
         ("of_values", of_values.to_string()),
         ("of_biases", of_biases.to_string()),
     ]
+}
+
+/// What `adamw` declares for so many parameters, and where it finds an entry of theirs.
+fn parameters_of_adamw(parameters: u8) -> Vec<(&'static str, String)> {
+    let (mut declarations, mut found) = (String::new(), String::new());
+    for i in 0..parameters {
+        for name in ["parameter", "gradient", "first", "second"] {
+            declarations += &format!(
+                "@group(0) @binding({{{{ {name}_{i}_binding }}}}) var<storage, read_write> {name}_{i}: array<f32>;\n"
+            );
+        }
+        found += &format!(
+            "  if (i < info.strides[{i}].y) {{\n    \
+             let at = i - info.strides[{i}].x;\n    \
+             return Entry(parameter_{i}[at], gradient_{i}[at], first_{i}[at], second_{i}[at], \
+             info.strides[{i}].z + at, info.strides[{i}].w);\n  }}\n"
+        );
+    }
+    vec![("declarations", declarations), ("parameters", found)]
 }

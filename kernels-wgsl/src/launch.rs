@@ -94,7 +94,7 @@ pub(crate) fn launch(
             _ => {}
         }
     }
-    info.set_strides(&buffers);
+    info.set_strides(bindings, &buffers);
     let workgroups = workgroups as u32;
     let x = workgroups.min(WORKGROUPS);
     traffic::count(shader.kernel.into(), bindings, &buffers);

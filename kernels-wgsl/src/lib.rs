@@ -9,7 +9,7 @@
 //! * [`class_row`]: a row of each document reads its outputs.
 //!
 //! And of the layers around it what Burn composes of several passes or computes with few threads:
-//! [`layer_norm`], [`gelu`], [`embed`], [`linear`] layers.
+//! [`layer_norm`], [`gelu`], [`embed`], [`linear`] layers. Of a training step, the optimizer's: [`adamw`].
 //!
 //! Their backward passes recompute probabilities from the log-sum-exp: nothing of size
 //! `n × (r + 2w)` is ever stored, and loops end where the window ends instead of masking what lies
@@ -29,6 +29,7 @@
 //! which is how modules merge heads without a copy.
 #![warn(missing_docs)]
 
+mod adamw;
 mod attend;
 mod attend_backward;
 mod attend_delta;
@@ -72,6 +73,7 @@ pub mod testing;
 pub mod tiles;
 pub mod traffic;
 
+pub use adamw::{Parameter, Update, adamw};
 pub use attend::{Attend, attend};
 pub use attend_backward::{AttendGradients, attend_backward};
 pub use class_row::{ClassRow, class_row};

@@ -257,6 +257,8 @@ pub struct Tiles {
     pub attend_dkv: Tile,
     /// `attend_dlandmarks`
     pub attend_dlandmarks: Tile,
+    /// `attend_dtables`, but for windows of a grid
+    pub attend_dtables: Tile,
     /// `project`
     pub project: Tile,
     /// `project_backward`
@@ -328,6 +330,7 @@ impl Tiles {
             attend_dq: queries,
             attend_dkv: queries,
             attend_dlandmarks: landmarks,
+            attend_dtables: of_rows(32),
             project: landmarks,
             project_backward: of_rows(32),
             ..Self::default()
@@ -365,6 +368,7 @@ impl Tiles {
             attend_dq: by_block(3, 2 * vectors),
             attend_dkv: by_block(4, 2 * vectors),
             attend_dlandmarks: by_landmark(4),
+            attend_dtables: Tile::of_entries(limits),
             project: by_landmark(2),
             project_backward: by_block(4, 2 * vectors + 1),
             ..Self::default()
@@ -424,6 +428,7 @@ mod tests {
             (tiles.attend_dq, 2 * vectors),
             (tiles.attend_dkv, 2 * vectors),
             (tiles.attend_dlandmarks, 0),
+            (tiles.attend_dtables, 0),
             (tiles.project, 0),
             (tiles.project_backward, 2 * vectors + 1),
             (tiles.entries, 0),

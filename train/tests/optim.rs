@@ -1,13 +1,16 @@
 //! AdamW and the one-cycle schedule against PyTorch's numbers (`fixtures/adamw_onecycle.json`,
 //! made by the script beside it), and resuming to the bit.
 
+mod common;
+
 use burn::lr_scheduler::LrScheduler;
 use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
+use transformer_ls_infer::device;
 use transformer_ls_infer::run::TrainingConfig;
-use transformer_ls_train::optim::{AdamWConfig, Beta1, OneCycle, OptimError, Schedule};
+use transformer_ls_train::optim::{AdamWConfig, Beta1, OneCycle, OptimError, Schedule, update};
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -105,7 +108,7 @@ impl Fixture {
         let bias = data(&step.gradients.bias, &self.shapes.bias);
         gradients.register(model.weight.id, Tensor::<2>::from_data(weight, device));
         gradients.register(model.bias.id, Tensor::<1>::from_data(bias, device));
-        optimizer.step(learning_rate, model, gradients)
+        update(optimizer, learning_rate, model, gradients)
     }
 }
 
@@ -173,6 +176,14 @@ fn adamw_follows_pytorch_on_flex() {
 #[allow(deprecated)]
 fn adamw_follows_pytorch_on_ndarray() {
     parameters_follow_pytorch(&Device::ndarray());
+}
+
+/// On the default adapter, where a kernel updates all parameters at once.
+#[test]
+fn adamw_follows_pytorch_on_wgpu() {
+    if let Some(name) = common::adapter() {
+        parameters_follow_pytorch(&device::resolve(&name).unwrap().device);
+    }
 }
 
 #[test]
@@ -251,11 +262,21 @@ fn a_scheduler_resumes_from_its_record() {
 #[cfg(feature = "flex")]
 #[test]
 fn adamw_resumes_to_the_bit_from_its_record() {
+    resumes_to_the_bit(&Device::flex());
+}
+
+#[test]
+fn adamw_resumes_to_the_bit_on_wgpu() {
+    if let Some(name) = common::adapter() {
+        resumes_to_the_bit(&device::resolve(&name).unwrap().device);
+    }
+}
+
+fn resumes_to_the_bit(device: &Device) {
     let fixture = Fixture::read();
     let case = fixture.cases.last().unwrap();
-    let device = Device::flex();
     let schedule = fixture.schedule();
-    let model = fixture.model(case, &device);
+    let model = fixture.model(case, device);
     let mut straight = (fixture.optimizer(case), model.clone());
     let mut resumed = (fixture.optimizer(case), model);
     for (index, step) in case.steps.iter().enumerate() {
@@ -266,7 +287,7 @@ fn adamw_resumes_to_the_bit_from_its_record() {
         }
         for (optimizer, model) in [&mut straight, &mut resumed] {
             let learning_rate = schedule.learning_rate(index);
-            *model = fixture.step(optimizer, model.clone(), step, learning_rate, &device);
+            *model = fixture.step(optimizer, model.clone(), step, learning_rate, device);
         }
         let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
         assert_eq!(bits(straight.1.weight()), bits(resumed.1.weight()));

@@ -4,7 +4,7 @@ use transformer_ls_kernels_wgsl::kernel::{Gradients, Kernel};
 use transformer_ls_kernels_wgsl::shader::{Element, Layout, Pattern, RowFormat, Shader};
 use transformer_ls_kernels_wgsl::tiles::{Limits, LinearTiles, Sizes, Tile, Tiles};
 
-const KERNELS: [Kernel; 46] = [
+const KERNELS: [Kernel; 48] = [
     Kernel::PackLandmarks,
     Kernel::PackBias,
     Kernel::PackRelativeKeys,
@@ -51,6 +51,8 @@ const KERNELS: [Kernel; 46] = [
     Kernel::LinearDx { adds: true },
     Kernel::LinearBackward,
     Kernel::SumLinear,
+    Kernel::AdamW { parameters: 1 },
+    Kernel::AdamW { parameters: 8 },
 ];
 
 const fn linear(adds: bool, bias: bool) -> Kernel {
@@ -64,6 +66,7 @@ fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile
         Kernel::AttendDq => tiles.attend_dq,
         Kernel::AttendDkv(_) => tiles.attend_dkv,
         Kernel::AttendDlandmarks => tiles.attend_dlandmarks,
+        Kernel::AttendDtables => tiles.attend_dtables,
         Kernel::Project => tiles.project,
         Kernel::ProjectBackward { .. } => tiles.project_backward,
         Kernel::ClassRow | Kernel::ClassRowBackward => Tile::of_class_rows(limits),
@@ -81,7 +84,7 @@ fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile
 
 /// What a graphics card allows.
 pub const ROOMY: Limits = Limits {
-    storage_buffers: 16,
+    storage_buffers: 64,
     workgroup_bytes: 48 << 10,
     invocations: 1024,
     emulated: false,
@@ -106,7 +109,10 @@ pub fn for_kernels(
     for kernel in KERNELS {
         let both = kernel == Kernel::AttendDkv(Gradients::Both);
         let one = matches!(kernel, Kernel::AttendDkv(_)) && !both;
-        if (both && !tiles.both_gradients) || (one && tiles.both_gradients) {
+        // How many parameters a launch updates goes by the buffers that there may be.
+        let adamw = matches!(kernel, Kernel::AdamW { .. });
+        let many = adamw && kernel.storage_buffers() > limits.storage_buffers;
+        if many || (both && !tiles.both_gradients) || (one && tiles.both_gradients) {
             continue;
         }
         let rows = RowFormat {

@@ -29,6 +29,7 @@
     reason = "Burn 0.23 drops NdArray and LibTorch; 0.22 still has them"
 )]
 
+pub mod adamw;
 mod autodiff;
 pub mod class_row;
 #[cfg(feature = "cpu")]

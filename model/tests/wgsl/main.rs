@@ -8,6 +8,7 @@
 //! by chance.
 #![cfg(feature = "wgpu")]
 
+mod adamw;
 mod cases;
 mod class_row;
 #[path = "../common/mod.rs"]
@@ -26,6 +27,7 @@ use proptest::prelude::*;
 use transformer_ls_kernels_wgsl::tiles::{Cooperative, Limits};
 use transformer_ls_kernels_wgsl::{cooperative, testing};
 
+use adamw::check_adamw;
 use cases::{Case, Kind, PLAIN, cases, extremes, packed, padded, patterns, segments};
 use class_row::check_class_rows;
 use compare::Body;
@@ -50,6 +52,7 @@ fn kernels_agree_with_the_plain_bodies() {
     check_embeddings(&device, DType::F32);
     check_linear(&device, DType::F32);
     check_class_rows(&device, DType::F32);
+    check_adamw(&device);
 }
 
 #[test]
@@ -80,6 +83,7 @@ fn every_entry_is_written_and_none_is_read_before() {
     check_embeddings(&device, DType::F32);
     check_linear(&device, DType::F32);
     check_class_rows(&device, DType::F32);
+    check_adamw(&device);
     testing::poison_memory(false);
 }
 
@@ -99,6 +103,7 @@ fn the_smallest_device_and_a_processor_agree_too() {
         check_embeddings(&device, DType::F32);
         check_linear(&device, DType::F32);
         check_class_rows(&device, DType::F32);
+        check_adamw(&device);
     }
     testing::force_limits(None);
 }

@@ -11,7 +11,7 @@ use transformer_ls_burn::{LanguageModel, LanguageModelConfig, Segment};
 use transformer_ls_datasets::draws::{Draws, PcgDraws};
 use transformer_ls_infer::language::{Sampler, Sampling};
 
-use crate::optim::{AdamWConfig, Beta1};
+use crate::optim::{AdamWConfig, Beta1, update};
 use crate::trainer::memory;
 
 /// Any number will do: figures do not depend on the values.
@@ -114,7 +114,7 @@ fn training(work: &Work, mut model: LanguageModel, device: &Device) -> anyhow::R
         let (losses, next) = model.loss(segment, ids.narrow(1, 1, n));
         let loss = losses.tokens.mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer.step(1e-4, model, gradients);
+        model = update(&mut optimizer, 1e-4, model, gradients);
         let loss: f32 = loss.try_into_scalar()?;
         device.sync()?;
         seconds.push(started.elapsed().as_secs_f64());

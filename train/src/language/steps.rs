@@ -22,7 +22,7 @@ use transformer_ls_infer::run::MetricsLog;
 use super::Text;
 use super::checkpoint::{self, Begun, Best, State, Sums};
 use super::rates::learning_rate;
-use crate::optim::{MovingAverage, clip_norm};
+use crate::optim::{MovingAverage, clip_norm, update};
 use crate::trainer::order::{Purpose, derive, dropout_seed, part_of};
 use crate::trainer::progress::{Estimate, Left, Pace, bar, count, duration, rate, say};
 use crate::trainer::{TrainError, WayBack, interrupt, memory};
@@ -214,7 +214,7 @@ impl<'a> Loop<'a> {
             gradients = clip_norm(model, gradients, max_norm);
         }
         let rate = learning_rate(self.training, step)?;
-        *model = optimizer.step(rate, model.clone(), gradients);
+        *model = update(optimizer, rate, model.clone(), gradients);
         if let Some(average) = average {
             average.enter(model.valid());
         }

@@ -5,9 +5,13 @@
 //! protocols: its β₁ is fixed, and it divides both moments by their bias corrections, where
 //! PyTorch folds the first into the step size and divides √v, which moves ε.
 
+use std::sync::{Arc, OnceLock};
+
 use burn::optim::{LearningRate, ModuleOptimizer, Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor, TensorData};
+use transformer_ls_burn::ops::adamw::{AdamWParameter, AdamWUpdate, takes};
 
+use super::gather::{self, Gathered};
 use super::{OneCycle, OptimError, check};
 
 /// Where β₁ comes from.
@@ -114,6 +118,8 @@ pub struct AdamWState<const D: usize> {
 enum Moment<const D: usize> {
     Ready(Tensor<D>),
     Read(TensorData),
+    /// There once the updates of a step that were gathered are made.
+    Gathered(Arc<OnceLock<Tensor<D>>>),
 }
 
 impl<const D: usize> Moment<D> {
@@ -125,13 +131,21 @@ impl<const D: usize> Moment<D> {
                 let dtype = data.dtype();
                 Tensor::from_data(data, (device, dtype))
             }
+            Moment::Gathered(slot) => Self::of(&slot).clone().to_device(device),
         }
+    }
+
+    /// What was put into a slot.
+    fn of(slot: &OnceLock<Tensor<D>>) -> &Tensor<D> {
+        slot.get()
+            .expect("gathered updates are made within the step")
     }
 
     fn data(&self) -> TensorData {
         match self {
             Moment::Ready(tensor) => tensor.to_data(),
             Moment::Read(data) => data.clone(),
+            Moment::Gathered(slot) => Self::of(slot).to_data(),
         }
     }
 }
@@ -155,11 +169,24 @@ impl Optimizer for AdamW {
         let before = state.as_ref().map_or(0, |state| state.updates);
         let updates = before + 1;
         let beta1 = beta1.at(before);
+        let power = updates as f64;
+        let update = AdamWUpdate {
+            decay: 1.0 - lr * weight_decay,
+            beta1,
+            beta2,
+            step_size: lr / (1.0 - beta1.powf(power)),
+            root_correction: (1.0 - beta2.powf(power)).sqrt(),
+            epsilon,
+        };
+        if gather::gathers() && takes(&tensor) {
+            return gather(updates, update, tensor, grad, state);
+        }
+        gather::note(None);
 
         let tensor = if weight_decay == 0.0 {
             tensor
         } else {
-            tensor.mul_scalar(1.0 - lr * weight_decay)
+            tensor.mul_scalar(update.decay)
         };
 
         // Both start at zero; the first update skips the arithmetic that zeros would leave as is.
@@ -178,22 +205,19 @@ impl Optimizer for AdamW {
             None => (grad.mul_scalar(added_first), added_second),
         };
 
-        let power = updates as f64;
-        let step_size = lr / (1.0 - beta1.powf(power));
-        let root_correction = (1.0 - beta2.powf(power)).sqrt();
         let denominator = second
             .clone()
             .sqrt()
-            .div_scalar(root_correction)
+            .div_scalar(update.root_correction)
             .add_scalar(epsilon);
-        let update = first.clone().mul_scalar(-step_size).div(denominator);
+        let step = first.clone().mul_scalar(-update.step_size).div(denominator);
 
         let state = AdamWState {
             updates,
             first: Moment::Ready(first),
             second: Moment::Ready(second),
         };
-        (tensor.add(update), Some(state))
+        (tensor.add(step), Some(state))
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
@@ -203,6 +227,44 @@ impl Optimizer for AdamW {
             second: Moment::Ready(state.second.on(device)),
         }
     }
+}
+
+/// Leaves the update to the end of the step: returns the parameter as it is, and where its running means
+/// will be.
+fn gather<const D: usize>(
+    updates: usize,
+    update: AdamWUpdate,
+    tensor: Tensor<D>,
+    grad: Tensor<D>,
+    state: Option<AdamWState<D>>,
+) -> (Tensor<D>, Option<AdamWState<D>>) {
+    let device = tensor.device();
+    let (first, second) = match state {
+        Some(state) => (state.first.on(&device), state.second.on(&device)),
+        None => (grad.zeros_like(), grad.zeros_like()),
+    };
+    let slots: [Arc<OnceLock<Tensor<D>>>; 2] = Default::default();
+    let [to_first, to_second] = slots.clone();
+    gather::note(Some(Gathered {
+        parameter: AdamWParameter::Filled {
+            parameter: tensor.clone().into_dispatch(),
+            gradient: grad.into_dispatch(),
+            first: first.into_dispatch(),
+            second: second.into_dispatch(),
+        },
+        update,
+        settle: Box::new(move |[first, second]| {
+            to_first.get_or_init(|| Tensor::from_dispatch(first));
+            to_second.get_or_init(|| Tensor::from_dispatch(second));
+        }),
+    }));
+    let [first, second] = slots.map(Moment::Gathered);
+    let state = AdamWState {
+        updates,
+        first,
+        second,
+    };
+    (tensor, Some(state))
 }
 
 // By hand: Burn's derive can only be used within its own crate.

@@ -6,7 +6,8 @@
 //! Burn 0.22 has no such schedule and its AdamW keeps β₁ fixed, hence these two:
 //!
 //! * [`OneCycle`]: both numbers as pure functions of the step;
-//! * [`AdamW`]: the update, whose β₁ may follow a [`OneCycle`].
+//! * [`AdamW`]: the update, whose β₁ may follow a [`OneCycle`]; [`update`] takes a step of it with all
+//!   parameters.
 //!
 //! Beside them there are the options of `TrainingConfig`: [`Warmup`] (a constant rate or a cosine),
 //! [`clip_norm`], [`MovingAverage`], and float16 passes under a [`LossScale`]. [`Schedule`] is whichever
@@ -23,7 +24,7 @@
 //!     weight_decay: 0.0,
 //! }
 //! .init()?;
-//! // for step in 0..5000 { model = optimizer.step(schedule.learning_rate(step), model, grads); }
+//! // for step in 0..5000 { model = update(&mut optimizer, schedule.learning_rate(step), model, grads); }
 //! # let _ = optimizer;
 //! # Ok::<(), transformer_ls_train::optim::OptimError>(())
 //! ```
@@ -31,6 +32,7 @@
 mod adamw;
 mod average;
 mod clip;
+mod gather;
 mod mixed;
 mod one_cycle;
 mod schedule;
@@ -39,6 +41,7 @@ mod warmup;
 pub use adamw::{AdamW, AdamWConfig, AdamWState, Beta1};
 pub use average::MovingAverage;
 pub use clip::clip_norm;
+pub use gather::update;
 pub use mixed::{LossScale, are_finite, half_copy, unscaled};
 pub use one_cycle::OneCycle;
 pub use schedule::{Schedule, StepScheduler};

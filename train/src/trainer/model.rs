@@ -4,8 +4,9 @@
 use std::ops::ControlFlow;
 
 use burn::data::dataset::Dataset;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{DType, Device, Int, Tensor, TensorReadError, activation};
 use burn::train::{InferenceStep, Learner, TrainOutput, TrainStep};
 use transformer_ls_burn::weights::{self, StateDict, WeightsError};
@@ -20,7 +21,7 @@ use transformer_ls_infer::run::{Precision, TrainingConfig};
 
 use super::figures::{Pending, Sums};
 use super::masking::Masking;
-use crate::optim::{LossScale, are_finite, clip_norm, half_copy, unscaled};
+use crate::optim::{LossScale, are_finite, clip_norm, half_copy, unscaled, update};
 
 /// A model in training.
 #[derive(Module, Debug)]
@@ -287,6 +288,15 @@ impl TrainStep for TrainingModel {
     fn step(&self, batch: Batch) -> TrainOutput<Sums> {
         let (loss, figures) = self.measure(batch, 0.0);
         TrainOutput::new(self, loss.backward(), figures.read().unwrap_or_default())
+    }
+
+    fn optimize(
+        self,
+        optimizer: &mut ModuleOptimizer,
+        rate: ModuleLearningRate,
+        gradients: GradientsParams,
+    ) -> Self {
+        update(optimizer, rate, self, gradients)
     }
 }
 

@@ -127,9 +127,19 @@ pub(crate) fn linear_onto<const D: usize>(
     dropout: &Dropout,
 ) -> Tensor<D> {
     match drops(dropout, &x.device()) {
-        true => dropout.forward(linear(x, module)) + added,
+        true => {
+            check_added(&added, &x, module);
+            dropout.forward(linear(x, module)) + added
+        }
         false => linear_plus(added, x, module),
     }
+}
+
+/// Panics if the layer's outputs are not of the shape of `added`.
+fn check_added<const D: usize>(added: &Tensor<D>, x: &Tensor<D>, module: &Linear) {
+    let mut shape = x.dims();
+    shape[D - 1] = module.weight.dims()[1];
+    assert_eq!(shape, added.dims(), "the shape of what a layer is added to");
 }
 
 /// `added + linear(x)`, as [`linear_onto`] without dropout.
@@ -142,9 +152,7 @@ pub(crate) fn linear_plus<const D: usize>(
     x: Tensor<D>,
     module: &Linear,
 ) -> Tensor<D> {
-    let mut shape = x.dims();
-    shape[D - 1] = module.weight.dims()[1];
-    assert_eq!(shape, added.dims(), "the shape of what a layer is added to");
+    check_added(&added, &x, module);
     let Some((weight, bias)) = kernel_parameters(&x, module) else {
         return module.forward(x) + added;
     };
