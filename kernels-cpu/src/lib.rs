@@ -57,6 +57,7 @@
     reason = "loops over lanes and registers run through several arrays at once"
 )]
 
+mod activation;
 mod after_attention;
 mod after_attention_backward;
 mod attend;
@@ -88,6 +89,7 @@ mod tile;
 mod tile_dropout;
 mod view;
 
+pub use activation::{gelu, gelu_backward};
 pub use after_attention::{AfterAttention, after_attention};
 pub use after_attention_backward::{AfterAttentionGradients, after_attention_backward};
 pub use attend::{Attend, attend};

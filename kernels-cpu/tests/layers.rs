@@ -3,6 +3,7 @@
 
 use transformer_ls_kernels::Dropout;
 use transformer_ls_kernels::dropout::{hash, threshold};
+use transformer_ls_kernels_cpu as kernels;
 use transformer_ls_kernels_cpu::{
     AfterAttention, AfterAttentionGradients, Heads, HeadsGradients, HeadsOutput,
     HeadsOutputGradients, Linear, LinearGradients, Norm, NormGradients, Real, after_attention,
@@ -86,6 +87,44 @@ fn erf(x: f64) -> f64 {
 
 fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + erf(x / 2.0_f64.sqrt()))
+}
+
+/// Of entries by themselves, in vectors and tasks of every length.
+#[test]
+fn an_activation_is_the_formula() {
+    for count in (0..40).chain([4099, 16_384, 40_001]) {
+        let x = random(count, 6.0, 1);
+        let d_y = random(count, 1.0, 2);
+        let wanted = |i: usize| {
+            let step = 1e-4;
+            let slope = (gelu(x[i] + step) - gelu(x[i] - step)) / (2.0 * step);
+            [gelu(x[i]), d_y[i] * slope]
+        };
+        check_activation::<f32>(&x, &d_y, wanted, 1e-6);
+        check_activation::<f64>(&x, &d_y, wanted, 1e-8);
+    }
+}
+
+fn check_activation<T: Real>(
+    x: &[f64],
+    d_y: &[f64],
+    wanted: impl Fn(usize) -> [f64; 2],
+    most: f64,
+) {
+    let (given, d_given) = (cast::<T>(x), cast::<T>(d_y));
+    let (mut y, mut d_x) = (nan::<T>(x.len()), nan::<T>(x.len()));
+    kernels::gelu(&given, &mut y);
+    kernels::gelu_backward(&d_given, &given, &mut d_x);
+    for i in 0..x.len() {
+        for (found, wanted) in [y[i], d_x[i]].into_iter().zip(wanted(i)) {
+            let off = (found.to_f64() - wanted).abs();
+            assert!(
+                off <= most * wanted.abs().max(1.0),
+                "{off:e} off at {}",
+                x[i]
+            );
+        }
+    }
 }
 
 /// From inputs to outputs.

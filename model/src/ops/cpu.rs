@@ -386,6 +386,23 @@ pub(super) fn norm_backward<B: CpuBackend>(
     }
 }
 
+pub(super) fn gelu<B: CpuBackend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let x = B::contiguous(x);
+    let mut output = Unwritten::like::<B>(&x);
+    kernels::gelu(B::slice(&x), output.slice());
+    output.finish::<B>()
+}
+
+pub(super) fn gelu_backward<B: CpuBackend>(
+    d_output: FloatTensor<B>,
+    x: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let (d_output, x) = (B::contiguous(d_output), B::contiguous(x));
+    let mut d_x = Unwritten::like::<B>(&x);
+    kernels::gelu_backward(B::slice(&d_output), B::slice(&x), d_x.slice());
+    d_x.finish::<B>()
+}
+
 /// A linear layer that the kernel [takes](takes_layer).
 pub(super) fn linear_layer<B: CpuBackend>(
     x: FloatTensor<B>,
@@ -420,7 +437,7 @@ pub(super) fn takes_layer<B: CpuBackend>(x: &FloatTensor<B>, weight: &FloatTenso
     few && takes::<B>(x) && weight.dtype() == DType::F32 && B::is_contiguous(weight)
 }
 
-/// LayerNorm and its gradients, and linear layers of few rows, in an implementation of `LayersBackend`
+/// LayerNorm and the GELU with their gradients, and linear layers of few rows, in an implementation of `LayersBackend`
 /// for a [`CpuBackend`].
 macro_rules! layers_on_cpu {
     () => {
@@ -435,6 +452,23 @@ macro_rules! layers_on_cpu {
                 false => $crate::ops::layers::plain::linear_layer::<Self>,
             };
             layer(x, weight, bias, added)
+        }
+
+        fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+            match cpu::takes::<Self>(&x) {
+                true => cpu::gelu::<Self>(x),
+                false => $crate::ops::layers::plain::exact_gelu::<Self>(x),
+            }
+        }
+
+        fn exact_gelu_backward(
+            d_output: FloatTensor<Self>,
+            x: FloatTensor<Self>,
+        ) -> FloatTensor<Self> {
+            match cpu::takes::<Self>(&x) {
+                true => cpu::gelu_backward::<Self>(d_output, x),
+                false => $crate::ops::layers::plain::exact_gelu_backward::<Self>(d_output, x),
+            }
         }
 
         fn norm(x: FloatTensor<Self>, layer: NormLayer<Self>) -> FloatTensor<Self> {

@@ -2,7 +2,6 @@
 
 use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
-use burn::backend::ops::ActivationOps;
 use burn::backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn::tensor::{Bytes, DType, Shape};
 use transformer_ls_kernels_cpu::View;
@@ -91,13 +90,4 @@ on_cpu!(Flex);
 
 impl LayersBackend for Flex {
     cpu::layers_on_cpu!();
-
-    // Flex's own pair is exact, and one pass each.
-    fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        <Self as ActivationOps<Self>>::gelu(x)
-    }
-
-    fn exact_gelu_backward(d_output: FloatTensor<Self>, x: FloatTensor<Self>) -> FloatTensor<Self> {
-        <Self as ActivationOps<Self>>::gelu_backward(x, d_output)
-    }
 }
