@@ -390,6 +390,7 @@ impl Kernel {
             Self::ProjectBackward { .. } => by_rows!["by_rows/stage", "by_rows/project_backward"],
             Self::Linear { .. } => by_rows!["by_rows/linear_tile", "by_rows/linear"],
             Self::LinearDx { .. } => by_rows!["by_rows/linear_tile", "by_rows/linear_dx"],
+            Self::LinearBackward => by_rows!["by_rows/linear_backward"],
             _ => return None,
         })
     }

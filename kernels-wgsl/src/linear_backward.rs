@@ -30,7 +30,7 @@ pub fn linear_backward(x: &CubeTensor, d_output: &CubeTensor) -> (CubeTensor, Cu
     };
     launch(
         d_rows.shader(Kernel::LinearBackward, tiles.tile),
-        tiles.splits * tiles.tiles,
+        tiles.workgroups([inputs, outputs]),
         info,
         &[
             ("x", &x_rows.view(x)),

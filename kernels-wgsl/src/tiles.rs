@@ -228,16 +228,29 @@ impl LinearTiles {
         // A part is written and read once more, so splits are no more than what a device needs.
         let wanted = if limits.emulated { 16 } else { 512 };
         let split = rows.div_ceil((wanted / tiles).max(1)).max(64);
-        let split = split.next_multiple_of(Self::STAGED);
+        // Mesa's llvmpipe ends the loops of an invocation after 65 535 rounds in all.
+        let most = if limits.emulated { 1 << 12 } else { usize::MAX };
+        let split = split.min(most).next_multiple_of(Self::STAGED);
+        // A tile's entries, of which an invocation takes 4 × 8, or with nothing in workgroup memory 4 × 16.
+        let (invocations, lanes) = if limits.emulated { (64, 1) } else { (128, 8) };
         Self {
             tiles,
             split,
             splits: rows.div_ceil(split),
             tile: Tile {
-                // A tile's entries, of which an invocation takes 4 × 8.
-                invocations: 128,
+                invocations,
+                lanes,
                 ..Tile::of_entries(limits)
             },
+        }
+    }
+
+    /// Workgroups of `linear_backward` for a layer of so many inputs and outputs.
+    pub(crate) fn workgroups(&self, [inputs, outputs]: [usize; 2]) -> usize {
+        match self.tile.owns_rows() {
+            true => (self.splits * inputs.div_ceil(4) * outputs.div_ceil(16))
+                .div_ceil(self.tile.invocations),
+            false => self.splits * self.tiles,
         }
     }
 }
