@@ -155,6 +155,19 @@ pub(crate) fn product<'a, S: Simd, T: Real + 'a, const TRANSPOSED: bool>(
     );
 }
 
+/// Asks for the cache line of a number that will be read soon.
+#[inline(always)]
+fn prefetch<T>(number: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86-64 processor has the instruction, and it changes nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(number).cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = number;
+}
+
 struct Work<'a, T> {
     left: Matrix<'a, T>,
     right: Panels<'a, T>,
@@ -182,6 +195,15 @@ impl<T: Real> Work<'_, T> {
                     let from = &self.result[(row + m) * self.result_step + column..][..V * lanes];
                     for v in 0..V {
                         sums[m][v] = load::<S, T>(simd, &from[v * lanes..]);
+                    }
+                }
+                // The gradients of a wide layer are more than a core's second cache holds: asked for now,
+                // the next block's are there when it begins.
+                let ends = (0..V * lanes).step_by(line::<T>()).chain([V * lanes - 1]);
+                for next in (M..2 * M).flat_map(|m| ends.clone().map(move |at| (m, at))) {
+                    let place = (row + next.0) * self.result_step + column + next.1;
+                    if let Some(number) = self.result.get(place) {
+                        prefetch(number);
                     }
                 }
             }
