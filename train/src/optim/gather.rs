@@ -29,6 +29,26 @@ thread_local! {
     static ASKED: RefCell<Option<Vec<Option<Gathered>>>> = const { RefCell::new(None) };
 }
 
+/// While it lives, updates are gathered: also a step that panics leaves none behind.
+struct Gathering;
+
+impl Gathering {
+    fn begin() -> Self {
+        ASKED.set(Some(Vec::new()));
+        Self
+    }
+
+    fn end(self) -> Vec<Option<Gathered>> {
+        ASKED.take().unwrap_or_default()
+    }
+}
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        ASKED.set(None);
+    }
+}
+
 /// Whether updates are gathered now.
 pub(super) fn gathers() -> bool {
     ASKED.with_borrow(Option::is_some)
@@ -56,9 +76,9 @@ pub fn update<M: Module>(
     };
     module.visit(&mut ids);
     let ids = ids.ids;
-    ASKED.set(Some(Vec::with_capacity(ids.len())));
+    let gathering = Gathering::begin();
     let module = optimizer.step(rate, module, gradients);
-    let asked = ASKED.take().unwrap_or_default();
+    let asked = gathering.end();
     assert_eq!(asked.len(), ids.len(), "an update for each gradient");
     let (ids, gathered): (Vec<_>, Vec<_>) = (ids.into_iter().zip(asked))
         .filter_map(|(id, asked)| Some((id, asked?)))
