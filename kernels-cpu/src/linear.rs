@@ -7,6 +7,7 @@ use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 
 use crate::layers::add;
+use crate::matrix::{line, prefetch};
 use crate::parallel::*;
 use crate::real::{Lanes, Real, load, splat, store};
 
@@ -150,6 +151,14 @@ fn add_rows<S: Simd, T: Real, const K: usize>(
         spread[k] = splat::<S, T>(simd, factors[k]);
     }
     for at in (0..whole).step_by(lanes) {
+        if at % line::<T>() == 0 {
+            // The rows after these: caches that others use as well may not have them any more.
+            for k in K..2 * K {
+                if let Some(next) = rows.get(k * step + at) {
+                    prefetch(next);
+                }
+            }
+        }
         let mut sum = load::<S, T>(simd, &to[at..]);
         for k in 0..K {
             sum = load::<S, T>(simd, &own[k][at..]).mul_add(spread[k], sum);

@@ -157,7 +157,7 @@ pub(crate) fn product<'a, S: Simd, T: Real + 'a, const TRANSPOSED: bool>(
 
 /// Asks for the cache line of a number that will be read soon.
 #[inline(always)]
-fn prefetch<T>(number: &T) {
+pub(crate) fn prefetch<T>(number: &T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
