@@ -4,6 +4,14 @@
 //! a small model on a GPU has as many launches for its parameters as for its layers, if each parameter is
 //! updated by itself.
 
+#![cfg_attr(
+    not(feature = "cube"),
+    allow(
+        dead_code,
+        unused_variables,
+        reason = "no backend is there to take the arguments"
+    )
+)]
 #![allow(
     clippy::large_enum_variant,
     reason = "an extension's arguments have no boxes, and a step has a handful of groups"
