@@ -78,7 +78,7 @@ pub(crate) fn launch(
     let bindings = shader.kernel.entry().bindings;
     let names = || tensors.iter().map(|(name, _)| *name);
     assert!(
-        names().eq(bindings.iter().map(|binding| binding.name)),
+        names().eq(shader.kernel.names()),
         "{:?} binds {bindings:?}, not {:?}",
         shader.kernel,
         names().collect::<Vec<_>>()

@@ -437,8 +437,8 @@ pub(super) fn takes_layer<B: CpuBackend>(x: &FloatTensor<B>, weight: &FloatTenso
     few && takes::<B>(x) && weight.dtype() == DType::F32 && B::is_contiguous(weight)
 }
 
-/// LayerNorm and the GELU with their gradients, and linear layers of few rows, in an implementation of `LayersBackend`
-/// for a [`CpuBackend`].
+/// LayerNorm and the GELU with their gradients, and linear layers of few rows, in an implementation of
+/// `LayersBackend` for a [`CpuBackend`].
 macro_rules! layers_on_cpu {
     () => {
         fn linear_layer(

@@ -5,7 +5,7 @@
 //! parameter as it is; then the kernel runs, and the parameters are put into the module.
 
 use std::cell::RefCell;
-use std::vec::IntoIter;
+use std::collections::HashMap;
 
 use burn::backend::Dispatch;
 use burn::backend::tensor::FloatTensor;
@@ -87,14 +87,7 @@ pub fn update<M: Module>(
         return module;
     }
     let parameters = settle(gathered);
-    module.map(&mut Put {
-        parameters: ids
-            .into_iter()
-            .zip(parameters)
-            .collect::<Vec<_>>()
-            .into_iter(),
-        next: None,
-    })
+    module.map(&mut Put(ids.into_iter().zip(parameters).collect()))
 }
 
 /// Makes the updates, those with the same numbers together. Returns the parameters, in order.
@@ -131,24 +124,17 @@ impl ModuleVisitor for Ids<'_> {
     }
 }
 
-/// Puts parameters in the place of those with the same ids, which come in the same order.
-struct Put {
-    parameters: IntoIter<(ParamId, FloatTensor<Dispatch>)>,
-    next: Option<(ParamId, FloatTensor<Dispatch>)>,
-}
+/// Puts parameters in the place of those with the same ids.
+struct Put(HashMap<ParamId, FloatTensor<Dispatch>>);
 
 impl ModuleMapper for Put {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        self.next = self.next.take().or_else(|| self.parameters.next());
-        match self.next.take() {
-            Some((id, parameter)) if id == param.id => param.map(|before| {
-                let after = Tensor::<D>::from_inner(Tensor::from_dispatch(parameter));
-                after.set_require_grad(before.is_require_grad())
-            }),
-            other => {
-                self.next = other;
-                param
-            }
-        }
+        let Some(parameter) = self.0.remove(&param.id) else {
+            return param;
+        };
+        param.map(|before| {
+            let after = Tensor::<D>::from_inner(Tensor::from_dispatch(parameter));
+            after.set_require_grad(before.is_require_grad())
+        })
     }
 }
