@@ -132,7 +132,7 @@ fn main() {
     };
     let layers = D * D + 2 * D * HIDDEN;
     measure("after attention", layers, repetitions, || {
-        after_attention(&inputs, &mut out[0]);
+        after_attention(&inputs, &mut out[0], None);
     });
     let again = D * D + D * HIDDEN;
     measure(
@@ -162,7 +162,7 @@ fn main() {
                 ff_in,
                 ff_out,
             };
-            after_attention_backward(&inputs, &tokens[2], &mut gradients);
+            after_attention_backward(&inputs, None, &tokens[2], &mut gradients);
         },
     );
     let ids: Vec<u32> = (0..ROWS).map(|i| (i * i % 15) as u32).collect();

@@ -62,6 +62,19 @@ impl<T: Real> AfterAttention<'_, T> {
         self.residual.len() / self.width()
     }
 
+    /// Numbers that [`after_attention`] can keep for
+    /// [`after_attention_backward`](crate::after_attention_backward).
+    pub fn kept_len(&self) -> usize {
+        let hidden = self.ff_in.bias.len();
+        self.rows().div_ceil(ROWS) * kept_of_tile::<T>(self.width(), hidden)
+    }
+
+    /// [`kept_len`](Self::kept_len) of a part of the rows.
+    pub(crate) fn kept_of_part(&self) -> usize {
+        let hidden = self.ff_in.bias.len();
+        rows_of_part(self.rows()) / ROWS * kept_of_tile::<T>(self.width(), hidden)
+    }
+
     pub(crate) fn layers(&self, backward: bool) -> Layers<T> {
         let (width, hidden) = (self.width(), self.ff_in.bias.len());
         assert_eq!(
@@ -85,28 +98,46 @@ impl<T: Real> AfterAttention<'_, T> {
     }
 }
 
+/// Numbers of a tile that are kept for the backward pass: its rows of `Y`, and those before the GELU,
+/// padded as they are worked on.
+pub(crate) const fn kept_of_tile<T>(width: usize, hidden_width: usize) -> usize {
+    ROWS * (step::<T>(width) + step::<T>(hidden_width))
+}
+
 /// The block's output `[rows, D]`, written whole.
+///
+/// Given memory for [`kept_len`](AfterAttention::kept_len) numbers, it keeps there what the backward
+/// pass would compute again, for whole tiles of rows: of numbers beside the rows nothing is said.
 ///
 /// # Panics
 ///
 /// Panics if the shapes do not fit each other.
-pub fn after_attention<T: Real>(inputs: &AfterAttention<'_, T>, output: &mut [T]) {
+pub fn after_attention<T: Real>(
+    inputs: &AfterAttention<'_, T>,
+    output: &mut [T],
+    kept: Option<&mut [T]>,
+) {
     let (width, rows) = (inputs.width(), inputs.rows());
     let layers = inputs.layers(false);
     let level = Level::new();
+    if let Some(kept) = &kept {
+        assert_eq!(kept.len(), inputs.kept_len(), "what is kept");
+    }
+    let mut kept = kept.unwrap_or_default().chunks_mut(inputs.kept_of_part());
     let mut tasks: Vec<_> = parts(inputs.context, width, rows)
         .into_iter()
         .zip(parts(inputs.residual, width, rows))
         .zip(parts_mut(output, width, rows))
+        .map(|(given, to)| (given, to, kept.next().unwrap_or_default()))
         .enumerate()
         .collect();
-    tasks.par_iter_mut().for_each_init(
-        Memory::default,
-        |memory, (number, ((context, residual), to))| {
+    tasks
+        .par_iter_mut()
+        .for_each_init(Memory::default, |memory, (number, (given, to, kept))| {
             let first = *number * rows_of_part(rows);
-            dispatch!(level, simd => part(simd, &layers, first, context, residual, to, memory));
-        },
-    );
+            let given = [given.0, given.1];
+            dispatch!(level, simd => part(simd, &layers, first, given, to, kept, memory));
+        });
 }
 
 /// Memory that a thread uses again for every tile.
@@ -132,9 +163,9 @@ fn part<S: Simd, T: Real>(
     simd: S,
     layers: &Layers<T>,
     first: usize,
-    context: &[T],
-    residual: &[T],
+    [context, residual]: [&[T]; 2],
     to: &mut [T],
+    kept: &mut [T],
     memory: &mut Memory<T>,
 ) {
     let width = layers.output.inputs;
@@ -146,6 +177,7 @@ fn part<S: Simd, T: Real>(
     let hidden = memory.hidden.take(ROWS * h_step);
     let branch = memory.branch.take(ROWS * x_step);
     let mut inverse = [T::ZERO; ROWS];
+    let mut kept = kept.chunks_exact_mut(kept_of_tile::<T>(width, hidden_width));
     for (tile, context) in context.chunks(ROWS * width).enumerate() {
         let count = context.len() / width;
         let own = tile * ROWS * width..tile * ROWS * width + count * width;
@@ -165,6 +197,11 @@ fn part<S: Simd, T: Real>(
         let left = Matrix::padded(normed, width);
         let weight = layers.ff_in.weight();
         product::<S, T, false>(simd, left, weight, bias, hidden, h_step, sizes);
+        if let Some(kept) = kept.next() {
+            let (kept_rows, kept_hidden) = kept.split_at_mut(ROWS * x_step);
+            kept_rows.copy_from_slice(rows);
+            kept_hidden.copy_from_slice(hidden);
+        }
         simd.vectorize(
             #[inline(always)]
             || {

@@ -1,11 +1,11 @@
-//! Gradients of [`after_attention`](crate::after_attention), in one pass that computes everything
-//! between its inputs and its output again.
+//! Gradients of [`after_attention`](crate::after_attention), in one pass that computes what lies
+//! between its inputs and its output again, unless it was kept.
 
 use crate::parallel::*;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 
-use crate::after_attention::{AfterAttention, Layers, Memory};
+use crate::after_attention::{AfterAttention, Layers, Memory, kept_of_tile};
 use crate::gelu::gelu;
 use crate::layers::{
     LinearGradients, ROWS, Stack, add_up, pad, parts, parts_mut, rows_of_part, unpad,
@@ -32,13 +32,15 @@ pub struct AfterAttentionGradients<'a, T> {
     pub ff_out: LinearGradients<'a, T>,
 }
 
-/// Gradients of [`after_attention`](crate::after_attention), given that of its output `[rows, D]`.
+/// Gradients of [`after_attention`](crate::after_attention), given that of its output `[rows, D]`, and
+/// what it kept of the same inputs.
 ///
 /// # Panics
 ///
 /// Panics if the shapes do not fit each other.
 pub fn after_attention_backward<T: Real>(
     inputs: &AfterAttention<'_, T>,
+    kept: Option<&[T]>,
     d_output: &[T],
     gradients: &mut AfterAttentionGradients<'_, T>,
 ) {
@@ -49,6 +51,10 @@ pub fn after_attention_backward<T: Real>(
     let part_rows = rows_of_part(rows);
     let mut sums = vec![T::ZERO; rows.div_ceil(part_rows) * sums_len];
     let level = Level::new();
+    if let Some(kept) = kept {
+        assert_eq!(kept.len(), inputs.kept_len(), "what is kept");
+    }
+    let mut kept = kept.unwrap_or_default().chunks(inputs.kept_of_part());
     let mut tasks: Vec<_> = parts(inputs.context, width, rows)
         .into_iter()
         .zip(parts(inputs.residual, width, rows))
@@ -56,16 +62,18 @@ pub fn after_attention_backward<T: Real>(
         .zip(parts_mut(gradients.context, width, rows))
         .zip(parts_mut(gradients.residual, width, rows))
         .zip(sums.chunks_exact_mut(sums_len))
+        .map(|task| (task, kept.next().unwrap_or_default()))
         .enumerate()
         .collect();
     tasks
         .par_iter_mut()
         .for_each_init(Default::default, |(memory, more), (number, task)| {
-            let (((((context, residual), d_output), d_context), d_residual), sums) = task;
+            let ((((((context, residual), d_output), d_context), d_residual), sums), kept) = task;
             let work = Work {
                 layers: &layers,
                 first: *number * part_rows,
                 given: [context, residual, d_output],
+                kept,
             };
             let outputs = [&mut **d_context, &mut **d_residual];
             dispatch!(level, simd => part(simd, &work, outputs, sums, memory, more));
@@ -103,6 +111,8 @@ struct Work<'a, T> {
     first: usize,
     /// Context, residual, gradient of the output.
     given: [&'a [T]; 3],
+    /// Of whole tiles; empty if nothing was kept.
+    kept: &'a [T],
 }
 
 #[inline(always)]
@@ -120,7 +130,6 @@ fn part<S: Simd, T: Real>(
     let hidden_width = layers.ff_out.inputs;
     let (x_step, h_step) = (step::<T>(width), step::<T>(hidden_width));
     let context = memory.context.take(ROWS * x_step);
-    let rows = memory.rows.take(ROWS * x_step);
     let standardized = memory.standardized.take(ROWS * x_step);
     let normed = memory.normed.take(ROWS * x_step);
     let hidden = memory.hidden.take(ROWS * h_step);
@@ -135,6 +144,9 @@ fn part<S: Simd, T: Real>(
     let (of_ff_out, of_norm) = rest.split_at_mut(layers.ff_out.sums_len());
     let (d_gamma, d_beta) = of_norm.split_at_mut(x_step);
     let mut inverse = [T::ZERO; ROWS];
+    let mut kept = work
+        .kept
+        .chunks_exact(kept_of_tile::<T>(width, hidden_width));
     for (tile, x) in work.given[0].chunks(ROWS * width).enumerate() {
         let count = x.len() / width;
         let own = tile * ROWS * width..tile * ROWS * width + count * width;
@@ -143,11 +155,17 @@ fn part<S: Simd, T: Real>(
 
         // The forward pass again.
         pad(simd, x, width, context, x_step);
-        pad(simd, &work.given[1][own.clone()], width, rows, x_step);
         pad(simd, &work.given[2][own.clone()], width, d_rows, x_step);
-        let from = Matrix::padded(context, width);
-        layers.add_branch(simd, 0, from, tile_rows.clone(), rows, branch);
-        standardized.copy_from_slice(rows);
+        let kept = kept.next().map(|kept| kept.split_at(ROWS * x_step));
+        match kept {
+            Some((rows, _)) => standardized.copy_from_slice(rows),
+            None => {
+                let residual = &work.given[1][own.clone()];
+                pad(simd, residual, width, standardized, x_step);
+                let from = Matrix::padded(context, width);
+                layers.add_branch(simd, 0, from, tile_rows.clone(), standardized, branch);
+            }
+        }
         simd.vectorize(
             #[inline(always)]
             || {
@@ -156,10 +174,15 @@ fn part<S: Simd, T: Real>(
                 layers.norm.scale(simd, from, normed, x_step, count);
             },
         );
-        let sizes = [count, hidden_width, width];
-        let left = Matrix::padded(normed, width);
-        let (weight, bias) = (layers.ff_in.weight(), Start::Row(&layers.ff_in.bias));
-        product::<S, T, false>(simd, left, weight, bias, hidden, h_step, sizes);
+        match kept {
+            Some((_, kept)) => hidden.copy_from_slice(kept),
+            None => {
+                let sizes = [count, hidden_width, width];
+                let left = Matrix::padded(normed, width);
+                let (weight, bias) = (layers.ff_in.weight(), Start::Row(&layers.ff_in.bias));
+                product::<S, T, false>(simd, left, weight, bias, hidden, h_step, sizes);
+            }
+        }
         // The GELU, and in the place of its input its derivative.
         simd.vectorize(
             #[inline(always)]

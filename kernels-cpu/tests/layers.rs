@@ -403,39 +403,48 @@ fn run_after<T: Real>(
         adds_norm,
         dropout,
     };
-    let mut output = nan(p[0].len());
-    after_attention(&inputs, &mut output);
-    let mut g: Vec<Vec<T>> = p.iter().map(|x| nan(x.len())).collect();
-    let [
-        context,
-        residual,
-        w,
-        b,
-        gamma,
-        beta,
-        w_in,
-        b_in,
-        w_out,
-        b_out,
-    ] = g.as_mut_slice()
-    else {
-        unreachable!("ten inputs");
-    };
-    let mut gradients = AfterAttentionGradients {
-        context,
-        residual,
-        output: LinearGradients { weight: w, bias: b },
-        norm: NormGradients { gamma, beta },
-        ff_in: LinearGradients {
-            weight: w_in,
-            bias: b_in,
-        },
-        ff_out: LinearGradients {
-            weight: w_out,
-            bias: b_out,
-        },
-    };
-    after_attention_backward(&inputs, &cast(&case.d_outputs[0]), &mut gradients);
+    let mut kept = nan(inputs.kept_len());
+    let [output, same] = [None, Some(kept.as_mut_slice())].map(|kept| {
+        let mut output = nan(p[0].len());
+        after_attention(&inputs, &mut output, kept);
+        output
+    });
+    assert_eq!(output, same, "keeping changes nothing");
+    let [g, same] = [None, Some(kept.as_slice())].map(|kept| {
+        let mut g: Vec<Vec<T>> = p.iter().map(|x| nan(x.len())).collect();
+        let [
+            context,
+            residual,
+            w,
+            b,
+            gamma,
+            beta,
+            w_in,
+            b_in,
+            w_out,
+            b_out,
+        ] = g.as_mut_slice()
+        else {
+            unreachable!("ten inputs");
+        };
+        let mut gradients = AfterAttentionGradients {
+            context,
+            residual,
+            output: LinearGradients { weight: w, bias: b },
+            norm: NormGradients { gamma, beta },
+            ff_in: LinearGradients {
+                weight: w_in,
+                bias: b_in,
+            },
+            ff_out: LinearGradients {
+                weight: w_out,
+                bias: b_out,
+            },
+        };
+        after_attention_backward(&inputs, kept, &cast(&case.d_outputs[0]), &mut gradients);
+        g
+    });
+    assert_eq!(g, same, "what was kept is what is computed again");
     (vec![output], g)
 }
 

@@ -25,7 +25,7 @@ impl<B: LongShortBackend, C: CheckpointStrategy> LongShortBackend for Autodiff<B
         let (node, outputs) = record_with::<B, C, _, _, _>(
             ProjectRule,
             [args.scores, args.key, args.value],
-            |[scores, key, value]| {
+            |[scores, key, value], _| {
                 let output = B::project(ProjectArgs {
                     scores,
                     key,
@@ -55,7 +55,7 @@ impl<B: LongShortBackend, C: CheckpointStrategy> LongShortBackend for Autodiff<B
         let (output, log_sum_exp) = record_with::<B, C, _, _, _>(
             AttendRule,
             tensors,
-            |tensors| B::attend(setting.clone().args(tensors)),
+            |tensors, _| B::attend(setting.clone().args(tensors)),
             |inputs, output, log_sum_exp| AttendSaved {
                 inputs,
                 output: output.clone(),

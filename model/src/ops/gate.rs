@@ -110,7 +110,7 @@ where
 {
     let gate = Gate::<B, M>::new();
     let run_with = setting.clone();
-    let run = |inputs: [FloatTensor<B>; N]| {
+    let run = |inputs: [FloatTensor<B>; N], _| {
         let outputs = run(inputs, run_with);
         (Gate::<B, M>::tensor(&outputs[0]), outputs)
     };

@@ -15,11 +15,12 @@ use super::autodiff::{register, retrieve};
 
 /// Runs an operation, and records `rule` for it if an input asks for gradients: `saved` gives what
 /// the rule will want, from the inputs' nodes (by which [`retrieve`](super::autodiff::retrieve)
-/// finds them) and the output. What `run` gives besides its output is passed through.
+/// finds them) and the output. `run` is told whether it is recorded; what it gives besides its output is
+/// passed through.
 pub(super) fn record_with<B, C, R, T, const N: usize>(
     rule: R,
     inputs: [FloatTensor<Autodiff<B, C>>; N],
-    run: impl FnOnce([FloatTensor<B>; N]) -> (FloatTensor<B>, T),
+    run: impl FnOnce([FloatTensor<B>; N], bool) -> (FloatTensor<B>, T),
     saved: impl FnOnce([NodeId; N], &FloatTensor<B>, &T) -> R::State,
 ) -> (FloatTensor<Autodiff<B, C>>, T)
 where
@@ -31,24 +32,25 @@ where
         .prepare::<C>(inputs.each_ref().map(|input| input.node()))
         .compute_bound()
         .stateful();
-    let run =
-        |inputs: [FloatTensor<Autodiff<B, C>>; N]| run(inputs.map(|input| input.into_primitive()));
+    let run = |inputs: [FloatTensor<Autodiff<B, C>>; N], recorded| {
+        run(inputs.map(|input| input.into_primitive()), recorded)
+    };
     match prepared {
         OpsKind::Tracked(mut prepared) => {
             let nodes = inputs.each_ref().map(|input| prepared.checkpoint(input));
-            let (output, besides) = run(inputs);
+            let (output, besides) = run(inputs, true);
             let saved = saved(nodes, &output, &besides);
             (prepared.finish(saved, output), besides)
         }
         OpsKind::UnTracked(prepared) => {
-            let (output, besides) = run(inputs);
+            let (output, besides) = run(inputs, false);
             (prepared.finish(output), besides)
         }
     }
 }
 
-/// What an operation's backward pass makes of its output's gradient, its inputs and its setting: the
-/// inputs' gradients.
+/// What an operation's backward pass makes of its output's gradient, its inputs and what else was saved:
+/// the inputs' gradients.
 type BackwardPass<B, S, const N: usize> =
     fn(FloatTensor<B>, [FloatTensor<B>; N], S) -> [FloatTensor<B>; N];
 
@@ -65,25 +67,39 @@ where
     C: CheckpointStrategy,
     S: Clone + Debug + Send + 'static,
 {
+    let run = |inputs: [FloatTensor<B>; N], _| (run(inputs, setting.clone()), setting);
+    record_kept::<B, C, S, N>(inputs, run, backward)
+}
+
+/// Records an operation with one output, whose backward pass wants its inputs again and what else it
+/// gives, such as some of what it has computed. It is told whether there may be a backward pass.
+pub(super) fn record_kept<B, C, S, const N: usize>(
+    inputs: [FloatTensor<Autodiff<B, C>>; N],
+    run: impl FnOnce([FloatTensor<B>; N], bool) -> (FloatTensor<B>, S),
+    backward: BackwardPass<B, S, N>,
+) -> FloatTensor<Autodiff<B, C>>
+where
+    B: Backend,
+    C: CheckpointStrategy,
+    S: Clone + Debug + Send + 'static,
+{
     let rule = InputsRule(PhantomData);
-    let run_with = setting.clone();
-    let run = |inputs: [FloatTensor<B>; N]| (run(inputs, run_with), ());
-    let saved = |inputs, _: &_, (): &_| Saved {
+    let saved = |inputs, _: &_, kept: &S| Saved {
         inputs,
-        setting,
+        kept: kept.clone(),
         backward,
     };
     record_with::<B, C, _, _, N>(rule, inputs, run, saved).0
 }
 
-/// The rule of [`record`].
+/// The rule of [`record_kept`].
 #[derive(Debug)]
 struct InputsRule<S>(PhantomData<S>);
 
 #[derive(Clone, Debug)]
 struct Saved<B: Backend, S, const N: usize> {
     inputs: [NodeId; N],
-    setting: S,
+    kept: S,
     backward: BackwardPass<B, S, N>,
 }
 
@@ -101,7 +117,7 @@ impl<B: Backend, S: Clone + Debug + Send + 'static, const N: usize> Backward<B, 
         let d_output = grads.consume::<B>(&ops.node);
         let saved = ops.state;
         let inputs = retrieve::<B, N>(checkpointer, saved.inputs);
-        let gradients = (saved.backward)(d_output, inputs, saved.setting);
+        let gradients = (saved.backward)(d_output, inputs, saved.kept);
         let parents = ops.parents.map(|parent| parent.map(|node| node.id));
         register::<B, N>(grads, parents, gradients);
     }

@@ -9,7 +9,7 @@ use super::cpu::{self, HEADS_INPUTS, HEADS_OUTPUTS, Ids, after_attention_tensors
 use super::{AfterAttention, AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput};
 use crate::ops::cpu::CpuBackend;
 use crate::ops::gate::record_outputs;
-use crate::ops::record::record;
+use crate::ops::record::{record, record_kept};
 use crate::ops::{Boundaries, OptionalTensor};
 
 impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
@@ -47,10 +47,12 @@ impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
         layers: AfterAttentionLayers<Self>,
         setting: AfterAttention,
     ) -> FloatTensor<Self> {
-        record::<B, C, _, _>(
+        record_kept::<B, C, _, _>(
             after_attention_tensors::<Self>(context, residual, layers),
-            setting,
-            cpu::after_attention::<B>,
+            |inputs, recorded| {
+                let (output, kept) = cpu::after_attention::<B>(inputs, setting, recorded);
+                (output, (setting, kept))
+            },
             cpu::after_attention_backward::<B>,
         )
     }

@@ -215,26 +215,34 @@ fn after_attention_kernel<B: CpuBackend>(
     }
 }
 
-/// [`FusedBackend::after_attention`] of [`after_attention_tensors`].
+/// Rows as wide as this are kept for the backward pass between the layers, rather than computed again.
+///
+/// A row costs `2 D (D + d_ff)` operations again, and `3 (D + d_ff)` numbers that are moved to keep and
+/// to find it: of a narrow row both take as long, and computing it saves most of a step's memory.
+const KEPT_WIDTH: usize = 192;
+
+/// [`FusedBackend::after_attention`] of [`after_attention_tensors`], and what is kept where there will be
+/// a backward pass.
 pub(super) fn after_attention<B: CpuBackend>(
     inputs: [FloatTensor<B>; AFTER_ATTENTION_INPUTS],
     setting: AfterAttention,
-) -> FloatTensor<B> {
+    recorded: bool,
+) -> (FloatTensor<B>, Option<FloatTensor<B>>) {
     let inputs = inputs.map(B::contiguous);
-    let [_, residual, ..] = &inputs;
+    let [_, residual, _, output_bias, ..] = &inputs;
+    let [width] = output_bias.shape().dims();
     let mut output = Unwritten::like::<B>(residual);
-    kernels::after_attention(
-        &after_attention_kernel::<B>(&inputs, setting),
-        output.slice(),
-    );
-    output.finish::<B>()
+    let kernel = after_attention_kernel::<B>(&inputs, setting);
+    let mut kept = (recorded && width >= KEPT_WIDTH).then(|| Unwritten::new(&[kernel.kept_len()]));
+    kernels::after_attention(&kernel, output.slice(), kept.as_mut().map(Unwritten::slice));
+    (output.finish::<B>(), kept.map(Unwritten::finish::<B>))
 }
 
 /// Gradients of [`after_attention_tensors`].
 pub(super) fn after_attention_backward<B: CpuBackend>(
     d_output: FloatTensor<B>,
     inputs: [FloatTensor<B>; AFTER_ATTENTION_INPUTS],
-    setting: AfterAttention,
+    (setting, kept): (AfterAttention, Option<FloatTensor<B>>),
 ) -> [FloatTensor<B>; AFTER_ATTENTION_INPUTS] {
     let d_output = B::contiguous(d_output);
     let inputs = inputs.map(B::contiguous);
@@ -242,6 +250,7 @@ pub(super) fn after_attention_backward<B: CpuBackend>(
     let [context, residual, a, b, c, d, e, f, g, h] = gradients.each_mut().map(Unwritten::slice);
     kernels::after_attention_backward(
         &after_attention_kernel::<B>(&inputs, setting),
+        kept.as_ref().map(B::slice),
         B::slice(&d_output),
         &mut kernels::AfterAttentionGradients {
             context,
@@ -333,7 +342,7 @@ impl<B: CpuBackend> FusedBackend for B {
         setting: AfterAttention,
     ) -> FloatTensor<Self> {
         let inputs = after_attention_tensors::<Self>(context, residual, layers);
-        after_attention::<Self>(inputs, setting)
+        after_attention::<Self>(inputs, setting, false).0
     }
 
     fn embed(

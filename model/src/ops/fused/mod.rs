@@ -3,7 +3,8 @@
 //!
 //! Composed of a backend's own operations, these layers cost a CPU more than its arithmetic: each
 //! operation makes and reads whole tensors. The CPU kernels compute them tile by tile, in one pass
-//! forward and one backward, and keep nothing but inputs for the backward pass.
+//! forward and one backward, and keep for the latter inputs, and of wide
+//! feed-forward layers what they would compute again.
 //!
 //! There is no other body. Modules compose the layers themselves wherever [`Fused::of`] gives them
 //! none of these (GPUs with Fusion, LibTorch, types other than float32); that is the oracle of the
