@@ -64,12 +64,12 @@ fn main() {
     let tokens: Vec<Vec<f32>> = (0..8).map(|_| numbers(ROWS * D)).collect();
     let inputs = Heads {
         x: &tokens[0],
-        norm,
+        norm: Some(norm),
         query: linear(&square, D),
         key: linear(&square, D),
         value: linear(&square, D),
         projection: Some(linear(&square, D)),
-        window_norm: norm,
+        window_norm: Some(norm),
     };
     let mut out: Vec<Vec<f32>> = (0..4).map(|_| vec![0.0; ROWS * D]).collect();
     measure("heads", 4 * D * D, repetitions, || {
@@ -109,14 +109,14 @@ fn main() {
             key: linear(bias()),
             value: linear(bias()),
             projection: Some(linear(bias())),
-            norm: NormGradients {
+            norm: Some(NormGradients {
                 gamma: bias(),
                 beta: bias(),
-            },
-            window_norm: NormGradients {
+            }),
+            window_norm: Some(NormGradients {
                 gamma: bias(),
                 beta: bias(),
-            },
+            }),
         };
         heads_backward(&inputs, &d_output, &mut gradients);
     });

@@ -8,7 +8,7 @@ use fearless_simd::{Level, dispatch};
 use crate::after_attention::{AfterAttention, Layers, Memory, kept_of_tile};
 use crate::gelu::gelu;
 use crate::layers::{
-    LinearGradients, ROWS, Stack, add_up, pad, parts, parts_mut, rows_of_part, unpad,
+    LinearGradients, ROWS, Stack, add_up, pad, parts, parts_mut, rows_of_part, sums_of_parts, unpad,
 };
 use crate::matrix::{Matrix, Start, add_columns, product, step};
 use crate::norm::NormGradients;
@@ -49,7 +49,7 @@ pub fn after_attention_backward<T: Real>(
     let stacks = [&layers.output, &layers.ff_in, &layers.ff_out];
     let sums_len = stacks.map(Stack::sums_len).iter().sum::<usize>() + 2 * step::<T>(width);
     let part_rows = rows_of_part(rows);
-    let mut sums = vec![T::ZERO; rows.div_ceil(part_rows) * sums_len];
+    let mut sums = sums_of_parts(rows);
     let level = Level::new();
     if let Some(kept) = kept {
         assert_eq!(kept.len(), inputs.kept_len(), "what is kept");
@@ -61,7 +61,7 @@ pub fn after_attention_backward<T: Real>(
         .zip(parts(d_output, width, rows))
         .zip(parts_mut(gradients.context, width, rows))
         .zip(parts_mut(gradients.residual, width, rows))
-        .zip(sums.chunks_exact_mut(sums_len))
+        .zip(&mut sums)
         .map(|task| (task, kept.next().unwrap_or_default()))
         .enumerate()
         .collect();
@@ -76,6 +76,7 @@ pub fn after_attention_backward<T: Real>(
                 kept,
             };
             let outputs = [&mut **d_context, &mut **d_residual];
+            **sums = vec![T::ZERO; sums_len];
             dispatch!(level, simd => part(simd, &work, outputs, sums, memory, more));
         });
     let sums = add_up(&sums, sums_len);

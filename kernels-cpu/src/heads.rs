@@ -16,12 +16,14 @@ use crate::tile::Scratch;
 /// X̂ = LN(X),   Q = X̂ W_q + b_q,   K = LN_win(X̂ W_k + b_k),   V = LN_win(X̂ W_v + b_v)
 /// scores = X̂ W_p + b_p
 /// ```
+///
+/// Either norm may be left out.
 #[derive(Clone, Copy, Debug)]
 pub struct Heads<'a, T> {
     /// `X [rows, D]`
     pub x: &'a [T],
     /// `LN`
-    pub norm: Norm<'a, T>,
+    pub norm: Option<Norm<'a, T>>,
     /// `D` → `D`
     pub query: Linear<'a, T>,
     /// `D` → `D`
@@ -31,7 +33,7 @@ pub struct Heads<'a, T> {
     /// `D` → heads · rank; none at rank 0.
     pub projection: Option<Linear<'a, T>>,
     /// `LN_win`
-    pub window_norm: Norm<'a, T>,
+    pub window_norm: Option<Norm<'a, T>>,
 }
 
 /// Outputs of [`heads`], all written whole.
@@ -50,7 +52,7 @@ pub struct HeadsOutput<'a, T> {
 impl<T: Real> Heads<'_, T> {
     /// `D`
     pub(crate) fn width(&self) -> usize {
-        self.norm.gamma.len()
+        self.query.bias.len()
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -60,6 +62,19 @@ impl<T: Real> Heads<'_, T> {
     /// heads · rank
     pub(crate) fn scores(&self) -> usize {
         self.projection.map_or(0, |layer| layer.bias.len())
+    }
+
+    /// `LN`, `LN_win`.
+    pub(crate) fn norms(&self) -> [Option<PaddedNorm<T>>; 2] {
+        [&self.norm, &self.window_norm].map(|norm| {
+            let norm = norm.as_ref()?;
+            assert_eq!(
+                norm.gamma.len(),
+                self.width(),
+                "LayerNorms are as wide as X"
+            );
+            Some(PaddedNorm::new(norm))
+        })
     }
 
     /// Query, key, value, scores.
@@ -72,11 +87,6 @@ impl<T: Real> Heads<'_, T> {
                 "queries, keys and values are as wide as X"
             );
         }
-        assert_eq!(
-            self.window_norm.gamma.len(),
-            width,
-            "LN_win is as wide as X"
-        );
         let none = Linear {
             weight: &[],
             bias: &[],
@@ -95,10 +105,7 @@ impl<T: Real> Heads<'_, T> {
 pub fn heads<T: Real>(inputs: &Heads<'_, T>, output: &mut HeadsOutput<'_, T>) {
     let (width, rows, scores) = (inputs.width(), inputs.rows(), inputs.scores());
     let stack = inputs.stack(false);
-    let norms = [
-        PaddedNorm::new(&inputs.norm),
-        PaddedNorm::new(&inputs.window_norm),
-    ];
+    let norms = inputs.norms();
     let level = Level::new();
     let mut tasks: Vec<_> = parts(inputs.x, width, rows)
         .into_iter()
@@ -121,7 +128,7 @@ fn part<S: Simd, T: Real>(
     simd: S,
     x: &[T],
     stack: &Stack<T>,
-    [norm, window_norm]: &[PaddedNorm<T>; 2],
+    [norm, window_norm]: &[Option<PaddedNorm<T>>; 2],
     mut outputs: [&mut [T]; 4],
     (x_memory, y_memory): &mut (Scratch<T>, Scratch<T>),
 ) {
@@ -134,22 +141,26 @@ fn part<S: Simd, T: Real>(
         let count = x.len() / width;
         let inverse = &mut inverse[..count];
         pad(simd, x, width, normed, x_step);
-        simd.vectorize(
-            #[inline(always)]
-            || norm.normalize(simd, normed, x_step, inverse),
-        );
+        if let Some(norm) = norm {
+            simd.vectorize(
+                #[inline(always)]
+                || norm.normalize(simd, normed, x_step, inverse),
+            );
+        }
         let sizes = [count, stack.columns, width];
         let bias = Start::Row(&stack.bias);
         let left = Matrix::padded(normed, width);
         product::<S, T, false>(simd, left, stack.weight(), bias, y, y_step, sizes);
-        simd.vectorize(
-            #[inline(always)]
-            || {
-                for layer in [1, 2] {
-                    window_norm.normalize(simd, &mut y[stack.place(layer).0..], y_step, inverse);
-                }
-            },
-        );
+        if let Some(norm) = window_norm {
+            simd.vectorize(
+                #[inline(always)]
+                || {
+                    for layer in [1, 2] {
+                        norm.normalize(simd, &mut y[stack.place(layer).0..], y_step, inverse);
+                    }
+                },
+            );
+        }
         for (layer, output) in outputs.iter_mut().enumerate() {
             let (first, width) = stack.place(layer);
             let to = &mut output[tile * ROWS * width..][..count * width];

@@ -1,4 +1,5 @@
-//! Gradients of [`heads`](crate::heads), in one pass that computes keys and values again.
+//! Gradients of [`heads`](crate::heads), in one pass that computes keys and values again where they have a
+//! LayerNorm.
 
 use crate::parallel::*;
 use fearless_simd::prelude::*;
@@ -6,7 +7,7 @@ use fearless_simd::{Level, dispatch};
 
 use crate::heads::Heads;
 use crate::layers::{
-    LinearGradients, ROWS, Stack, add, add_up, pad, pad_sum, parts, parts_mut, rows_of_part, unpad,
+    LinearGradients, ROWS, Stack, add, add_up, pad, pad_sum, parts, parts_mut, sums_of_parts, unpad,
 };
 use crate::matrix::{Matrix, Start, add_columns, product, step};
 use crate::norm::{NormGradients, PaddedNorm};
@@ -35,8 +36,8 @@ pub struct HeadsOutputGradients<'a, T> {
 pub struct HeadsGradients<'a, T> {
     /// `[rows, D]`
     pub x: &'a mut [T],
-    /// Of `LN`.
-    pub norm: NormGradients<'a, T>,
+    /// Of `LN`, if there is one.
+    pub norm: Option<NormGradients<'a, T>>,
     /// Of `W_q`, `b_q`.
     pub query: LinearGradients<'a, T>,
     /// Of `W_k`, `b_k`.
@@ -45,16 +46,16 @@ pub struct HeadsGradients<'a, T> {
     pub value: LinearGradients<'a, T>,
     /// Of `W_p`, `b_p`, if there is a projection.
     pub projection: Option<LinearGradients<'a, T>>,
-    /// Of `LN_win`.
-    pub window_norm: NormGradients<'a, T>,
+    /// Of `LN_win`, if there is one.
+    pub window_norm: Option<NormGradients<'a, T>>,
 }
 
 /// Gradients of [`heads`](crate::heads).
 ///
 /// # Panics
 ///
-/// Panics if the shapes do not fit each other, or if there is a gradient for a projection and none
-/// among the inputs, or the other way round.
+/// Panics if the shapes do not fit each other, or if there is a gradient for a projection or a LayerNorm
+/// that is not among the inputs, or the other way round.
 pub fn heads_backward<T: Real>(
     inputs: &Heads<'_, T>,
     d_output: &HeadsOutputGradients<'_, T>,
@@ -62,13 +63,9 @@ pub fn heads_backward<T: Real>(
 ) {
     let (width, rows, scores) = (inputs.width(), inputs.rows(), inputs.scores());
     let stack = inputs.stack(true);
-    let norms = [
-        PaddedNorm::new(&inputs.norm),
-        PaddedNorm::new(&inputs.window_norm),
-    ];
+    let norms = inputs.norms();
     let sums_len = stack.sums_len() + 4 * step::<T>(width);
-    let part_count = rows.div_ceil(rows_of_part(rows));
-    let mut sums = vec![T::ZERO; part_count * sums_len];
+    let mut sums = sums_of_parts(rows);
     let given = [
         (&d_output.query, width),
         (&d_output.key, width),
@@ -84,7 +81,7 @@ pub fn heads_backward<T: Real>(
     let mut tasks: Vec<_> = parts(inputs.x, width, rows)
         .into_iter()
         .zip(parts_mut(gradients.x, width, rows))
-        .zip(sums.chunks_exact_mut(sums_len))
+        .zip(&mut sums)
         .enumerate()
         .collect();
     tasks
@@ -99,6 +96,7 @@ pub fn heads_backward<T: Real>(
                 norms: &norms,
                 given,
             };
+            **sums = vec![T::ZERO; sums_len];
             dispatch!(level, simd => part(simd, &work, d_x, sums, memory));
         });
     let sums = add_up(&sums, sums_len);
@@ -114,14 +112,21 @@ pub fn heads_backward<T: Real>(
     if let Some(projection) = &mut gradients.projection {
         stack.unpack(3, of_stack, projection);
     }
-    let of_norms = of_norms.chunks_exact(step::<T>(width));
-    for (sums, to) in of_norms.zip([
-        &mut *gradients.norm.gamma,
-        &mut *gradients.norm.beta,
-        &mut *gradients.window_norm.gamma,
-        &mut *gradients.window_norm.beta,
-    ]) {
-        to.copy_from_slice(&sums[..width]);
+    for (norm, (sums, to)) in norms.iter().zip(
+        of_norms
+            .chunks_exact(2 * step::<T>(width))
+            .zip([&mut gradients.norm, &mut gradients.window_norm]),
+    ) {
+        assert_eq!(
+            norm.is_some(),
+            to.is_some(),
+            "a LayerNorm and its gradients"
+        );
+        if let Some(to) = to {
+            let (gamma, beta) = sums.split_at(step::<T>(width));
+            to.gamma.copy_from_slice(&gamma[..width]);
+            to.beta.copy_from_slice(&beta[..width]);
+        }
     }
 }
 
@@ -141,7 +146,7 @@ struct Memory<T> {
 struct Work<'a, T> {
     x: &'a [T],
     stack: &'a Stack<T>,
-    norms: &'a [PaddedNorm<T>; 2],
+    norms: &'a [Option<PaddedNorm<T>>; 2],
     /// Of query, key, value, scores and x.
     given: [Vec<&'a [T]>; 5],
 }
@@ -176,26 +181,33 @@ fn part<S: Simd, T: Real>(
         let count = x.len() / width;
         let [inverse, key_inverse, value_inverse] =
             inverse.each_mut().map(|values| &mut values[..count]);
-        pad(simd, x, width, standardized, x_step);
-        simd.vectorize(
-            #[inline(always)]
-            || {
-                norm.standardize(simd, standardized, x_step, inverse);
-                let from = Matrix::padded(standardized, width);
-                norm.scale(simd, from, normed, x_step, count);
-            },
-        );
+        match norm {
+            None => pad(simd, x, width, normed, x_step),
+            Some(norm) => {
+                pad(simd, x, width, standardized, x_step);
+                simd.vectorize(
+                    #[inline(always)]
+                    || {
+                        norm.standardize(simd, standardized, x_step, inverse);
+                        let from = Matrix::padded(standardized, width);
+                        norm.scale(simd, from, normed, x_step, count);
+                    },
+                );
+            }
+        }
         // Keys and values before LN_win.
-        let sizes = [count, window_columns, width];
-        product::<S, T, false>(
-            simd,
-            Matrix::padded(normed, width),
-            stack.weight().skip_columns(first_key),
-            Start::Row(&stack.bias[first_key..]),
-            window,
-            window_step,
-            sizes,
-        );
+        if window_norm.is_some() {
+            let sizes = [count, window_columns, width];
+            product::<S, T, false>(
+                simd,
+                Matrix::padded(normed, width),
+                stack.weight().skip_columns(first_key),
+                Start::Row(&stack.bias[first_key..]),
+                window,
+                window_step,
+                sizes,
+            );
+        }
         for (layer, lists) in work.given[..4].iter().enumerate() {
             let (first, width) = stack.place(layer);
             let own = tile * ROWS * width..tile * ROWS * width + count * width;
@@ -205,13 +217,16 @@ fn part<S: Simd, T: Real>(
         simd.vectorize(
             #[inline(always)]
             || {
-                for (first, inverse) in [(first_key, key_inverse), (first_value, value_inverse)] {
-                    let own = first - first_key;
-                    window_norm.standardize(simd, &mut window[own..], window_step, inverse);
-                    let from = Matrix::padded(window, window_columns).skip_columns(own);
-                    let [d_gamma, d_beta] = halves(d_window_norm);
-                    let d_rows = &mut d_y[first..];
-                    window_norm.backward(simd, d_rows, y_step, from, inverse, [d_gamma, d_beta]);
+                if let Some(norm) = window_norm {
+                    for (first, inverse) in [(first_key, key_inverse), (first_value, value_inverse)]
+                    {
+                        let own = first - first_key;
+                        norm.standardize(simd, &mut window[own..], window_step, inverse);
+                        let from = Matrix::padded(window, window_columns).skip_columns(own);
+                        let [d_gamma, d_beta] = halves(d_window_norm);
+                        let d_rows = &mut d_y[first..];
+                        norm.backward(simd, d_rows, y_step, from, inverse, [d_gamma, d_beta]);
+                    }
                 }
                 let rows = Matrix::padded(d_y, stack.columns);
                 add_columns(simd, rows, count, stack.columns, d_bias);
@@ -232,14 +247,16 @@ fn part<S: Simd, T: Real>(
             x_step,
             sizes,
         );
-        simd.vectorize(
-            #[inline(always)]
-            || {
-                let from = Matrix::padded(standardized, width);
-                let [d_gamma, d_beta] = halves(d_norm);
-                norm.backward(simd, d_normed, x_step, from, inverse, [d_gamma, d_beta]);
-            },
-        );
+        if let Some(norm) = norm {
+            simd.vectorize(
+                #[inline(always)]
+                || {
+                    let from = Matrix::padded(standardized, width);
+                    let [d_gamma, d_beta] = halves(d_norm);
+                    norm.backward(simd, d_normed, x_step, from, inverse, [d_gamma, d_beta]);
+                },
+            );
+        }
         let d_x = &mut d_x[tile * ROWS * width..][..count * width];
         unpad(simd, Matrix::padded(d_normed, width), width, d_x);
         for list in &work.given[4] {

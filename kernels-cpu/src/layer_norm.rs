@@ -4,7 +4,7 @@ use crate::parallel::*;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch};
 
-use crate::layers::{ROWS, add, add_up, pad, parts, parts_mut, rows_of_part, unpad};
+use crate::layers::{ROWS, add, add_up, pad, parts, parts_mut, sums_of_parts, unpad};
 use crate::matrix::{Matrix, step};
 use crate::norm::{Norm, NormGradients, PaddedNorm};
 use crate::real::Real;
@@ -70,20 +70,21 @@ pub fn layer_norm_backward<T: Real>(
     let rows = x.len() / width.max(1);
     let norm = PaddedNorm::new(norm);
     let step = step::<T>(width);
-    let mut sums = vec![T::ZERO; rows.div_ceil(rows_of_part(rows)) * 2 * step];
+    let mut sums = sums_of_parts(rows);
     let added = added.map(|added| parts(added, width, rows));
     let level = Level::new();
     let mut tasks: Vec<_> = parts(d_output, width, rows)
         .into_iter()
         .zip(parts(x, width, rows))
         .zip(parts_mut(d_x, width, rows))
-        .zip(sums.chunks_exact_mut(2 * step))
+        .zip(&mut sums)
         .enumerate()
         .collect();
     each_mut(&mut tasks, Default::default, |memory, (number, task)| {
         let (((d_output, x), d_x), sums) = task;
         let given = [*d_output, *x];
         let added = added.as_ref().map(|added| added[*number]);
+        **sums = vec![T::ZERO; 2 * step];
         dispatch!(level, simd => part_backward(simd, given, &norm, added, d_x, sums, memory));
     });
     let sums = add_up(&sums, 2 * step);

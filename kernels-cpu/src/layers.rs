@@ -246,15 +246,22 @@ pub(crate) fn add<S: Simd, T: Real>(simd: S, from: &[T], to: &mut [T]) {
     }
 }
 
+/// Room for the parts' sums, which each part's thread takes and clears itself.
+pub(crate) fn sums_of_parts<T>(rows: usize) -> Vec<Vec<T>> {
+    (0..rows.div_ceil(rows_of_part(rows)))
+        .map(|_| Vec::new())
+        .collect()
+}
+
 /// Adds up the parts' sums, each of `len` numbers, in order.
-pub(crate) fn add_up<T: Real>(sums: &[T], len: usize) -> Vec<T> {
+pub(crate) fn add_up<T: Real>(sums: &[Vec<T>], len: usize) -> Vec<T> {
     const PIECE: usize = 1024;
     let mut total = vec![T::ZERO; len];
     total
         .par_chunks_mut(PIECE)
         .enumerate()
         .for_each(|(piece, total)| {
-            for part in sums.chunks_exact(len) {
+            for part in sums {
                 for (total, value) in total.iter_mut().zip(&part[piece * PIECE..]) {
                     *total += *value;
                 }

@@ -203,21 +203,22 @@ const SIZES: [Sizes; 5] = [
     },
 ];
 
-/// x, LN, query, key, value, LN_win, projection.
-fn heads_case(sizes: Sizes) -> Case {
+/// x, LN, query, key, value, LN_win, projection; the norms empty if they are left out.
+fn heads_case(sizes: Sizes, normed: bool) -> Case {
     let Sizes { rows, width, other } = sizes;
+    let norm = if normed { width } else { 0 };
     let shapes = [
         rows * width,
-        width,
-        width,
+        norm,
+        norm,
         width * width,
         width,
         width * width,
         width,
         width * width,
         width,
-        width,
-        width,
+        norm,
+        norm,
         width * other,
         other,
     ];
@@ -227,8 +228,12 @@ fn heads_case(sizes: Sizes) -> Case {
             .map(|(i, len)| random(len, if i == 0 { 2.0 } else { 0.7 }, i as u64))
             .collect(),
         function: Box::new(|p| {
-            let x = layer_norm(&p[0], &p[1], &p[2]);
-            let windowed = |x: Vec<f64>| layer_norm(&x, &p[9], &p[10]);
+            let norm = |x: Vec<f64>, i: usize| match p[i].is_empty() {
+                true => x,
+                false => layer_norm(&x, &p[i], &p[i + 1]),
+            };
+            let x = norm(p[0].clone(), 1);
+            let windowed = |x: Vec<f64>| norm(x, 9);
             vec![
                 linear(&x, &p[3], &p[4]),
                 windowed(linear(&x, &p[5], &p[6])),
@@ -253,10 +258,12 @@ fn heads_inputs<T: Real>(p: &[Vec<T>]) -> Heads<'_, T> {
         weight: &p[i],
         bias: &p[i + 1],
     };
-    let norm = |i: usize| Norm {
-        gamma: &p[i],
-        beta: &p[i + 1],
-        epsilon: EPSILON,
+    let norm = |i: usize| {
+        (!p[i].is_empty()).then(|| Norm {
+            gamma: &p[i],
+            beta: &p[i + 1],
+            epsilon: EPSILON,
+        })
     };
     Heads {
         x: &p[0],
@@ -303,11 +310,10 @@ fn run_heads<T: Real>(case: &Case) -> (Vec<Vec<T>>, Vec<Vec<T>>) {
     let mut gradients = g.iter_mut();
     let mut next = || gradients.next().unwrap().as_mut_slice();
     let x = next();
-    let mut norm = || NormGradients {
+    let first = NormGradients {
         gamma: next(),
         beta: next(),
     };
-    let first = norm();
     let mut linear = || LinearGradients {
         weight: next(),
         bias: next(),
@@ -323,11 +329,11 @@ fn run_heads<T: Real>(case: &Case) -> (Vec<Vec<T>>, Vec<Vec<T>>) {
     };
     let mut gradients = HeadsGradients {
         x,
-        norm: first,
+        norm: inputs.norm.is_some().then_some(first),
         query,
         key,
         value,
-        window_norm,
+        window_norm: inputs.window_norm.is_some().then_some(window_norm),
         projection: inputs.projection.is_some().then_some(projection),
     };
     heads_backward(&inputs, &d_output, &mut gradients);
@@ -478,10 +484,12 @@ fn check(
 #[test]
 fn heads_are_those_of_the_formulas() {
     for sizes in SIZES {
-        let case = heads_case(sizes);
-        // A LayerNorm of one feature is its beta, and its gradients are differences of nothing.
-        if sizes.width > 1 {
-            check(&case, run_heads(&case), run_heads(&case));
+        for normed in [true, false] {
+            let case = heads_case(sizes, normed);
+            // A LayerNorm of one feature is its beta, and its gradients are differences of nothing.
+            if sizes.width > 1 || !normed {
+                check(&case, run_heads(&case), run_heads(&case));
+            }
         }
     }
 }
@@ -521,7 +529,10 @@ fn threads_change_nothing() {
             .num_threads(threads)
             .build()
             .unwrap();
-        let (a, b) = (heads_case(sizes), after_case(sizes, Dropout::OFF, true));
+        let (a, b) = (
+            heads_case(sizes, true),
+            after_case(sizes, Dropout::OFF, true),
+        );
         pool.install(|| {
             (
                 run_heads::<f32>(&a),
@@ -539,7 +550,7 @@ fn no_rows_are_no_work() {
         width: 8,
         other: 4,
     };
-    let (outputs, gradients) = run_heads::<f32>(&heads_case(sizes));
+    let (outputs, gradients) = run_heads::<f32>(&heads_case(sizes, true));
     assert!(outputs.iter().all(Vec::is_empty));
     assert!(gradients[1..].iter().flatten().all(|&x| x == 0.0));
     let case = after_case(sizes, Dropout::OFF, false);

@@ -9,6 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData, assert_shape};
 use super::heads::{check_heads, merge, split};
 use super::recent::Recent;
 use crate::error::{ConfigError, check_dropout, refuse_too_large, refuse_zero};
+use crate::ops::fused::{Fused, HeadsLinear, LinearLayer, linear_layer};
 use crate::ops::layers::{layer_norm, linear, linear_plus};
 use crate::ops::{self, Attend, AttentionDropout, LandmarksSeen, Layout, Visibility, Window};
 use crate::seed::hash_dropout;
@@ -187,6 +188,30 @@ pub struct CausalLandmarks {
     pub relative: Linear,
 }
 
+/// What attention makes of a segment's rows.
+struct OwnRows {
+    /// `[b, M, D]`, with `u` added.
+    query: Tensor<3>,
+    /// `[b, M, D]`
+    key: Tensor<3>,
+    /// `[b, M, D]`
+    value: Tensor<3>,
+    /// Where there are landmarks.
+    compressible: Option<Compressible>,
+    /// The rows themselves, `[b, M, D]`.
+    hidden: Tensor<3>,
+}
+
+/// Rows to be compressed, and what tells how.
+struct Compressible {
+    /// What `W_p` gives, `[b, n, h·ρ]`.
+    scores: Tensor<3>,
+    /// `[b, n, D]`
+    key: Tensor<3>,
+    /// `[b, n, D]`
+    value: Tensor<3>,
+}
+
 /// Sinusoids of a segment's distances, which all layers share.
 #[derive(Clone, Debug)]
 pub struct Distances {
@@ -256,6 +281,19 @@ impl CausalAttention {
         distances: &Distances,
         dropout_seed: Option<u64>,
     ) -> Tensor<3> {
+        self.contexts_through(hidden, memory, distances, dropout_seed)
+            .0
+    }
+
+    /// [`contexts`](Self::contexts), and the inputs once more: whoever reads these leaves their gradient
+    /// to the layers that read them here.
+    pub(crate) fn contexts_through(
+        &self,
+        hidden: Tensor<3>,
+        memory: Tensor<3>,
+        distances: &Distances,
+        dropout_seed: Option<u64>,
+    ) -> (Tensor<3>, Tensor<3>) {
         let [b, tokens, d_model] = hidden.dims();
         let [_, rows, _] = memory.dims();
         assert_shape!(hidden, [b, tokens, self.d_model()]);
@@ -263,21 +301,21 @@ impl CausalAttention {
         self.check_memory(rows);
         let window = distances.window.dims()[1];
         let before = (window - 1).min(rows);
-        let [own_key, own_value] = [&self.key, &self.value].map(|w| linear(hidden.clone(), w));
+        let own = self.read(hidden);
         let near = last_rows(&memory, before);
-        let windowed = |own: &Tensor<3>, weights: &Linear| {
+        let windowed = |own: Tensor<3>, weights: &Linear| {
             let all = match &near {
-                None => own.clone(),
-                Some(near) => Tensor::cat(vec![linear(near.clone(), weights), own.clone()], 1),
+                None => own,
+                Some(near) => Tensor::cat(vec![linear(near.clone(), weights), own], 1),
             };
             self.split(self.of_window(all))
         };
         let (key, value) = (
-            windowed(&own_key, &self.key),
-            windowed(&own_value, &self.value),
+            windowed(own.key, &self.key),
+            windowed(own.value, &self.value),
         );
-        let landmarks = self.landmarks(&hidden, memory, own_key, own_value);
-        let query = self.split(linear(hidden, &self.query) + self.content());
+        let landmarks = self.landmarks(memory, own.compressible, tokens);
+        let query = self.split(own.query);
         let terms = self.terms(distances, landmarks.as_ref());
         let visibility = Visibility {
             window: Window::Causal { width: window },
@@ -304,7 +342,60 @@ impl CausalAttention {
             scale: self.scale(),
             dropout: hash_dropout(&self.dropout, &own_device(&self.query), dropout_seed),
         });
-        merge(attended.output)
+        (merge(attended.output), own.hidden)
+    }
+
+    /// What a segment's rows are multiplied with.
+    fn read(&self, hidden: Tensor<3>) -> OwnRows {
+        if let (Some(landmarks), Some(fused)) = (&self.landmarks, Fused::of_many(&hidden)) {
+            return self.read_fused(hidden, landmarks, fused);
+        }
+        let linear = |weights| linear(hidden.clone(), weights);
+        let (key, value) = (linear(&self.key), linear(&self.value));
+        OwnRows {
+            query: linear(&self.query) + self.content(),
+            compressible: self.landmarks.as_ref().map(|landmarks| Compressible {
+                scores: linear(&landmarks.projection),
+                key: key.clone(),
+                value: value.clone(),
+            }),
+            key,
+            value,
+            hidden,
+        }
+    }
+
+    /// [`read`](Self::read) in one pass.
+    fn read_fused(&self, hidden: Tensor<3>, landmarks: &CausalLandmarks, fused: Fused) -> OwnRows {
+        let [b, n, d_model] = hidden.dims();
+        let content = self.content().reshape([d_model]);
+        let bias = match &self.query.bias {
+            None => content,
+            Some(bias) => bias.val() + content,
+        };
+        let layers = HeadsLinear {
+            query: LinearLayer {
+                weight: self.query.weight.val().into_dispatch(),
+                bias: bias.into_dispatch(),
+            },
+            key: linear_layer(&self.key),
+            value: linear_layer(&self.value),
+            projection: linear_layer(&landmarks.projection),
+        };
+        let heads = fused.heads_unnormed(hidden, layers, self.heads);
+        let rows = |x| merge(Tensor::from_dispatch(x));
+        let scores = Tensor::<4>::from_dispatch(heads.scores).permute([0, 3, 1, 2]);
+        OwnRows {
+            query: rows(heads.query),
+            key: rows(heads.key),
+            value: rows(heads.value),
+            compressible: Some(Compressible {
+                scores: scores.reshape([b, n, self.heads * self.rank]),
+                key: rows(heads.projected_key),
+                value: rows(heads.projected_value),
+            }),
+            hidden: Tensor::from_dispatch(heads.residual),
+        }
     }
 
     /// What scores are multiplied by, `1/√d`.
@@ -341,22 +432,29 @@ impl CausalAttention {
     /// segment's that another chunk comes after.
     fn landmarks(
         &self,
-        hidden: &Tensor<3>,
         memory: Tensor<3>,
-        own_key: Tensor<3>,
-        own_value: Tensor<3>,
+        own: Option<Compressible>,
+        tokens: usize,
     ) -> Option<(Tensor<4>, Tensor<4>)> {
-        let landmarks = self.landmarks.as_ref()?;
-        let [_, tokens, _] = hidden.dims();
-        let seen = self.chunks_seen(tokens) * self.chunk;
+        let (landmarks, own) = (self.landmarks.as_ref()?, own?);
         let mut parts = Vec::new();
         if memory.dims()[1] > 0 {
             parts.push(self.landmarks_of_memory(landmarks, memory));
         }
+        let seen = self.chunks_seen(tokens) * self.rank;
         if seen > 0 {
-            let first = |x: &Tensor<3>| x.clone().narrow(1, 0, seen);
-            let [key, value] = [first(&own_key), first(&own_value)];
-            parts.push(self.compress(landmarks, &first(hidden), key, value));
+            // The last chunk's are left out afterwards, when rows are few.
+            let whole = tokens / self.chunk * self.chunk;
+            let of_whole = |x: Tensor<3>| match whole == tokens {
+                true => x,
+                false => x.narrow(1, 0, whole),
+            };
+            let compressed = self.compress(Compressible {
+                scores: of_whole(own.scores),
+                key: of_whole(own.key),
+                value: of_whole(own.value),
+            });
+            parts.push(compressed.map(|rows| rows.narrow(1, 0, seen)));
         }
         let join = |side: usize| {
             let rows = parts.iter().map(|part| part[side].clone()).collect();
@@ -368,34 +466,40 @@ impl CausalAttention {
     /// Keys and values of a memory's landmarks before `LN_proj`, `[b, L/c·ρ, D]`: its rows are
     /// compressed as they are, and then multiplied with the weights.
     fn landmarks_of_memory(&self, of: &CausalLandmarks, memory: Tensor<3>) -> [Tensor<3>; 2] {
-        let [rows, _] = self.compress(of, &memory, memory.clone(), memory.clone());
+        let [rows, _] = self.compress(Compressible {
+            scores: linear(memory.clone(), &of.projection),
+            key: memory.clone(),
+            value: memory,
+        });
         [&self.key, &self.value].map(|weights| linear(rows.clone(), weights))
     }
 
     /// Those of whole chunks of a segment, `[b, n/c·ρ, D]`.
     fn landmarks_of(&self, of: &CausalLandmarks, rows: Tensor<3>) -> [Tensor<3>; 2] {
-        let [key, value] = [&self.key, &self.value].map(|weights| linear(rows.clone(), weights));
-        self.compress(of, &rows, key, value)
+        let linear = |weights| linear(rows.clone(), weights);
+        self.compress(Compressible {
+            scores: linear(&of.projection),
+            key: linear(&self.key),
+            value: linear(&self.value),
+        })
     }
 
-    /// Rows `[b, n, D]` of whole chunks, compressed head slice by head slice with the weights that
-    /// `rows` give: `[b, n/c·ρ, D]`, a chunk's landmarks one after another.
-    fn compress(
-        &self,
-        of: &CausalLandmarks,
-        rows: &Tensor<3>,
-        key: Tensor<3>,
-        value: Tensor<3>,
-    ) -> [Tensor<3>; 2] {
-        let [b, n, d_model] = rows.dims();
+    /// Rows of whole chunks, compressed head slice by head slice: `[b, n/c·ρ, D]`, a chunk's landmarks one
+    /// after another.
+    fn compress(&self, rows: Compressible) -> [Tensor<3>; 2] {
+        let [b, n, d_model] = rows.key.dims();
         let chunks = n / self.chunk;
-        let scores = linear(rows.clone(), &of.projection);
         let by_chunk = |x: Tensor<3>| {
             let [_, _, features] = x.dims();
             self.split(x.reshape([b * chunks, self.chunk, features]))
         };
-        let scores = by_chunk(scores).swap_dims(2, 3);
-        let compressed = ops::project(scores, by_chunk(key), by_chunk(value), Layout::Full);
+        let scores = by_chunk(rows.scores).swap_dims(2, 3);
+        let compressed = ops::project(
+            scores,
+            by_chunk(rows.key),
+            by_chunk(rows.value),
+            Layout::Full,
+        );
         let rows = |x: Tensor<4>| merge(x).reshape([b, chunks * self.rank, d_model]);
         [rows(compressed.key), rows(compressed.value)]
     }

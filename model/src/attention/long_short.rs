@@ -14,7 +14,7 @@ use super::maps::{AttentionMaps, shares_of};
 use super::rotary::check_rotary;
 use super::rows::{Rows, read_by_class_row, read_outputs};
 use crate::error::{ConfigError, check_dropout, refuse_too_large};
-use crate::ops::fused::{Fused, HeadsLayers, linear_layer};
+use crate::ops::fused::{Fused, HeadsLayers, HeadsLinear, linear_layer};
 use crate::ops::layers::{layer_norm, layer_norm_through, linear, linear_through, norm_layer};
 use crate::ops::{self, Attend, AttentionDropout, Projected, Window};
 use crate::seed::hash_dropout;
@@ -381,12 +381,14 @@ impl LongShortAttention {
             && let Some(fused) = Fused::of(&x)
         {
             let layers = HeadsLayers {
+                linear: HeadsLinear {
+                    query: linear_layer(&self.query),
+                    key: linear_layer(&self.key),
+                    value: linear_layer(&self.value),
+                    projection: linear_layer(projection),
+                },
                 norm: norm_layer(norm),
-                query: linear_layer(&self.query),
-                key: linear_layer(&self.key),
-                value: linear_layer(&self.value),
                 window_norm: norm_layer(&self.window_norm),
-                projection: linear_layer(projection),
             };
             let heads = fused.heads(x, layers, self.heads);
             return TokenHeads {

@@ -67,9 +67,6 @@ impl LanguageModelLayerConfig {
     }
 }
 
-/// Rows from which on it pays that one kernel computes several layers: it arranges their weights first.
-const FUSED_ROWS: usize = 64;
-
 /// Attention and feed-forward layers with residuals, as released.
 ///
 /// Pre-norm the residuals run on normalised rows, the memory's too:
@@ -115,9 +112,9 @@ impl LanguageModelLayer {
         dropout_seed: Option<u64>,
     ) -> Tensor<3> {
         let [hidden, memory] = [hidden, memory].map(|rows| self.before_attention(rows));
-        let contexts = self
-            .attention
-            .contexts(hidden.clone(), memory, distances, dropout_seed);
+        let (contexts, hidden) =
+            self.attention
+                .contexts_through(hidden, memory, distances, dropout_seed);
         self.after_attention(hidden, contexts, dropout_seed)
     }
 
@@ -194,9 +191,8 @@ impl LanguageModelLayer {
         contexts: Tensor<3>,
         dropout_seed: Option<u64>,
     ) -> Tensor<3> {
-        let [b, n, _] = hidden.dims();
-        let pays = self.pre_norm && self.gelu && b * n >= FUSED_ROWS;
-        if let Some(fused) = Fused::of(&hidden).filter(|_| pays) {
+        let suits = self.pre_norm && self.gelu;
+        if let Some(fused) = Fused::of_many(&hidden).filter(|_| suits) {
             let layers = AfterAttentionLayers {
                 output: linear_layer(&self.attention.output),
                 norm: norm_layer(&self.ff_norm),

@@ -5,8 +5,12 @@ use burn::backend::autodiff::Autodiff;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 
-use super::cpu::{self, HEADS_INPUTS, HEADS_OUTPUTS, Ids, after_attention_tensors, heads_tensors};
-use super::{AfterAttention, AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput};
+use super::cpu::{
+    self, HEADS_OUTPUTS, Ids, after_attention_tensors, heads_tensors, heads_unnormed_tensors,
+};
+use super::{
+    AfterAttention, AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsLinear, HeadsOutput,
+};
 use crate::ops::cpu::CpuBackend;
 use crate::ops::gate::record_outputs;
 use crate::ops::record::{record, record_kept};
@@ -14,31 +18,15 @@ use crate::ops::{Boundaries, OptionalTensor};
 
 impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
     fn heads(x: FloatTensor<Self>, layers: HeadsLayers<Self>, heads: usize) -> HeadsOutput<Self> {
-        let [
-            query,
-            key,
-            value,
-            scores,
-            projected_key,
-            projected_value,
-            residual,
-        ] = record_outputs::<B, C, _, HEADS_INPUTS, HEADS_OUTPUTS>(
-            heads_tensors::<Self>(x, layers),
-            heads,
-            |inputs, heads| outputs::<B>(cpu::heads::<B>(inputs, heads)),
-            |d_outputs, inputs, _| {
-                cpu::heads_backward::<B>(d_outputs, inputs).map(OptionalTensor::Some)
-            },
-        );
-        HeadsOutput {
-            query,
-            key,
-            value,
-            scores,
-            projected_key,
-            projected_value,
-            residual,
-        }
+        recorded_heads::<B, C, _>(heads_tensors::<Self>(x, layers), heads)
+    }
+
+    fn heads_unnormed(
+        x: FloatTensor<Self>,
+        layers: HeadsLinear<Self>,
+        heads: usize,
+    ) -> HeadsOutput<Self> {
+        recorded_heads::<B, C, _>(heads_unnormed_tensors::<Self>(x, layers), heads)
     }
 
     fn after_attention(
@@ -69,6 +57,37 @@ impl<B: CpuBackend, C: CheckpointStrategy> FusedBackend for Autodiff<B, C> {
             cpu::embed::<B>,
             cpu::embed_backward::<B>,
         )
+    }
+}
+
+fn recorded_heads<B: CpuBackend, C: CheckpointStrategy, const N: usize>(
+    inputs: [FloatTensor<Autodiff<B, C>>; N],
+    heads: usize,
+) -> HeadsOutput<Autodiff<B, C>> {
+    let [
+        query,
+        key,
+        value,
+        scores,
+        projected_key,
+        projected_value,
+        residual,
+    ] = record_outputs::<B, C, _, N, HEADS_OUTPUTS>(
+        inputs,
+        heads,
+        |inputs, heads| outputs::<B>(cpu::heads::<B, N>(inputs, heads)),
+        |d_outputs, inputs, _| {
+            cpu::heads_backward::<B, N>(d_outputs, inputs).map(OptionalTensor::Some)
+        },
+    );
+    HeadsOutput {
+        query,
+        key,
+        value,
+        scores,
+        projected_key,
+        projected_value,
+        residual,
     }
 }
 

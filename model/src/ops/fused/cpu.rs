@@ -9,7 +9,9 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
 use transformer_ls_kernels_cpu as kernels;
 
-use super::{AfterAttention, AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput};
+use super::{
+    AfterAttention, AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsLinear, HeadsOutput,
+};
 use crate::ops::cpu::{CpuBackend, Unwritten};
 use crate::ops::layers::EPSILON;
 use crate::ops::{Boundaries, OptionalTensor};
@@ -17,44 +19,70 @@ use crate::ops::{Boundaries, OptionalTensor};
 /// Outputs of `heads`.
 pub(super) const HEADS_OUTPUTS: usize = 7;
 
-/// Inputs of `heads`, in the order of [`heads_tensors`].
-pub(super) const HEADS_INPUTS: usize = 13;
-
 /// Inputs of `after_attention`, in the order of [`after_attention_tensors`].
 pub(super) const AFTER_ATTENTION_INPUTS: usize = 10;
 
-pub(super) fn heads_tensors<B: Backend>(
+/// The input, then each linear layer's weight and bias.
+pub(super) fn heads_unnormed_tensors<B: Backend>(
     x: FloatTensor<B>,
-    layers: HeadsLayers<B>,
-) -> [FloatTensor<B>; HEADS_INPUTS] {
+    layers: HeadsLinear<B>,
+) -> [FloatTensor<B>; 9] {
+    let HeadsLinear {
+        query,
+        key,
+        value,
+        projection,
+    } = layers;
     [
         x,
-        layers.norm.gamma,
-        layers.norm.beta,
-        layers.query.weight,
-        layers.query.bias,
-        layers.key.weight,
-        layers.key.bias,
-        layers.value.weight,
-        layers.value.bias,
-        layers.window_norm.gamma,
-        layers.window_norm.beta,
-        layers.projection.weight,
-        layers.projection.bias,
+        query.weight,
+        query.bias,
+        key.weight,
+        key.bias,
+        value.weight,
+        value.bias,
+        projection.weight,
+        projection.bias,
     ]
 }
 
-/// What the kernels see of contiguous [`heads_tensors`].
-fn heads_kernel<B: CpuBackend>(inputs: &[FloatTensor<B>; HEADS_INPUTS]) -> kernels::Heads<'_, f32> {
-    let [x, a, b, c, d, e, f, g, h, i, j, k, l] = inputs.each_ref().map(B::slice);
+/// [`heads_unnormed_tensors`], then each norm's gamma and beta.
+pub(super) fn heads_tensors<B: Backend>(
+    x: FloatTensor<B>,
+    layers: HeadsLayers<B>,
+) -> [FloatTensor<B>; 13] {
+    let [a, b, c, d, e, f, g, h, i] = heads_unnormed_tensors::<B>(x, layers.linear);
+    let [norm, window_norm] = [layers.norm, layers.window_norm];
+    [
+        a,
+        b,
+        c,
+        d,
+        e,
+        f,
+        g,
+        h,
+        i,
+        norm.gamma,
+        norm.beta,
+        window_norm.gamma,
+        window_norm.beta,
+    ]
+}
+
+/// What the kernels see of contiguous [`heads_tensors`], or [`heads_unnormed_tensors`].
+fn heads_kernel<B: CpuBackend>(inputs: &[FloatTensor<B>]) -> kernels::Heads<'_, f32> {
+    let slice = |i: usize| B::slice(&inputs[i]);
+    let linear = |i: usize| linear(slice(i), slice(i + 1));
+    let norm = |i: usize| (i < inputs.len()).then(|| norm(slice(i), slice(i + 1)));
     kernels::Heads {
-        x,
-        norm: norm(a, b),
-        query: linear(c, d),
-        key: linear(e, f),
-        value: linear(g, h),
-        window_norm: norm(i, j),
-        projection: Some(linear(k, l)),
+        x: slice(0),
+        query: linear(1),
+        key: linear(3),
+        value: linear(5),
+        projection: Some(linear(7)),
+        norm: norm(9),
+        window_norm: norm(11),
     }
 }
 
@@ -84,15 +112,15 @@ fn linear_gradients<'a>(
     kernels::LinearGradients { weight, bias }
 }
 
-/// [`FusedBackend::heads`] of [`heads_tensors`].
-pub(super) fn heads<B: CpuBackend>(
-    inputs: [FloatTensor<B>; HEADS_INPUTS],
+/// [`FusedBackend::heads`] of [`heads_tensors`], [`FusedBackend::heads_unnormed`] of
+/// [`heads_unnormed_tensors`].
+pub(super) fn heads<B: CpuBackend, const N: usize>(
+    inputs: [FloatTensor<B>; N],
     heads: usize,
 ) -> HeadsOutput<B> {
     let inputs = inputs.map(B::contiguous);
-    let [x, .., projection_bias] = &inputs;
-    let [b, n, width] = x.shape().dims();
-    let [scores] = projection_bias.shape().dims();
+    let [b, n, width] = inputs[0].shape().dims();
+    let [scores] = inputs[8].shape().dims();
     let tokens = || Unwritten::new(&[b, n, heads, width / heads]);
     let (mut query, mut key, mut value) = (tokens(), tokens(), tokens());
     let mut scores = Unwritten::new(&[b, n, heads, scores / heads]);
@@ -107,7 +135,6 @@ pub(super) fn heads<B: CpuBackend>(
     );
     let split = |rows: Unwritten| B::float_swap_dims(rows.finish::<B>(), 1, 2);
     let (key, value) = (split(key), split(value));
-    let [residual, ..] = inputs;
     HeadsOutput {
         query: split(query),
         scores: B::float_permute(scores.finish::<B>(), &[0, 2, 3, 1]),
@@ -115,15 +142,15 @@ pub(super) fn heads<B: CpuBackend>(
         projected_value: value.clone(),
         key,
         value,
-        residual,
+        residual: inputs[0].clone(),
     }
 }
 
-/// Gradients of [`heads_tensors`], given those of the outputs in the order of [`HeadsOutput`].
-pub(super) fn heads_backward<B: CpuBackend>(
+/// Gradients of the inputs of [`heads`], given those of its outputs in the order of [`HeadsOutput`].
+pub(super) fn heads_backward<B: CpuBackend, const N: usize>(
     d_output: [OptionalTensor<B>; HEADS_OUTPUTS],
-    inputs: [FloatTensor<B>; HEADS_INPUTS],
-) -> [FloatTensor<B>; HEADS_INPUTS] {
+    inputs: [FloatTensor<B>; N],
+) -> [FloatTensor<B>; N] {
     let inputs = inputs.map(B::contiguous);
     // Memory `[b, n, h, ·]`, as the kernels of attention write it: no copy is made.
     let rows = |gradient: OptionalTensor<B>, axes: [usize; 4]| {
@@ -161,18 +188,26 @@ pub(super) fn heads_backward<B: CpuBackend>(
         x: list(6..7),
     };
     let mut gradients = inputs.each_ref().map(Unwritten::like::<B>);
-    let [x, a, b, c, d, e, f, g, h, i, j, k, l] = gradients.each_mut().map(Unwritten::slice);
+    let mut each = gradients.iter_mut().map(Unwritten::slice);
+    let x = each.next().expect("the input's");
+    let mut linear = || {
+        let weight = each.next().expect("a weight's");
+        linear_gradients(weight, each.next().expect("a bias's"))
+    };
+    let (query, key, value, projection) = (linear(), linear(), linear(), linear());
+    let mut norm = || Some(norm_gradients(each.next()?, each.next()?));
+    let (norm, window_norm) = (norm(), norm());
     kernels::heads_backward(
         &heads_kernel::<B>(&inputs),
         &d_output,
         &mut kernels::HeadsGradients {
             x,
-            norm: norm_gradients(a, b),
-            query: linear_gradients(c, d),
-            key: linear_gradients(e, f),
-            value: linear_gradients(g, h),
-            window_norm: norm_gradients(i, j),
-            projection: Some(linear_gradients(k, l)),
+            query,
+            key,
+            value,
+            projection: Some(projection),
+            norm,
+            window_norm,
         },
     );
     gradients.map(Unwritten::finish::<B>)
@@ -332,7 +367,15 @@ pub(super) fn embed_backward<B: CpuBackend>(
 
 impl<B: CpuBackend> FusedBackend for B {
     fn heads(x: FloatTensor<Self>, layers: HeadsLayers<Self>, heads: usize) -> HeadsOutput<Self> {
-        self::heads::<Self>(heads_tensors::<Self>(x, layers), heads)
+        self::heads::<Self, _>(heads_tensors::<Self>(x, layers), heads)
+    }
+
+    fn heads_unnormed(
+        x: FloatTensor<Self>,
+        layers: HeadsLinear<Self>,
+        heads: usize,
+    ) -> HeadsOutput<Self> {
+        self::heads::<Self, _>(heads_unnormed_tensors::<Self>(x, layers), heads)
     }
 
     fn after_attention(

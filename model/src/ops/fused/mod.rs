@@ -1,10 +1,11 @@
 //! The layers around attention as operations of CPUs: embeddings (`embed`), what is read of a token
-//! before attention (`heads`), and what follows it in a block (`after_attention`).
+//! before attention (`heads`, and `heads_unnormed` without LayerNorms), and what follows it in a block
+//! (`after_attention`).
 //!
 //! Composed of a backend's own operations, these layers cost a CPU more than its arithmetic: each
 //! operation makes and reads whole tensors. The CPU kernels compute them tile by tile, in one pass
-//! forward and one backward, and keep for the latter inputs, and of wide
-//! feed-forward layers what they would compute again.
+//! forward and one backward. For the backward pass they keep inputs, and of wide feed-forward layers
+//! what it would compute again.
 //!
 //! There is no other body. Modules compose the layers themselves wherever [`Fused::of`] gives them
 //! none of these (GPUs with Fusion, LibTorch, types other than float32); that is the oracle of the
@@ -44,12 +45,9 @@ pub(crate) struct LinearLayer<B: Backend> {
     pub(crate) bias: FloatTensor<B>,
 }
 
-/// The layers of [`FusedBackend::heads`], or their gradients.
+/// The layers of [`FusedBackend::heads_unnormed`].
 #[derive(ExtensionType, Clone, Debug)]
-pub(crate) struct HeadsLayers<B: Backend> {
-    /// In front of all others.
-    #[extension_type]
-    pub(crate) norm: NormLayer<B>,
+pub(crate) struct HeadsLinear<B: Backend> {
     /// `W_q`: `D` → `D`
     #[extension_type]
     pub(crate) query: LinearLayer<B>,
@@ -59,12 +57,22 @@ pub(crate) struct HeadsLayers<B: Backend> {
     /// `W_v`: `D` → `D`
     #[extension_type]
     pub(crate) value: LinearLayer<B>,
-    /// `LN_win`, after `W_k` and after `W_v`.
-    #[extension_type]
-    pub(crate) window_norm: NormLayer<B>,
     /// `W_p`: `D` → `h · r`
     #[extension_type]
     pub(crate) projection: LinearLayer<B>,
+}
+
+/// The layers of [`FusedBackend::heads`].
+#[derive(ExtensionType, Clone, Debug)]
+pub(crate) struct HeadsLayers<B: Backend> {
+    #[extension_type]
+    pub(crate) linear: HeadsLinear<B>,
+    /// In front of all others.
+    #[extension_type]
+    pub(crate) norm: NormLayer<B>,
+    /// `LN_win`, after `W_k` and after `W_v`.
+    #[extension_type]
+    pub(crate) window_norm: NormLayer<B>,
 }
 
 /// What [`FusedBackend::heads`] gives. Keys and values come twice and the input once more: the
@@ -135,6 +143,17 @@ pub(crate) trait FusedBackend: Backend {
     fn heads(
         x: FloatTensor<Self>,
         #[extension_type] layers: HeadsLayers<Self>,
+        heads: usize,
+    ) -> HeadsOutput<Self>;
+
+    /// [`heads`](Self::heads) without its LayerNorms.
+    ///
+    /// # Shapes
+    ///
+    /// As there.
+    fn heads_unnormed(
+        x: FloatTensor<Self>,
+        #[extension_type] layers: HeadsLinear<Self>,
         heads: usize,
     ) -> HeadsOutput<Self>;
 

@@ -6,9 +6,13 @@ use burn::nn::Linear;
 use burn::tensor::{DType, Int, Tensor, assert_shape};
 
 use super::{
-    AfterAttention, AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsOutput, LinearLayer,
+    AfterAttention, AfterAttentionLayers, FusedBackend, HeadsLayers, HeadsLinear, HeadsOutput,
+    LinearLayer,
 };
 use crate::ops::{Layout, PathKind, attention_path};
+
+/// Rows from which on it pays that one kernel computes several layers.
+const ROWS: usize = 64;
 
 /// The operations, which are there only where kernels compute them: elsewhere modules compose the
 /// layers.
@@ -20,6 +24,13 @@ impl Fused {
     pub fn of<const D: usize>(x: &Tensor<D>) -> Option<Self> {
         let kernels = x.dtype() == DType::F32 && attention_path(&x.device()).kind == PathKind::Cpu;
         kernels.then_some(Self(()))
+    }
+
+    /// [`of`](Self::of) for so many rows that it pays: kernels of several layers arrange their weights
+    /// first.
+    pub fn of_many(x: &Tensor<3>) -> Option<Self> {
+        let [b, n, _] = x.dims();
+        Self::of(x).filter(|_| b * n >= ROWS)
     }
 
     /// Queries, keys, values and landmark scores of every token: [`FusedBackend::heads`].
@@ -39,6 +50,24 @@ impl Fused {
         heads: usize,
     ) -> HeadsOutput<Dispatch> {
         <Dispatch as FusedBackend>::heads(x.into_dispatch(), layers, heads)
+    }
+
+    /// [`heads`](Self::heads) without its LayerNorms: [`FusedBackend::heads_unnormed`].
+    ///
+    /// # Shapes
+    ///
+    /// As there.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the shapes do not fit each other.
+    pub fn heads_unnormed(
+        self,
+        x: Tensor<3>,
+        layers: HeadsLinear<Dispatch>,
+        heads: usize,
+    ) -> HeadsOutput<Dispatch> {
+        <Dispatch as FusedBackend>::heads_unnormed(x.into_dispatch(), layers, heads)
     }
 
     /// What follows attention in a block: [`FusedBackend::after_attention`].
