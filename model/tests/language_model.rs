@@ -3,8 +3,8 @@
 
 mod common;
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Distribution, Gradients, Int, Tensor, TensorData};
 use proptest::prelude::*;
 use transformer_ls_burn::attention::{CausalAttention, CausalAttentionConfig};
 use transformer_ls_burn::weights::StateDict;
@@ -17,7 +17,11 @@ impl ModuleMapper for Spread {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         param.map(|x| {
             let noise = x.random_like(Distribution::Uniform(-0.3, 0.3));
-            x + noise
+            let x = x + noise;
+            match x.is_autodiff() {
+                true => x.detach().require_grad(),
+                false => x,
+            }
         })
     }
 }
@@ -301,6 +305,9 @@ fn attention_is_its_definition() {
         ([40, 2, 1], 7, 6),
         ([8, 16, 1], 5, 16),
         ([3, 4, 3], 1, 0),
+        // So many rows that one kernel reads them, of whole chunks and with a rest.
+        ([20, 8, 2], 70, 16),
+        ([33, 16, 1], 64, 32),
         // Transformer-XL: no landmarks; and all of the memory seen.
         ([5, 4, 0], 13, 7),
         ([0, 1, 0], 6, 9),
@@ -337,6 +344,73 @@ fn a_token_changes_what_comes_after_it_alone() {
                 !(in_window || in_landmarks),
                 "token {t}, logits at {i}"
             );
+        }
+    }
+}
+
+/// The gradient of every parameter, in order.
+struct Differentiated<'a>(&'a Gradients, Vec<Vec<f32>>);
+
+impl ModuleVisitor for Differentiated<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let gradient = param.val().grad(self.0);
+        self.1.push(gradient.map_or(Vec::new(), host));
+    }
+}
+
+/// Of many rows one kernel computes several layers on CPUs, and keeps what lies between wide ones. The
+/// gradients are the sums of those of the texts alone, for which modules compose the layers.
+#[test]
+fn gradients_of_a_batch_are_those_of_its_texts() {
+    let device = Device::flex().autodiff();
+    for (d_model, bias, n) in [(24, true, 35), (192, false, 32)] {
+        let config = LanguageModelConfig {
+            d_model,
+            bias,
+            ..config()
+        };
+        let model = model(&config, &device);
+        let texts = 3;
+        let ids = tokens(texts, 2 * n, 3, &device);
+        let weights = Tensor::<3>::random(
+            [texts, 2 * n, 17],
+            Distribution::Uniform(-1.0, 1.0),
+            &device,
+        );
+        let gradients = |first: usize, count: usize| {
+            let mut memory = model.memory(count, 8);
+            let mut sum = Tensor::zeros([1], &device);
+            for segment in 0..2 {
+                let predictions = model.forward(Segment {
+                    tokens: (ids.clone().narrow(0, first, count)).narrow(1, segment * n, n),
+                    memory,
+                    dropout_seed: None,
+                });
+                let weights = weights.clone().narrow(0, first, count);
+                sum = sum + (predictions.logits * weights.narrow(1, segment * n, n)).sum();
+                memory = predictions.memory;
+            }
+            let gradients = sum.backward();
+            let mut found = Differentiated(&gradients, Vec::new());
+            model.visit(&mut found);
+            found.1
+        };
+        let together = gradients(0, texts);
+        let alone: Vec<_> = (0..texts).map(|text| gradients(text, 1)).collect();
+        assert!(together.len() > 20, "{} gradients", together.len());
+        let largest = |x: &[f32]| x.iter().fold(0.0, |max: f32, x| max.max(x.abs()));
+        // That of the landmarks' projection's bias vanishes, but for rounding.
+        let floor = 0.01 * together.iter().fold(0.0, |max: f32, x| max.max(largest(x)));
+        for (which, together) in together.iter().enumerate() {
+            let scale = largest(together).max(floor);
+            for (i, found) in together.iter().enumerate() {
+                let sum: f32 = alone.iter().map(|text| text[which][i]).sum();
+                let close = (found - sum).abs() <= 1e-4 * scale;
+                assert!(
+                    close,
+                    "width {d_model}, parameter {which}: {found}, not {sum} of {scale}"
+                );
+            }
         }
     }
 }
