@@ -107,11 +107,11 @@ pub(crate) const fn kept_of_tile<T>(width: usize, hidden_width: usize) -> usize 
 /// The block's output `[rows, D]`, written whole.
 ///
 /// Given memory for [`kept_len`](AfterAttention::kept_len) numbers, it keeps there what the backward
-/// pass would compute again, for whole tiles of rows: of numbers beside the rows nothing is said.
+/// pass would compute again. All of the memory is written; how it lies there is the kernels' own matter.
 ///
 /// # Panics
 ///
-/// Panics if the shapes do not fit each other.
+/// Panics if the shapes do not fit each other, or if the memory is of another length.
 pub fn after_attention<T: Real>(
     inputs: &AfterAttention<'_, T>,
     output: &mut [T],

@@ -32,12 +32,14 @@ pub struct AfterAttentionGradients<'a, T> {
     pub ff_out: LinearGradients<'a, T>,
 }
 
-/// Gradients of [`after_attention`](crate::after_attention), given that of its output `[rows, D]`, and
-/// what it kept of the same inputs.
+/// Gradients of [`after_attention`](crate::after_attention), given that of its output `[rows, D]`.
+///
+/// Given what it kept of the same inputs, none of that is computed again; without, all is.
 ///
 /// # Panics
 ///
-/// Panics if the shapes do not fit each other.
+/// Panics if the shapes do not fit each other, or if what was kept is not
+/// [`kept_len`](AfterAttention::kept_len) numbers.
 pub fn after_attention_backward<T: Real>(
     inputs: &AfterAttention<'_, T>,
     kept: Option<&[T]>,
@@ -154,7 +156,7 @@ fn part<S: Simd, T: Real>(
         let tile_rows = first + tile * ROWS..first + tile * ROWS + count;
         let inverse = &mut inverse[..count];
 
-        // The forward pass again.
+        // The forward pass again, as far as it was not kept.
         pad(simd, x, width, context, x_step);
         pad(simd, &work.given[2][own.clone()], width, d_rows, x_step);
         let kept = kept.next().map(|kept| kept.split_at(ROWS * x_step));

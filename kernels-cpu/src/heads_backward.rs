@@ -1,5 +1,5 @@
-//! Gradients of [`heads`](crate::heads), in one pass that computes keys and values again where they have a
-//! LayerNorm.
+//! Gradients of [`heads`](crate::heads), in one pass that computes keys and values again where they
+//! have a LayerNorm.
 
 use crate::parallel::*;
 use fearless_simd::prelude::*;

@@ -246,7 +246,7 @@ pub(crate) fn add<S: Simd, T: Real>(simd: S, from: &[T], to: &mut [T]) {
     }
 }
 
-/// Room for the parts' sums, which each part's thread takes and clears itself.
+/// A list for each part's sums, empty: the thread that works on a part makes it, cleared.
 pub(crate) fn sums_of_parts<T>(rows: usize) -> Vec<Vec<T>> {
     (0..rows.div_ceil(rows_of_part(rows)))
         .map(|_| Vec::new())

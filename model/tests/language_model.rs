@@ -18,6 +18,7 @@ impl ModuleMapper for Spread {
         param.map(|x| {
             let noise = x.random_like(Distribution::Uniform(-0.3, 0.3));
             let x = x + noise;
+            // A leaf again: else gradients would be those of the weights before the noise.
             match x.is_autodiff() {
                 true => x.detach().require_grad(),
                 false => x,
@@ -305,9 +306,11 @@ fn attention_is_its_definition() {
         ([40, 2, 1], 7, 6),
         ([8, 16, 1], 5, 16),
         ([3, 4, 3], 1, 0),
-        // So many rows that one kernel reads them, of whole chunks and with a rest.
+        // So many rows that one kernel reads them: with a rest, of whole chunks, and of one, which no
+        // query sees.
         ([20, 8, 2], 70, 16),
         ([33, 16, 1], 64, 32),
+        ([33, 80, 1], 70, 0),
         // Transformer-XL: no landmarks; and all of the memory seen.
         ([5, 4, 0], 13, 7),
         ([0, 1, 0], 6, 9),

@@ -196,13 +196,13 @@ struct OwnRows {
     key: Tensor<3>,
     /// `[b, M, D]`
     value: Tensor<3>,
-    /// Where there are landmarks.
+    /// Where queries see landmarks of the segment.
     compressible: Option<Compressible>,
     /// The rows themselves, `[b, M, D]`.
     hidden: Tensor<3>,
 }
 
-/// Rows to be compressed, and what tells how.
+/// Rows to be compressed, and the scores that weigh them.
 struct Compressible {
     /// What `W_p` gives, `[b, n, h·ρ]`.
     scores: Tensor<3>,
@@ -285,8 +285,8 @@ impl CausalAttention {
             .0
     }
 
-    /// [`contexts`](Self::contexts), and the inputs once more: whoever reads these leaves their gradient
-    /// to the layers that read them here.
+    /// [`contexts`](Self::contexts), and the inputs for their next reader. Where one kernel reads them, its
+    /// backward pass adds that reader's gradient.
     pub(crate) fn contexts_through(
         &self,
         hidden: Tensor<3>,
@@ -345,16 +345,18 @@ impl CausalAttention {
         (merge(attended.output), own.hidden)
     }
 
-    /// What a segment's rows are multiplied with.
+    /// A segment's queries, keys and values, and what its landmarks are made of.
     fn read(&self, hidden: Tensor<3>) -> OwnRows {
-        if let (Some(landmarks), Some(fused)) = (&self.landmarks, Fused::of_many(&hidden)) {
+        let [_, n, _] = hidden.dims();
+        let landmarks = self.landmarks.as_ref().filter(|_| self.chunks_seen(n) > 0);
+        if let (Some(landmarks), Some(fused)) = (landmarks, Fused::of_many(&hidden)) {
             return self.read_fused(hidden, landmarks, fused);
         }
         let linear = |weights| linear(hidden.clone(), weights);
         let (key, value) = (linear(&self.key), linear(&self.value));
         OwnRows {
             query: linear(&self.query) + self.content(),
-            compressible: self.landmarks.as_ref().map(|landmarks| Compressible {
+            compressible: landmarks.map(|landmarks| Compressible {
                 scores: linear(&landmarks.projection),
                 key: key.clone(),
                 value: value.clone(),
@@ -436,14 +438,15 @@ impl CausalAttention {
         own: Option<Compressible>,
         tokens: usize,
     ) -> Option<(Tensor<4>, Tensor<4>)> {
-        let (landmarks, own) = (self.landmarks.as_ref()?, own?);
+        let landmarks = self.landmarks.as_ref()?;
         let mut parts = Vec::new();
         if memory.dims()[1] > 0 {
             parts.push(self.landmarks_of_memory(landmarks, memory));
         }
-        let seen = self.chunks_seen(tokens) * self.rank;
-        if seen > 0 {
-            // The last chunk's are left out afterwards, when rows are few.
+        if let Some(own) = own {
+            // Of all whole chunks: a last one's landmarks that nobody sees are left out afterwards, for
+            // they are fewer rows to copy than its tokens.
+            let seen = self.chunks_seen(tokens) * self.rank;
             let whole = tokens / self.chunk * self.chunk;
             let of_whole = |x: Tensor<3>| match whole == tokens {
                 true => x,

@@ -71,8 +71,8 @@ where
     record_kept::<B, C, S, N>(inputs, run, backward)
 }
 
-/// Records an operation with one output, whose backward pass wants its inputs again and what else it
-/// gives, such as some of what it has computed. It is told whether there may be a backward pass.
+/// Records an operation with one output. `run` gives it and what the backward pass wants besides the
+/// inputs, such as some of what was computed; it is told whether there may be a backward pass.
 pub(super) fn record_kept<B, C, S, const N: usize>(
     inputs: [FloatTensor<Autodiff<B, C>>; N],
     run: impl FnOnce([FloatTensor<B>; N], bool) -> (FloatTensor<B>, S),

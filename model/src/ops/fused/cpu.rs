@@ -250,14 +250,15 @@ fn after_attention_kernel<B: CpuBackend>(
     }
 }
 
-/// Rows as wide as this are kept for the backward pass between the layers, rather than computed again.
+/// From this width on the rows between the layers are kept for the backward pass, whatever the strategy
+/// of checkpoints.
 ///
-/// A row costs `2 D (D + d_ff)` operations again, and `3 (D + d_ff)` numbers that are moved to keep and
-/// to find it: of a narrow row both take as long, and computing it saves most of a step's memory.
+/// Computing a row again takes `2 D (D + d_ff)` operations, keeping it and reading it back moves
+/// `3 (D + d_ff)` numbers: for narrow rows both take as long, and computing them saves that memory.
 const KEPT_WIDTH: usize = 192;
 
-/// [`FusedBackend::after_attention`] of [`after_attention_tensors`], and what is kept where there will be
-/// a backward pass.
+/// [`FusedBackend::after_attention`] of [`after_attention_tensors`], and what is kept where there may
+/// be a backward pass.
 pub(super) fn after_attention<B: CpuBackend>(
     inputs: [FloatTensor<B>; AFTER_ATTENTION_INPUTS],
     setting: AfterAttention,

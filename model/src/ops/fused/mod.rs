@@ -36,7 +36,7 @@ use burn::backend::{Backend, ExtensionType, backend_extension};
 use super::layers::NormLayer;
 use super::{AttentionDropout, Boundaries};
 
-/// A linear layer's parameters, or their gradients.
+/// A linear layer's parameters.
 #[derive(ExtensionType, Clone, Debug)]
 pub(crate) struct LinearLayer<B: Backend> {
     /// `[inputs, outputs]`
@@ -75,9 +75,9 @@ pub(crate) struct HeadsLayers<B: Backend> {
     pub(crate) window_norm: NormLayer<B>,
 }
 
-/// What [`FusedBackend::heads`] gives. Keys and values come twice and the input once more: the
-/// same numbers, but outputs of their own to autodiff, so that the backward pass takes each
-/// reader's gradient as it is and adds them up itself.
+/// What [`FusedBackend::heads`] and [`FusedBackend::heads_unnormed`] give. Keys and values come twice
+/// and the input once more: the same numbers, but outputs of their own to autodiff, so that the backward
+/// pass takes each reader's gradient as it is and adds them up itself.
 #[derive(ExtensionType, Clone, Debug)]
 pub(crate) struct HeadsOutput<B: Backend> {
     /// `[b, h, n, d]`
@@ -96,7 +96,7 @@ pub(crate) struct HeadsOutput<B: Backend> {
     pub(crate) residual: FloatTensor<B>,
 }
 
-/// The layers of [`FusedBackend::after_attention`], or their gradients.
+/// The layers of [`FusedBackend::after_attention`].
 #[derive(ExtensionType, Clone, Debug)]
 pub(crate) struct AfterAttentionLayers<B: Backend> {
     /// `W_o`: `D` → `D`
@@ -146,7 +146,11 @@ pub(crate) trait FusedBackend: Backend {
         heads: usize,
     ) -> HeadsOutput<Self>;
 
-    /// [`heads`](Self::heads) without its LayerNorms.
+    /// [`heads`](Self::heads) without its LayerNorms:
+    ///
+    /// ```text
+    /// Q = split(X W_q),   K = split(X W_k),   V = split(X W_v),   scores = split(X W_p)ᵀ
+    /// ```
     ///
     /// # Shapes
     ///
