@@ -17,7 +17,6 @@ mod longformer;
 mod maps;
 mod nystrom;
 mod performer;
-mod recent;
 mod reformer;
 mod rotary;
 mod rows;

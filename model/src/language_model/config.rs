@@ -39,7 +39,8 @@ pub struct LanguageModelConfig {
     pub gelu: bool,
     /// Whether queries, keys, values and `W_o` have a bias.
     pub bias: bool,
-    /// Dropout of embeddings, after attention and after both feed-forward layers.
+    /// Dropout of embeddings and of the last layer's outputs, after attention and after both feed-forward
+    /// layers.
     pub dropout: f64,
     /// Dropout of attention probabilities.
     pub attention_dropout: f64,

@@ -1,11 +1,11 @@
 //! One layer of a language model.
 
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear};
+use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use crate::attention::causal::normal_linear;
+use crate::attention::causal::{normal_linear, normal_norm};
 use crate::attention::{CausalAttention, CausalAttentionConfig, CausalState, Distances};
 use crate::error::{ConfigError, check_dropout, refuse_too_large, refuse_zero};
 use crate::ops::fused::{AfterAttention, AfterAttentionLayers, Fused, linear_layer};
@@ -49,7 +49,7 @@ impl LanguageModelLayerConfig {
     /// Panics if [`validate`](Self::validate) refuses the attention.
     pub fn init(&self, device: &Device) -> LanguageModelLayer {
         let d_model = self.attention.d_model;
-        let norm = || LayerNormConfig::new(d_model).init(device);
+        let norm = || normal_norm(d_model, device);
         let chunk = self.attention.chunk;
         LanguageModelLayer {
             attention: self.attention.init(device),

@@ -32,7 +32,7 @@ pub struct LanguageModel {
     pub layers: Vec<LanguageModelLayer>,
     /// Added to logits, `[vocabulary]`.
     pub output_bias: Param<Tensor<1>>,
-    /// Dropout of embeddings and of the window's sinusoids.
+    /// Dropout of embeddings, of the window's sinusoids and of the last layer's outputs.
     pub dropout: Dropout,
     /// Rows of compressed memory.
     compressed: usize,
@@ -114,7 +114,7 @@ impl LanguageModel {
         let (hidden, inputs) = self.hidden(&segment);
         let (memory, reconstruction) = self.remember(segment.memory, inputs);
         Predictions {
-            logits: self.logits(hidden),
+            logits: self.logits(self.dropout.forward(hidden)),
             memory,
             reconstruction,
         }

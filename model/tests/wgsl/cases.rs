@@ -42,6 +42,8 @@ pub struct Case {
     /// there, and a bias of their own.
     pub landmark_terms: bool,
     pub dropout: f64,
+    /// Whether neighbouring channels of queries, keys and values are not neighbours in memory.
+    pub turned: bool,
     /// Size of queries, keys and scores.
     pub size: f64,
     pub seed: u64,
@@ -132,7 +134,10 @@ impl Case {
             Tensor::<4>::from_data(data, (device, dtype))
         };
         // As modules have them: views of memory `[b, n, h, ..]`.
-        let rows = |i: usize| tensor(i).swap_dims(1, 2);
+        let rows = |i: usize| match self.turned {
+            true => (tensor(i).permute([0, 2, 3, 1]) + 0.0).permute([0, 1, 3, 2]),
+            false => tensor(i).swap_dims(1, 2),
+        };
         let [q, k, v, d_output] = [0, 1, 2, 3].map(|i| rows(i).into_dispatch());
         let documents = || match &self.kind {
             Kind::Full { .. } => Documents::<Dispatch>::Full,
@@ -284,6 +289,7 @@ pub const PLAIN: Case = Case {
     relative_keys: false,
     landmark_terms: false,
     dropout: 0.0,
+    turned: false,
     size: 1.0,
     seed: 1,
 };
@@ -329,6 +335,7 @@ pub fn cases() -> Vec<Case> {
             landmarks: 5,
             visibility: segments(16),
             width: 6,
+            turned: true,
             ..PLAIN
         },
         Case {
@@ -411,6 +418,7 @@ pub fn cases() -> Vec<Case> {
         Case {
             kind: packed(&[150, 1, 0, 70]),
             width: 64,
+            turned: true,
             landmarks: 37,
             visibility: Visibility {
                 window: Window::Causal { width: 40 },

@@ -32,7 +32,7 @@ use cases::{Case, Kind, PLAIN, cases, extremes, packed, padded, patterns, segmen
 use class_row::check_class_rows;
 use compare::Body;
 use embeddings::check_embeddings;
-use layers::check_layers;
+use layers::{check_layers, layers_results};
 use linear::check_linear;
 
 /// Switches of `testing` are the process's, so tests take turns.
@@ -48,7 +48,7 @@ fn kernels_agree_with_the_plain_bodies() {
     for case in cases() {
         case.check(&device, DType::F32);
     }
-    check_layers(&device);
+    check_layers(&device, DType::F32);
     check_embeddings(&device, DType::F32);
     check_linear(&device, DType::F32);
     check_class_rows(&device, DType::F32);
@@ -79,7 +79,7 @@ fn every_entry_is_written_and_none_is_read_before() {
     for case in cases() {
         case.check(&device, DType::F32);
     }
-    check_layers(&device);
+    check_layers(&device, DType::F32);
     check_embeddings(&device, DType::F32);
     check_linear(&device, DType::F32);
     check_class_rows(&device, DType::F32);
@@ -91,6 +91,7 @@ fn every_entry_is_written_and_none_is_read_before() {
 fn the_smallest_device_and_a_processor_agree_too() {
     let _turn = turn();
     let Some(device) = common::wgpu() else { return };
+    testing::poison_memory(true);
     for emulated in [false, true] {
         testing::force_limits(Some(Limits {
             emulated,
@@ -99,13 +100,14 @@ fn the_smallest_device_and_a_processor_agree_too() {
         for case in cases() {
             case.check(&device, DType::F32);
         }
-        check_layers(&device);
+        check_layers(&device, DType::F32);
         check_embeddings(&device, DType::F32);
         check_linear(&device, DType::F32);
         check_class_rows(&device, DType::F32);
         check_adamw(&device);
     }
     testing::force_limits(None);
+    testing::poison_memory(false);
 }
 
 #[test]
@@ -133,6 +135,12 @@ fn the_same_launch_gives_the_same_bits() {
                 .collect()
         };
         assert!(bits() == bits(), "{case:?}");
+        let layers = || layers_results(&device);
+        for ((name, first), (_, second)) in layers().iter().zip(&layers()) {
+            // No gradient is 0 by chance, and none NaN, which no bits are equal to.
+            assert!(first.iter().any(|x| *x != 0.0), "{name}");
+            assert!(first == second, "{name}: other bits the second time");
+        }
     }
     testing::force_limits(None);
 }
@@ -169,6 +177,7 @@ fn float16_storage_loses_no_more_than_its_rounding() {
     for case in cases().into_iter().filter(|case| case.size == 1.0) {
         case.check(&device, DType::F16);
     }
+    check_layers(&device, DType::F16);
     check_embeddings(&device, DType::F16);
     check_linear(&device, DType::F16);
     check_class_rows(&device, DType::F16);
@@ -233,6 +242,7 @@ proptest! {
         bias: bool,
         relative_keys: bool,
         landmark_terms: bool,
+        turned: bool,
         dropout in prop::sample::select(vec![0.0, 0.25]),
         seed: u64,
     ) {
@@ -248,7 +258,7 @@ proptest! {
         let visibility = segments(window);
         let case = Case {
             kind, heads, width, landmarks, visibility, keys: None, bias, relative_keys,
-            landmark_terms: landmark_terms && landmarks > 0, dropout, size: 1.0, seed,
+            landmark_terms: landmark_terms && landmarks > 0, dropout, turned, size: 1.0, seed,
         };
         case.check(&device, DType::F32);
     }

@@ -120,12 +120,16 @@ pub(super) fn heads<B: CpuBackend, const N: usize>(
 ) -> HeadsOutput<B> {
     let inputs = inputs.map(B::contiguous);
     let [b, n, width] = inputs[0].shape().dims();
-    let [scores] = inputs[8].shape().dims();
+    let kernel = heads_kernel::<B>(&inputs);
+    let scores = kernel
+        .projection
+        .as_ref()
+        .map_or(0, |layer| layer.bias.len());
     let tokens = || Unwritten::new(&[b, n, heads, width / heads]);
     let (mut query, mut key, mut value) = (tokens(), tokens(), tokens());
     let mut scores = Unwritten::new(&[b, n, heads, scores / heads]);
     kernels::heads(
-        &heads_kernel::<B>(&inputs),
+        &kernel,
         &mut kernels::HeadsOutput {
             query: query.slice(),
             key: key.slice(),
