@@ -24,7 +24,8 @@ const say = (what) => fetch('/', {method: 'POST', body: JSON.stringify(what)});
 async function main() {
   const shaders = await (await fetch('/shaders')).json();
   const adapter = await navigator.gpu.requestAdapter();
-  const device = await adapter.requestDevice();
+  const buffers = {maxStorageBuffersPerShaderStage: adapter.limits.maxStorageBuffersPerShaderStage};
+  const device = await adapter.requestDevice({requiredLimits: buffers});
   for (const [name, code] of shaders) {
     device.pushErrorScope('validation');
     const module = device.createShaderModule({code});

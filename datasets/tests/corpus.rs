@@ -85,7 +85,8 @@ fn other_files_under_a_published_name_are_refused() {
     assert_eq!(
         error("text8"),
         "no text8 data in DIR: looked in vain at DIR, DIR/text8, DIR/text8/text8, DIR/text8.zip. \
-         Download https://mattmahoney.net/dc/text8.zip into that folder; it needs no unpacking"
+         Fetch it with `ls-train fetch text8`, or download https://mattmahoney.net/dc/text8.zip into that \
+         folder; it needs no unpacking"
     );
     fs::write(dir.path().join("enwik8"), "<mediawiki>").unwrap();
     assert_eq!(

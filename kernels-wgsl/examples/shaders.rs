@@ -2,7 +2,7 @@
 //! other compilers than naga (`.ci/tint.py`).
 //!
 //! ```text
-//! cargo run --release --workspace --example shaders -- DIR
+//! cargo run --release --example shaders -- DIR
 //! ```
 
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ mod shaders;
 
 /// How documents lie, what queries see, and whether a score has all its terms: each value of each
 /// once, and the usual one with everything.
-const VARIANTS: [(Layout, Pattern, bool); 7] = [
+const VARIANTS: [(Layout, Pattern, bool); 8] = [
     (Layout::Full, Pattern::Segments, false),
     (Layout::Padded, Pattern::Segments, true),
     (Layout::Packed, Pattern::Segments, false),
@@ -26,23 +26,38 @@ const VARIANTS: [(Layout, Pattern, bool); 7] = [
     (Layout::Full, Pattern::All, false),
     (Layout::Full, Pattern::Causal, true),
     (Layout::Full, Pattern::Grid, true),
+    (Layout::Full, Pattern::Off, true),
 ];
+
+/// What a browser's device may have besides: buffers for both gradients of a pass at once.
+const BROWSER: Limits = Limits {
+    storage_buffers: 8,
+    ..Limits::PORTABLE
+};
 
 fn main() -> io::Result<()> {
     let folder = env::args_os().nth(1).unwrap_or_else(|| "shaders".into());
     fs::create_dir_all(&folder)?;
     let mut texts = BTreeSet::new();
-    for sizes in [[32, 32, 16], [64, 64, 128]] {
-        shaders::for_kernels(&Limits::PORTABLE, sizes, |mut shader| {
-            for (layout, pattern, terms) in VARIANTS {
-                (shader.layout, shader.pattern) = (layout, pattern);
+    // Heads of whole vectors, narrow and wide; heads of other widths; no landmarks.
+    for (limits, sizes, variants) in [
+        (Limits::PORTABLE, [32, 32, 16], &VARIANTS[..]),
+        (Limits::PORTABLE, [64, 64, 128], &VARIANTS),
+        (Limits::PORTABLE, [33, 20, 16], &VARIANTS[..4]),
+        (Limits::PORTABLE, [256, 32, 16], &VARIANTS[..1]),
+        (Limits::PORTABLE, [32, 0, 16], &VARIANTS[..4]),
+        (BROWSER, [64, 64, 128], &VARIANTS[..4]),
+    ] {
+        for &(layout, pattern, terms) in variants {
+            shaders::for_kernels(&limits, sizes, pattern, |mut shader| {
+                shader.layout = layout;
                 (shader.bias, shader.relative_keys) = (terms, terms);
                 (shader.landmark_bias, shader.landmark_offsets) = (terms, terms);
                 (shader.dropout, shader.chunks) = (terms, terms);
                 let name: &str = shader.kernel.into();
                 texts.insert((name, shader.render()));
-            }
-        });
+            });
+        }
     }
     for (number, (name, text)) in texts.iter().enumerate() {
         fs::write(

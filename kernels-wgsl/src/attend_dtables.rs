@@ -2,12 +2,12 @@
 
 use burn_backend::DType;
 use burn_cubecl::tensor::CubeTensor;
-use transformer_ls_kernels::Window;
 
 use crate::attend_backward::Backward;
 use crate::documents::Division;
 use crate::kernel::Kernel;
 use crate::launch::{empty, launch};
+use crate::shader::Pattern;
 use crate::sum_bias::sum_bias;
 use crate::sum_relative_keys::sum_relative_keys;
 
@@ -26,11 +26,7 @@ pub(crate) fn attend_dtables(backward: &Backward) -> (Option<CubeTensor>, Option
         return (None, None);
     }
     let window = problem.seen.visibility.window;
-    // Neighbours among a grid's offsets are not always neighbours among its keys.
-    let tile = match window {
-        Window::Grid(_) => problem.tiles.entries,
-        _ => problem.tiles.attend_dtables,
-    };
+    let tile = problem.tiles.of_dtables(Pattern::of(window));
     let tasks = problem.tasks(Division::Splits);
     let entries = tasks * problem.heads * problem.seen.entries;
     let numbers = match relative_keys {

@@ -1,5 +1,7 @@
 //! How work is cut: one pure function of the sizes and of the device's limits.
 
+use crate::shader::Pattern;
+
 /// What a device allows, and what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -317,6 +319,15 @@ impl Tiles {
             both_gradients: limits.storage_buffers >= BOTH_GRADIENTS && sizes.width <= 128,
             entries: Tile::of_entries(limits),
             ..tiles
+        }
+    }
+
+    /// Tiles of the tables' gradients. Neighbours among a grid's offsets are not always neighbours among its
+    /// keys.
+    pub fn of_dtables(&self, pattern: Pattern) -> Tile {
+        match pattern {
+            Pattern::Grid => self.entries,
+            _ => self.attend_dtables,
         }
     }
 

@@ -5,6 +5,7 @@
 //! program starts of itself. A register that is spilled lies in memory, and a kernel that spills is
 //! several times as slow.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -64,30 +65,39 @@ struct Named {
     shader: Shader,
 }
 
-/// What a graphics card launches at heads of several widths: full documents, and with all that there
-/// is in a score, of window keys and of landmarks (a language model's).
+/// What a graphics card launches at heads of several widths: full documents, packed ones of few landmarks,
+/// and with all that there is in a score, of window keys and of landmarks (a language model's).
 fn gpu_shaders() -> Vec<Named> {
     let mut all: Vec<Named> = Vec::new();
+    let mut texts = HashSet::new();
     let mut add = |shader: Shader, what: &str| {
         // Bytes and words are moved by many, with a handful of registers each.
         let moves = matches!(
             shader.kernel,
             Kernel::PackLandmarks | Kernel::PackBias | Kernel::PackRelativeKeys | Kernel::PackWords
         );
-        let text = shader.render();
-        if !moves && all.iter().all(|named| named.shader.render() != text) {
+        if !moves && texts.insert(shader.render()) {
             let name = format!("{:?} d {} {what}", shader.kernel, shader.width);
             all.push(Named { name, shader });
         }
     };
+    let store = |shader: &mut Shader, element| {
+        shader.element = element;
+        for rows in &mut shader.rows {
+            rows.element = element;
+        }
+    };
+    let all_terms = |shader: &mut Shader| {
+        (shader.bias, shader.relative_keys, shader.dropout) = (true, true, true);
+    };
+    let cooperative = Limits {
+        cooperative: Some(Cooperative {
+            size: 16,
+            subgroup: 32,
+        }),
+        ..ROOMY
+    };
     for width in [32, 64, 128] {
-        let cooperative = Limits {
-            cooperative: Some(Cooperative {
-                size: 16,
-                subgroup: 32,
-            }),
-            ..ROOMY
-        };
         for (what, limits, element, terms) in [
             ("f32", ROOMY, Element::F32, false),
             ("f16", ROOMY, Element::F16, false),
@@ -95,25 +105,49 @@ fn gpu_shaders() -> Vec<Named> {
             ("f32, padded, all terms", ROOMY, Element::F32, true),
         ] {
             for window in [16, 128] {
-                for_kernels(&limits, [width, 32, window], |mut shader| {
-                    shader.element = element;
-                    for rows in &mut shader.rows {
-                        rows.element = element;
-                    }
-                    if terms {
-                        shader.layout = Layout::Padded;
-                        (shader.bias, shader.relative_keys, shader.dropout) = (true, true, true);
-                    }
-                    add(shader, &format!("w {} {what}", window / 2));
-                });
+                for_kernels(
+                    &limits,
+                    [width, 32, window],
+                    Pattern::Segments,
+                    |mut shader| {
+                        store(&mut shader, element);
+                        if terms {
+                            shader.layout = Layout::Padded;
+                            all_terms(&mut shader);
+                        }
+                        add(shader, &format!("w {} {what}", window / 2));
+                    },
+                );
             }
         }
+        for landmarks in [8, 16] {
+            for_kernels(
+                &ROOMY,
+                [width, landmarks, 16],
+                Pattern::Segments,
+                |mut shader| {
+                    shader.layout = Layout::Packed;
+                    add(shader, &format!("w 8 f32, packed, r {landmarks}"));
+                },
+            );
+        }
+        for (what, limits, element) in [
+            ("f32", ROOMY, Element::F32),
+            ("f16", ROOMY, Element::F16),
+            ("f16, cooperative", cooperative, Element::F16),
+        ] {
+            for_kernels(&limits, [width, 64, 512], Pattern::Causal, |mut shader| {
+                store(&mut shader, element);
+                all_terms(&mut shader);
+                shader.chunks = true;
+                (shader.landmark_bias, shader.landmark_offsets) = (true, true);
+                add(shader, &format!("w 512 {what}, causal, all terms"));
+            });
+        }
     }
-    for_kernels(&ROOMY, [64, 64, 512], |mut shader| {
-        (shader.pattern, shader.chunks) = (Pattern::Causal, true);
-        (shader.bias, shader.relative_keys, shader.dropout) = (true, true, true);
-        (shader.landmark_bias, shader.landmark_offsets) = (true, true);
-        add(shader, "w 512 f32, causal, all terms");
+    for_kernels(&ROOMY, [64, 32, 25], Pattern::Grid, |mut shader| {
+        all_terms(&mut shader);
+        add(shader, "5 × 5 f32, grid, all terms");
     });
     all
 }

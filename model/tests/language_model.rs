@@ -322,7 +322,7 @@ fn attention_is_its_definition() {
     ] {
         check_definition(&attention(sizes), n, memory);
     }
-    // Distances of keys end before the window, those of landmarks before the first; few rows and many.
+    // Clamps smaller than the window and than the number of landmarks; few rows and many.
     for (clamps, n) in [([3, 2], 13), ([7, 1], 70), ([0, 4], 33), ([2, 0], 9)] {
         let config = attention([9, 4, 2])
             .with_clamp(clamps[0])
@@ -351,7 +351,7 @@ fn a_token_changes_what_comes_after_it_alone() {
                     let rows = [&logits, &changed].map(|x| &x[i * 17..(i + 1) * 17]);
                     let same = match name {
                         // Its products may take another way the second time.
-                        "wgpu" => error(rows[1], rows[0]) < 1e-6,
+                        "wgpu" => error(rows[1], rows[0]) < 1e-5,
                         _ => rows[0] == rows[1],
                     };
                     let what = format!("{name}, {layers} layers, token {t}, logits at {i}");
@@ -386,9 +386,9 @@ fn outputs_of_the_last_layer_are_dropped_in_training() {
         logits.iter().filter(|&&x| x == 0.0).count() as f64 / logits.len() as f64
     };
     assert_eq!(zeros(&Device::flex()), 0.0);
-    // Of 1920 entries; the deviation is 0.011.
+    // Beside those that are dropped, a row is 0 as long as a text's embeddings are: about 2 % of all.
     let share = zeros(&Device::flex().autodiff());
-    assert!((share - 0.4).abs() < 0.05, "{share} of the outputs are 0");
+    assert!((share - 0.41).abs() < 0.1, "{share} of the outputs are 0");
 }
 
 /// The release's `_init_weights`: N(0, 0.02) for weights and for u and v, N(1, 0.02) for LayerNorms.
@@ -411,10 +411,14 @@ fn parameters_begin_as_released() {
         ("embedding", 0.0, wide(model.embedding.weight.val())),
         ("query", 0.0, weight(&of.query)),
         ("output", 0.0, weight(&of.output)),
+        ("key", 0.0, weight(&of.key)),
+        ("value", 0.0, weight(&of.value)),
         ("relative", 0.0, weight(&of.relative)),
+        ("landmarks' relative", 0.0, weight(&landmarks.relative)),
         ("projection", 0.0, weight(&landmarks.projection)),
         ("u", 0.0, wide(of.content_bias.val())),
         ("v", 0.0, wide(of.position_bias.val())),
+        ("ff_in", 0.0, weight(&layer.ff_in)),
         ("ff_out", 0.0, weight(&layer.ff_out)),
         ("window_norm", 1.0, gamma(&landmarks.window_norm)),
         ("landmarks' norm", 1.0, gamma(&landmarks.norm)),
@@ -423,16 +427,20 @@ fn parameters_begin_as_released() {
     ] {
         let count = values.len() as f64;
         let found = values.iter().sum::<f64>() / count;
-        let variance = values.iter().map(|x| (x - found).powi(2)).sum::<f64>() / count;
-        // Of 1024 numbers at least, five standard errors.
+        let deviation = (values.iter().map(|x| (x - found).powi(2)).sum::<f64>() / count).sqrt();
+        // Of 1024 numbers at least: five standard errors.
         assert!(
             (found - mean).abs() < 5.0 * 0.02 / 32.0,
             "{name}: mean {found}"
         );
         assert!(
-            (variance.sqrt() - 0.02).abs() < 0.003,
-            "{name}: variance {variance}"
+            (deviation - 0.02).abs() < 0.003,
+            "{name}: deviation {deviation}"
         );
+    }
+    for bias in [&landmarks.projection, &layer.ff_in, &layer.ff_out] {
+        let bias = bias.bias.as_ref().expect("a bias");
+        assert!(wide(bias.val()).iter().all(|&x| x == 0.0));
     }
 }
 

@@ -43,6 +43,7 @@ fn weights_are_found_wherever_programs_put_them() {
         "row_1.pt",
         "row_2.pt",
         "integers.pt",
+        "fairseq.pt",
     ] {
         check(name);
     }

@@ -374,6 +374,88 @@ fn a_profile_tells_kernels_apart() {
 }
 
 #[test]
+fn a_step_is_told_apart_too() {
+    let Some(wgpu) = adapter() else { return };
+    let mut command = vec!["bench", "step", "--device", &wgpu, "--path", "fused"];
+    command.extend(["--pass", "train_step", "--b", "1", "--n", "64"]);
+    command.extend(["--repeats", "1", "--profile", "--json"]);
+    let output = Workplace::empty().run(&command);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let line: Value = serde_json::from_str(&stdout(&output)).expect("a line of JSON");
+    let kernels = line["kernels"].as_array().expect("kernels");
+    for name in [
+        "embed",
+        "linear",
+        "linear_dx",
+        "linear_backward",
+        "layer_norm",
+        "attend",
+        "attend_dq",
+        "project",
+        "project_backward",
+        "adamw",
+    ] {
+        let kernel = kernels.iter().find(|kernel| kernel["name"] == name);
+        let kernel = kernel.unwrap_or_else(|| panic!("no {name} in {line}"));
+        positive(kernel, &["seconds", "launches", "bytes"]);
+    }
+}
+
+/// Training and writing of a small language model, and on a GPU its kernels.
+#[test]
+fn language_models_are_measured() {
+    let place = Workplace::empty();
+    let sizes = ["--d-model=32", "--heads=2", "--layers=1", "--d-ff=64"];
+    let text = ["--window=16", "--segment=32", "--memory=32", "--batch=2"];
+    let on = |device: &str, more: &[&str]| {
+        let command = ["bench", "lm", "--device", device, "--steps", "2"];
+        place.run(&[&command[..], &sizes, &text, more].concat())
+    };
+    let figures = |output: &Output| -> Value {
+        assert!(output.status.success(), "{}", stderr(output));
+        let line: Value = serde_json::from_str(&stdout(output)).expect("a line of JSON");
+        line["figures"].clone()
+    };
+    let both = figures(&on("flex", &["--characters", "300"]));
+    positive(&both, &["training"]);
+    if cfg!(target_os = "linux") {
+        positive(&both, &["peak_bytes"]);
+    }
+    let names = ["characters_per_second", "early_characters_per_second"];
+    positive(&both["generation"], &names);
+    positive(&both["generation"], &["late_characters_per_second"]);
+    for (options, said) in [
+        (
+            ["--characters", "150"],
+            "--characters has to be 0 or at least 200",
+        ),
+        (
+            ["--memory", "33"],
+            "--memory 33 has to be made of whole chunks of 16",
+        ),
+        (["--heads", "5"], "choose another size"),
+        (
+            ["--profile", "--steps=1"],
+            "flex has no kernels to tell apart",
+        ),
+    ] {
+        let output = place.run(&[&["bench", "lm", "--device", "flex"][..], &options].concat());
+        assert_eq!(output.status.code(), Some(1), "{options:?}");
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    }
+    let Some(wgpu) = adapter() else { return };
+    let training = figures(&on(&wgpu, &["--characters", "0", "--profile"]));
+    assert!(training["generation"].is_null());
+    positive(&training, &["training", "bytes_per_second"]);
+    let kernels = training["kernels"].as_array().expect("kernels");
+    for name in ["attend", "attend_dq", "attend_dtables", "project", "adamw"] {
+        let kernel = kernels.iter().find(|kernel| kernel["name"] == name);
+        let kernel = kernel.unwrap_or_else(|| panic!("no {name} in {training}"));
+        positive(kernel, &["seconds", "launches", "bytes"]);
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_said_and_left_out() {
     let place = Workplace::empty();
     let dense = |lengths| {

@@ -67,17 +67,25 @@ fn a_file_that_is_gone_or_another_is_a_sentence() {
     let place = Workplace::empty();
     let gone = serve(Vec::new(), vec![Answer::Status(404)]);
     let other = serve(release(), vec![Answer::Part(ALL)]);
-    for (server, words) in [
+    let corpus = serve(release(), vec![Answer::Part(ALL)]);
+    for (name, server, words) in [
         (
+            "text",
             &gone,
             ["the server answers 404", "ai.stanford.edu", "--data"],
         ),
         (
+            "text",
             &other,
             ["but 84125825 were published", "ai.stanford.edu", "by hand"],
         ),
+        (
+            "enwik8",
+            &corpus,
+            ["but 36445475 were published", "mattmahoney.net", "by hand"],
+        ),
     ] {
-        let refusal = place.run(&["fetch", "text", "--url", &server.address]);
+        let refusal = place.run(&["fetch", name, "--url", &server.address]);
         let message = stderr(&refusal);
         assert_eq!(refusal.status.code(), Some(1), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
@@ -85,6 +93,22 @@ fn a_file_that_is_gone_or_another_is_a_sentence() {
             assert!(message.contains(word), "{word:?} is not in {message}");
         }
         assert!(!place.path("data/text/aclImdb_v1.tar.gz").exists());
+    }
+}
+
+#[test]
+fn texts_are_told_from_tasks() {
+    let place = Workplace::empty();
+    for (args, words) in [
+        (
+            &["fetch", "text8", "--unpack"][..],
+            "ls-train lm --data data/text8",
+        ),
+        (&["fetch", "enwik9"], "of texts there are enwik8 and text8"),
+    ] {
+        let refusal = place.run(args);
+        assert!(!refusal.status.success());
+        assert!(stderr(&refusal).contains(words), "{}", stderr(&refusal));
     }
 }
 

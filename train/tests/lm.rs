@@ -171,6 +171,12 @@ fn what_repeats_is_learned_and_the_run_reports_it() {
     ] {
         assert!(out.contains(words), "{words:?} is not in {out}");
     }
+    // A sample at each of both evaluations: a line of text after a line that is none.
+    let samples = out.lines().collect::<Vec<_>>();
+    let samples = samples
+        .windows(2)
+        .filter(|two| !two[0].starts_with("  | ") && two[1].starts_with("  | "));
+    assert_eq!(samples.count(), 2, "{out}");
     let summary = summary(&place, "run");
     let test = summary.test_bits_per_character.expect("a test");
     assert!(test < 0.2, "{test}");

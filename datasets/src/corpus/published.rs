@@ -99,10 +99,12 @@ impl Published {
     fn advice(self) -> &'static str {
         match self {
             Published::Enwik8 => {
-                "Download https://mattmahoney.net/dc/enwik8.zip into that folder; it needs no unpacking"
+                "Fetch it with `ls-train fetch enwik8`, or download https://mattmahoney.net/dc/enwik8.zip into that \
+                 folder; it needs no unpacking"
             }
             Published::Text8 => {
-                "Download https://mattmahoney.net/dc/text8.zip into that folder; it needs no unpacking"
+                "Fetch it with `ls-train fetch text8`, or download https://mattmahoney.net/dc/text8.zip into that \
+                 folder; it needs no unpacking"
             }
         }
     }

@@ -1,10 +1,14 @@
 //! Samples to tensors.
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use transformer_ls_burn::{
-    Boundaries, Classifier, ClassifierConfig, Input, Layout, MaskedTokens, Tokens,
-};
+mod collated;
+mod host;
+
+use burn::tensor::{Device, Int, Tensor};
+use transformer_ls_burn::{Classifier, ClassifierConfig, Input, MaskedTokens, Tokens};
 use transformer_ls_datasets::Sample;
+
+use collated::Collated;
+pub use host::{HostBatch, HostMaskedBatch};
 
 /// The id that fills up a row after a document's end, and that a model never attends to.
 pub const PADDING: u16 = 0;
@@ -143,20 +147,19 @@ impl Batcher {
     ///
     /// Panics if there is no sample, or if samples of one document are mixed with samples of two.
     pub fn batch(&self, samples: &[Sample], device: &Device, dropout_seed: Option<u64>) -> Batch {
-        let collated: Vec<Collated> = self.collate(samples).collect();
-        let labels: Vec<u8> = samples.iter().map(|sample| sample.label).collect();
-        Batch {
-            real_tokens: collated
-                .iter()
-                .map(|collated| collated.document_tokens)
-                .sum(),
-            tokens: collated
-                .into_iter()
-                .map(|collated| collated.tokens(device, dropout_seed))
-                .collect(),
+        self.on_host(samples).to_device(device, dropout_seed)
+    }
+
+    /// [`batch`](Self::batch) before its numbers are on a device.
+    ///
+    /// # Panics
+    ///
+    /// As [`batch`](Self::batch).
+    pub fn on_host(&self, samples: &[Sample]) -> HostBatch {
+        HostBatch {
+            documents: self.collate(samples).collect(),
             places: None,
-            labels: Tensor::from_data(TensorData::new(labels, [samples.len()]), device),
-            count: samples.len(),
+            labels: samples.iter().map(|sample| sample.label).collect(),
         }
     }
 
@@ -166,13 +169,7 @@ impl Batcher {
     /// # Panics
     ///
     /// As [`batch`](Self::batch), and for samples of two documents.
-    pub fn batch_of_rows(
-        &self,
-        samples: &[Sample],
-        device: &Device,
-        dropout_seed: Option<u64>,
-        values: Values,
-    ) -> Batch {
+    pub fn rows_on_host(&self, samples: &[Sample], values: Values) -> HostBatch {
         let mut collated = self.collate(samples);
         let (Some(collated), None) = (collated.next(), collated.next()) else {
             panic!("rows of two documents have no classes");
@@ -188,13 +185,10 @@ impl Batcher {
                 labels.push(value);
             }
         }
-        let count = places.len();
-        Batch {
-            real_tokens: collated.document_tokens,
-            tokens: vec![collated.tokens(device, dropout_seed)],
-            places: Some(Tensor::from_data(TensorData::new(places, [count]), device)),
-            labels: Tensor::from_data(TensorData::new(labels, [count]), device),
-            count,
+        HostBatch {
+            documents: vec![collated],
+            places: Some(places),
+            labels,
         }
     }
 
@@ -204,30 +198,13 @@ impl Batcher {
     /// # Panics
     ///
     /// As [`batch`](Self::batch).
-    pub fn masked_batch(
-        &self,
-        samples: &[Sample],
-        device: &Device,
-        dropout_seed: Option<u64>,
-        hides: Hides,
-    ) -> MaskedBatch {
-        let mut batch = MaskedBatch {
-            tokens: Vec::new(),
-            masked: 0,
-            real_tokens: 0,
-        };
-        for (which, collated) in self.collate(samples).enumerate() {
-            let (mask, places) =
-                collated.mask(&|document, place| hides(2 * document + which, place));
-            batch.masked += places.len();
-            batch.real_tokens += collated.document_tokens;
-            let mask = Tensor::from_data(TensorData::new(mask, collated.shape), device);
-            let count = places.len();
-            let places = Tensor::from_data(TensorData::new(places, [count]), device);
-            let tokens = collated.tokens(device, dropout_seed);
-            batch.tokens.push(MaskedTokens::new(tokens, mask, places));
-        }
-        batch
+    pub fn masked_on_host(&self, samples: &[Sample], hides: Hides) -> HostMaskedBatch {
+        let masked = self.collate(samples).enumerate().map(|(which, collated)| {
+            let hides = |document, place| hides(2 * document + which, place);
+            let (mask, places) = collated.mask(&hides);
+            (collated, mask, places)
+        });
+        HostMaskedBatch(masked.collect())
     }
 
     /// The samples' documents, or their first and their second ones, as they lie in a batch.
@@ -254,117 +231,6 @@ impl Batcher {
                 false => Collated::padded(&documents, self.max_length, self.pixels),
             }
         })
-    }
-}
-
-/// Documents as they lie in a batch, on the host.
-struct Collated {
-    /// 16 bits each, as in the samples: the device makes them integers of its own.
-    ids: Vec<u16>,
-    shape: [usize; 2],
-    lengths: Vec<usize>,
-    /// Which ids are tokens, where not all are; none where documents lie end to end.
-    real: Option<Vec<bool>>,
-    packed: bool,
-    /// The documents' tokens, ids of padding among them.
-    document_tokens: usize,
-}
-
-impl Collated {
-    /// Documents a row each, `[b, max_length]`.
-    fn padded(documents: &[&[u16]], max_length: usize, pixels: bool) -> Self {
-        let mut ids = vec![PADDING; documents.len() * max_length];
-        let mut real = vec![false; ids.len()];
-        let rows = ids
-            .chunks_exact_mut(max_length)
-            .zip(real.chunks_exact_mut(max_length));
-        for ((row, real), document) in rows.zip(documents) {
-            for ((place, real), &id) in row.iter_mut().zip(real).zip(*document) {
-                *place = id;
-                *real = pixels || id != PADDING;
-            }
-        }
-        let lengths: Vec<usize> = documents.iter().map(|document| document.len()).collect();
-        // A mask that hides nothing costs a pass over the batch wherever it is asked.
-        let whole = pixels && lengths.iter().all(|&length| length == max_length);
-        Self {
-            ids,
-            shape: [documents.len(), max_length],
-            document_tokens: lengths.iter().sum(),
-            lengths,
-            real: (!whole).then_some(real),
-            packed: false,
-        }
-    }
-
-    /// Documents end to end, `[1, Σn]`.
-    fn packed(documents: &[&[u16]]) -> Self {
-        let lengths: Vec<usize> = documents.iter().map(|document| document.len()).collect();
-        let ids = documents.concat();
-        Self {
-            shape: [1, ids.len()],
-            document_tokens: ids.len(),
-            ids,
-            lengths,
-            real: None,
-            packed: true,
-        }
-    }
-
-    /// Where each document starts in the batch, read row by row.
-    fn starts(&self) -> impl Iterator<Item = usize> {
-        self.lengths.iter().scan(0, |next, length| {
-            let start = *next;
-            *next += if self.packed { *length } else { self.shape[1] };
-            Some(start)
-        })
-    }
-
-    fn tokens(self, device: &Device, dropout_seed: Option<u64>) -> Tokens {
-        let ids = TensorData::new(self.ids, self.shape);
-        let tokens = Tokens::new(Tensor::<2, Int>::from_data(ids, device));
-        let tokens = match self.real {
-            Some(real) => {
-                let real = TensorData::new(real, self.shape);
-                tokens.layout(Layout::Padded(Tensor::<2, Bool>::from_data(real, device)))
-            }
-            None if self.packed => {
-                tokens.layout(Layout::Packed(Boundaries::from_lengths(&self.lengths)))
-            }
-            None => tokens,
-        };
-        match dropout_seed {
-            Some(seed) => tokens.dropout_seed(seed),
-            None => tokens,
-        }
-    }
-
-    /// Which ids are hidden, and where those are. Where chance hides nothing, the first token
-    /// is hidden: a step has to learn from something.
-    fn mask(&self, hides: Hides) -> (Vec<bool>, Vec<i32>) {
-        let mut mask = vec![false; self.ids.len()];
-        let mut places = Vec::new();
-        let mut first = None;
-        for ((document, &length), start) in self.lengths.iter().enumerate().zip(self.starts()) {
-            for place in 0..length {
-                let at = start + place;
-                let real = self.real.as_ref().is_none_or(|real| real[at]);
-                if real && first.is_none() {
-                    first = Some(at);
-                }
-                if real && hides(document, place) {
-                    mask[at] = true;
-                    places.push(at as i32);
-                }
-            }
-        }
-        if places.is_empty() {
-            // Where there is no token at all, padding.
-            let first = first.unwrap_or(0);
-            mask[first] = true;
-            places.push(first as i32);
-        }
-        (mask, places)
     }
 }
 

@@ -5,15 +5,17 @@
 //! settles on one. CubeCL's `persistence` keeps the answers in a small database, which several
 //! processes may share, and goes on without it where it cannot be read or written.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use burn_cubecl::cubecl::config::cache::CacheConfig;
 use burn_cubecl::cubecl::environment;
+use cubecl_environment::persistence::{Access, Database, Insertion, Origin};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -34,22 +36,46 @@ pub(super) fn keep(device: &Device) {
     environment::set_root(CacheConfig::Global.root());
     environment::activate(format!("{} {}", identity.name, identity.fingerprint));
     let database = environment::path();
-    if damaged(&database) {
-        remove(&database);
+    // Twice: another process may be making it.
+    if damage(&database).is_some() {
+        thread::sleep(Duration::from_millis(200));
+        if let Some(problem) = damage(&database) {
+            remove(&database, &problem);
+        }
     }
 }
 
-/// Whether a file is there that is no SQLite database, by its first bytes
-/// (<https://www.sqlite.org/fileformat.html>, "The Database Header").
-fn damaged(database: &Path) -> bool {
-    let mut header = [0; 16];
-    let read = File::open(database).and_then(|mut file| file.read_exact(&mut header));
-    read.is_ok() && header != *b"SQLite format 3\0"
+/// Why nothing can be kept in a database that is there and that this user may write; none where something
+/// can, or where another process keeps it locked.
+fn damage(database: &Path) -> Option<String> {
+    let mut writable = OpenOptions::new();
+    writable.read(true).write(true).open(database).ok()?;
+    // CubeCL goes on with a database that it can only read, and so with some that are damaged.
+    let problem = match Database::open_at(database, Access::ReadWrite) {
+        Ok(opened) => match opened.replace("transformer-ls", b"opened", b"", Origin::Local) {
+            Insertion::Failed(problem) => problem,
+            _ => return None,
+        },
+        Err(problem) => problem,
+    };
+    let lower = problem.to_lowercase();
+    // What a whole database may come to; a wrong guess costs no more than trying kernels out again.
+    let others = [
+        "busy",
+        "locked",
+        "snapshot",
+        "i/o error",
+        "permission",
+        "too many open",
+        "full",
+        "space",
+    ];
+    (!others.iter().any(|word| lower.contains(word))).then_some(problem)
 }
 
-/// Removes a database, and what lies beside it, so that the next answers are kept again. CubeCL goes
-/// on without one that it cannot open, at every start anew.
-fn remove(database: &Path) {
+/// Removes a database that cannot be read, and what lies beside it, so that the next answers are kept
+/// again. CubeCL goes on without one that it cannot open, at every start anew.
+fn remove(database: &Path, problem: &str) {
     let removed = fs::remove_file(database);
     // Its log and its index would be taken for the next one's.
     for suffix in ["-wal", "-shm", "-tshm"] {
@@ -59,9 +85,13 @@ fn remove(database: &Path) {
     }
     let database = database.display();
     let line = match removed {
-        Ok(()) => format!("removed {database}: it was no database; kernels are tried out again"),
+        Ok(()) => {
+            format!(
+                "removed {database}, which was damaged ({problem}): kernels are tried out again"
+            )
+        }
         Err(error) => format!(
-            "{database} is no database, so that kernels are tried out at every start: remove it ({error})"
+            "{database} is damaged ({problem}), so that kernels are tried out at every start: remove it ({error})"
         ),
     };
     let _ = writeln!(io::stderr(), "{line}");

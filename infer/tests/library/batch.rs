@@ -86,7 +86,9 @@ fn rows_have_the_logits_of_last_rows() {
             (20, vec![7, 0, 1, 6, 2, 3]),
         ] {
             let batcher = Batcher::new(max_length, packed);
-            let batch = batcher.batch_of_rows(&samples, &device, None, &values);
+            let batch = batcher
+                .rows_on_host(&samples, &values)
+                .to_device(&device, None);
             assert_eq!(batch.count, labels.len());
             let given = batch.labels.to_data().iter::<i64>().collect::<Vec<_>>();
             assert_eq!(given, labels);

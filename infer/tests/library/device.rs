@@ -3,6 +3,7 @@
 use transformer_ls_infer::device::{
     DeviceClass, device_bytes, is_cubecl, list, names, peak_resident_bytes, resolve,
 };
+use transformer_ls_infer::run::Packing;
 
 #[test]
 fn cpu_backends_are_always_there() {
@@ -44,6 +45,8 @@ fn what_is_listed_can_be_used() {
         let chosen = resolve(&info.name).unwrap();
         assert_eq!(chosen.device, info.device);
         assert_eq!(chosen.adapter, info.adapter);
+        // On CPUs, and on GPUs where attention is shaders'.
+        assert!(Packing::Auto.packs(&chosen.device), "{}", info.name);
         let ones = burn::tensor::Tensor::<1>::ones([8], &chosen.device);
         assert_eq!(ones.sum().into_scalar::<f32>(), 8.0, "{}", info.name);
         assert_eq!(

@@ -92,7 +92,9 @@ fn an_empty_mask_hides_the_first_token() {
     let mut model = config().model;
     model.encoder.embedding.max_length = 16;
     let batcher = Batcher::for_model(&model, false);
-    let batch = batcher.masked_batch(&[sample], &Device::flex(), None, &|_, _| false);
+    let batch = batcher
+        .masked_on_host(&[sample], &|_, _| false)
+        .to_device(&Device::flex(), None);
     let targets = batch.tokens[0].targets().into_data();
     assert_eq!(targets.iter::<i64>().collect::<Vec<_>>(), [9]);
 }
@@ -110,8 +112,9 @@ fn masks_hide_what_they_are_asked_to_and_no_padding() {
         model.encoder.embedding.max_length = 16;
         model.encoder.embedding.input = input;
         for packed in [false, true] {
-            let batch =
-                Batcher::for_model(&model, packed).masked_batch(&samples, &device, None, &hides);
+            let batch = Batcher::for_model(&model, packed)
+                .masked_on_host(&samples, &hides)
+                .to_device(&device, None);
             let mut wanted: Vec<i64> = Vec::new();
             for (index, sample) in samples.iter().enumerate() {
                 let pixels = sample.documents.iter().next().expect("one document");

@@ -60,13 +60,13 @@ const fn linear(adds: bool, bias: bool) -> Kernel {
 }
 
 /// The tile that a launcher gives the kernel.
-fn tile_of(kernel: Kernel, tiles: &Tiles, width: usize, limits: &Limits) -> Tile {
+fn tile_of(kernel: Kernel, pattern: Pattern, tiles: &Tiles, width: usize, limits: &Limits) -> Tile {
     match kernel {
         Kernel::Attend => tiles.attend,
         Kernel::AttendDq => tiles.attend_dq,
         Kernel::AttendDkv(_) => tiles.attend_dkv,
         Kernel::AttendDlandmarks => tiles.attend_dlandmarks,
-        Kernel::AttendDtables => tiles.attend_dtables,
+        Kernel::AttendDtables => tiles.of_dtables(pattern),
         Kernel::Project => tiles.project,
         Kernel::ProjectBackward { .. } => tiles.project_backward,
         Kernel::ClassRow | Kernel::ClassRowBackward => Tile::of_class_rows(limits),
@@ -91,10 +91,12 @@ pub const ROOMY: Limits = Limits {
     cooperative: None,
 };
 
-/// Calls with each kernel that a device with these limits would launch for these sizes.
+/// Calls with each kernel that a device with these limits would launch for these sizes, where queries see
+/// keys by this pattern.
 pub fn for_kernels(
     limits: &Limits,
     [width, landmarks, window]: [usize; 3],
+    pattern: Pattern,
     mut call: impl FnMut(Shader),
 ) {
     let sizes = Sizes {
@@ -122,14 +124,14 @@ pub fn for_kernels(
         };
         call(Shader {
             kernel,
-            tile: tile_of(kernel, &tiles, width, limits),
+            tile: tile_of(kernel, pattern, &tiles, width, limits),
             task: tiles.block,
             first_task_column: 2,
             width,
             layout: Layout::Full,
             landmarks: landmarks > 0,
             chunks: false,
-            pattern: Pattern::Segments,
+            pattern,
             bias: false,
             relative_keys: false,
             landmark_offsets: false,

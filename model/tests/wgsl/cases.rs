@@ -9,7 +9,7 @@ use transformer_ls_burn::ops::{
     Window, plain,
 };
 
-use super::compare::{Body, Results, compare, float};
+use super::compare::{Body, Results, as_given, compare, float, in_memory};
 
 #[derive(Clone, Debug)]
 pub enum Kind {
@@ -126,7 +126,14 @@ impl Case {
 }
 
 impl Case {
-    pub fn run(&self, device: &Device, dtype: DType, body: Body) -> Results {
+    /// All results; backward passes are given those of forward passes, or take their own.
+    pub fn run(
+        &self,
+        device: &Device,
+        dtype: DType,
+        body: Body,
+        given: Option<&Results>,
+    ) -> Results {
         let (inputs, (_, n)) = (self.inputs(), self.rows());
         let tensor = |i: usize| {
             let (shape, values) = &inputs.tensors[i];
@@ -135,7 +142,11 @@ impl Case {
         };
         // As modules have them: views of memory `[b, n, h, ..]`.
         let rows = |i: usize| match self.turned {
-            true => (tensor(i).permute([0, 2, 3, 1]) + 0.0).permute([0, 1, 3, 2]),
+            true => {
+                let (shape, values) = &inputs.tensors[i];
+                let data = TensorData::new(values.clone(), shape.clone()).convert_dtype(dtype);
+                in_memory(data, [0, 2, 3, 1], (device, dtype)).swap_dims(1, 2)
+            }
             false => tensor(i).swap_dims(1, 2),
         };
         let [q, k, v, d_output] = [0, 1, 2, 3].map(|i| rows(i).into_dispatch());
@@ -162,8 +173,12 @@ impl Case {
                 value: v.clone(),
                 documents: documents(),
             };
-            let output = project(args());
-            results.push(("project", float::<4>(output.landmarks.clone())));
+            let landmarks = project(args()).landmarks;
+            results.push(("project", float::<4>(landmarks.clone())));
+            let landmarks = match given {
+                Some(given) => as_given(given, "project", landmarks, [0, 1, 2, 3]),
+                None => landmarks,
+            };
             let project_backward = match body {
                 Body::Plain => plain::project_backward,
                 Body::Kernels => Dispatch::project_backward,
@@ -171,7 +186,7 @@ impl Case {
             let gradients = |d_key, d_value| {
                 project_backward(ProjectBackwardArgs {
                     inputs: args(),
-                    landmarks: output.landmarks.clone(),
+                    landmarks: landmarks.clone(),
                     d_landmarks: tensor(8).into_dispatch(),
                     d_key,
                     d_value,
@@ -182,7 +197,7 @@ impl Case {
             if n == 1 {
                 // A lone token's probability is 1: what is left is the gradient of the log-sum-exp,
                 // beside two sums that cancel. Their size is what the last bits are of.
-                let rows = float::<4>(output.landmarks.clone());
+                let rows = float::<4>(landmarks.clone());
                 let d_rows = inputs.tensors[8].1.iter().map(|&x| x as f64);
                 let products: Vec<f64> = rows.iter().zip(d_rows).map(|(x, d)| x * d).collect();
                 let sums = products.chunks_exact(2 * self.width + 1);
@@ -239,6 +254,14 @@ impl Case {
         let (output, log_sum_exp) = attend(args());
         results.push(("attend", float::<4>(output.clone())));
         results.push(("log-sum-exp", float::<3>(log_sum_exp.clone())));
+        let (output, log_sum_exp) = match given {
+            // The output in memory `[b, n, h, d]`, as the kernels write it.
+            Some(given) => (
+                as_given(given, "attend", output, [0, 2, 1, 3]),
+                as_given(given, "log-sum-exp", log_sum_exp, [0, 1, 2]),
+            ),
+            None => (output, log_sum_exp),
+        };
         let attend_backward = match body {
             Body::Plain => plain::attend_backward,
             Body::Kernels => Dispatch::attend_backward,
@@ -270,7 +293,9 @@ impl Case {
 
     /// Compares the kernels on `device` with the plain bodies.
     pub fn check(&self, device: &Device, dtype: DType) {
-        let run = |device: &Device, dtype, body| self.run(device, dtype, body);
+        let run = |device: &Device, dtype, body, given: Option<&Results>| {
+            self.run(device, dtype, body, given)
+        };
         compare(device, dtype, &run, &format!("{self:?}"));
     }
 }

@@ -19,6 +19,35 @@ fn host<const D: usize>(x: Tensor<D>) -> Vec<f64> {
         .expect("float64")
 }
 
+/// One of other results, of the type and on the device of one's own, with these axes in memory.
+pub fn as_given<const D: usize>(
+    results: &Results,
+    name: &str,
+    own: Float,
+    memory: [usize; D],
+) -> Float {
+    let own = Tensor::<D>::from_dispatch(own);
+    let (_, values) = results.iter().find(|(of, _)| *of == name).expect(name);
+    let data = TensorData::new(values.clone(), own.dims()).convert_dtype(own.dtype());
+    in_memory(data, memory, (&own.device(), own.dtype())).into_dispatch()
+}
+
+/// A tensor whose axes lie in memory in this order. It is turned on the host: an operation of the device
+/// would keep the order of its input.
+pub fn in_memory<const D: usize>(
+    data: TensorData,
+    memory: [usize; D],
+    place: (&Device, DType),
+) -> Tensor<D> {
+    let host = Tensor::<D>::from_data(data, (&Device::flex(), place.1));
+    let turned = Tensor::<D>::from_data(host.permute(memory).into_data(), place);
+    let mut back = [0; D];
+    for (at, &axis) in memory.iter().enumerate() {
+        back[axis] = at;
+    }
+    turned.permute(back)
+}
+
 pub type Float = burn::backend::tensor::FloatTensor<Dispatch>;
 
 pub fn float<const D: usize>(x: Float) -> Vec<f64> {
@@ -26,17 +55,18 @@ pub fn float<const D: usize>(x: Float) -> Vec<f64> {
 }
 
 /// Compares what the kernels on `device` give with the plain bodies in float64, which may be off
-/// by a few times what the plain bodies are in the same type.
+/// by a few times what the plain bodies are in the same type. What a backward pass wants of the forward
+/// pass are the exact results, so that each kernel is alone with its errors.
 pub fn compare(
     device: &Device,
     dtype: DType,
-    run: &dyn Fn(&Device, DType, Body) -> Results,
+    run: &dyn Fn(&Device, DType, Body, Option<&Results>) -> Results,
     what: &str,
 ) {
     let flex = Device::flex();
-    let exact = run(&flex, DType::F64, Body::Plain);
-    let plain = run(&flex, dtype, Body::Plain);
-    let ours = run(device, dtype, Body::Kernels);
+    let exact = run(&flex, DType::F64, Body::Plain, None);
+    let plain = run(&flex, dtype, Body::Plain, Some(&exact));
+    let ours = run(device, dtype, Body::Kernels, Some(&exact));
     assert_eq!(ours.len(), exact.len());
     for (((name, ours), (_, exact)), (_, plain)) in ours.iter().zip(&exact).zip(&plain) {
         let scale = exact.iter().fold(0.0_f64, |max, x| max.max(x.abs()));

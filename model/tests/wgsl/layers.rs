@@ -12,7 +12,7 @@ use super::compare::{Body, Results, compare, float};
 pub fn check_layers(device: &Device, dtype: DType) {
     let sizes = [(1, 2), (7, 3), (700, 64), (33, 250), (9, 768), (5, 4096)];
     for (rows, width) in sizes.into_iter().chain([(3, 4097), (2, 6000)]) {
-        let run = |device: &Device, dtype: DType, body: Body| -> Results {
+        let run = |device: &Device, dtype: DType, body: Body, _: Option<&Results>| -> Results {
             let input = |seed: usize, count: usize| -> TensorData {
                 let value = |i: usize| ((i * 7919 + seed * 104_729) % 2003) as f32 / 250.0 - 3.0;
                 let values: Vec<f32> = (0..count).map(value).collect();

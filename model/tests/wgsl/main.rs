@@ -127,7 +127,7 @@ fn the_same_launch_gives_the_same_bits() {
             ..PLAIN
         };
         let bits = || -> Vec<Vec<u64>> {
-            let results = case.run(&device, DType::F32, Body::Kernels);
+            let results = case.run(&device, DType::F32, Body::Kernels, None);
             let bits = |values: Vec<f64>| values.iter().map(|x| x.to_bits()).collect();
             results
                 .into_iter()

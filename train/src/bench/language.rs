@@ -9,8 +9,11 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::Serialize;
 use transformer_ls_burn::{LanguageModel, LanguageModelConfig, Segment};
 use transformer_ls_datasets::draws::{Draws, PcgDraws};
+use transformer_ls_infer::device::KernelTime;
 use transformer_ls_infer::language::{Sampler, Sampling};
 
+use super::job::Budget;
+use super::timing;
 use crate::optim::{AdamWConfig, Beta1, update};
 use crate::trainer::memory;
 
@@ -20,6 +23,12 @@ const SEED: u64 = 1;
 const WARM_UP: usize = 2;
 /// Characters before those that count.
 pub const UNCOUNTED: usize = 100;
+
+/// How many copies are timed at most, and how long.
+const COPIES: Budget = Budget {
+    repeats: 20,
+    seconds: 1.0,
+};
 
 /// What is measured.
 #[derive(Clone, Debug)]
@@ -36,6 +45,8 @@ pub struct Work {
     pub steps: usize,
     /// Characters that are written, the first hundred not counted; 0: none.
     pub characters: usize,
+    /// Whether a step more is taken, whose kernels are timed.
+    pub profile: bool,
 }
 
 /// What came out.
@@ -50,6 +61,12 @@ pub struct Figures {
     pub generation: Option<Writing>,
     /// The most memory in use.
     pub peak_bytes: Option<u64>,
+    /// The kernels of a training step, where they are told apart.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kernels: Vec<KernelTime>,
+    /// Bytes a second of a large copy, to compare kernels with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<f64>,
 }
 
 /// How fast a text is written.
@@ -70,11 +87,12 @@ pub struct Writing {
 /// A model that cannot be built, or a device that fails.
 pub fn measure(work: &Work, device: &Device) -> anyhow::Result<Figures> {
     device.seed(SEED);
-    let training = match work.steps {
-        0 => None,
+    let (training, kernels) = match work.steps {
+        0 => (None, Vec::new()),
         _ => {
             let device = device.clone().autodiff();
-            Some(training(work, work.model.init(&device)?, &device)?)
+            let (rate, kernels) = training(work, work.model.init(&device)?, &device)?;
+            (Some(rate), kernels)
         }
     };
     let generation = match work.characters {
@@ -85,10 +103,20 @@ pub fn measure(work: &Work, device: &Device) -> anyhow::Result<Figures> {
         training,
         generation,
         peak_bytes: memory::peak(device, None),
+        kernels,
+        bytes_per_second: match work.profile {
+            true => Some(timing::bytes_per_second(device, &COPIES)?),
+            false => None,
+        },
     })
 }
 
-fn training(work: &Work, mut model: LanguageModel, device: &Device) -> anyhow::Result<f64> {
+/// Characters a second, and the kernels of a step.
+fn training(
+    work: &Work,
+    model: LanguageModel,
+    device: &Device,
+) -> anyhow::Result<(f64, Vec<KernelTime>)> {
     let optimizer = AdamWConfig {
         beta1: Beta1::Constant(0.9),
         beta2: 0.999,
@@ -98,9 +126,9 @@ fn training(work: &Work, mut model: LanguageModel, device: &Device) -> anyhow::R
     let mut optimizer = optimizer.init()?;
     let mut draws = PcgDraws::new(SEED, 0);
     let (b, n) = (work.batch, work.segment);
-    let mut memory = model.memory(b, work.memory);
-    let mut seconds = Vec::with_capacity(work.steps);
-    for step in 0..WARM_UP + work.steps {
+    let mut reading = Some((model.memory(b, work.memory), model));
+    let mut step = |number: usize| -> anyhow::Result<f64> {
+        let (memory, model) = reading.take().context("the step before failed")?;
         let ids = (0..b * (n + 1)).map(|_| draws.below(work.model.vocab_size as u32) as i32);
         let ids = TensorData::new(ids.collect::<Vec<_>>(), [b, n + 1]);
         let ids = Tensor::<2, Int>::from_data(ids, device);
@@ -109,22 +137,37 @@ fn training(work: &Work, mut model: LanguageModel, device: &Device) -> anyhow::R
         let segment = Segment {
             tokens: ids.clone().narrow(1, 0, n),
             memory,
-            dropout_seed: Some(step as u64),
+            dropout_seed: Some(number as u64),
         };
         let (losses, next) = model.loss(segment, ids.narrow(1, 1, n));
         let loss = losses.tokens.mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        model = update(&mut optimizer, 1e-4, model, gradients);
+        let model = update(&mut optimizer, 1e-4, model, gradients);
         let loss: f32 = loss.try_into_scalar()?;
         device.sync()?;
-        seconds.push(started.elapsed().as_secs_f64());
+        let seconds = started.elapsed().as_secs_f64();
         anyhow::ensure!(loss.is_finite(), "the device computed no loss");
-        memory = next;
+        reading = Some((next, model));
+        Ok(seconds)
+    };
+    let steps = WARM_UP + work.steps;
+    let mut seconds = Vec::with_capacity(steps);
+    for number in 0..steps {
+        seconds.push(step(number)?);
     }
+    let kernels = match work.profile {
+        true => {
+            let mut last = Ok(0.0);
+            let kernels = timing::kernels(device, || last = step(steps))?;
+            last?;
+            kernels
+        }
+        false => Vec::new(),
+    };
     let mut seconds = seconds.split_off(WARM_UP);
     seconds.sort_by(f64::total_cmp);
     let median = seconds[seconds.len() / 2];
-    Ok((b * n) as f64 / median)
+    Ok(((b * n) as f64 / median, kernels))
 }
 
 fn writing(work: &Work, model: &LanguageModel, device: &Device) -> anyhow::Result<Writing> {

@@ -1,9 +1,11 @@
-//! `ls-train fetch TASK`
+//! `ls-train fetch NAME`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::ensure;
 use clap::Args;
-use transformer_ls_datasets::fetch::{FetchError, fetch, unpack};
+use transformer_ls_datasets::corpus::Published;
+use transformer_ls_datasets::fetch::{Download, FetchError, fetch, unpack};
 use transformer_ls_datasets::{DatasetError, Task};
 use transformer_ls_infer::typed;
 
@@ -14,13 +16,14 @@ use crate::trainer::progress::say;
 
 #[derive(Debug, Args)]
 pub(super) struct FetchArgs {
-    /// The task
+    /// A task, or a text for `ls-train lm`: enwik8 (36 MB) or text8 (31 MB)
     ///
     /// text (84 MB) and image (170 MB) have archives of their own. The others are in the Long Range
     /// Arena's archive of 8 GB, whose address is often dead: `ls-train generate` makes listops and
     /// the images of Pathfinder without it.
-    task: Task,
-    /// The folder to download to [default: data/TASK]
+    #[arg(value_parser = named)]
+    name: Named,
+    /// The folder to download to [default: data/NAME]
     #[arg(long, value_name = "DIR", value_parser = typed::path())]
     data: Option<PathBuf>,
     /// Another address of the same file; its size and checksum have to be the published ones
@@ -31,10 +34,53 @@ pub(super) struct FetchArgs {
     unpack: bool,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Named {
+    Task(Task),
+    Text(Published),
+}
+
+fn named(text: &str) -> Result<Named, String> {
+    match (text.parse(), text.parse()) {
+        (Ok(text), _) => Ok(Named::Text(text)),
+        (_, Ok(task)) => Ok(Named::Task(task)),
+        (_, Err(unknown)) => Err(format!("{unknown}; of texts there are enwik8 and text8")),
+    }
+}
+
+impl Named {
+    fn folder(self) -> PathBuf {
+        match self {
+            Self::Task(task) => tasks::folder(task),
+            Self::Text(text) => Path::new("data").join(text.name()),
+        }
+    }
+
+    fn download(self) -> Download {
+        match self {
+            Self::Task(task) => (task.download)(),
+            Self::Text(text) => text.download(),
+        }
+    }
+
+    /// The folder of the archive that is the task's.
+    fn in_archive(self) -> Option<&'static str> {
+        match self {
+            Self::Task(task) => Some(task.in_archive),
+            Self::Text(_) => None,
+        }
+    }
+}
+
 pub(super) fn run(args: &FetchArgs) -> anyhow::Result<Done> {
-    let task = args.task;
-    let dir = args.data.clone().unwrap_or_else(|| tasks::folder(task));
-    let mut source = (task.download)();
+    let folder = args.name.in_archive();
+    let dir = args.data.clone().unwrap_or_else(|| args.name.folder());
+    ensure!(
+        folder.is_some() || !args.unpack,
+        "texts are read from their archives: leave out --unpack, and give `ls-train lm --data {}`",
+        dir.display()
+    );
+    let mut source = args.name.download();
     if let Some(url) = &args.url {
         source.url.clone_from(url);
     }
@@ -64,10 +110,9 @@ pub(super) fn run(args: &FetchArgs) -> anyhow::Result<Done> {
         fetched.path.display(),
         megabytes(fetched.bytes)
     ));
-    if !args.unpack {
+    let Some(folder) = folder.filter(|_| args.unpack) else {
         return Ok(Done::Completely);
-    }
-    let folder = task.in_archive;
+    };
     let counted = Counted::new(&format!("unpacking {folder}"), Unit::Bytes);
     let unpacked = unpack(
         &fetched.path,

@@ -75,7 +75,7 @@ enum Command {
     Lm(language::LanguageArgs),
     /// Make a task's data, without training
     Generate(generate::GenerateArgs),
-    /// Download a task's published data
+    /// Download a task's published data, or a published text
     Fetch(fetch::FetchArgs),
     /// Say what is missing or wrong in a task's data
     CheckData(check_data::CheckDataArgs),

@@ -188,6 +188,42 @@ mod tests {
         }
         let [small, base] = ["small", "base"].map(|name| find(name, CorpusKind::Enwik8));
         assert_eq!(small, base);
-        assert_eq!(base.expect("a preset").training.steps(), 530_000);
+    }
+
+    /// The release's `autoregressive/launch/*.sh`: layers, dropout, weight decay, and of each phase length,
+    /// learning rate, warmup and steps.
+    #[test]
+    fn published_presets_have_the_release_s_numbers() {
+        type Phases = [(usize, f64, usize, usize); 3];
+        let enwik8: Phases = [
+            (2048, 2.5e-4, 10_000, 430_000),
+            (4096, 1.25e-4, 5_000, 50_000),
+            (8192, 6.25e-5, 5_000, 50_000),
+        ];
+        let text8 = enwik8.map(|(n, rate, warmup, steps)| (n, 2.0 * rate, warmup, steps));
+        for (name, corpus, layers, dropout, weight_decay, phases) in [
+            ("base", CorpusKind::Enwik8, 12, 0.2, 0.01, enwik8),
+            ("large", CorpusKind::Enwik8, 30, 0.4, 0.1, enwik8),
+            ("base", CorpusKind::Text8, 12, 0.2, 0.01, text8),
+        ] {
+            let LanguageConfig {
+                model, training, ..
+            } = find(name, corpus).expect("a preset");
+            let sizes = [model.d_model, model.heads, model.d_ff, model.window];
+            assert_eq!(sizes, [512, 8, 2048, 512], "{name}");
+            assert_eq!([model.layers, model.chunk, model.rank], [layers, 16, 1]);
+            assert_eq!(
+                (model.dropout, training.weight_decay),
+                (dropout, weight_decay)
+            );
+            assert_eq!((training.test_segment, training.test_memory), (256, 32_768));
+            assert_eq!(training.batch_size, 4 * 8);
+            assert_eq!(training.phases.len(), phases.len());
+            for (found, (n, rate, warmup, steps)) in training.phases.iter().zip(phases) {
+                assert_eq!([found.segment, found.memory], [n, n], "{name}");
+                assert_eq!(found.learning_rate, rate, "{name}");
+                assert_eq!([found.warmup, found.steps], [warmup, steps], "{name}");
+            }
+        }
     }
 }

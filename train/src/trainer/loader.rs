@@ -1,10 +1,10 @@
 //! Batches for `burn-train`: a [`DataLoader`] whose order is a function of the run's
-//! seed and the step, read one batch ahead on a thread of its own.
+//! seed and the step, made one batch ahead on a thread of its own.
 //!
 //! `burn-train`'s own loaders are of no use here. With several workers, batches arrive in
 //! the order in which they are completed, and no loader can start in the middle of an epoch.
 //!
-//! The thread reads and tokenises the samples. Tensors are made on the thread that
+//! The thread reads the samples, hides tokens, and lays out the batch. Tensors are made on the thread that
 //! trains, since CubeCL keeps a queue a thread: a copy of a few hundred kilobytes costs
 //! less than joining two queues.
 
@@ -19,7 +19,7 @@ use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::Device;
 use transformer_ls_datasets::Sample;
 use transformer_ls_datasets::listops::{Tokenizer, spread, values};
-use transformer_ls_infer::batch::Batcher;
+use transformer_ls_infer::batch::{Batcher, HostBatch, HostMaskedBatch};
 
 use super::masking::Masking;
 use super::model::Batch;
@@ -95,6 +95,26 @@ impl StepLoader {
             ..self
         }
     }
+
+    /// The batch of a part of a step.
+    fn prepare(&self, step: usize, part: usize, samples: &[Sample]) -> Prepared {
+        if let Some(masking) = self.masking {
+            // However a step is cut, it hides the same.
+            let mask = masking.step(step).after(self.before(part));
+            let hides = |document, place| mask.hides(document, place);
+            return Prepared::Masked(self.batcher.masked_on_host(samples, &hides));
+        }
+        Prepared::Classified(match self.inner_values {
+            Some(tokenizer) => {
+                let inner = |ids: &_| {
+                    let values = spread(values(tokenizer, ids), OF_A_DEPTH);
+                    values.iter().map(|it| (it.place, it.value)).collect()
+                };
+                self.batcher.rows_on_host(samples, &inner)
+            }
+            None => self.batcher.on_host(samples),
+        })
+    }
 }
 
 impl DataLoader<Batch> for StepLoader {
@@ -121,10 +141,16 @@ impl DataLoader<Batch> for StepLoader {
     }
 }
 
-/// Step, part of the step, samples.
-type Read = (usize, usize, Result<Vec<Sample>, DatasetError>);
+/// A batch that is not on the device yet.
+enum Prepared {
+    Classified(HostBatch),
+    Masked(HostMaskedBatch),
+}
 
-/// The samples of one batch, ahead of the batch before it.
+/// Step, part of the step, the number of its samples, and their batch.
+type Read = (usize, usize, Result<(usize, Prepared), DatasetError>);
+
+/// Makes each batch while the one before it is trained on.
 struct Ahead<'a> {
     loader: &'a StepLoader,
     receiver: Option<Receiver<Read>>,
@@ -136,19 +162,20 @@ impl<'a> Ahead<'a> {
     fn start(loader: &'a StepLoader) -> Self {
         // No buffer in the channel: the reader holds one finished batch and waits with it.
         let (sender, receiver) = sync_channel::<Read>(0);
-        let dataset = loader.dataset.clone();
-        let (batch_size, steps, seed) = (loader.batch_size, loader.steps.clone(), loader.seed);
-        let parts = loader.parts();
+        let own = loader.clone();
         let reader = std::thread::Builder::new()
             .name("batches".into())
             .spawn(move || {
-                let mut schedule = Schedule::new(seed, dataset.len(), batch_size);
-                for step in steps {
+                let parts = own.parts();
+                let mut schedule = Schedule::new(own.seed, own.dataset.len(), own.batch_size);
+                for step in own.steps.clone() {
                     let indices = schedule.indices(step).to_vec();
                     for part in 0..parts {
-                        let samples = dataset.get_many(part_of(&indices, part, parts).to_vec());
+                        let indices = part_of(&indices, part, parts).to_vec();
+                        let samples = own.dataset.get_many(indices);
                         let failed = samples.is_err();
-                        if sender.send((step, part, samples)).is_err() || failed {
+                        let batch = samples.map(|it| (it.len(), own.prepare(step, part, &it)));
+                        if sender.send((step, part, batch)).is_err() || failed {
                             return;
                         }
                     }
@@ -168,28 +195,22 @@ impl Iterator for Ahead<'_> {
     type Item = Result<Batch, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (step, part, samples) = self.receiver.as_ref()?.recv().ok()?;
-        Some(samples.map(|samples| {
-            self.done += samples.len();
+        let Ok((step, part, batch)) = self.receiver.as_ref()?.recv() else {
+            // All is read, or the reader has panicked.
+            let ended = self.reader.take().map(JoinHandle::join);
+            if let Some(Err(panic)) = ended {
+                std::panic::resume_unwind(panic);
+            }
+            return None;
+        };
+        Some(batch.map(|(samples, batch)| {
+            self.done += samples;
             let dropout = Some(dropout_seed(self.loader.seed, step, part));
-            let (batcher, device) = (&self.loader.batcher, &self.loader.device);
-            let Some(masking) = self.loader.masking else {
-                return match self.loader.inner_values {
-                    Some(tokenizer) => {
-                        let inner = |ids: &_| {
-                            let values = spread(values(tokenizer, ids), OF_A_DEPTH);
-                            values.iter().map(|it| (it.place, it.value)).collect()
-                        };
-                        batcher.batch_of_rows(&samples, device, dropout, &inner)
-                    }
-                    None => batcher.batch(&samples, device, dropout),
-                }
-                .into();
-            };
-            // However a step is cut, it hides the same.
-            let mask = masking.step(step).after(self.loader.before(part));
-            let hides = |document, place| mask.hides(document, place);
-            Batch::Masked(batcher.masked_batch(&samples, device, dropout, &hides))
+            let device = &self.loader.device;
+            match batch {
+                Prepared::Classified(batch) => batch.to_device(device, dropout).into(),
+                Prepared::Masked(batch) => Batch::Masked(batch.to_device(device, dropout)),
+            }
         }))
     }
 }
@@ -211,5 +232,33 @@ impl Drop for Ahead<'_> {
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::data::dataset::InMemDataset;
+    use transformer_ls_datasets::TokenIds;
+
+    use super::*;
+
+    /// A panic while a batch is made is that of the thread that wants it.
+    #[test]
+    fn a_panic_of_the_reader_is_passed_on() {
+        let sample = |documents| Sample {
+            documents,
+            label: 0,
+        };
+        let samples = vec![
+            sample(TokenIds::One(vec![1])),
+            sample(TokenIds::Two(vec![1], vec![1])),
+        ];
+        let dataset = Arc::new(InMemDataset::new(samples));
+        let batcher = Batcher::new(4, true);
+        let loader = StepLoader::shuffled(dataset, batcher, 2, 1, 0..1, Device::flex());
+        let first = std::panic::AssertUnwindSafe(|| loader.iter().next().is_some());
+        let panic = std::panic::catch_unwind(first).expect_err("no batch of both kinds");
+        let words = panic.downcast_ref::<&str>().expect("words");
+        assert!(words.contains("cannot be in one batch"), "{words}");
     }
 }

@@ -185,7 +185,9 @@ impl TrainingModel {
         evaluate_by(dev, batch_size, false, progress, &mut |first, samples| {
             let mask = masking.dev(first);
             let hides = |document, place| mask.hides(document, place);
-            let batch = batcher.masked_batch(samples, device, None, &hides);
+            let batch = batcher
+                .masked_on_host(samples, &hides)
+                .to_device(device, None);
             let (answers, tokens) = (batch.masked, batch.real_tokens);
             let (loss, hits) = self.fill_in(batch);
             let failed =

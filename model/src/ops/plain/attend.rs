@@ -267,10 +267,8 @@ impl<B: Backend> Call<B> {
                 let biases = groups.spread(table.clone());
                 scores = scores.add(biases.reshape([1, h, 1, groups.size, groups.span]));
             }
-            if let Some(table) = self.window_relative_keys() {
-                let own = groups.spread_keys(table.clone()).transpose();
-                let own = queries.swap(2, 3).matmul(own).swap(2, 3);
-                scores = scores.add(own);
+            if let Some(keys) = self.window_relative_keys() {
+                scores = scores.add(groups.by_key(queries.matmul(keys.transpose())));
             }
             if let Some(seen) = groups.seen() {
                 let seen = self
@@ -293,9 +291,11 @@ impl<B: Backend> Call<B> {
         }
     }
 
-    /// Relative keys by the window's offsets, `[h, offsets, d]`.
-    fn window_relative_keys(&self) -> Option<&Wide<B>> {
-        self.relative_keys.as_ref()?.window.as_ref()
+    /// Relative keys by the window's offsets, `[1, h, 1, offsets, d]`.
+    fn window_relative_keys(&self) -> Option<Wide<B>> {
+        let keys = self.relative_keys.as_ref()?.window.clone()?;
+        let [h, offsets, d] = keys.dims();
+        Some(keys.reshape([1, h, 1, offsets, d]))
     }
 
     /// Relative keys of landmarks, `[1, h, r, d]`.
@@ -486,13 +486,12 @@ impl<B: Backend> Call<B> {
                 let own = d_scores.clone().sum_dim(2).sum_dim(0);
                 bias.window = Some(groups.collect(own, table));
             }
-            if let Some(table) = self.window_relative_keys() {
-                // Group by group every query row has relative keys of its own.
-                let d_scores = d_scores.swap(2, 3);
-                let own = groups.spread_keys(table.clone());
-                d_query = d_query.add(d_scores.clone().matmul(own).swap(2, 3));
-                let own = d_scores.transpose().matmul(queries.swap(2, 3)).sum_dim(0);
-                relative_keys.window = Some(groups.collect(own, table));
+            if let Some(keys) = self.window_relative_keys() {
+                let [_, h, _, offsets, d] = keys.dims();
+                let own = groups.by_offset(d_scores, offsets);
+                d_query = d_query.add(own.clone().matmul(keys));
+                let own = own.transpose().matmul(queries).sum_dim(2).sum_dim(0);
+                relative_keys.window = Some(own.reshape([h, offsets, d]));
             }
             gradients.query = gradients.query.add(groups.merge(d_query));
         }

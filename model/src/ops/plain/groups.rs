@@ -249,11 +249,37 @@ impl Groups {
         Wide::widen(B::float_select(table.into_inner(), 1, columns))
     }
 
-    /// Relative keys of each of a group's query rows: `[h, offsets, d]` → `[1, h, size, span, d]`.
-    pub fn spread_keys<B: Backend>(&self, table: Wide<B>) -> Wide<B> {
-        let [h, _, d] = table.dims();
-        let keys = self.spread(table);
-        keys.reshape([1, h, self.size, self.span, d])
+    /// What is given for each query by offset, `[b, h, groups, size, offsets]`, by key:
+    /// `[b, h, groups, size, span]`. A key that is not seen gets any entry.
+    pub fn by_key<B: Backend>(&self, x: Wide<B>) -> Wide<B> {
+        let [.., offsets] = x.dims::<5>();
+        let offset_columns = self.offset_columns().into_iter().enumerate();
+        let places: Vec<_> = offset_columns
+            .map(|(pair, offset)| pair / self.span * offsets + offset as usize)
+            .collect();
+        self.rearrange(x, &places, self.span)
+    }
+
+    /// Undoes [`by_key`](Self::by_key). Keys that are not seen are left out. An offset at which a group has
+    /// no key gets 0.
+    pub fn by_offset<B: Backend>(&self, x: Wide<B>, offsets: usize) -> Wide<B> {
+        let pairs = self.size * self.span;
+        let mut places = vec![pairs; self.size * offsets];
+        let seen = self.seen();
+        for (pair, offset) in self.offset_columns().into_iter().enumerate() {
+            if seen.as_ref().is_none_or(|seen| seen[pair] > 0.0) {
+                places[pair / self.span * offsets + offset as usize] = pair;
+            }
+        }
+        self.rearrange(x, &places, offsets)
+    }
+
+    /// A group's numbers, `[b, h, groups, size, …]`, by their place among them; zeros for a place behind
+    /// the last.
+    fn rearrange<B: Backend>(&self, x: Wide<B>, places: &[usize], columns: usize) -> Wide<B> {
+        let [b, h, count, size, own] = x.dims();
+        let x = x.reshape([b, h * count, size * own, 1]);
+        pick(x, places).reshape([b, h, count, size, columns])
     }
 
     /// The adjoint of [`spread`](Self::spread), for as many numbers as `[h, size·span, …]` has.

@@ -114,12 +114,7 @@ impl<B: Backend> Wide<B> {
     /// The last two dimensions swapped.
     pub fn transpose(self) -> Self {
         let rank = self.0.shape().num_dims();
-        self.swap(rank - 2, rank - 1)
-    }
-
-    /// Two dimensions swapped.
-    pub fn swap(self, one: usize, other: usize) -> Self {
-        Self(B::float_swap_dims(self.0, one, other))
+        Self(B::float_swap_dims(self.0, rank - 2, rank - 1))
     }
 
     pub fn reshape(self, shape: impl Into<Shape>) -> Self {

@@ -226,6 +226,9 @@ pub(super) struct LmArgs {
     /// Characters to write, the first hundred not counted; 0: none
     #[arg(long, value_name = "N", default_value = "10K", value_parser = size)]
     pub characters: usize,
+    /// Time every kernel of a training step as well, on a GPU
+    #[arg(long)]
+    pub profile: bool,
 }
 
 /// Takes some of the values of an option, by their names.

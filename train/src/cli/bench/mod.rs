@@ -1,4 +1,4 @@
-//! `ls-train bench attention` and `ls-train bench step`
+//! `ls-train bench attention`, `ls-train bench step` and `ls-train bench lm`
 
 mod args;
 
@@ -8,7 +8,7 @@ use anyhow::{bail, ensure};
 use transformer_ls_burn::attention::{AttentionConfig, LongShortAttentionConfig};
 use transformer_ls_burn::ops::attention_path;
 use transformer_ls_burn::{LanguageModelConfig, presets};
-use transformer_ls_infer::device::{self, KernelTime};
+use transformer_ls_infer::device::{self, ChosenDevice, KernelTime};
 use transformer_ls_infer::drawing::Format;
 use transformer_ls_infer::run::{Precision, TrainingConfig, write_atomically};
 
@@ -147,6 +147,7 @@ fn training_step(args: &StepArgs) -> anyhow::Result<Done> {
 /// A line of JSON: what was measured, and the figures.
 fn language_model(args: &LmArgs) -> anyhow::Result<Done> {
     let chosen = device::resolve(&args.device)?;
+    check_profile(args.profile, &chosen)?;
     let model = LanguageModelConfig {
         vocab_size: args.vocabulary,
         d_model: args.d_model,
@@ -174,6 +175,10 @@ fn language_model(args: &LmArgs) -> anyhow::Result<Done> {
         "--characters has to be 0 or at least {}: the first hundred are not counted",
         2 * language::UNCOUNTED
     );
+    ensure!(
+        !args.profile || args.steps > 0,
+        "--profile times a step of training: give --steps 1 or more"
+    );
     let work = language::Work {
         model,
         segment: args.segment,
@@ -181,6 +186,7 @@ fn language_model(args: &LmArgs) -> anyhow::Result<Done> {
         batch: args.batch,
         steps: args.steps,
         characters,
+        profile: args.profile,
     };
     let figures = language::measure(&work, &chosen.device)?;
     let line = serde_json::json!({
@@ -195,6 +201,15 @@ fn language_model(args: &LmArgs) -> anyhow::Result<Done> {
     print(&format!("{line}\n"))
 }
 
+fn check_profile(profile: bool, chosen: &ChosenDevice) -> anyhow::Result<()> {
+    ensure!(
+        !profile || device::is_cubecl(&chosen.device),
+        "{} has no kernels to tell apart: give the name of a GPU with --device, or leave out --profile",
+        chosen.name
+    );
+    Ok(())
+}
+
 /// Measures every combination, shorter documents first. What is too large, and what dies, is said
 /// in a sentence, and longer documents are then left out.
 fn measure(
@@ -204,11 +219,7 @@ fn measure(
     (passes, lengths): (&[Pass], &[usize]),
 ) -> anyhow::Result<(Done, Vec<Line>)> {
     let chosen = device::resolve(&common.device)?;
-    ensure!(
-        !common.profile || device::is_cubecl(&chosen.device),
-        "{} has no kernels to tell apart: give the name of a GPU with --device, or leave out --profile",
-        chosen.name
-    );
+    check_profile(common.profile, &chosen)?;
     let precision = common.precision;
     let training = TrainingConfig {
         precision,
