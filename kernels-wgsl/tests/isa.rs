@@ -55,7 +55,7 @@ const GPUS: [Gpu; 3] = [
     Gpu {
         name: "gfx1100",
         alias: "navi31",
-        allowed: |d, terms| (d <= 64).then_some(if terms { 48 } else { 40 }),
+        allowed: |d, terms| (d <= 64).then_some(if terms { 44 } else { 40 }),
     },
 ];
 

@@ -52,7 +52,7 @@ fn the_same_seed_writes_the_same() {
     assert_eq!(with(&["--greedy"]), with(&["--top-p", "0.000001"]));
     let all = with(&["--seed", "3", "--top-k", "1000", "--top-p", "1"]);
     assert_eq!(all, with(&["--seed", "3"]));
-    let penalised = ["--greedy", "--repetition-penalty", "1.5"];
+    let penalised = ["--greedy", "--repetition-penalty", "100"];
     assert_ne!(with(&penalised), with(&["--greedy"]));
 }
 
