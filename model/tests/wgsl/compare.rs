@@ -54,15 +54,13 @@ pub fn float<const D: usize>(x: Float) -> Vec<f64> {
     host(Tensor::<D>::from_dispatch(x))
 }
 
+/// All results of a body on a device, given those of forward passes that backward passes want.
+type Run<'a> = &'a dyn Fn(&Device, DType, Body, Option<&Results>) -> Results;
+
 /// Compares what the kernels on `device` give with the plain bodies in float64, which may be off
 /// by a few times what the plain bodies are in the same type. What a backward pass wants of the forward
 /// pass are the exact results, so that each kernel is alone with its errors.
-pub fn compare(
-    device: &Device,
-    dtype: DType,
-    run: &dyn Fn(&Device, DType, Body, Option<&Results>) -> Results,
-    what: &str,
-) {
+pub fn compare(device: &Device, dtype: DType, run: Run, what: &str) {
     let flex = Device::flex();
     let exact = run(&flex, DType::F64, Body::Plain, None);
     let plain = run(&flex, dtype, Body::Plain, Some(&exact));
