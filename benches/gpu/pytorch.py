@@ -2,9 +2,14 @@
 
 Attention in PyTorch's operations (eager and compiled, float32 with and without TF32, bfloat16), by
 FlexAttention, and dense by scaled_dot_product_attention; training steps of `benches/peer/model.py`.
+The first line names all ways. `--small` takes small sizes, and a CPU where there is no card.
 """
 
+import argparse
+import gc
 import json
+import math
+import signal
 import statistics
 import sys
 import time
@@ -14,30 +19,43 @@ try:
     import torch
     import torch.nn.functional as F
 except ImportError:
-    sys.exit("PyTorch is missing: pip install torch")
-if not torch.cuda.is_available():
-    sys.exit("this PyTorch sees no CUDA card")
+    sys.exit("PyTorch is missing: pip install torch numpy")
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "peer"))
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "peer")]
 import compare  # noqa: E402
 from model import logits  # noqa: E402
+from report import LRA, PRESETS, SMALL, WIDE, of_attention, of_step  # noqa: E402
 
 SECONDS = 0.6
-DEVICE = "cuda"
+# As `ls-train bench` times: runs shorter than this are repeated without waiting for the card in between.
+LONG_ENOUGH = 20
+MOST_IN_A_ROW = 64
 
 
-def milliseconds(work):
-    for _ in range(3):
+def once(work, device, count):
+    """Milliseconds of one of `count` runs in a row."""
+    if device == "cpu":
+        start = time.perf_counter()
+        for _ in range(count):
+            work()
+        return 1e3 * (time.perf_counter() - start) / count
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    for _ in range(count):
         work()
+    end.record()
     torch.cuda.synchronize()
+    return start.elapsed_time(end) / count
+
+
+def milliseconds(work, device):
+    for _ in range(3):
+        trial = once(work, device, 1)
+    count = min(max(math.ceil(LONG_ENOUGH / trial), 1), MOST_IN_A_ROW)
     times, began = [], time.monotonic()
     while len(times) < 3 or time.monotonic() - began < SECONDS:
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        work()
-        end.record()
-        torch.cuda.synchronize()
-        times.append(start.elapsed_time(end))
+        times.append(once(work, device, count))
     return statistics.median(times)
 
 
@@ -67,7 +85,7 @@ def long_short(query, key, value, scores, window):
     return read.reshape(b, h, n, d)
 
 
-def flex(shape):
+def flex(shape, device):
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
     _, _, _, rank, window, n = shape
@@ -78,10 +96,12 @@ def flex(shape):
         near = (token >= segment * window - halo) & (token < (segment + 1) * window + halo)
         return (key < rank) | near
 
-    blocks = create_block_mask(sees, None, None, n, n + rank, device=DEVICE, _compile=True)
-    attend = torch.compile(flex_attention)
+    blocks = create_block_mask(sees, None, None, n, n + rank, device=device)
+    attend = torch.compile(flex_attention, dynamic=False)
 
     def run(query, key, value, scores):
+        if device == "cpu" and torch.is_grad_enabled():
+            raise NotImplementedError("FlexAttention has no backward pass on a CPU")
         key_landmarks, value_landmarks = landmarks(key, value, scores)
         keys, values = torch.cat([key_landmarks, key], 2), torch.cat([value_landmarks, value], 2)
         return attend(query, keys, values, block_mask=blocks)
@@ -89,92 +109,145 @@ def flex(shape):
     return run
 
 
-def ways(shape):
-    window = shape[4]
+def attention(shape, device):
+    """Ways of attention by name: how each is made, and whether it takes TF32.
+
+    What is made is a pair: the forward pass, and with it the backward pass.
+    """
+    b, h, d, rank, window, n = shape
     plain = lambda *inputs: long_short(*inputs, window)  # noqa: E731
     compiled = lambda: torch.compile(plain, dynamic=False)  # noqa: E731
     dense = lambda query, key, value, _: F.scaled_dot_product_attention(query, key, value)  # noqa: E731
+
+    def made(dtype, make):
+        rows = lambda width: torch.randn(b, n, h, width, device=device, dtype=dtype)  # noqa: E731
+        inputs = [rows(d).transpose(1, 2) for _ in range(3)] + [rows(rank).permute(0, 2, 3, 1)]
+        inputs = [tensor.detach().requires_grad_() for tensor in inputs]
+        gradient, run = torch.randn(b, h, n, d, device=device, dtype=dtype), make()
+
+        def forward():
+            with torch.no_grad():
+                run(*inputs)
+
+        def backward():
+            for tensor in inputs:
+                tensor.grad = None
+            run(*inputs).backward(gradient)
+
+        return forward, backward
+
+    full, half = torch.float32, torch.bfloat16
     return {
-        "eager, float32": (torch.float32, False, lambda: plain),
-        "compiled, float32": (torch.float32, False, compiled),
-        "compiled, TF32": (torch.float32, True, compiled),
-        "compiled, bfloat16": (torch.bfloat16, True, compiled),
-        "FlexAttention, bfloat16": (torch.bfloat16, True, lambda: flex(shape)),
-        "dense flash, bfloat16": (torch.bfloat16, True, lambda: dense),
+        "eager, float32": (lambda: made(full, lambda: plain), False),
+        "compiled, float32": (lambda: made(full, compiled), False),
+        "compiled, TF32": (lambda: made(full, compiled), True),
+        "compiled, bfloat16": (lambda: made(half, compiled), False),
+        "FlexAttention, bfloat16": (lambda: made(half, lambda: flex(shape, device)), False),
+        "dense, bfloat16": (lambda: made(half, lambda: dense), False),
     }
 
 
-def attention(shape):
-    b, h, d, rank, _, n = shape
-    for way, (dtype, tf32, make) in ways(shape).items():
-        torch.backends.cuda.matmul.allow_tf32 = tf32
-        line = dict(what=f"attention {b}, {h}, {d}, {rank}, {shape[4]}, {n}", way=way)
-        try:
-            rows = lambda width: torch.randn(b, n, h, width, device=DEVICE, dtype=dtype)  # noqa: E731
-            inputs = [rows(d).transpose(1, 2) for _ in range(3)] + [rows(rank).permute(0, 2, 3, 1)]
-            inputs = [tensor.detach().requires_grad_() for tensor in inputs]
-            gradient, run = torch.randn(b, h, n, d, device=DEVICE, dtype=dtype), make()
+def step(preset, b, device, small):
+    """Ways of a training step, as those of attention; the forward pass is not timed alone."""
+    sizes = compare.PRESETS[preset] | (dict(n=256) if small else {})
 
-            def forward():
-                with torch.no_grad():
-                    run(*inputs)
+    def made(half, compiled):
+        weights = compare.random_weights(sizes)
+        weights = {name: tensor.to(device).requires_grad_() for name, tensor in weights.items()}
+        optimizer = torch.optim.AdamW(weights.values(), lr=1e-4, eps=1e-6, weight_decay=0.0, fused=True)
+        ids = torch.randint(1, sizes["vocabulary"], (b, sizes["n"]), device=device)
+        labels = torch.randint(0, sizes["classes"], (b,), device=device)
+        mask = ids > 0
 
-            def backward():
-                for tensor in inputs:
-                    tensor.grad = None
-                run(*inputs).backward(gradient)
+        def loss():
+            answer = logits(weights, ids, mask, compare.HEADS, compare.WINDOW, compare.LAYERS)
+            return F.cross_entropy(answer.float(), labels)
 
-            line |= dict(forward=milliseconds(forward), forward_backward=milliseconds(backward))
-        except Exception as error:  # noqa: BLE001 - a way that does not work here is left out
-            line["error"] = str(error).splitlines()[0][:120]
-        print(json.dumps(line), flush=True)
-        torch.cuda.empty_cache()
+        run = torch.compile(loss, dynamic=False) if compiled else loss
+
+        def train():
+            with torch.autocast(device, torch.bfloat16, enabled=half):
+                found = run()
+            optimizer.zero_grad()
+            found.backward()
+            optimizer.step()
+
+        return None, train
+
+    return {
+        "eager, float32": (lambda: made(False, False), False),
+        "compiled, float32": (lambda: made(False, True), False),
+        "compiled, TF32": (lambda: made(False, True), True),
+        "compiled, bfloat16 (autocast)": (lambda: made(True, True), False),
+    }
 
 
-def step(preset, b):
-    sizes = compare.PRESETS[preset]
-    weights = compare.random_weights(sizes)
-    weights = {name: tensor.to(DEVICE).requires_grad_() for name, tensor in weights.items()}
-    optimizer = torch.optim.AdamW(weights.values(), lr=1e-4, eps=1e-6, weight_decay=0.0, fused=True)
-    ids = torch.randint(1, sizes["vocabulary"], (b, sizes["n"]), device=DEVICE)
-    labels = torch.randint(0, sizes["classes"], (b,), device=DEVICE)
-    mask = ids > 0
+def reason(error):
+    """The first line that says something, without the compiler's heading."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.endswith("raised:")]
+    return (lines or [type(error).__name__])[0][:160]
 
-    def loss():
-        answer = logits(weights, ids, mask, compare.HEADS, compare.WINDOW, compare.LAYERS)
-        return F.cross_entropy(answer.float(), labels)
 
-    for way, tf32, half, compiled in [
-        ("eager, float32", False, False, False),
-        ("compiled, TF32", True, False, True),
-        ("compiled, bfloat16 (autocast)", True, True, True),
-    ]:
-        torch.backends.cuda.matmul.allow_tf32 = tf32
-        line = dict(what=f"step of {preset}, b {b}", way=way)
-        try:
-            run = torch.compile(loss, dynamic=False) if compiled else loss
+def measure(make, tf32, device):
+    """What was measured, and why the rest was not."""
+    line = {}
+    try:
+        if tf32 and device == "cpu":
+            raise ValueError("a CPU has no TF32")
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        forward, whole = make()
+        if forward:
+            line["forward"] = milliseconds(forward, device)
+        line["forward_backward"] = milliseconds(whole, device)
+        if device == "cuda":
+            line["peak_bytes"] = torch.cuda.max_memory_reserved()
+    except Exception as error:  # noqa: BLE001 - a way that does not work here is left out
+        line["error"] = reason(error)
+    return line
 
-            def train():
-                with torch.autocast(DEVICE, torch.bfloat16, enabled=half):
-                    found = run()
-                optimizer.zero_grad()
-                found.backward()
-                optimizer.step()
 
-            line["forward_backward"] = milliseconds(train)
-        except Exception as error:  # noqa: BLE001 - a way that does not work here is left out
-            line["error"] = str(error).splitlines()[0][:120]
-        print(json.dumps(line), flush=True)
+def forget(device):
+    """Gives back what a way held: memory, and compiled code, of which PyTorch keeps few versions."""
+    torch.compiler.reset()
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.synchronize()
         torch.cuda.empty_cache()
 
 
 def main():
-    wanted = json.loads(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--small", action="store_true", help="small sizes; on the CPU where there is no card")
+    parser.add_argument("--skip", type=int, default=0, metavar="N", help="leave the first N ways out")
+    parser.add_argument("--limit", type=int, default=0, metavar="S", help="die in a way that takes longer than S seconds")
+    options = parser.parse_args()
+    device = options.device
+    if device == "cuda" and not torch.cuda.is_available():
+        if not options.small:
+            sys.exit("this PyTorch sees no CUDA card: --device cpu measures the CPU")
+        device = "cpu"
+    shapes = [SMALL] if options.small else [LRA, WIDE]
+    presets = {"text": 1} if options.small else {preset: PRESETS[preset] for preset in ("text", "listops")}
+    work = [(of_attention(shape)[0], attention(shape, device)) for shape in shapes]
+    work += [(of_step(preset, b), step(preset, b, device, options.small)) for preset, b in presets.items()]
+    work = [(what, way, *how) for what, ways in work for way, how in ways.items()]
+    print(json.dumps(dict(ways=[(what, way) for what, way, *_ in work])), flush=True)
     torch.manual_seed(1)
-    for shape in wanted["shapes"]:
-        attention(tuple(shape))
-    for preset, b in wanted["presets"].items():
-        step(preset, b)
+    for what, way, make, tf32 in work[options.skip :]:
+        # Not caught, so that it ends compilers and cards that hang, too.
+        signal.alarm(options.limit)
+        line = dict(what=what, way=way) | measure(make, tf32, device)
+        signal.alarm(0)
+        try:
+            forget(device)
+        except RuntimeError:
+            # The card will say so of all that follows: another process has to go on.
+            sys.exit(line.get("error", "the card failed"))
+        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
