@@ -398,9 +398,9 @@ fn parameters_begin_as_released() {
     let config = LanguageModelConfig {
         layers: 1,
         d_model: 1024,
+        heads: 8,
         ..config()
     };
-    let config = LanguageModelConfig { heads: 8, ..config };
     let model = config.init(&device).expect("a model");
     let layer = &model.layers[0];
     let of = &layer.attention;

@@ -73,6 +73,13 @@ fn lines(output: &Output, keys: &[&str]) -> Vec<Value> {
     text.lines().map(parsed).collect()
 }
 
+/// What a profile says of a kernel.
+fn kernel_of<'a>(line: &'a Value, name: &str) -> &'a Value {
+    let mut kernels = line["kernels"].as_array().expect("kernels").iter();
+    let found = kernels.find(|kernel| kernel["name"] == name);
+    found.unwrap_or_else(|| panic!("no {name} in {line}"))
+}
+
 fn positive(line: &Value, keys: &[&str]) {
     for key in keys {
         let number = line[key].as_f64();
@@ -353,15 +360,13 @@ fn a_profile_tells_kernels_apart() {
     assert!(output.status.success(), "{}", stderr(&output));
     let line: Value = serde_json::from_str(&stdout(&output)).expect("a line of JSON");
     positive(&line, &["bytes_per_second"]);
-    let kernels = line["kernels"].as_array().expect("kernels");
     for (name, least) in [
         // Queries, keys, values and output of 2 heads of 64 rows of 32 float32, and a log-sum-exp.
         ("attend", 4 * 2 * 64 * (4 * 32 + 1)),
         // Keys, values and 32 scores a token.
         ("project", 4 * 2 * 64 * (2 * 32 + 32)),
     ] {
-        let kernel = kernels.iter().find(|kernel| kernel["name"] == name);
-        let kernel = kernel.unwrap_or_else(|| panic!("no {name} in {line}"));
+        let kernel = kernel_of(&line, name);
         positive(kernel, &["seconds"]);
         assert_eq!(kernel["launches"], 1, "{line}");
         let bytes = kernel["bytes"].as_u64().expect("bytes");
@@ -382,7 +387,6 @@ fn a_step_is_told_apart_too() {
     let output = Workplace::empty().run(&command);
     assert!(output.status.success(), "{}", stderr(&output));
     let line: Value = serde_json::from_str(&stdout(&output)).expect("a line of JSON");
-    let kernels = line["kernels"].as_array().expect("kernels");
     for name in [
         "embed",
         "linear",
@@ -395,8 +399,7 @@ fn a_step_is_told_apart_too() {
         "project_backward",
         "adamw",
     ] {
-        let kernel = kernels.iter().find(|kernel| kernel["name"] == name);
-        let kernel = kernel.unwrap_or_else(|| panic!("no {name} in {line}"));
+        let kernel = kernel_of(&line, name);
         positive(kernel, &["seconds", "launches", "bytes"]);
     }
 }
@@ -447,10 +450,8 @@ fn language_models_are_measured() {
     let training = figures(&on(&wgpu, &["--characters", "0", "--profile"]));
     assert!(training["generation"].is_null());
     positive(&training, &["training", "bytes_per_second"]);
-    let kernels = training["kernels"].as_array().expect("kernels");
     for name in ["attend", "attend_dq", "attend_dtables", "project", "adamw"] {
-        let kernel = kernels.iter().find(|kernel| kernel["name"] == name);
-        let kernel = kernel.unwrap_or_else(|| panic!("no {name} in {training}"));
+        let kernel = kernel_of(&training, name);
         positive(kernel, &["seconds", "launches", "bytes"]);
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{LanguageModel, LanguageModelLayerConfig};
 use crate::attention::CausalAttentionConfig;
+use crate::attention::causal::normal;
 use crate::error::{ConfigError, refuse_too_large, refuse_zero};
 
 /// Configuration of a [`LanguageModel`]. As JSON it is one flat object.
@@ -147,19 +148,16 @@ impl LanguageModelConfig {
         size(self.vocab_size) * d + size(self.layers) * layer
     }
 
-    /// Builds the model with weights N(0, 0.02).
+    /// Builds the model with the release's initial distributions, as
+    /// [`CausalAttentionConfig::init`] has them; the embedding is N(0, 0.02).
     ///
     /// # Errors
     ///
     /// As [`validate`](Self::validate).
     pub fn init(&self, device: &Device) -> Result<LanguageModel, ConfigError> {
         self.validate()?;
-        let normal = Initializer::Normal {
-            mean: 0.0,
-            std: 0.02,
-        };
         let embedding =
-            EmbeddingConfig::new(self.vocab_size, self.d_model).with_initializer(normal);
+            EmbeddingConfig::new(self.vocab_size, self.d_model).with_initializer(normal(0.0));
         let layer = self.layer();
         Ok(LanguageModel {
             embedding: embedding.init(device),

@@ -109,7 +109,7 @@ impl CausalAttentionConfig {
 }
 
 /// What the release's language models begin with.
-fn normal(mean: f64) -> Initializer {
+pub(crate) fn normal(mean: f64) -> Initializer {
     Initializer::Normal { mean, std: 0.02 }
 }
 

@@ -17,7 +17,7 @@ use crate::ops::{self, Attend, AttentionDropout, LandmarksSeen, Layout, Visibili
 use crate::seed::hash_dropout;
 
 pub use config::CausalAttentionConfig;
-pub(crate) use config::{normal_linear, normal_norm};
+pub(crate) use config::{normal, normal_linear, normal_norm};
 pub use decoding::CausalState;
 pub use positions::Distances;
 
